@@ -1,0 +1,1 @@
+"""The browser for run files: pure readers, pure figures, a Dash server."""

@@ -1,0 +1,1 @@
+"""Bayesian neural networks with flat posteriors, and how flat a posterior is."""

@@ -1,0 +1,309 @@
+"""One run in one HDF5 file: created, filled unit by unit, read back."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+
+from landscape.errors import InputError, LandscapeError
+from landscape.store import schema
+from landscape.store.untrusted import open_run
+from landscape.store.versions import git_commit, library_versions
+
+if TYPE_CHECKING:
+    import xarray
+
+Attribute = str | int | float
+
+
+@dataclass(frozen=True)
+class Group(Mapping[str, np.ndarray]):
+    """The variables of one group, by name, with the group's attributes."""
+
+    variables: Mapping[str, np.ndarray]
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.variables[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.variables)
+
+    def __len__(self) -> int:
+        return len(self.variables)
+
+
+class Run:
+    """A run file: its attributes, and the groups measured so far.
+
+    Every ``write`` replaces the file atomically (temporary file in the same folder, fsync,
+    rename), so a reader never meets half a file, and a process killed at any moment loses only the
+    write it was on. Reading opens the file, takes what was asked for, and closes it: no lock is
+    ever held.
+
+    Attributes:
+        path: The file.
+        attributes: The root attributes, as in ``schema.ATTRIBUTES``.
+    """
+
+    def __init__(self, path: Path, attributes: dict[str, Attribute]) -> None:
+        self.path = path
+        self.attributes = attributes
+
+    @classmethod
+    def create(
+        cls, path: str | os.PathLike[str], *, overwrite: bool = False, **attributes: Any
+    ) -> Run:
+        """Start a run file with status ``"running"``.
+
+        Args:
+            path: Where; the folder is created. The name must end in ``.h5``.
+            overwrite: Replace an existing file.
+            **attributes: Any of ``schema.ATTRIBUTES``; mappings and lists are stored as JSON.
+                Time, status, versions and git commit are filled in.
+
+        Raises:
+            InputError: unknown attribute, a name that is not ``.h5``, a file that exists, or a
+                folder that cannot be written.
+        """
+        path = Path(path)
+        if path.suffix != ".h5":
+            raise InputError(f"a run file's name ends in .h5, not '{path.name}'")
+        unknown = sorted(set(attributes) - set(schema.ATTRIBUTES))
+        if unknown:
+            raise InputError(
+                f"a run file has no attribute '{unknown[0]}'; known: {', '.join(schema.ATTRIBUTES)}"
+            )
+        if path.exists() and not overwrite:
+            raise InputError(f"{path} exists; choose another name or pass overwrite=True")
+        ensure_writable(path.parent)
+        defaults: dict[str, Attribute] = {
+            "schema_name": schema.NAME,
+            "schema_version": schema.VERSION,
+            "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "status": "running",
+            "versions": json.dumps(library_versions()),
+            "git_commit": git_commit(),
+        }
+        given = {
+            name: value if isinstance(value, str | int | float) else json.dumps(value)
+            for name, value in attributes.items()
+        }
+        run = cls(path, defaults | given)
+        run._save({})
+        return run
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Run:
+        """Open an existing run file; nothing but its attributes is read.
+
+        Raises:
+            InputError: the file is missing, damaged, not a run, or unsafe to read.
+        """
+        with open_run(path) as file:
+            return cls(Path(path), _plain_attributes(file))
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The settings of the run, from the JSON attribute ``config``."""
+        loaded = json.loads(str(self.attributes.get("config", "{}")))
+        return loaded if isinstance(loaded, dict) else {}
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Names of the groups in the file now, e.g. ``("samples", "surfaces/samples")``."""
+        with open_run(self.path) as file:
+            return tuple(_group_names(file))
+
+    def __contains__(self, group: str) -> bool:
+        return group in self.groups
+
+    def __getitem__(self, group: str) -> Group:
+        """Read one group.
+
+        Raises:
+            KeyError: the file does not hold it (yet).
+            InputError: the file can no longer be read.
+        """
+        with open_run(self.path) as file:
+            if group not in _group_names(file):
+                raise KeyError(group)
+            return _read_group(file[group], self.path)
+
+    def write(
+        self,
+        group: str,
+        variables: Mapping[str, object],
+        attributes: Mapping[str, Attribute] | None = None,
+    ) -> None:
+        """Put ``variables`` into ``group`` in place of what it held, and save the file.
+
+        Args:
+            group: ``"training"``, ``"samples"``, ``"predictions"`` or ``"surfaces/<name>"``.
+            variables: Arrays by name, with the axes that ``schema.fields(group)`` states.
+            attributes: Text and numbers about the group.
+
+        Raises:
+            InputError: names or shapes that the schema does not allow.
+            LandscapeError: the file could not be written; the version on disk is untouched.
+        """
+        groups = self._read_all()
+        groups[group] = Group(schema.conform(group, variables), dict(attributes or {}))
+        self._save(groups)
+
+    def set_attributes(self, **attributes: Attribute) -> None:
+        """Change root attributes (``status="complete"``, say) and save the file.
+
+        Raises:
+            InputError: unknown attribute or status.
+            LandscapeError: the file could not be written; the version on disk is untouched.
+        """
+        unknown = sorted(set(attributes) - set(schema.ATTRIBUTES))
+        if unknown:
+            raise InputError(f"a run file has no attribute '{unknown[0]}'")
+        if attributes.get("status", "running") not in schema.STATUSES:
+            raise InputError(f"a run's status is one of {', '.join(schema.STATUSES)}")
+        groups = self._read_all()
+        self.attributes = self.attributes | attributes
+        self._save(groups)
+
+    def to_xarray(self) -> xarray.DataTree:
+        """The whole file as an ``xarray.DataTree``, read into memory.
+
+        Raises:
+            InputError: xarray or h5netcdf is not installed (``pip install landscape[xarray]``).
+        """
+        try:
+            import h5netcdf  # noqa: F401
+            import xarray
+        except ImportError as error:
+            raise InputError("to_xarray needs 'pip install landscape[xarray]'") from error
+        with open_run(self.path):  # xarray opens the file itself; this one only checks it
+            pass
+        with xarray.open_datatree(self.path, engine="h5netcdf") as tree:
+            return tree.load()
+
+    def _read_all(self) -> dict[str, Group]:
+        with open_run(self.path) as file:
+            return {name: _read_group(file[name], self.path) for name in _group_names(file)}
+
+    def _save(self, groups: Mapping[str, Group]) -> None:
+        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
+        _remove_abandoned(self.path)
+        try:
+            with h5py.File(temporary, "w", locking=False, libver=("v110", "v110")) as file:
+                file.attrs.update(self.attributes)
+                for name, group in groups.items():
+                    _write_group(file, name, group)
+            _synchronise(temporary)
+            temporary.replace(self.path)
+            _synchronise(self.path.parent)
+        except (OSError, RuntimeError) as error:
+            raise LandscapeError(
+                f"could not write {self.path}: {error}; what was saved before is intact"
+            ) from error
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def ensure_writable(folder: Path) -> None:
+    """Create ``folder`` if need be and try that a file can be put there.
+
+    Raises:
+        InputError: it cannot; the line says why.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".landscape-probe.{os.getpid()}"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise InputError(
+            f"cannot write to {folder}: {error.strerror or error}; choose another folder"
+        ) from error
+
+
+def _write_group(file: h5py.File, name: str, group: Group) -> None:
+    allowed = schema.fields(name)
+    target = file.create_group(name)
+    target.attrs.update(group.attributes)
+    lengths = {
+        dim: length
+        for variable, array in group.items()
+        for dim, length in zip(allowed[variable].dims, array.shape, strict=True)
+    }
+    for variable, array in group.items():
+        _write_variable(target, variable, array, allowed[variable])
+    for dim, length in lengths.items():
+        if dim not in target:
+            index = schema.Field((dim,), "i4", f"index along {dim}")
+            _write_variable(target, dim, np.arange(length, dtype="i4"), index)
+        target[dim].make_scale(dim)
+    for variable in group:
+        for axis, dim in enumerate(allowed[variable].dims):
+            if variable != dim:
+                target[variable].dims[axis].attach_scale(target[dim])
+
+
+def _write_variable(target: h5py.Group, name: str, array: np.ndarray, field: schema.Field) -> None:
+    # A chunk cannot be empty, so an empty variable is stored plainly.
+    storage: dict[str, Any] = (
+        {"chunks": True, "compression": "gzip", "shuffle": True, "fletcher32": True}
+        if array.size
+        else {}
+    )
+    data = target.create_dataset(name, data=array, **storage)
+    data.attrs["long_name"] = field.meaning
+    data.attrs["units"] = field.units
+
+
+def _group_names(file: h5py.File) -> list[str]:
+    names = [name for name in schema.GROUPS if name in file]
+    if schema.SURFACES in file:
+        names += [f"{schema.SURFACES}/{name}" for name in file[schema.SURFACES]]
+    return names
+
+
+def _read_group(group: h5py.Group, path: Path) -> Group:
+    allowed = schema.fields(group.name.lstrip("/"))
+    try:
+        arrays = {name: group[name][()] for name in group if name in allowed}
+        return Group(arrays, _plain_attributes(group))
+    except (OSError, RuntimeError, AttributeError) as error:
+        raise InputError(f"{path}: group '{group.name}' is damaged: {error}") from error
+
+
+def _plain_attributes(item: h5py.Group) -> dict[str, Attribute]:
+    plain: dict[str, Attribute] = {}
+    for name, value in item.attrs.items():
+        if isinstance(value, np.generic):
+            value = value.item()
+        if isinstance(value, bytes):
+            value = value.decode("utf-8", "replace")
+        if isinstance(value, str | int | float):
+            plain[name] = value
+    return plain
+
+
+def _synchronise(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove temporary files that killed writers of ``path`` left behind."""
+    for leftover in path.parent.glob(f".{path.name}.*.tmp"):
+        owner = leftover.name.removesuffix(".tmp").rpartition(".")[2]
+        if not (owner.isdigit() and Path(f"/proc/{owner}").exists()):
+            leftover.unlink(missing_ok=True)

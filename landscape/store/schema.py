@@ -1,0 +1,145 @@
+"""The layout of a run file: which groups there are, and the axes and meaning of every variable.
+
+The file is plain HDF5; ``docs/file-format.md`` describes it for readers without this package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from landscape.errors import InputError
+
+NAME = "landscape-run"
+VERSION = 1
+STATUSES = ("running", "complete", "failed")
+
+
+@dataclass(frozen=True)
+class Field:
+    """One variable of a group: its axes, stored type and meaning."""
+
+    dims: tuple[str, ...]
+    dtype: str
+    meaning: str
+    units: str = "1"
+
+
+_TRAINING = {
+    "epoch": Field(("epoch",), "i4", "number of finished epochs"),
+    "train_loss": Field(("epoch",), "f8", "mean loss of the training batches, as trained", "nat"),
+    "validation_loss": Field(("epoch",), "f8", "loss on the validation split at the mean", "nat"),
+    "validation_accuracy": Field(("epoch",), "f8", "accuracy on the validation split at the mean"),
+    "learning_rate": Field(("epoch",), "f8", "learning rate of the epoch's last step"),
+    "perturbation_norm": Field(("epoch",), "f8", "mean Euclidean length of the perturbation"),
+    "seconds": Field(("epoch",), "f8", "wall-clock time since training began", "s"),
+}
+_SAMPLES = {
+    "eigenvalues": Field(("sample", "eigenvalue"), "f8", "largest eigenvalues, descending", "nat"),
+    "residuals": Field(("sample", "eigenvalue"), "f8", "norm of H v - lambda v", "nat"),
+    "converged": Field(("sample", "eigenvalue"), "u1", "1 where the residual met the tolerance"),
+    "trace": Field(("sample",), "f8", "trace of the Hessian", "nat"),
+    "trace_standard_error": Field(("sample",), "f8", "standard error of the trace", "nat"),
+    "loss": Field(("sample",), "f8", "mean loss on the measured data", "nat"),
+    "accuracy": Field(("sample",), "f8", "accuracy on the measured data"),
+    "products": Field(("sample",), "i4", "Hessian products spent"),
+    "seconds": Field(("sample",), "f8", "wall-clock time spent", "s"),
+}
+_PREDICTIONS = {
+    "log_probabilities": Field(
+        ("sample", "example", "class"), "f4", "log p(class | input, sample)", "nat"
+    ),
+    "labels": Field(("example",), "i8", "true class"),
+    "nll": Field(("sample",), "f8", "negative log-likelihood of each sample alone", "nat"),
+    "accuracy": Field(("sample",), "f8", "accuracy of each sample alone"),
+}
+_SURFACE = {
+    "x": Field(("x",), "f8", "coordinate along the first direction, in parameter units"),
+    "y": Field(("y",), "f8", "coordinate along the second direction, in parameter units"),
+    "loss": Field(("y", "x"), "f8", "mean loss; NaN and infinity are kept as computed", "nat"),
+    "accuracy": Field(("y", "x"), "f8", "accuracy; NaN where the network's output is not finite"),
+    "sample_x": Field(("sample",), "f8", "each posterior sample's projection on the plane"),
+    "sample_y": Field(("sample",), "f8", "each posterior sample's projection on the plane"),
+    "sample_off_plane": Field(("sample",), "f8", "Euclidean distance of the sample to the plane"),
+    "sample_loss": Field(("sample",), "f8", "loss of the sample itself, off the plane", "nat"),
+}
+
+GROUPS: Mapping[str, Mapping[str, Field]] = {
+    "training": _TRAINING,
+    "samples": _SAMPLES,
+    "predictions": _PREDICTIONS,
+}
+SURFACES = "surfaces"
+
+ATTRIBUTES: Mapping[str, str] = {
+    "schema_name": "always " + NAME,
+    "schema_version": "integer; a reader refuses a newer one",
+    "created_at": "UTC, ISO 8601",
+    "status": "running, complete or failed",
+    "method": "name of the training method",
+    "task": "name of the task",
+    "seed": "the seed that governs the run",
+    "config": "JSON object: every setting of the method, the task and the measurement",
+    "task_sizes": "JSON object: examples in each split",
+    "classes": "JSON list of class names",
+    "loss": "definition of the loss",
+    "parameters": "which parameters are random, in words",
+    "parameter_count": "P, the number of random parameters",
+    "normalisation": "what was done about running statistics",
+    "data_fingerprint": "SHA-256 of the task's arrays",
+    "device": "device of the computation",
+    "dtype": "floating-point type of the parameters",
+    "versions": "JSON object: this package and its libraries",
+    "git_commit": "commit of the working folder, or empty",
+    "posterior_file": "file beside this one with the posterior's weights, or empty",
+    "training_seconds": "wall-clock time of training, source included",
+}
+
+
+def fields(group: str) -> Mapping[str, Field]:
+    """The variables that ``group`` may hold.
+
+    Args:
+        group: ``"training"``, ``"samples"``, ``"predictions"`` or ``"surfaces/<name>"``.
+
+    Raises:
+        InputError: the schema has no such group.
+    """
+    if group in GROUPS:
+        return GROUPS[group]
+    parent, _, name = group.partition("/")
+    if parent == SURFACES and name and "/" not in name:
+        return _SURFACE
+    known = ", ".join([*GROUPS, SURFACES + "/<name>"])
+    raise InputError(f"a run file has no group '{group}'; it may hold {known}")
+
+
+def conform(group: str, variables: Mapping[str, object]) -> dict[str, np.ndarray]:
+    """Cast ``variables`` to the stored types and check their axes against each other.
+
+    Raises:
+        InputError: an unknown variable, a wrong number of axes, or axes of unequal length.
+    """
+    allowed = fields(group)
+    lengths: dict[str, int] = {}
+    arrays: dict[str, np.ndarray] = {}
+    for name, value in variables.items():
+        if name not in allowed:
+            raise InputError(
+                f"group '{group}' has no variable '{name}'; it may hold {', '.join(allowed)}"
+            )
+        field = allowed[name]
+        array = np.asarray(value, dtype=field.dtype)
+        if array.ndim != len(field.dims):
+            raise InputError(
+                f"{group}/{name} needs the axes {field.dims}, not an array of shape {array.shape}"
+            )
+        for dim, length in zip(field.dims, array.shape, strict=True):
+            if lengths.setdefault(dim, length) != length:
+                raise InputError(
+                    f"{group}/{name} has {length} along '{dim}' where the group has {lengths[dim]}"
+                )
+        arrays[name] = array
+    return arrays

@@ -1,0 +1,132 @@
+"""Opening a run file that may come from anybody.
+
+Refused before a byte of data is read: links that leave the file, virtual or external storage,
+filters other than those we write, object types, absurd sizes, another schema or a newer one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+
+from landscape.errors import InputError
+from landscape.store import schema
+
+MAX_BYTES = 1 << 30
+"""Largest uncompressed size of one variable."""
+MAX_OBJECTS = 10_000
+MAX_DEPTH = 4
+MAX_ATTRIBUTE_BYTES = 1 << 24
+
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_FILTERS = {
+    h5py.h5z.FILTER_DEFLATE,
+    h5py.h5z.FILTER_SHUFFLE,
+    h5py.h5z.FILTER_FLETCHER32,
+}
+# HDF5 keeps the axes' links to their scales in these; their reference types are never dereferenced.
+_SCALE_ATTRIBUTES = {"DIMENSION_LIST", "REFERENCE_LIST"}
+
+
+@contextmanager
+def open_run(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
+    """Open a run file for reading, after checking that it is one and that it is safe to read.
+
+    Yields:
+        The open file; it takes no lock, so that a writer may replace it meanwhile.
+
+    Raises:
+        InputError: one line that names the file and the reason.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; name a run file (.h5) in it")
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(len(_SIGNATURE))
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    if head != _SIGNATURE:
+        raise InputError(f"{path} is not an HDF5 file; runs are written by 'landscape train'")
+    try:
+        file = h5py.File(path, "r", locking=False)
+    except (OSError, RuntimeError) as error:
+        raise InputError(f"{path} is truncated or damaged: {_first_line(error)}") from error
+    with file:
+        try:
+            _check_schema(file, path)
+            _check_tree(file, path)
+        except (OSError, RuntimeError, KeyError, TypeError, UnicodeError) as error:
+            raise InputError(f"{path} is truncated or damaged: {_first_line(error)}") from error
+        yield file
+
+
+def _check_schema(file: h5py.File, path: Path) -> None:
+    name, version = file.attrs.get("schema_name"), file.attrs.get("schema_version")
+    if name != schema.NAME:
+        raise InputError(f"{path} is an HDF5 file, but not a run of this package")
+    if version is None or int(version) < 1:
+        raise InputError(f"{path} has no valid schema_version")
+    if int(version) > schema.VERSION:
+        raise InputError(
+            f"{path} has schema {int(version)}, newer than {schema.VERSION}, the newest that this "
+            "version reads: upgrade landscape"
+        )
+
+
+def _check_tree(file: h5py.File, path: Path) -> None:
+    pending: list[tuple[str, h5py.Group, int]] = [("", file, 0)]
+    seen = 0
+    while pending:
+        prefix, group, depth = pending.pop()
+        _check_attributes(group, f"{path}:{prefix or '/'}")
+        for name in group:
+            seen += 1
+            where = f"{path}:{prefix}/{name}"
+            if seen > MAX_OBJECTS:
+                raise InputError(f"{path} holds more than {MAX_OBJECTS} objects: refused")
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                raise InputError(f"{where} is a soft or external link: refused")
+            item = group[name]
+            if isinstance(item, h5py.Group):
+                if depth + 1 > MAX_DEPTH:
+                    raise InputError(f"{where} is nested deeper than {MAX_DEPTH} groups: refused")
+                pending.append((f"{prefix}/{name}", item, depth + 1))
+            elif isinstance(item, h5py.Dataset):
+                _check_dataset(item, where)
+            else:
+                raise InputError(f"{where} is neither a group nor a data set: refused")
+
+
+def _check_dataset(data: h5py.Dataset, where: str) -> None:
+    _check_attributes(data, where)
+    if data.is_virtual or data.external is not None:
+        raise InputError(f"{where} keeps its data outside the file: refused")
+    if data.dtype.kind not in "biuf":
+        raise InputError(f"{where} has type {data.dtype}, not a number: refused")
+    if data.shape is None or data.size * data.dtype.itemsize > MAX_BYTES:
+        raise InputError(f"{where} is larger than {MAX_BYTES >> 20} MiB or has no shape: refused")
+    properties = data.id.get_create_plist()
+    for index in range(properties.get_nfilters()):
+        if properties.get_filter(index)[0] not in _FILTERS:
+            raise InputError(f"{where} uses filter {properties.get_filter(index)[0]}: refused")
+
+
+def _check_attributes(item: h5py.Group | h5py.Dataset, where: str) -> None:
+    for name in item.attrs:
+        if name in _SCALE_ATTRIBUTES:
+            continue
+        identifier = item.attrs.get_id(name)
+        string = h5py.check_string_dtype(identifier.dtype)
+        if string is None and identifier.dtype.kind not in "biufSV":
+            raise InputError(f"{where} has attribute '{name}' of type {identifier.dtype}: refused")
+        if identifier.get_storage_size() > MAX_ATTRIBUTE_BYTES:
+            raise InputError(f"{where} has an attribute '{name}' that is too large: refused")
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
