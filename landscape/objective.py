@@ -1,0 +1,270 @@
+"""The function whose landscape it is: w -> mean loss over a data set, with its derivatives."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from landscape.errors import InputError
+from landscape.parameters import Choice, ParameterSpace
+
+Batch = tuple[Any, Any]
+LossFunction = Callable[[Any, Any], Tensor]
+Loss = str | LossFunction
+
+_LOSSES: dict[str, LossFunction] = {
+    "cross_entropy": nn.CrossEntropyLoss(reduction="none"),
+}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Loss and accuracy over a data set; accuracy is NaN where targets are not classes."""
+
+    loss: float
+    accuracy: float
+
+
+def summed_loss(loss: Loss) -> LossFunction:
+    """``loss`` as a function of (outputs, targets) that sums over the examples of a batch.
+
+    Args:
+        loss: ``"cross_entropy"``, or a function of (outputs, targets) that returns one value an
+            example, shape (B,), or their mean, a scalar.
+
+    Raises:
+        InputError: an unknown name; or, when called, outputs that the loss does not fit.
+    """
+    if isinstance(loss, str):
+        if loss not in _LOSSES:
+            raise InputError(
+                f"unknown loss '{loss}'; known: {', '.join(_LOSSES)}, or pass a function of "
+                "(outputs, targets)"
+            )
+        loss = _LOSSES[loss]
+    if getattr(loss, "reduction", "mean") == "sum":
+        raise InputError("the loss sums over examples; give it reduction='mean' or 'none'")
+    # Such a mean divides by the sum of weights and not by the number of examples.
+    if getattr(loss, "weight", None) is not None and getattr(loss, "reduction", "") == "mean":
+        raise InputError("a loss with class weights needs reduction='none' here")
+    function = loss
+
+    def summed(outputs: Any, targets: Any) -> Tensor:
+        value = function(outputs, targets)
+        if value.ndim == 0:
+            return value * batch_size(targets)
+        if value.shape[0] != batch_size(targets):
+            raise InputError(
+                f"the loss returned shape {tuple(value.shape)} for {batch_size(targets)} examples; "
+                "it must be one value an example or their mean"
+            )
+        return value.sum()
+
+    return summed
+
+
+def batch_size(targets: Any) -> int:
+    """Number of examples in a batch, from its targets."""
+    if isinstance(targets, Tensor):
+        return int(targets.shape[0])
+    first = next(iter(targets.values() if isinstance(targets, Mapping) else targets))
+    return batch_size(first)
+
+
+class Objective:
+    """L(w) = (1 / N) sum_n loss(f(x_n; w), y_n), in evaluation mode, with gradient and Hessian.
+
+    Batches stream through and each counts by its number of examples.
+
+    Args:
+        model: A module, or a ``ParameterSpace`` over one.
+        batches: A re-readable iterable of (inputs, targets): a ``DataLoader``, a list,
+            ``Data.batches(...)``. It must give the same examples every time.
+        loss: See ``summed_loss``.
+        random: Which parameters w holds, if ``model`` is a module; see ``ParameterSpace``.
+        buffers: The module's buffers to evaluate with; its own if ``None``.
+
+    Attributes:
+        space: The parameter space that w lives in.
+        size: P.
+        batches: As given.
+        buffers: As given.
+        summed: The loss as a function of (outputs, targets), summed over a batch.
+
+    Raises:
+        InputError: the batches can be read only once, or (on first use) there are none.
+
+    Example:
+        >>> data = [(torch.eye(2), torch.tensor([0, 1]))]
+        >>> objective = Objective(nn.Linear(2, 2), data)
+        >>> round(float(objective.loss(torch.zeros(objective.size))), 4)
+        0.6931
+    """
+
+    def __init__(
+        self,
+        model: nn.Module | ParameterSpace,
+        batches: Iterable[Batch],
+        loss: Loss = "cross_entropy",
+        *,
+        random: Choice = None,
+        buffers: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        if isinstance(batches, Iterator):
+            raise InputError(
+                "batches is an iterator, which can be read only once; pass a list or a DataLoader"
+            )
+        self.space = model if isinstance(model, ParameterSpace) else ParameterSpace(model, random)
+        self.size = self.space.size
+        self.batches = batches
+        self.summed = summed_loss(loss)
+        self.buffers = buffers
+
+    def with_buffers(self, buffers: Mapping[str, Tensor]) -> Objective:
+        """The same objective evaluated with other buffers (running statistics)."""
+        other = copy.copy(self)
+        other.buffers = buffers
+        return other
+
+    def loss(self, w: Tensor) -> Tensor:
+        """L(w), a scalar; w has shape (P,)."""
+        with torch.no_grad():
+            return self._mean(self._batch_loss(w, batch) for batch in self.batches)
+
+    def evaluate(self, w: Tensor) -> Evaluation:
+        """Loss and accuracy at w in one pass."""
+
+        def values() -> Iterator[tuple[Tensor, int]]:
+            for inputs, targets in self.batches:
+                targets = self.space.move(targets)
+                outputs = self.space.call(w, inputs, self.buffers)
+                loss = self.summed(outputs, targets)
+                yield torch.stack([loss, _correct(outputs, targets).to(loss)]), batch_size(targets)
+
+        with torch.no_grad():
+            loss, accuracy = self._mean(values()).tolist()
+        return Evaluation(loss, accuracy)
+
+    def gradient(self, w: Tensor) -> Tensor:
+        """The gradient of L at w, shape (P,)."""
+
+        def values() -> Iterator[tuple[Tensor, int]]:
+            leaf = w.detach().requires_grad_()
+            for batch in self.batches:
+                loss, size = self._batch_loss(leaf, batch)
+                yield torch.autograd.grad(loss, leaf, materialize_grads=True)[0], size
+
+        return self._mean(values())
+
+    def hessian(self, w: Tensor, *, memory: int = 1 << 30) -> HessianOperator:
+        """The Hessian of L at w as an operator v -> H v.
+
+        Args:
+            w: Shape (P,).
+            memory: Bytes of saved activations that may be kept from product to product.
+        """
+        return HessianOperator(self, w, memory)
+
+    def hessian_product(self, w: Tensor, v: Tensor) -> Tensor:
+        """H(w) v, shape (P,); for many products at one w use ``hessian``."""
+        return self.hessian(w, memory=0)(v)
+
+    def _batch_loss(self, w: Tensor, batch: Batch) -> tuple[Tensor, int]:
+        inputs, targets = batch
+        outputs = self.space.call(w, inputs, self.buffers)
+        return self.summed(outputs, self.space.move(targets)), batch_size(targets)
+
+    def _mean(self, values: Iterable[tuple[Tensor, int]]) -> Tensor:
+        total: Tensor | None = None
+        examples = 0
+        for value, size in values:
+            total = value if total is None else total + value
+            examples += size
+        if total is None or examples == 0:
+            raise InputError("the data has no batch: nothing to evaluate")
+        return total / examples
+
+
+class HessianOperator:
+    """v -> H v for the Hessian of an objective at one point, by double backward.
+
+    The gradient's graph is built once a batch and kept while it fits in memory: a product then
+    costs one backward pass through it, and no forward pass. Batches beyond the budget are
+    recomputed at every product.
+
+    Attributes:
+        size: P.
+        products: How many products were taken.
+    """
+
+    def __init__(self, objective: Objective, w: Tensor, memory: int = 1 << 30) -> None:
+        self.size = objective.size
+        self.products = 0
+        self._objective = objective
+        self._w = w.detach().requires_grad_()
+        self._kept: list[tuple[Tensor, int]] = []
+        self._memory = memory
+        self._used = 0
+        self._all_kept = False
+
+    def __call__(self, v: Tensor) -> Tensor:
+        """H v, shape (P,)."""
+        self.products += 1
+        return self._objective._mean(self._products(v.to(self._w)))
+
+    def _products(self, v: Tensor) -> Iterator[tuple[Tensor, int]]:
+        for gradient, size in self._kept:
+            yield self._backward(gradient, v, keep=True), size
+        if self._all_kept:
+            return
+        kept = len(self._kept)
+        for index, batch in enumerate(self._objective.batches):
+            if index < kept:
+                continue
+            gradient, size = self._build(batch)
+            fits = self._used <= self._memory
+            if fits:
+                self._kept.append((gradient, size))
+            yield self._backward(gradient, v, keep=fits), size
+        self._all_kept = self._used <= self._memory
+
+    def _build(self, batch: Batch) -> tuple[Tensor, int]:
+        def count(tensor: Tensor) -> Tensor:
+            self._used += tensor.nbytes
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+            loss, size = self._objective._batch_loss(self._w, batch)
+            (gradient,) = torch.autograd.grad(
+                loss, self._w, create_graph=True, materialize_grads=True
+            )
+        return gradient, size
+
+    def _backward(self, gradient: Tensor, v: Tensor, *, keep: bool) -> Tensor:
+        if not gradient.requires_grad:  # a loss linear in w has no curvature
+            return torch.zeros_like(v)
+        (product,) = torch.autograd.grad(
+            gradient, self._w, v, retain_graph=keep, materialize_grads=True
+        )
+        return product
+
+
+def _correct(outputs: Any, targets: Any) -> Tensor:
+    """Number of right classes in a batch; NaN where that has no meaning."""
+    is_classification = (
+        isinstance(outputs, Tensor)
+        and isinstance(targets, Tensor)
+        and outputs.ndim == 2
+        and targets.ndim == 1
+        and not targets.is_floating_point()
+    )
+    if not is_classification:
+        return torch.tensor(torch.nan)
+    right = (outputs.argmax(1) == targets).sum().to(outputs.dtype)
+    # argmax of NaN is an arbitrary class: not a prediction.
+    return torch.where(outputs.isfinite().all(), right, torch.nan)

@@ -1,0 +1,165 @@
+"""A module's parameters as one flat vector: the only place that knows how one becomes the other."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from landscape.errors import InputError
+
+Choice = Callable[[str, nn.Parameter], bool] | Sequence[str] | None
+
+
+class ParameterSpace:
+    """R^P: the random parameters of a module, laid end to end in the module's own order.
+
+    The module is copied, so that the user's is never changed; the parameters that are not random,
+    and the buffers, keep the values they had when the space was made. Tied weights are one
+    parameter and appear once.
+
+    Args:
+        model: Any module.
+        random: Which parameters are random: ``None`` for every one that requires a gradient, a
+            list of names, or a predicate of (name, parameter).
+        device: Where the copy lives; the model's own device if ``None``.
+        dtype: Floating-point type of the copy; the model's own if ``None``.
+
+    Attributes:
+        module: The private copy.
+        names: Names of the random parameters.
+        shapes: Their shapes.
+        size: P, the number of random scalars.
+
+    Raises:
+        InputError: no parameter is random, a name is unknown, or a parameter is not real
+            floating-point.
+
+    Example:
+        >>> space = ParameterSpace(nn.Linear(2, 3))
+        >>> space.size, space.names
+        (9, ('weight', 'bias'))
+        >>> space.call(torch.zeros(9), torch.ones(1, 2)).tolist()
+        [[0.0, 0.0, 0.0]]
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        random: Choice = None,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        self.module = copy.deepcopy(model).to(device=device, dtype=dtype)
+        named = dict(self.module.named_parameters())
+        chosen = _choose(named, random)
+        if not chosen:
+            raise InputError(
+                "no parameter is random: the model has none that requires a gradient, or the "
+                "choice matches none"
+            )
+        for name in chosen:
+            if not named[name].dtype.is_floating_point:
+                raise InputError(f"parameter '{name}' has type {named[name].dtype}, not a real one")
+        self.module.requires_grad_(False)
+        self.names = tuple(chosen)
+        self.shapes = tuple(named[name].shape for name in chosen)
+        self.size = sum(shape.numel() for shape in self.shapes)
+        self._lengths = [shape.numel() for shape in self.shapes]
+        self._values = [named[name] for name in chosen]
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the parameters."""
+        return self._values[0].device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating-point type of the parameters."""
+        return self._values[0].dtype
+
+    @property
+    def signature(self) -> tuple[tuple[str, tuple[int, ...]], ...]:
+        """Names and shapes; two spaces with the same signature can exchange vectors."""
+        return tuple(
+            (name, tuple(shape)) for name, shape in zip(self.names, self.shapes, strict=True)
+        )
+
+    def vector(self) -> Tensor:
+        """The random parameters' values when the space was made, shape (P,)."""
+        return torch.cat([value.reshape(-1) for value in self._values])
+
+    def unflatten(self, vector: Tensor) -> dict[str, Tensor]:
+        """Views into ``vector`` (P,), by name and in the parameters' shapes."""
+        if vector.shape != (self.size,):
+            raise InputError(
+                f"a vector of this space has shape ({self.size},), not {tuple(vector.shape)}"
+            )
+        parts = torch.split(vector, self._lengths)
+        return {
+            name: part.view(shape)
+            for name, part, shape in zip(self.names, parts, self.shapes, strict=True)
+        }
+
+    def flatten(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """The inverse of ``unflatten``."""
+        return torch.cat([tensors[name].reshape(-1) for name in self.names])
+
+    def buffers(self) -> dict[str, Tensor]:
+        """A fresh copy of the module's buffers, for one posterior sample or one training state."""
+        return {name: buffer.clone() for name, buffer in self.module.named_buffers()}
+
+    def call(
+        self,
+        vector: Tensor,
+        inputs: Any,
+        buffers: Mapping[str, Tensor] | None = None,
+        *,
+        training: bool = False,
+    ) -> Any:
+        """The module's output with ``vector`` for its random parameters.
+
+        Args:
+            vector: Shape (P,).
+            inputs: A tensor, a tuple of positional arguments or a dict of keyword arguments;
+                real tensors are moved to the space's device and type.
+            buffers: Buffers by name; in training mode running statistics are updated in them.
+                The module's own, on a copy, if ``None``.
+            training: Whether dropout and batch statistics act as in training.
+        """
+        if self.module.training != training:
+            self.module.train(training)
+        if buffers is None:
+            buffers = self.buffers() if training else {}
+        values = {**self.unflatten(vector), **buffers}
+        moved = self.move(inputs)
+        if isinstance(moved, dict):
+            return functional_call(self.module, values, (), moved)
+        return functional_call(self.module, values, moved if isinstance(moved, tuple) else (moved,))
+
+    def move(self, value: Any) -> Any:
+        """``value`` with its tensors on the space's device, real ones in the space's type."""
+        if isinstance(value, Tensor):
+            dtype = self.dtype if value.is_floating_point() else None
+            return value.to(device=self.device, dtype=dtype, non_blocking=True)
+        if isinstance(value, Mapping):
+            return {name: self.move(item) for name, item in value.items()}
+        if isinstance(value, list | tuple):
+            return tuple(self.move(item) for item in value)
+        return value
+
+
+def _choose(named: Mapping[str, nn.Parameter], random: Choice) -> list[str]:
+    if random is None:
+        return [name for name, parameter in named.items() if parameter.requires_grad]
+    if callable(random):
+        return [name for name, parameter in named.items() if random(name, parameter)]
+    unknown = sorted(set(random) - set(named))
+    if unknown:
+        raise InputError(f"the model has no parameter '{unknown[0]}'; it has {', '.join(named)}")
+    return [name for name in named if name in set(random)]
