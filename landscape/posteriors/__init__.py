@@ -1,0 +1,20 @@
+"""Distributions over a network's random parameters."""
+
+from landscape.posteriors.files import describe, load, save
+from landscape.posteriors.gaussian import Gaussian, GaussianTangent, Noise
+from landscape.posteriors.point import Point
+from landscape.posteriors.posterior import Posterior, isotropic
+from landscape.posteriors.samples import Samples
+
+__all__ = [
+    "Gaussian",
+    "GaussianTangent",
+    "Noise",
+    "Point",
+    "Posterior",
+    "Samples",
+    "describe",
+    "isotropic",
+    "load",
+    "save",
+]

@@ -1,0 +1,147 @@
+"""Posteriors on disk: safetensors with a JSON description in the header, never pickle."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as serialise
+from torch import Tensor, nn
+
+from landscape.errors import InputError, LandscapeError
+from landscape.files import replace_file
+from landscape.objective import Batch
+from landscape.parameters import ParameterSpace
+from landscape.posteriors.gaussian import Gaussian
+from landscape.posteriors.point import Point
+from landscape.posteriors.posterior import Posterior
+from landscape.posteriors.samples import Samples
+
+FORMAT = "landscape-posterior-1"
+_KINDS: dict[str, type[Point] | type[Gaussian] | type[Samples]] = {
+    kind.kind: kind for kind in (Point, Gaussian, Samples)
+}
+
+
+def save(posterior: Posterior, path: str | os.PathLike[str]) -> Path:
+    """Write a posterior.
+
+    The file holds the distribution's tensors under ``distribution/``, and the network's fixed
+    parameters and buffers under ``module/``.
+
+    Args:
+        posterior: What to write.
+        path: A name that ends in ``.safetensors``; an existing file is replaced atomically.
+
+    Returns:
+        The path written.
+
+    Raises:
+        InputError: another suffix.
+        LandscapeError: the file could not be written; an earlier one is untouched.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise InputError(f"a posterior's file name ends in .safetensors, not '{path.name}'")
+    tensors = {
+        f"distribution/{name}": tensor for name, tensor in posterior.distribution.tensors().items()
+    }
+    tensors |= {f"module/{name}": tensor for name, tensor in _rest(posterior.space).items()}
+    description = {
+        "kind": posterior.distribution.kind,
+        "method": posterior.method,
+        "settings": posterior.settings,
+        "history": posterior.history,
+        "random": list(posterior.space.names),
+        "architecture": getattr(posterior.space.module, "architecture", None),
+    }
+    contents = serialise(
+        {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()},
+        metadata={"format": FORMAT, "description": json.dumps(description)},
+    )
+    try:
+        replace_file(path, contents)
+    except OSError as error:
+        raise LandscapeError(f"could not write {path}: {error.strerror or error}") from error
+    return path
+
+
+def load(
+    path: str | os.PathLike[str],
+    model: nn.Module,
+    *,
+    device: torch.device | str = "cpu",
+    calibration: Iterable[Batch] | None = None,
+) -> Posterior:
+    """Read a posterior into the network it is over.
+
+    Args:
+        path: A file from ``save``.
+        model: A network of the same architecture; its weights do not matter and it is not changed.
+        device: Where to put it.
+        calibration: Training batches to re-estimate running statistics on; see ``Posterior``.
+
+    Raises:
+        InputError: the file is missing, damaged, not a posterior, or does not fit ``model``.
+    """
+    path = Path(path)
+    description, tensors = _read(path)
+    space = ParameterSpace(model, description["random"], device=device)
+    rest = {
+        name.removeprefix("module/"): tensor
+        for name, tensor in tensors.items()
+        if name.startswith("module/")
+    }
+    expected = _rest(space)
+    if {n: t.shape for n, t in rest.items()} != {n: t.shape for n, t in expected.items()}:
+        raise InputError(f"{path} belongs to a network of another architecture than the one given")
+    # Buffers and fixed parameters are this space's own copies, so this changes no module of a user.
+    for name, tensor in expected.items():
+        tensor.copy_(rest[name])
+    parts = {
+        name.removeprefix("distribution/"): tensor.to(device)
+        for name, tensor in tensors.items()
+        if name.startswith("distribution/")
+    }
+    return Posterior(
+        space,
+        _KINDS[description["kind"]](**parts),
+        method=description["method"],
+        history=description["history"],
+        settings=description["settings"],
+        calibration=calibration,
+    )
+
+
+def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The description in a posterior's file: kind, method, settings, history, architecture.
+
+    Raises:
+        InputError: the file is missing, damaged or not a posterior.
+    """
+    return _read(Path(path), weights=False)[0]
+
+
+def _read(path: Path, *, weights: bool = True) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                raise InputError(f"{path} is not a posterior of this package ({FORMAT})")
+            description = json.loads(metadata["description"])
+            names = file.keys() if weights else []
+            return description, {name: file.get_tensor(name) for name in names}
+    except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
+        raise InputError(f"cannot read {path} as a posterior: {error}") from error
+
+
+def _rest(space: ParameterSpace) -> dict[str, Tensor]:
+    """The network's fixed parameters and its buffers."""
+    random = set(space.names)
+    fixed = {n: p.data for n, p in space.module.named_parameters() if n not in random}
+    return fixed | dict(space.module.named_buffers())

@@ -1,0 +1,157 @@
+"""A distribution over the random parameters of a network."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from landscape.errors import InputError
+from landscape.normalisation import normalisation_layers, reestimate
+from landscape.objective import Batch
+from landscape.parameters import Choice, ParameterSpace
+from landscape.posteriors.gaussian import Gaussian
+from landscape.posteriors.point import Point
+from landscape.posteriors.samples import Samples
+
+Distribution = Point | Gaussian | Samples
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """A distribution over R^P together with the network whose random parameters R^P holds.
+
+    Attributes:
+        space: The parameter space; its private module carries the fixed parameters.
+        distribution: ``Point``, ``Gaussian`` or ``Samples``.
+        method: Name of the method that made it, e.g. ``"swag"``.
+        history: Per-epoch training record: lists of equal length by name.
+        settings: Settings of the method, for the record.
+        calibration: The training batches on which running statistics are re-estimated for every
+            sample; ``None`` for networks that keep none.
+    """
+
+    space: ParameterSpace
+    distribution: Distribution
+    method: str = ""
+    history: dict[str, list[float]] = field(default_factory=dict)
+    settings: dict[str, object] = field(default_factory=dict)
+    calibration: Iterable[Batch] | None = None
+
+    def __post_init__(self) -> None:
+        if self.distribution.size != self.space.size:
+            raise InputError(
+                f"a distribution over {self.distribution.size} numbers does not fit a network with "
+                f"{self.space.size} random parameters"
+            )
+
+    @property
+    def mean(self) -> Tensor:
+        """The posterior mean, shape (P,)."""
+        return self.distribution.mean
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.space.device
+
+    def sample(self, count: int, generator: torch.Generator | int = 0) -> Tensor:
+        """Draw weights.
+
+        Args:
+            count: How many.
+            generator: A generator on the posterior's device, or a seed.
+
+        Returns:
+            Shape (count, P).
+
+        Raises:
+            InputError: ``count`` is not positive, or more than a set of samples holds.
+        """
+        if count < 1:
+            raise InputError(f"the number of samples must be at least 1, not {count}")
+        if isinstance(generator, int):
+            generator = torch.Generator(self.device).manual_seed(generator)
+        return self.distribution.sample(count, generator)
+
+    def log_prob(self, w: Tensor) -> Tensor:
+        """Log-density at w (..., P) in nats, shape (...).
+
+        Raises:
+            InputError: the distribution has no density.
+        """
+        return self.gaussian.log_prob(w)
+
+    def kl(self, prior: Posterior) -> Tensor:
+        """KL(self || prior) in nats.
+
+        Raises:
+            InputError: one of the two is not Gaussian, or they are over different parameters.
+        """
+        prior.check_same_space(self.space)
+        return self.gaussian.kl(prior.gaussian)
+
+    @property
+    def gaussian(self) -> Gaussian:
+        """The distribution, if it is Gaussian.
+
+        Raises:
+            InputError: it is not.
+        """
+        if not isinstance(self.distribution, Gaussian):
+            raise InputError(
+                f"this needs a Gaussian posterior (SWAG, FP-BMA), not a {self.distribution.kind}"
+            )
+        return self.distribution
+
+    def buffers(self, w: Tensor) -> dict[str, Tensor]:
+        """The network's buffers for the weights w, running statistics re-estimated.
+
+        Raises:
+            InputError: the network keeps running statistics and there is no ``calibration`` data.
+        """
+        if self.calibration is None and normalisation_layers(self.space.module):
+            raise InputError(
+                "this network keeps running statistics: give the posterior the training batches "
+                "to re-estimate them on (calibration=...)"
+            )
+        return reestimate(self.space, w, self.calibration or ())
+
+    def check_same_space(self, space: ParameterSpace) -> None:
+        """Check that this posterior's vectors are vectors of ``space``.
+
+        Raises:
+            InputError: the random parameters differ in name, shape or order.
+        """
+        if self.space.signature != space.signature:
+            raise InputError(
+                f"the prior is over {self.space.size} random parameters "
+                f"({', '.join(self.space.names[:3])}, ...) and the model has {space.size} "
+                f"({', '.join(space.names[:3])}, ...): use the network that the prior was fitted on"
+            )
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write weights and description to a safetensors file; see ``posteriors.files``."""
+        from landscape.posteriors import files
+
+        return files.save(self, path)
+
+
+def isotropic(
+    model: nn.Module, scale: float, *, random: Choice = None, mean: Tensor | float = 0.0
+) -> Posterior:
+    """N(mean, scale^2 I) over a network's random parameters: the usual weight prior.
+
+    Args:
+        model: The network.
+        scale: Standard deviation, positive.
+        random: Which parameters are random; see ``ParameterSpace``.
+        mean: One number, or a vector (P,).
+    """
+    space = ParameterSpace(model, random)
+    centre = torch.zeros_like(space.vector()) + mean
+    return Posterior(space, Gaussian.diagonal(centre, scale), method="isotropic")

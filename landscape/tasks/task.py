@@ -1,0 +1,107 @@
+"""What a network is trained for: data in splits that do not share an example."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from landscape.errors import InputError
+
+
+@dataclass(frozen=True)
+class Data:
+    """Examples in memory: ``inputs`` (N, ...) and ``targets`` (N,); iterating gives batches.
+
+    Example:
+        >>> data = Data(torch.zeros(5, 2), torch.zeros(5, dtype=torch.long), batch_size=2)
+        >>> [len(targets) for _, targets in data]
+        [2, 2, 1]
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    batch_size: int = 512
+
+    def __post_init__(self) -> None:
+        if len(self.inputs) != len(self.targets):
+            raise InputError(
+                f"{len(self.inputs)} inputs and {len(self.targets)} targets: there must be as many"
+            )
+        if self.batch_size < 1:
+            raise InputError(f"the batch size must be at least 1, not {self.batch_size}")
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches in the order of the data; the last may be smaller."""
+        yield from zip(
+            torch.split(self.inputs, self.batch_size),
+            torch.split(self.targets, self.batch_size),
+            strict=True,
+        )
+
+    def shuffled(
+        self, batch_size: int, generator: torch.Generator
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches of one epoch, in an order that ``generator`` (on the CPU) draws."""
+        order = torch.randperm(len(self), generator=generator).to(self.targets.device)
+        for chosen in torch.split(order, batch_size):
+            yield self.inputs[chosen], self.targets[chosen]
+
+    def subset(self, chosen: Tensor) -> Data:
+        """The examples of the given indices."""
+        return Data(self.inputs[chosen], self.targets[chosen], self.batch_size)
+
+    def to(self, device: torch.device | str) -> Data:
+        """The same data on another device."""
+        return Data(self.inputs.to(device), self.targets.to(device), self.batch_size)
+
+
+@dataclass(frozen=True)
+class Task:
+    """Data sets of one learning problem.
+
+    Attributes:
+        name: Its name.
+        train: What is trained on.
+        validation: What settings are chosen on; never the test set.
+        test: What results are reported on.
+        classes: Names of the classes.
+        loss: See ``objective.summed_loss``.
+        source: The task to pretrain on, if this is a transfer task.
+        settings: What ``tasks.load`` was given, for the record.
+    """
+
+    name: str
+    train: Data
+    validation: Data
+    test: Data
+    classes: tuple[str, ...]
+    loss: str = "cross_entropy"
+    source: Task | None = None
+    settings: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Examples in each split; the source task's under ``source/``."""
+        own = {name: len(data) for name, data in self._splits()}
+        inherited = self.source.sizes if self.source else {}
+        return own | {f"source/{name}": size for name, size in inherited.items()}
+
+    def fingerprint(self) -> str:
+        """SHA-256 of all arrays, the source task's included, as a hexadecimal string."""
+        digest = hashlib.sha256()
+        for _, data in self._splits():
+            digest.update(data.inputs.cpu().contiguous().numpy().tobytes())
+            digest.update(data.targets.cpu().contiguous().numpy().tobytes())
+        if self.source:
+            digest.update(self.source.fingerprint().encode())
+        return digest.hexdigest()
+
+    def _splits(self) -> tuple[tuple[str, Data], ...]:
+        return (("train", self.train), ("validation", self.validation), ("test", self.test))
