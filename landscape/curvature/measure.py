@@ -1,0 +1,154 @@
+"""How flat a posterior is: curvature at each of its samples."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from landscape.curvature.network import Backend, top_eigenvalues, trace
+from landscape.errors import InputError
+from landscape.files import Store
+from landscape.objective import Batch, Loss, Objective
+from landscape.posteriors import Point, Posterior
+
+Row = dict[str, object]
+
+
+@dataclass(frozen=True)
+class Flatness:
+    """Curvature of S posterior samples; every array's first axis is the sample.
+
+    Attributes:
+        eigenvalues: Shape (S, k), descending.
+        residuals: ||H v - lambda v|| of each, shape (S, k).
+        converged: Whether each met the tolerance, shape (S, k).
+        trace: Shape (S,).
+        trace_standard_error: Shape (S,); the estimator's error, not the spread over samples.
+        loss: Mean loss on the measured data, shape (S,).
+        accuracy: Shape (S,).
+        products: Hessian products spent, shape (S,).
+        seconds: Wall-clock time spent, shape (S,).
+    """
+
+    eigenvalues: np.ndarray
+    residuals: np.ndarray
+    converged: np.ndarray
+    trace: np.ndarray
+    trace_standard_error: np.ndarray
+    loss: np.ndarray
+    accuracy: np.ndarray
+    products: np.ndarray
+    seconds: np.ndarray
+
+    def summary(self) -> dict[str, float]:
+        """Mean and standard deviation over samples of lambda_1 and trace; NaN for one sample."""
+
+        def spread(values: np.ndarray) -> float:
+            return float(values.std(ddof=1)) if len(values) > 1 else float("nan")
+
+        largest = self.eigenvalues[:, 0]
+        return {
+            "samples": len(largest),
+            "lambda_1": float(largest.mean()),
+            "lambda_1_spread": spread(largest),
+            "trace": float(self.trace.mean()),
+            "trace_spread": spread(self.trace),
+        }
+
+
+def measure(
+    posterior: Posterior,
+    data: Iterable[Batch],
+    *,
+    samples: int = 30,
+    eigenvalues: int = 5,
+    tolerance: float = 1e-3,
+    trace_products: int = 30,
+    loss: Loss = "cross_entropy",
+    seed: int = 0,
+    backend: Backend = "lanczos",
+    store: Store | None = None,
+    progress: Callable[[int, int, Row], None] | None = None,
+) -> Flatness:
+    """Measure the Hessian of the mean loss at each of a posterior's samples.
+
+    The network is in evaluation mode, with running statistics re-estimated for each sample; there
+    is no augmentation and no weight decay. The Hessian is over the random parameters.
+
+    Args:
+        posterior: What to sample from. A point posterior has one sample, whatever is asked for.
+        data: The fixed set to measure on, as batches (``Data``, a list, a ``DataLoader``).
+        samples: S.
+        eigenvalues: k, the number of largest eigenvalues.
+        tolerance: Relative residual asked of them.
+        trace_products: Hessian products to spend on each trace.
+        loss: See ``objective.summed_loss``.
+        seed: Of the samples, the starting vectors and the probes.
+        backend: ``"lanczos"`` or ``"pyhessian"``.
+        store: A run to write each sample to as soon as it is finished.
+        progress: Called after each sample with (number finished, S, its row).
+
+    Returns:
+        The measurements, each with its error.
+
+    Raises:
+        InputError: a setting is out of range, or there is no data.
+        LandscapeError: a Hessian product is not finite at some sample.
+    """
+    if samples < 1:
+        raise InputError(f"the number of samples must be at least 1, not {samples}")
+    count = 1 if isinstance(posterior.distribution, Point) else samples
+    weights = posterior.sample(count, seed)
+    base = Objective(posterior.space, data, loss)
+    rows: list[Row] = []
+    for index, w in enumerate(weights):
+        begun = time.perf_counter()
+        objective = base.with_buffers(posterior.buffers(w))
+        evaluation = objective.evaluate(w)
+        top = top_eigenvalues(
+            objective, w, eigenvalues, tolerance=tolerance, seed=seed + index, backend=backend
+        )
+        deflate = top if backend == "lanczos" else None
+        total = trace(
+            objective,
+            w,
+            products=trace_products,
+            deflate=deflate,
+            seed=seed + index,
+            backend=backend,
+        )
+        if w.is_cuda:
+            torch.cuda.synchronize(w.device)
+        rows.append(
+            {
+                "eigenvalues": top.values.numpy(),
+                "residuals": top.residuals.numpy(),
+                "converged": top.converged.numpy(),
+                "trace": total.value,
+                "trace_standard_error": total.standard_error,
+                "loss": evaluation.loss,
+                "accuracy": evaluation.accuracy,
+                "products": top.products + total.products,
+                "seconds": time.perf_counter() - begun,
+            }
+        )
+        if store is not None:
+            attributes = {
+                "backend": backend,
+                "tolerance": tolerance,
+                "requested": count,
+                "seed": seed,
+                "parameters": f"{posterior.space.size} random parameters",
+            }
+            store.write("samples", _columns(rows), attributes)
+        if progress is not None:
+            progress(len(rows), count, rows[-1])
+    return Flatness(**_columns(rows))
+
+
+def _columns(rows: list[Row]) -> dict[str, np.ndarray]:
+    return {name: np.array([row[name] for row in rows]) for name in rows[0]}

@@ -1,0 +1,108 @@
+"""Curvature of a network's loss at given weights, by either backend."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor
+
+from landscape.curvature import pyhessian
+from landscape.curvature.lanczos import Eigenvalues, Which, lanczos
+from landscape.curvature.trace import Trace, hutchinson
+from landscape.errors import InputError
+from landscape.objective import Objective
+
+Backend = Literal["lanczos", "pyhessian"]
+BACKENDS = ("lanczos", "pyhessian")
+
+
+def top_eigenvalues(
+    objective: Objective,
+    w: Tensor,
+    k: int = 5,
+    *,
+    which: Which = "largest",
+    tolerance: float = 1e-3,
+    max_products: int | None = None,
+    seed: int = 0,
+    backend: Backend = "lanczos",
+) -> Eigenvalues:
+    """The k extreme eigenvalues of the Hessian of an objective at w.
+
+    Args:
+        objective: Whose Hessian.
+        w: Weights, shape (P,).
+        k: How many.
+        which: See ``lanczos``; PyHessian has only its own (largest magnitude).
+        tolerance: Relative residual at which a pair has converged; see ``lanczos``.
+        max_products: Budget of Hessian products.
+        seed: Of the starting vector.
+        backend: ``"lanczos"``, or ``"pyhessian"`` for that package's power iteration.
+
+    Returns:
+        Values (k,) with residuals, in the loss's units.
+
+    Raises:
+        InputError: a setting is out of range.
+        LandscapeError: a Hessian product is not finite.
+    """
+    _check(backend)
+    if backend == "pyhessian":
+        if which == "smallest":
+            raise InputError("PyHessian cannot find smallest eigenvalues; use backend='lanczos'")
+        return pyhessian.top_eigenvalues(
+            objective, w, k, tolerance=tolerance, max_products=max_products, seed=seed
+        )
+    return lanczos(
+        objective.hessian(w),
+        objective.size,
+        k,
+        which=which,
+        tolerance=tolerance,
+        max_products=max_products,
+        seed=seed,
+        dtype=w.dtype,
+        device=w.device,
+    )
+
+
+def trace(
+    objective: Objective,
+    w: Tensor,
+    *,
+    products: int = 30,
+    deflate: Eigenvalues | None = None,
+    seed: int = 0,
+    backend: Backend = "lanczos",
+) -> Trace:
+    """The trace of the Hessian of an objective at w, with its standard error.
+
+    Args:
+        objective: Whose Hessian.
+        w: Weights, shape (P,).
+        products: Hessian products to spend; fixed beforehand, so that the estimate is unbiased.
+        deflate: Eigenpairs at the same w, which lower the variance; see ``hutchinson``.
+        seed: Of the probes.
+        backend: ``"lanczos"`` for ours, or ``"pyhessian"``, which takes no ``deflate``.
+
+    Raises:
+        InputError: a setting is out of range.
+        LandscapeError: a Hessian product is not finite.
+    """
+    _check(backend)
+    if backend == "pyhessian":
+        return pyhessian.trace(objective, w, products=products, seed=seed)
+    return hutchinson(
+        objective.hessian(w),
+        objective.size,
+        products=products,
+        deflate=deflate,
+        seed=seed,
+        dtype=w.dtype,
+        device=w.device,
+    )
+
+
+def _check(backend: str) -> None:
+    if backend not in BACKENDS:
+        raise InputError(f"unknown backend '{backend}'; known: {', '.join(BACKENDS)}")

@@ -1,0 +1,146 @@
+"""PyHessian (Yao et al., arXiv 1912.07145) as second backend of the same calls.
+
+PyHessian 0.1 finds eigenvalues by power iteration, which converges to the largest magnitude and
+stops when the value stands still. It reports no residuals: they are computed here, with our
+products.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from landscape.curvature.lanczos import Eigenvalues
+from landscape.curvature.trace import Trace
+from landscape.errors import InputError
+from landscape.objective import Batch, Objective, batch_size
+
+
+def top_eigenvalues(
+    objective: Objective,
+    w: Tensor,
+    k: int,
+    *,
+    tolerance: float,
+    max_products: int | None,
+    seed: int,
+) -> Eigenvalues:
+    """``curvature.top_eigenvalues`` by PyHessian's power iteration.
+
+    Args:
+        objective: The objective.
+        w: Weights, shape (P,).
+        k: How many.
+        tolerance: PyHessian's own: relative change of the value between two iterations. The
+            flags ``converged`` say whether the *residual* is under it.
+        max_products: Budget; each value gets an equal share of iterations (100 by default).
+        seed: Of the starting vectors.
+
+    Raises:
+        InputError: PyHessian cannot express the objective.
+    """
+    counter = _Counter()
+    per_value = 100 if max_products is None else max(1, max_products // k)
+    with _seeded(seed):
+        _, vectors = _hessian(objective, w, counter).eigenvalues(
+            maxIter=per_value, tol=tolerance, top_n=k
+        )
+    rows = torch.stack([torch.cat([part.reshape(-1) for part in vector]) for vector in vectors])
+    operator = objective.hessian(w)
+    images = torch.stack([operator(row) for row in rows])
+    values = (rows * images).sum(1).double()
+    order = values.argsort(descending=True)
+    values, rows, images = values[order], rows[order], images[order]
+    residuals = (images - values.to(rows)[:, None] * rows).norm(dim=1).double()
+    return Eigenvalues(
+        values.cpu(),
+        residuals.cpu(),
+        rows,
+        (residuals <= tolerance * values.abs()).cpu(),
+        counter.products,
+    )
+
+
+def trace(objective: Objective, w: Tensor, *, products: int, seed: int) -> Trace:
+    """``curvature.trace`` by PyHessian's Hutchinson estimator.
+
+    PyHessian stops when its running mean stands still, which biases the mean; here it is made to
+    take all of ``products`` probes.
+
+    Raises:
+        InputError: PyHessian cannot express the objective.
+    """
+    counter = _Counter()
+    with _seeded(seed):
+        probes = _hessian(objective, w, counter).trace(maxIter=products, tol=-np.inf)
+    values = torch.tensor(probes, dtype=torch.float64)
+    return Trace(float(values.mean()), float(values.std() / len(values) ** 0.5), counter.products)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """PyHessian draws from the global generator; it is left as it was."""
+    with torch.random.fork_rng(), warnings.catch_warnings():
+        # PyHessian calls backward(create_graph=True) on a module that is thrown away here.
+        warnings.filterwarnings("ignore", message="Using backward.. with create_graph=True")
+        torch.manual_seed(seed)
+        yield
+
+
+class _Counter:
+    products = 0
+
+
+class _Module(nn.Module):
+    """The network at w, with PyHessian's view of parameters: the random ones alone."""
+
+    def __init__(self, objective: Objective, w: Tensor) -> None:
+        super().__init__()
+        space = objective.space
+        self.network = copy.deepcopy(space.module)
+        values = space.unflatten(w)
+        for name, parameter in self.network.named_parameters():
+            if name in values:
+                parameter.data = values[name].detach().clone()
+                parameter.requires_grad_()
+        for name, buffer in self.network.named_buffers():
+            if objective.buffers is not None:
+                buffer.copy_(objective.buffers[name])
+
+    def forward(self, inputs: Any) -> Any:
+        return self.network(inputs)
+
+
+class _Loader:
+    """The objective's batches, in the objective's type; counts the passes PyHessian makes."""
+
+    def __init__(self, objective: Objective, counter: _Counter) -> None:
+        self._objective, self._counter = objective, counter
+
+    def __iter__(self) -> Iterator[Batch]:
+        self._counter.products += 1
+        for inputs, targets in self._objective.batches:
+            if not isinstance(inputs, Tensor):
+                raise InputError("PyHessian takes one tensor of inputs; use backend='lanczos'")
+            yield self._objective.space.move(inputs), self._objective.space.move(targets)
+
+
+def _hessian(objective: Objective, w: Tensor, counter: _Counter) -> Any:
+    try:
+        from pyhessian import hessian
+    except ImportError as error:
+        raise InputError("backend='pyhessian' needs 'pip install pyhessian'") from error
+
+    def criterion(outputs: Any, targets: Any) -> Tensor:
+        return objective.summed(outputs, targets) / batch_size(targets)
+
+    module = _Module(objective, w)
+    loader = _Loader(objective, counter)
+    return hessian(module, criterion, dataloader=loader, cuda=w.is_cuda)
