@@ -1,0 +1,90 @@
+"""Bayesian model averaging: p(y | x) = mean over samples of softmax f(x; w_s)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from landscape.errors import InputError
+from landscape.objective import Batch
+from landscape.posteriors import Point, Posterior
+from landscape.prediction import metrics
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Each sample's predictions on one data set, and their average.
+
+    Attributes:
+        log_probabilities: log p(class | x_n, w_s), shape (S, N, C).
+        labels: Shape (N,).
+    """
+
+    log_probabilities: Tensor
+    labels: Tensor
+
+    @property
+    def probabilities(self) -> Tensor:
+        """Each sample's probabilities, shape (S, N, C)."""
+        return self.log_probabilities.exp()
+
+    @property
+    def average(self) -> Tensor:
+        """Logarithm of the averaged probabilities (not of averaged logits), shape (N, C)."""
+        return self.log_probabilities.logsumexp(0) - math.log(len(self.log_probabilities))
+
+    def metrics(self) -> dict[str, float]:
+        """Accuracy, NLL (nats), ECE (15 bins) and Brier score of the average."""
+        return _metrics(self.average, self.labels)
+
+    def sample_metrics(self) -> list[dict[str, float]]:
+        """The same of each sample alone."""
+        return [_metrics(sample, self.labels) for sample in self.log_probabilities]
+
+
+def predict(
+    posterior: Posterior, data: Iterable[Batch], *, samples: int = 30, seed: int = 0
+) -> Prediction:
+    """Predict with each of a posterior's samples.
+
+    The network is in evaluation mode with running statistics re-estimated for each sample.
+
+    Args:
+        posterior: What to sample from. A point posterior has one sample, whatever is asked for.
+        data: Batches of (inputs, labels).
+        samples: S.
+        seed: Of the samples; ``measure`` with the same seed judges the same ones.
+
+    Raises:
+        InputError: there is no data, or the network does not return logits (B, C).
+    """
+    count = 1 if isinstance(posterior.distribution, Point) else samples
+    rows = []
+    labels: list[Tensor] = []
+    with torch.no_grad():
+        for w in posterior.sample(count, seed):
+            buffers = posterior.buffers(w)
+            outputs, labels = [], []
+            for inputs, targets in data:
+                logits = posterior.space.call(w, inputs, buffers)
+                if not isinstance(logits, Tensor) or logits.ndim != 2:
+                    raise InputError("predict needs a network that returns logits (B, C)")
+                outputs.append(torch.log_softmax(logits, dim=1))
+                labels.append(posterior.space.move(targets))
+            if not outputs:
+                raise InputError("the data has no batch: nothing to predict")
+            rows.append(torch.cat(outputs))
+    return Prediction(torch.stack(rows), torch.cat(labels))
+
+
+def _metrics(log_probabilities: Tensor, labels: Tensor) -> dict[str, float]:
+    return {
+        "accuracy": metrics.accuracy(log_probabilities, labels),
+        "nll": metrics.nll(log_probabilities, labels),
+        "ece": metrics.ece(log_probabilities, labels),
+        "brier": metrics.brier(log_probabilities, labels),
+    }

@@ -1,0 +1,92 @@
+"""A plane in parameter space, and where samples fall relative to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from landscape.errors import InputError
+from landscape.parameters import ParameterSpace
+from landscape.surfaces.directions import filter_normalised, orthonormal_pair
+
+PlaneKind = Literal["samples", "random"]
+PLANES = ("samples", "random")
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Where S vectors fall: coordinates (S, 2) and distance to the plane (S,), Euclidean."""
+
+    coordinates: Tensor
+    off_plane: Tensor
+
+
+@dataclass(frozen=True)
+class Plane:
+    """origin + x * basis[0] + y * basis[1], with an orthonormal basis.
+
+    Attributes:
+        origin: Shape (P,).
+        basis: Shape (2, P), orthonormal, so that coordinates are Euclidean lengths in R^P.
+        kind: ``"samples"`` or ``"random"``.
+        axes: What each axis is, in words.
+    """
+
+    origin: Tensor
+    basis: Tensor
+    kind: PlaneKind
+    axes: tuple[str, str]
+
+    def at(self, x: float, y: float) -> Tensor:
+        """The weights at (x, y), shape (P,)."""
+        return self.origin + x * self.basis[0] + y * self.basis[1]
+
+    def project(self, vectors: Tensor) -> Projection:
+        """Where the rows of ``vectors`` (S, P) fall, and how far off the plane they are."""
+        shifted = (vectors - self.origin).double()
+        basis = self.basis.double()
+        coordinates = shifted @ basis.T
+        return Projection(coordinates, (shifted - coordinates @ basis).norm(dim=1))
+
+
+def through_samples(samples: Tensor) -> Plane:
+    """The plane through the first three rows of ``samples`` (S, P), exactly.
+
+    The origin is the first sample and the x axis runs to the second, as in Garipov et al.
+    (arXiv 1802.10026).
+
+    Raises:
+        InputError: fewer than three samples, or three on a line.
+    """
+    if len(samples) < 3:
+        raise InputError(
+            f"a plane through samples needs three, not {len(samples)}; use plane='random'"
+        )
+    basis = orthonormal_pair(samples[1] - samples[0], samples[2] - samples[0])
+    axes = ("from sample 0 towards sample 1", "towards sample 2, orthogonal to x")
+    return Plane(samples[0], basis, "samples", axes)
+
+
+def random(space: ParameterSpace, w: Tensor, seed: int) -> Plane:
+    """The plane through w along two random filter-normalised directions, orthogonalised.
+
+    Li et al. (arXiv 1712.09913) do not orthogonalise; in high dimension the two are nearly
+    orthogonal already, and coordinates are Euclidean lengths here.
+    """
+    generator = torch.Generator(w.device).manual_seed(seed)
+    first = filter_normalised(space, w, generator)
+    basis = orthonormal_pair(first, filter_normalised(space, w, generator))
+    axes = ("random filter-normalised direction", "another, orthogonal to x")
+    return Plane(w, basis, "random", axes)
+
+
+def variance_share(plane: Plane, samples: Tensor) -> float:
+    """Share of the samples' variance (about their mean) that lies within the plane; NaN for one."""
+    centred = (samples - samples.mean(0)).double()
+    total = float((centred**2).sum())
+    if len(samples) < 2 or total == 0:
+        return float("nan")
+    return float(((centred @ plane.basis.double().T) ** 2).sum()) / total
