@@ -1,0 +1,34 @@
+"""Training methods, by name."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from landscape.errors import InputError
+from landscape.methods.fp_bma import FPBMA
+from landscape.methods.loop import Method, Problem, State
+from landscape.methods.map import MAP
+from landscape.methods.swag import SWAG
+
+METHODS: dict[str, type[Method[Any]]] = {method.name: method for method in (MAP, SWAG, FPBMA)}
+
+
+def create(name: str, **settings: Any) -> Method[Any]:
+    """The method called ``name`` with the given settings.
+
+    Raises:
+        InputError: unknown method or setting, or a value that the method refuses.
+    """
+    if name not in METHODS:
+        raise InputError(f"unknown method '{name}'; known: {', '.join(METHODS)}")
+    known = [field.name for field in fields(METHODS[name])]
+    for setting in settings:
+        if setting not in known:
+            raise InputError(
+                f"method '{name}' has no setting '{setting}'; it has {', '.join(known)}"
+            )
+    return METHODS[name](**settings)
+
+
+__all__ = ["FPBMA", "MAP", "METHODS", "SWAG", "Method", "Problem", "State", "create"]
