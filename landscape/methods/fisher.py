@@ -1,18 +1,20 @@
-"""The Fisher information of a low-rank Gaussian, and the steepest step within a KL ball of it.
+"""The steepest step within a KL ball of a low-rank Gaussian, by its exact Fisher information.
 
 For q = N(mu, Sigma) with theta = (mu, log sigma, U) the Fisher information is block diagonal
-between mu and psi = (log sigma, U). Everything here is in coordinates whitened by the diagonal,
-where Sigma = I + V V^T with V^T V = diag(lambda) (see ``posteriors.gaussian``) and a step in U is
-D Y R^T. There, with Q = I - B B^T = (I + V V^T)^-1 and for a step v = (s, Y),
+between mu, where it is Sigma^-1, and psi = (log sigma, U). In coordinates whitened by the diagonal,
+Sigma = I + V V^T with V = E diag(lambda)^(1/2), E^T E = I (see ``posteriors.gaussian``), and a step
+in U is D Y R^T. With Q = (I + V V^T)^-1 a step v = (s, Y) has
 
-    F v = (diag(A), A V),   A = Q M Q,   M = diag(2 s) + Y V^T + V Y^T,
+    F v = (diag(A), A V),   A = Q M Q,   M = diag(2 s) + Y V^T + V Y^T.
 
-at a cost of O(P K^2). F is singular along Y = V Omega with Omega skew: turning the factor's columns
-does not change q.
+Y is eliminated in closed form. What is left for s is the operator s -> diag(N diag(2 s) N) with
+N = I - E E^T: the diagonal matters only where the low-rank part does not already vary. It is solved
+by conjugate gradients at O(P K^2) an iteration.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -21,23 +23,9 @@ from torch import Tensor
 from landscape.posteriors import Gaussian, GaussianTangent
 
 DAMPING = 1e-4
-"""Added to the Fisher information, in units of that of a mean-field log sigma."""
+"""Added to the Fisher information, in units of that of a mean-field log sigma, which is 2."""
 _MAX_ITERATIONS = 50
-_TOLERANCE = 1e-4
-
-
-@dataclass(frozen=True)
-class _White:
-    """A step or a gradient in psi, whitened: s of shape (P,), Y of shape (P, K)."""
-
-    log_scale: Tensor
-    factor: Tensor
-
-    def plus(self, other: _White, times: Tensor | float) -> _White:
-        return _White(self.log_scale + times * other.log_scale, self.factor + times * other.factor)
-
-    def dot(self, other: _White) -> Tensor:
-        return self.log_scale @ other.log_scale + (self.factor * other.factor).sum()
+_TOLERANCE = 1e-3
 
 
 def steepest_step(
@@ -46,8 +34,7 @@ def steepest_step(
     """The step delta = radius * F^-1 g / sqrt(g^T F^-1 g), with F the Fisher information of q.
 
     To second order it raises the loss most among the steps with KL(q_{theta + delta} || q_theta) <=
-    radius^2 / 2. The block of the mean is Sigma g in closed form; the block of the covariance is
-    solved by preconditioned conjugate gradients. A gradient of zero gives a step of zero.
+    radius^2 / 2 (arXiv 2406.15664). A gradient of zero gives a step of zero.
 
     Args:
         q: The Gaussian at theta.
@@ -56,81 +43,116 @@ def steepest_step(
         covariance: Whether log sigma and U move; the mean alone otherwise.
 
     Returns:
-        delta; its factor part is orthogonal to rotations of U, in the whitened metric.
+        delta. Turning the columns of U does not change q, and F is singular along it: delta does
+        not turn them.
     """
     mean = q.covariance_product(gradient.mean)
-    square = gradient.mean @ mean
     log_scale, factor = torch.zeros_like(q.mean), torch.zeros_like(q.factor)
     if covariance:
-        white = _White(gradient.log_scale, (q.scale[:, None] * gradient.factor) @ q.rotation)
-        white = _without_rotation(q, white)
-        step = solve(q, white)
-        square = square + white.dot(step)
-        log_scale, factor = step.log_scale, q.scale[:, None] * (step.factor @ q.rotation.T)
+        white = (q.scale[:, None] * gradient.factor) @ q.rotation
+        log_scale, white = CovarianceFisher.of(q).solve(gradient.log_scale, white)
+        factor = q.scale[:, None] * (white @ q.rotation.T)
+    square = gradient.mean @ mean + gradient.log_scale @ log_scale
+    square = square + (gradient.factor * factor).sum()
     tiny = torch.finfo(square.dtype).tiny
     times = torch.where(square > tiny, radius * square.clamp_min(tiny).rsqrt(), 0.0)
     return GaussianTangent(times * mean, times * log_scale, times * factor)
 
 
-def product(q: Gaussian, v: _White, damping: float = 0.0) -> _White:
-    """(F + 2 damping I) v for a whitened step v in psi."""
-    basis, spread = q.capacitance, q.white_factor
-    image = spread / (1 + q.spectrum)  # Q V
-    leverage = (basis**2).sum(1)
-    diagonal = 2 * v.log_scale
-    # diag(Q diag(m) Q), then diag(Q (Y V^T + V Y^T) Q).
-    inner = basis.T @ (diagonal[:, None] * basis)
-    log_scale = diagonal * (1 - 2 * leverage) + ((basis @ inner) * basis).sum(1)
-    log_scale = log_scale + 2 * (_complement(basis, v.factor) * image).sum(1)
-    mixed = diagonal[:, None] * image + v.factor @ (spread.T @ image)
-    factor = _complement(basis, mixed + spread @ (v.factor.T @ image))
-    return _White(log_scale, factor).plus(v, 2 * damping)
+@dataclass(frozen=True)
+class CovarianceFisher:
+    """The Fisher information of psi = (log sigma, U) in whitened coordinates, damped.
+
+    Attributes:
+        basis: E, shape (P, K).
+        spectrum: lambda, shape (K,).
+        damping: Added in the units of ``DAMPING``.
+    """
+
+    basis: Tensor
+    spectrum: Tensor
+    damping: float
+
+    @classmethod
+    def of(cls, q: Gaussian, damping: float = DAMPING) -> CovarianceFisher:
+        """That of ``q``."""
+        return cls(q.basis, q.spectrum, damping)
+
+    def solve(self, log_scale: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
+        """F^-1 g for g = (log_scale, factor), shapes (P,) and (P, K)."""
+        reduced = log_scale - self._log_scale_by_factor(self._solve_factor(factor))
+        step = self._solve_log_scale(reduced)
+        return step, self._solve_factor(factor - self._factor_by_log_scale(step))
+
+    @property
+    def _slope(self) -> Tensor:
+        """The diagonal nu in Q V = E diag(nu)."""
+        return self.spectrum.sqrt() / (1 + self.spectrum)
+
+    @property
+    def _damped(self) -> Tensor:
+        """V^T Q V, a diagonal, with the damping."""
+        return self.spectrum / (1 + self.spectrum) + 2 * self.damping
+
+    def _whiten(self, v: Tensor) -> Tensor:
+        """Q v for v of shape (P, n)."""
+        shrink = self.spectrum / (1 + self.spectrum)
+        return v - self.basis @ (shrink[:, None] * (self.basis.T @ v))
+
+    def _log_scale_by_factor(self, factor: Tensor) -> Tensor:
+        """The block that takes Y to log sigma: diag(Q (Y V^T + V Y^T) Q)."""
+        return 2 * (self._whiten(factor) * (self.basis * self._slope)).sum(1)
+
+    def _factor_by_log_scale(self, log_scale: Tensor) -> Tensor:
+        """The block that takes s to U: Q diag(2 s) Q V."""
+        return self._whiten(2 * log_scale[:, None] * (self.basis * self._slope))
+
+    def _solve_factor(self, factor: Tensor) -> Tensor:
+        """Y with Q (Y V^T + V Y^T) Q V = ``factor``, less what would turn the columns of U.
+
+        One noise sample's gradient has a part along such turns, though the expected one has none.
+        """
+        root = self.spectrum.sqrt()
+        inside = self.basis.T @ factor
+        turned = root[:, None] * inside
+        mixing = (turned + turned.T) / (4 * self._damped[:, None] * self._damped)
+        outside = (factor - self.basis @ inside) / self._damped
+        return outside + self.basis @ (root[:, None] * mixing)
+
+    def _solve_log_scale(self, right: Tensor) -> Tensor:
+        """The s with S s = ``right``, S the Schur complement of the factor's block, damped."""
+        narrow = 1 / (1 + self.spectrum)
+        kept = self._slope**2 / self._damped  # is ``narrow`` where there is no damping
+        gap = narrow - kept
+        weights = 1 - gap[:, None] - gap + narrow[:, None] * narrow - kept[:, None] * kept
+        squares = self.basis**2
+        diagonal = 1 - 2 * squares @ (1 - gap) + self.damping
+        jacobi = 2 * (diagonal + ((squares @ weights) * squares).sum(1)).clamp_min(self.damping)
+
+        def product(s: Tensor) -> Tensor:
+            inner = weights * (self.basis.T @ (s[:, None] * self.basis))
+            return 2 * (diagonal * s + ((self.basis @ inner) * self.basis).sum(1))
+
+        return conjugate_gradients(product, right, jacobi)
 
 
-def solve(q: Gaussian, g: _White, damping: float = DAMPING) -> _White:
-    """(F + 2 damping I)^-1 g by conjugate gradients, preconditioned block by block."""
-    solution = _White(torch.zeros_like(g.log_scale), torch.zeros_like(g.factor))
-    residual = g
-    direction = preconditioned = _precondition(q, g, damping)
-    power = residual.dot(preconditioned)
+def conjugate_gradients(
+    product: Callable[[Tensor], Tensor], right: Tensor, diagonal: Tensor
+) -> Tensor:
+    """The x with A x = ``right``, A positive definite, preconditioned by its ``diagonal``."""
+    x = torch.zeros_like(right)
+    residual = right
+    direction = preconditioned = residual / diagonal
+    power = residual @ preconditioned
     goal = _TOLERANCE**2 * power
     for _ in range(_MAX_ITERATIONS):
         if not bool(power > goal):
             break
-        image = product(q, direction, damping)
-        times = power / direction.dot(image)
-        solution = solution.plus(direction, times)
-        residual = residual.plus(image, -times)
-        preconditioned = _precondition(q, residual, damping)
-        before, power = power, residual.dot(preconditioned)
-        direction = preconditioned.plus(direction, power / before)
-    return solution
-
-
-def _precondition(q: Gaussian, g: _White, damping: float) -> _White:
-    """The inverse of F's two diagonal blocks: log sigma's diagonal, and U's exactly.
-
-    With G = V^T Q V, U's block is Y -> Q (Y G + V Y^T Q V). For gradients orthogonal to
-    rotations its inverse is R -> (Sigma R - V G^-1 V^T R / 2) G^-1; G is diagonal here.
-    """
-    log_scale = g.log_scale / (2 * (1 - (q.capacitance**2).sum(1)) ** 2 + 2 * damping)
-    middle = q.spectrum / (1 + q.spectrum) + 2 * damping
-    inner = q.white_factor.T @ g.factor
-    factor = g.factor + q.white_factor @ (inner - inner / (2 * middle[:, None]))
-    return _White(log_scale, factor / middle)
-
-
-def _without_rotation(q: Gaussian, g: _White) -> _White:
-    """``g`` less its part along Y = V Omega, Omega skew.
-
-    One noise sample has such a part, though the expected gradient has none.
-    """
-    inner = q.white_factor.T @ g.factor
-    sums = q.spectrum[:, None] + q.spectrum[None, :]
-    omega = (inner - inner.T) / sums.clamp_min(torch.finfo(sums.dtype).tiny)
-    return _White(g.log_scale, g.factor - q.white_factor @ omega)
-
-
-def _complement(basis: Tensor, v: Tensor) -> Tensor:
-    """(I - B B^T) v."""
-    return v - basis @ (basis.T @ v)
+        image = product(direction)
+        times = power / (direction @ image)
+        x = x + times * direction
+        residual = residual - times * image
+        preconditioned = residual / diagonal
+        before, power = power, residual @ preconditioned
+        direction = preconditioned + (power / before) * direction
+    return x

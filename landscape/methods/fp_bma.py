@@ -58,15 +58,19 @@ class FPBMA(Method[FPBMAState]):
 
     Attributes:
         radius: rho, how far the worst case is: sqrt(2 KL), in standard deviations of q.
-        beta: Temper of the KL term; 1 is the posterior of Bayes' rule.
+        beta: Temper of the KL term; 1 is the posterior of Bayes' rule. The default is for a prior
+            like SWAG's, which is the trace of one optimiser and far narrower than belief.
         fisher: ``"exact"``, the Fisher information of q itself.
         covariance: Whether log sigma and U are trained; the mean alone otherwise.
+        covariance_rate: Learning rate of log sigma and U over that of the mean. One noise sample
+            leaves their gradients so noisy that at the mean's own rate U random-walks away.
     """
 
     radius: float = 0.2
-    beta: float = 0.01
+    beta: float = 1e-6
     fisher: str = "exact"
     covariance: bool = True
+    covariance_rate: float = 0.1
 
     name: ClassVar[str] = "fp-bma"
 
@@ -74,6 +78,7 @@ class FPBMA(Method[FPBMAState]):
         super().__post_init__()
         self._require(0 <= self.radius < math.inf, "radius", "at least 0")
         self._require(0 <= self.beta < math.inf, "beta", "at least 0")
+        self._require(0 < self.covariance_rate < math.inf, "covariance_rate", "positive and finite")
         self._require(self.fisher in FISHERS, "fisher", f"one of {', '.join(FISHERS)}")
 
     def init(
@@ -86,8 +91,8 @@ class FPBMA(Method[FPBMAState]):
         """
         if prior is None:
             raise InputError(
-                f"{self.name} needs a Gaussian prior: pass prior=SWAG().fit(...) or "
-                "prior=landscape.posteriors.isotropic(model, scale)"
+                f"{self.name} needs a Gaussian prior: a SWAG posterior (prior=SWAG().fit(...), "
+                "or --prior FILE), or landscape.posteriors.isotropic(model, scale)"
             )
         floor = math.sqrt(self.learning_rate * self.beta / problem.examples)
         gaussian = prior.gaussian.to(problem.space.device).broadened(floor)
@@ -110,8 +115,10 @@ class FPBMA(Method[FPBMAState]):
         noise = q.noise(state.generator)
         loss, gradient = state.loss_and_gradient(q.transform(noise), batch)
         ascent = q.chain(gradient, noise)
-        delta = steepest_step(q, ascent, self.radius, covariance=self.covariance)
+        length = torch.zeros_like(loss)
         if self.radius > 0:
+            delta = steepest_step(q, ascent, self.radius, covariance=self.covariance)
+            length = delta.norm()
             worst = q.moved(delta)
             _, gradient = state.loss_and_gradient(
                 worst.transform(noise), batch, update_statistics=False
@@ -119,15 +126,16 @@ class FPBMA(Method[FPBMAState]):
             ascent = worst.chain(gradient, noise)
         weight = self.beta / state.problem.examples
         pull = q.kl_gradient(state.prior)
+        slow = self.covariance_rate
         gradients = [
             ascent.mean + weight * pull.mean,
-            ascent.log_scale + weight * pull.log_scale,
-            ascent.factor + weight * pull.factor,
+            slow * (ascent.log_scale + weight * pull.log_scale),
+            slow * (ascent.factor + weight * pull.factor),
         ]
         trained = gradients if self.covariance else gradients[:1]
         descend(state.optimizer, trained, self.rate(state.steps_done, state.problem.steps))
         state.steps_done += 1
-        state.last = {"loss": loss, "perturbation_norm": delta.norm()}
+        state.last = {"loss": loss, "perturbation_norm": length}
         return state
 
     def posterior(self, state: FPBMAState) -> Posterior:

@@ -22,6 +22,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
+from landscape.devices import choose_device
 from landscape.errors import InputError, TrainingError
 from landscape.objective import Batch, Loss, Objective, batch_size, summed_loss
 from landscape.parameters import Choice, ParameterSpace
@@ -127,7 +128,7 @@ class Method(ABC, Generic[S]):
 
     epochs: int = 100
     batch_size: int = 50
-    learning_rate: float = 0.05
+    learning_rate: float = 0.02
     momentum: float = 0.9
     warmup: float = 0.05
 
@@ -197,11 +198,14 @@ class Method(ABC, Generic[S]):
         history: dict[str, list[float]] = {}
         begun = time.perf_counter()
         for epoch in range(1, self.epochs + 1):
-            record = self._epoch(state, train.shuffled(self.batch_size, order))
+            try:
+                record = self._epoch(state, train.shuffled(self.batch_size, order))
+            except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # of what is not finite
+                record = {"train_loss": math.nan}
             if not math.isfinite(record["train_loss"]):
                 raise TrainingError(
-                    f"{self.name}: the training loss is {record['train_loss']} in epoch {epoch} of "
-                    f"{self.epochs}: lower the learning rate ({self.learning_rate})"
+                    f"{self.name}: training diverged in epoch {epoch} of {self.epochs}: loss or "
+                    f"weights are not finite; lower the learning rate ({self.learning_rate})"
                 )
             record |= self._validate(state, validation) if len(validation) else {}
             record |= {
@@ -265,22 +269,6 @@ def descend(optimizer: torch.optim.Optimizer, gradients: list[Tensor], rate: flo
     for parameter, gradient in zip(group["params"], gradients, strict=True):
         parameter.grad = gradient
     optimizer.step()
-
-
-def choose_device(device: str) -> torch.device:
-    """``"auto"`` as CUDA where there is one, the CPU otherwise; or the device named.
-
-    Raises:
-        InputError: torch does not know the device, or it is not there.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        torch.empty(0, device=device)
-        return torch.device(device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"device '{device}' cannot be used: {reason}") from error
 
 
 def _check_labels(space: ParameterSpace, train: Data, task: Task) -> None:

@@ -91,7 +91,10 @@ def load(
     """
     path = Path(path)
     description, tensors = _read(path)
-    space = ParameterSpace(model, description["random"], device=device)
+    try:
+        space = ParameterSpace(model, description["random"], device=device)
+    except InputError as error:
+        raise InputError(f"{path} belongs to another architecture: {error}") from error
     rest = {
         name.removeprefix("module/"): tensor
         for name, tensor in tensors.items()
@@ -99,7 +102,7 @@ def load(
     }
     expected = _rest(space)
     if {n: t.shape for n, t in rest.items()} != {n: t.shape for n, t in expected.items()}:
-        raise InputError(f"{path} belongs to a network of another architecture than the one given")
+        raise InputError(f"{path} belongs to another architecture than the model given")
     # Buffers and fixed parameters are this space's own copies, so this changes no module of a user.
     for name, tensor in expected.items():
         tensor.copy_(rest[name])

@@ -1,11 +1,12 @@
 """The Gaussian with diagonal plus low-rank covariance, by the Woodbury identity.
 
 Everything costs O(P K^2) in time and O(P K) in memory; no P x P matrix is ever formed. Inside,
-vectors are whitened by the diagonal, and the factor's columns are rotated to be orthogonal:
+vectors are whitened by the diagonal, and the factor is taken apart by its singular values:
 
-    Sigma = D (I + V V^T) D,   D = diag(sigma),   V = D^-1 U R,   V^T V = diag(lambda),
+    Sigma = D (I + V V^T) D,   D = diag(sigma),   D^-1 U R = V = E diag(lambda)^(1/2),   E^T E = I,
 
-so that Sigma^-1 = D^-1 (I - B B^T) D^-1 with B = V diag(1 + lambda)^(-1/2).
+so that Sigma^-1 = D^-1 (I - E E^T + E diag(1 + lambda)^-1 E^T) D^-1. The part outside the span of
+E is subtracted before it is squared: a factor may be 1,000 times as long as the scale is wide.
 """
 
 from __future__ import annotations
@@ -108,8 +109,7 @@ class Gaussian:
 
     def log_prob(self, w: Tensor) -> Tensor:
         """Log-density, in nats, of w (..., P); shape (...)."""
-        white = (w - self.mean) / self.scale
-        squares = (white**2).sum(-1) - ((white @ self.capacitance) ** 2).sum(-1)
+        squares = self._distance((w - self.mean) / self.scale)
         return -0.5 * (squares + self.log_determinant + self.size * math.log(2 * math.pi))
 
     def kl(self, prior: Gaussian) -> Tensor:
@@ -119,22 +119,20 @@ class Gaussian:
             InputError: the two are over spaces of different size.
         """
         self._check_same_size(prior)
-        shift = (self.mean - prior.mean) / prior.scale
-        factor = self.factor / prior.scale[:, None]
-        trace = (prior.precision_diagonal * self.scale**2).sum() + (
-            (factor**2).sum() - ((prior.capacitance.T @ factor) ** 2).sum()
-        )
-        distance = (shift**2).sum() - ((prior.capacitance.T @ shift) ** 2).sum()
+        factor = (self.factor / prior.scale[:, None]).T
+        trace = (prior.precision_diagonal * self.scale**2).sum() + prior._distance(factor).sum()
+        distance = prior._distance((self.mean - prior.mean) / prior.scale)
         volume = prior.log_determinant - self.log_determinant
         return 0.5 * (trace + distance - self.size + volume)
 
     def kl_gradient(self, prior: Gaussian) -> GaussianTangent:
         """The gradient of KL(self || prior) by (mean, log scale, U) of ``self``; closed form."""
         self._check_same_size(prior)
+        rows = self.factor.T
         return GaussianTangent(
             mean=prior.precision_product(self.mean - prior.mean),
             log_scale=self.scale**2 * (prior.precision_diagonal - self.precision_diagonal),
-            factor=prior.precision_product(self.factor) - self.precision_product(self.factor),
+            factor=(prior.precision_product(rows) - self.precision_product(rows)).T,
         )
 
     def moved(self, step: GaussianTangent) -> Gaussian:
@@ -153,60 +151,70 @@ class Gaussian:
             factor=gradient[:, None] * noise.factor,
         )
 
-    def broadened(self, floor: float, multiplier: float = 1.0) -> Gaussian:
-        """The covariance times ``multiplier``, then no diagonal scale below ``floor``."""
-        root = math.sqrt(multiplier)
-        return Gaussian(self.mean, (root * self.scale).clamp_min(floor), root * self.factor)
+    def broadened(self, floor: float) -> Gaussian:
+        """The same with no diagonal scale below ``floor``."""
+        return Gaussian(self.mean, self.scale.clamp_min(floor), self.factor)
 
     def covariance_product(self, v: Tensor) -> Tensor:
         """Sigma v for v of shape (P,)."""
         return self.scale**2 * v + self.factor @ (self.factor.T @ v)
 
     def precision_product(self, v: Tensor) -> Tensor:
-        """Sigma^-1 v for v of shape (P,) or (P, n)."""
-        scale = self.scale if v.ndim == 1 else self.scale[:, None]
-        white = v / scale
-        return (white - self.capacitance @ (self.capacitance.T @ white)) / scale
+        """Sigma^-1 v for v of shape (..., P)."""
+        inside, outside = self._split(v / self.scale)
+        return (outside + (inside / (1 + self.spectrum)) @ self.basis.T) / self.scale
 
     @cached_property
     def precision_diagonal(self) -> Tensor:
         """The diagonal of Sigma^-1, shape (P,)."""
-        return (1 - (self.capacitance**2).sum(1)) / self.scale**2
+        return (1 - self.basis**2 @ (self.spectrum / (1 + self.spectrum))) / self.scale**2
 
     @cached_property
     def log_determinant(self) -> Tensor:
         """The logarithm of Sigma's determinant."""
         return 2 * self.scale.log().sum() + torch.log1p(self.spectrum).sum()
 
-    @cached_property
-    def white_factor(self) -> Tensor:
-        """V, the factor whitened by the scale and rotated so that V^T V is diagonal; (P, K)."""
-        return (self.factor / self.scale[:, None]) @ self._rotation[1]
-
     @property
-    def rotation(self) -> Tensor:
-        """R, the orthogonal (K, K) matrix with ``white_factor`` = D^-1 U R."""
-        return self._rotation[1]
+    def basis(self) -> Tensor:
+        """E, orthonormal columns that span the whitened factor's, or zero; shape (P, K)."""
+        return self._singular[0]
 
     @property
     def spectrum(self) -> Tensor:
-        """lambda, the diagonal of V^T V, ascending, shape (K,)."""
-        return self._rotation[0]
+        """Lambda, the whitened factor's squared singular values, ascending, shape (K,)."""
+        return self._singular[1]
+
+    @property
+    def rotation(self) -> Tensor:
+        """R, the orthogonal (K, K) matrix with D^-1 U R = E diag(lambda)^(1/2)."""
+        return self._singular[2]
 
     @cached_property
-    def capacitance(self) -> Tensor:
-        """B with Sigma^-1 = D^-1 (I - B B^T) D^-1, shape (P, K)."""
-        return self.white_factor / (1 + self.spectrum).sqrt()
-
-    @cached_property
-    def _rotation(self) -> tuple[Tensor, Tensor]:
+    def _singular(self) -> tuple[Tensor, Tensor, Tensor]:
         white = self.factor / self.scale[:, None]
         if self.rank == 0:
-            empty = white.new_zeros(0)
-            return empty, white.new_zeros(0, 0)
-        # K x K in float64: the columns of a trajectory's deviations are nearly parallel.
-        spectrum, rotation = torch.linalg.eigh((white.T @ white).double())
-        return spectrum.clamp_min(0).to(white), rotation.to(white)
+            return white, white.new_zeros(0), white.new_zeros(0, 0)
+        # In float64, slice by slice: a trajectory's deviations are nearly parallel.
+        gram = torch.zeros(self.rank, self.rank, dtype=torch.float64, device=white.device)
+        for rows in torch.split(white, 1 << 20):
+            gram += rows.double().T @ rows.double()
+        rotation = torch.linalg.eigh(gram)[1].to(white)
+        columns = white @ rotation
+        lengths = columns.norm(dim=0)
+        rounding = max(torch.finfo(white.dtype).eps, torch.finfo(gram.dtype).eps ** 0.5)
+        lengths = torch.where(lengths > 10 * rounding * lengths[-1], lengths, 0.0)
+        basis = columns * torch.where(lengths > 0, 1 / lengths, 0.0)
+        return basis, lengths**2, rotation
+
+    def _split(self, white: Tensor) -> tuple[Tensor, Tensor]:
+        """Whitened vectors (..., P) as coordinates (..., K) in the basis, and the rest (..., P)."""
+        inside = white @ self.basis
+        return inside, white - inside @ self.basis.T
+
+    def _distance(self, white: Tensor) -> Tensor:
+        """Squared Mahalanobis length (...) of D v for whitened vectors v (..., P)."""
+        inside, outside = self._split(white)
+        return (outside**2).sum(-1) + (inside**2 / (1 + self.spectrum)).sum(-1)
 
     def _check_same_size(self, other: Gaussian) -> None:
         if other.size != self.size:

@@ -6,11 +6,11 @@ import inspect
 from collections.abc import Callable
 
 from landscape.errors import InputError
-from landscape.tasks.digits import digits
+from landscape.tasks.digits import digits, digits_upright
 from landscape.tasks.few_shot import choose_shots
 from landscape.tasks.task import Data, Task
 
-TASKS: dict[str, Callable[..., Task]] = {"digits": digits}
+TASKS: dict[str, Callable[..., Task]] = {"digits": digits, "digits-upright": digits_upright}
 
 
 def load(name: str, **settings: object) -> Task:
@@ -32,4 +32,4 @@ def load(name: str, **settings: object) -> Task:
     return TASKS[name](**settings)
 
 
-__all__ = ["TASKS", "Data", "Task", "choose_shots", "digits", "load"]
+__all__ = ["TASKS", "Data", "Task", "choose_shots", "digits", "digits_upright", "load"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from scipy import ndimage
+from torch import Tensor
 
 from landscape.errors import InputError
 from landscape.tasks.few_shot import choose_shots
@@ -17,9 +18,19 @@ from landscape.tasks.task import Data, Task
 
 # One fixed partition, so that every seed is judged on the same test images.
 _PARTITION_SEED = 20240615
-_SOURCE_TRAIN, _SOURCE_VALIDATION, _SOURCE_TEST = 700, 100, 100
-_POOL, _VALIDATION = 300, 200
+_SOURCE, _SOURCE_SIZES, _TARGET_SIZES = 900, (700, 100), (300, 200)
 _CLASSES = tuple(str(digit) for digit in range(10))
+
+
+def digits_upright() -> Task:
+    """The source task: 700 training, 100 validation and 100 test images as they are.
+
+    Returns:
+        A task with inputs (N, 1, 8, 8), standardised by its training set, and 10 classes.
+    """
+    images, labels = _shuffled_images()
+    source = Data(_standardised(images, images)[:_SOURCE], labels[:_SOURCE])
+    return Task("digits-upright", *_split(source, *_SOURCE_SIZES), classes=_CLASSES)
 
 
 def digits(*, shots: int = 10, seed: int = 0, rotation: float = 60.0, noise: float = 0.2) -> Task:
@@ -32,48 +43,45 @@ def digits(*, shots: int = 10, seed: int = 0, rotation: float = 60.0, noise: flo
         noise: Standard deviation of the noise added to target images, whose range is [0, 1].
 
     Returns:
-        A task with inputs (N, 1, 8, 8), standardised by the source training set, and 10 classes.
+        A task with inputs (N, 1, 8, 8), standardised by the source training set, and 10 classes:
+        200 validation and 397 test images.
 
     Raises:
         InputError: a class of the pool has fewer than ``shots`` images, or a setting is negative.
     """
     if rotation < 0 or noise < 0:
         raise InputError("digits: rotation and noise must not be negative")
+    images, labels = _shuffled_images()
+    changed = _standardised(_rotate_and_add_noise(images[_SOURCE:], rotation, noise), images)
+    pool, validation, test = _split(Data(changed, labels[_SOURCE:]), *_TARGET_SIZES)
+    chosen = choose_shots(pool.targets, shots, torch.Generator().manual_seed(seed))
+    return Task(
+        "digits",
+        train=pool.subset(chosen),
+        validation=validation,
+        test=test,
+        classes=_CLASSES,
+        source=digits_upright(),
+        settings={"shots": shots, "seed": seed, "rotation": rotation, "noise": noise},
+    )
+
+
+def _shuffled_images() -> tuple[np.ndarray, Tensor]:
+    """Images (1797, 8, 8) in [0, 1] and labels, always in the same order."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
+    order = np.random.default_rng(_PARTITION_SEED).permutation(len(bunch.target))
+    return bunch.images[order] / 16.0, torch.from_numpy(bunch.target[order])
+
+
+def _standardised(chosen: np.ndarray, images: np.ndarray) -> Tensor:
+    reference = images[: _SOURCE_SIZES[0]]
+    return torch.from_numpy((chosen - reference.mean()) / reference.std()).float()[:, None]
+
+
+def _rotate_and_add_noise(images: np.ndarray, rotation: float, noise: float) -> np.ndarray:
     generator = np.random.default_rng(_PARTITION_SEED)
-    order = generator.permutation(len(bunch.target))
-    images, labels = bunch.images[order] / 16.0, torch.from_numpy(bunch.target[order])
-    source_size = _SOURCE_TRAIN + _SOURCE_VALIDATION + _SOURCE_TEST
-    target_images = _rotate_and_add_noise(images[source_size:], rotation, noise, generator)
-    mean, deviation = images[:_SOURCE_TRAIN].mean(), images[:_SOURCE_TRAIN].std()
-
-    def standardised(array: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy((array - mean) / deviation).float()[:, None]
-
-    source = _split(
-        Data(standardised(images[:source_size]), labels[:source_size]),
-        _SOURCE_TRAIN,
-        _SOURCE_VALIDATION,
-    )
-    target = _split(Data(standardised(target_images), labels[source_size:]), _POOL, _VALIDATION)
-    chosen = choose_shots(target[0].targets, shots, torch.Generator().manual_seed(seed))
-    settings = {"shots": shots, "seed": seed, "rotation": rotation, "noise": noise}
-    return Task(
-        "digits",
-        train=target[0].subset(chosen),
-        validation=target[1],
-        test=target[2],
-        classes=_CLASSES,
-        source=Task("digits-upright", *source, classes=_CLASSES),
-        settings=settings,
-    )
-
-
-def _rotate_and_add_noise(
-    images: np.ndarray, rotation: float, noise: float, generator: np.random.Generator
-) -> np.ndarray:
     angles = generator.uniform(0, rotation, len(images))
     rotated = [
         ndimage.rotate(image, angle, reshape=False, order=1)
