@@ -1,0 +1,102 @@
+"""A run in a few numbers, each with its spread: a line of a table of runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from landscape.store.run import Group, Run
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean and standard deviation over samples; the deviation of one sample is NaN."""
+
+    mean: float
+    deviation: float
+    count: int
+
+    @classmethod
+    def of(cls, values: np.ndarray) -> Spread:
+        """The spread of a non-empty vector; values that are not finite show in it."""
+        with np.errstate(invalid="ignore"):
+            deviation = float(values.std(ddof=1)) if len(values) > 1 else math.nan
+        return cls(float(values.mean()), deviation, len(values))
+
+    def __str__(self) -> str:
+        if math.isnan(self.deviation):
+            return f"{self.mean:.3g}"
+        return f"{self.mean:.3g} +- {self.deviation:.2g}"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run file says; None where it does not.
+
+    Attributes:
+        name: The file's name without its ending.
+        accuracy: Of the averaged predictions, like the next two.
+        samples: Posterior samples that were averaged, or measured.
+        lambda_1: Largest Hessian eigenvalue, over samples.
+        trace: Trace of the Hessian, over samples.
+        surfaces: Names of the loss surfaces.
+    """
+
+    name: str
+    method: str
+    task: str
+    seed: int | None
+    status: str
+    created_at: str
+    training_seconds: float | None
+    samples: int | None
+    accuracy: float | None
+    nll: float | None
+    ece: float | None
+    lambda_1: Spread | None
+    trace: Spread | None
+    surfaces: tuple[str, ...]
+
+
+def summarise(run: Run) -> Summary:
+    """Read a run's summary.
+
+    Raises:
+        InputError: the file is damaged where the summary is read.
+    """
+    groups = run.groups
+    predictions = run["predictions"].attributes if "predictions" in groups else {}
+    flatness = run["samples"] if "samples" in groups else Group({})
+    largest = flatness.get("eigenvalues", np.empty((0, 0)))
+    trace = flatness.get("trace", np.empty(0))
+    samples = number(predictions, "samples")
+    measured = len(trace) or len(largest) or None
+    return Summary(
+        name=run.path.stem,
+        method=str(run.attributes.get("method", "")),
+        task=str(run.attributes.get("task", "")),
+        seed=_whole(number(run.attributes, "seed")),
+        status=str(run.attributes.get("status", "")),
+        created_at=str(run.attributes.get("created_at", "")),
+        training_seconds=number(run.attributes, "training_seconds"),
+        samples=measured if samples is None else _whole(samples),
+        accuracy=number(predictions, "accuracy"),
+        nll=number(predictions, "nll"),
+        ece=number(predictions, "ece"),
+        lambda_1=Spread.of(largest[:, 0]) if largest.size else None,
+        trace=Spread.of(trace) if trace.size else None,
+        surfaces=tuple(name.partition("/")[2] for name in groups if name.startswith("surfaces/")),
+    )
+
+
+def number(attributes: Mapping[str, str | int | float], name: str) -> float | None:
+    """A numeric attribute, or None where it is absent or is text."""
+    value = attributes.get(name)
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _whole(value: float | None) -> int | None:
+    return int(value) if value is not None and math.isfinite(value) else None

@@ -1,0 +1,243 @@
+"""From settings to a run file, and from a run file back to its posterior: what the commands do."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from landscape import models, posteriors, tasks
+from landscape.curvature import Flatness, measure
+from landscape.devices import choose_device, describe_device
+from landscape.errors import InputError, LandscapeError
+from landscape.methods import Method
+from landscape.methods.loop import Progress
+from landscape.normalisation import normalisation_layers
+from landscape.posteriors import Posterior
+from landscape.prediction import Prediction, predict
+from landscape.store import Run
+from landscape.surfaces import PlaneKind, Surface, surface
+from landscape.tasks import Task
+
+Settings = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A posterior with its task and the run file that is about it."""
+
+    run: Run
+    posterior: Posterior
+    task: Task
+
+
+def train(
+    path: Path,
+    task: Task,
+    method: Method[Any],
+    model: torch.nn.Module,
+    *,
+    prior: Posterior | None = None,
+    samples: int = 30,
+    seed: int = 0,
+    device: str = "auto",
+    overwrite: bool = False,
+    config: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> Trained:
+    """Train a posterior and start its run file: training history and predictions on the test set.
+
+    The posterior's weights go beside the run file, into one of the same name in ``.safetensors``.
+
+    Args:
+        path: The run file, ending in ``.h5``. That it can be written is checked before training.
+        task: What to train on; see ``tasks.load``.
+        method: The method, with its settings.
+        model: A network for the task.
+        prior: See the method.
+        samples: Samples to average predictions over.
+        seed: Governs training and the samples.
+        device: ``"auto"``, or a name that torch knows.
+        overwrite: Replace an existing run file.
+        config: More settings, for the record.
+        progress: Called after each epoch; see ``Method.fit``.
+
+    Raises:
+        InputError: the settings do not fit each other, or ``path`` cannot be written.
+        TrainingError: training diverged; the run file says ``failed``.
+    """
+    if samples < 1:
+        raise InputError(f"the number of samples must be at least 1, not {samples}")
+    where = choose_device(device)
+    record: Settings = {
+        "task": {"name": task.name, **task.settings},
+        "method": {"name": method.name, **asdict(method)},
+        "model": getattr(model, "architecture", None),
+        "prediction": {"samples": samples},
+        **(config or {}),
+    }
+    run = Run.create(
+        path,
+        overwrite=overwrite,
+        method=method.name,
+        task=task.name,
+        seed=seed,
+        config=record,
+        task_sizes=task.sizes,
+        classes=list(task.classes),
+        loss=f"mean {task.loss} in nats",
+        data_fingerprint=task.fingerprint(),
+        device=describe_device(where),
+    )
+    with in_progress(run):
+        begun = time.perf_counter()
+        posterior = method.fit(
+            model, task, prior=prior, seed=seed, device=str(where), progress=progress
+        )
+        seconds = time.perf_counter() - begun
+        run.write("training", posterior.history)
+        space = posterior.space
+        layers = normalisation_layers(space.module)
+        run.set_attributes(
+            parameters=", ".join(space.names),
+            parameter_count=space.size,
+            normalisation="running statistics re-estimated for each sample on the training set"
+            if layers
+            else "the network keeps no running statistics",
+            dtype=str(space.dtype).removeprefix("torch."),
+            posterior_file=posterior.save(path.with_suffix(".safetensors")).name,
+            training_seconds=seconds,
+        )
+        _write_prediction(run, predict(posterior, task.test, samples=samples, seed=seed), seed)
+    return Trained(run, posterior, task)
+
+
+@contextmanager
+def in_progress(run: Run, **config: object) -> Iterator[None]:
+    """Mark a run ``running`` meanwhile, and then ``complete``, or ``failed`` on an error.
+
+    Args:
+        run: The run.
+        **config: Settings of what is being done, for the record.
+    """
+    run.set_attributes(status="running", config=json.dumps({**run.config, **config}))
+    try:
+        yield
+    except (LandscapeError, KeyboardInterrupt):
+        run.set_attributes(status="failed")
+        raise
+    run.set_attributes(status="complete")
+
+
+def load(path: Path, *, device: str = "auto") -> Trained:
+    """The posterior and task of a run file, rebuilt from its settings and the weights beside it.
+
+    Raises:
+        InputError: the run or its weights cannot be read, or it was not made by ``train``.
+    """
+    run = Run.open(path)
+    config = run.config
+    beside = str(run.attributes.get("posterior_file", ""))
+    settings = dict(config.get("task") or {})
+    if not beside or "name" not in settings:
+        raise InputError(
+            f"{path} names no posterior to measure (status: {run.attributes.get('status')}); "
+            "train it first with 'landscape train'"
+        )
+    # The name comes from the file, which may come from anybody: only a neighbour is read.
+    weights = path.parent / Path(beside).name
+    task = tasks.load(str(settings.pop("name")), **settings)
+    description = posteriors.describe(weights)
+    posterior = posteriors.load(
+        weights,
+        models.rebuild(description["architecture"]),
+        device=choose_device(device),
+        calibration=task.train,
+    )
+    return Trained(run, posterior, task)
+
+
+def measure_curvature(
+    trained: Trained, *, progress: Callable[..., None] | None = None, **settings: Any
+) -> Flatness:
+    """``landscape.measure`` on the training set, each sample written as soon as it is finished."""
+    target = _OnTrainingSet(trained)
+    return measure(
+        trained.posterior,
+        trained.task.train,
+        loss=trained.task.loss,
+        store=target,
+        progress=progress,
+        **settings,
+    )
+
+
+def measure_surface(
+    trained: Trained,
+    *,
+    plane: PlaneKind | None = None,
+    progress: Callable[..., None] | None = None,
+    **settings: Any,
+) -> Surface:
+    """``landscape.surface`` on the training set, written to the run.
+
+    The plane is through the first three samples by default; for a point posterior, which has one, a
+    random one.
+    """
+    if plane is None:
+        is_point = isinstance(trained.posterior.distribution, posteriors.Point)
+        plane = "random" if is_point else "samples"
+    return surface(
+        trained.posterior,
+        trained.task.train,
+        plane=plane,
+        loss=trained.task.loss,
+        store=_OnTrainingSet(trained),
+        progress=progress,
+        **settings,
+    )
+
+
+@dataclass(frozen=True)
+class _OnTrainingSet:
+    """A store that notes which data a measurement was made on."""
+
+    trained: Trained
+
+    def write(
+        self,
+        group: str,
+        variables: Mapping[str, object],
+        attributes: Mapping[str, str | int | float] | None = None,
+    ) -> None:
+        data: dict[str, str | int | float] = {
+            "split": "train",
+            "examples": len(self.trained.task.train),
+        }
+        self.trained.run.write(group, variables, {**(attributes or {}), **data})
+
+
+def _write_prediction(run: Run, prediction: Prediction, seed: int) -> None:
+    alone = prediction.sample_metrics()
+    run.write(
+        "predictions",
+        {
+            "log_probabilities": prediction.log_probabilities.cpu().numpy(),
+            "labels": prediction.labels.cpu().numpy(),
+            "nll": [metrics["nll"] for metrics in alone],
+            "accuracy": [metrics["accuracy"] for metrics in alone],
+        },
+        {
+            "split": "test",
+            "examples": len(prediction.labels),
+            "samples": len(alone),
+            "seed": seed,
+            **prediction.metrics(),
+        },
+    )
