@@ -91,7 +91,7 @@ def train(
         config=record,
         task_sizes=task.sizes,
         classes=list(task.classes),
-        loss=f"mean {task.loss} in nats",
+        loss=task.loss if isinstance(task.loss, str) else getattr(task.loss, "__name__", "own"),
         data_fingerprint=task.fingerprint(),
         device=describe_device(where),
     )

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from landscape.errors import InputError
+from landscape.objective import Loss
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Task:
     validation: Data
     test: Data
     classes: tuple[str, ...]
-    loss: str = "cross_entropy"
+    loss: Loss = "cross_entropy"
     source: Task | None = None
     settings: Mapping[str, object] = field(default_factory=dict)
 

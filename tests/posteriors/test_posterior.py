@@ -62,7 +62,7 @@ def test_a_built_network_is_rebuilt_from_the_file(tmp_path: Path) -> None:
 
 def test_files_that_are_no_posterior_are_refused(tmp_path: Path) -> None:
     path = isotropic(NETWORK, 1.0).save(tmp_path / "good.safetensors")
-    with pytest.raises(InputError, match="ends in .safetensors"):
+    with pytest.raises(InputError, match="ends in"):
         isotropic(NETWORK, 1.0).save(tmp_path / "weights.pt")
     with pytest.raises(InputError, match="another architecture"):
         posteriors.load(path, nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2)))

@@ -1,0 +1,171 @@
+"""FP-BMA against what it reduces to: SAM, and variational inference with a known posterior."""
+
+import math
+
+import pytest
+import torch
+from problems import blobs, exact_posterior, network, regression
+from torch import Tensor, nn
+
+from landscape.errors import InputError
+from landscape.methods import FPBMA, Problem
+from landscape.methods.fp_bma import FPBMAState
+from landscape.parameters import ParameterSpace
+from landscape.posteriors import Gaussian, Posterior, isotropic
+from landscape.tasks import Task
+
+
+def start(method: FPBMA, model: nn.Module, task: Task, prior: Posterior) -> FPBMAState:
+    space = ParameterSpace(model)
+    return method.init(Problem(space, task.loss, len(task.train), 10), prior=prior, seed=3)
+
+
+def gradient(space: ParameterSpace, task: Task, w: Tensor) -> Tensor:
+    leaf = w.clone().requires_grad_()
+    loss = nn.functional.cross_entropy(space.call(leaf, task.train.inputs), task.train.targets)
+    return torch.autograd.grad(loss, leaf)[0]
+
+
+def test_a_narrow_mean_field_posterior_of_fixed_scale_makes_it_sam() -> None:
+    task, model, scale, rho = blobs(), network(), 1e-5, 0.05
+    method = FPBMA(radius=rho / scale, beta=0.0, covariance=False, momentum=0.0, warmup=0.0)
+    space = ParameterSpace(model)
+    before = space.vector()
+    state = start(method, model, task, isotropic(model, scale, mean=before))
+    method.step(state, (task.train.inputs, task.train.targets))
+    g = gradient(space, task, before)
+    sam = before - method.learning_rate * gradient(space, task, before + rho * g / g.norm())
+    moved = (sam - before).norm()
+    assert float((state.mean - sam).norm()) < 1e-3 * float(moved)
+    # The test can tell SAM from plain descent.
+    plain = before - method.learning_rate * g
+    assert float((plain - sam).norm()) > 1e-2 * float(moved)
+
+
+def test_the_perturbation_has_the_length_of_sams() -> None:
+    task, model = blobs(), network()
+    method = FPBMA(radius=2.0, beta=0.0, covariance=False)
+    state = start(method, model, task, isotropic(model, 0.03, mean=ParameterSpace(model).vector()))
+    method.step(state, (task.train.inputs, task.train.targets))
+    assert float(state.last["perturbation_norm"]) == pytest.approx(2.0 * 0.03, rel=1e-4)
+
+
+@pytest.mark.parametrize("rank", [0, 3])
+def test_radius_zero_is_a_step_of_variational_inference(rank: int) -> None:
+    task, model, beta = blobs(dtype=torch.float64), network().double(), 0.3
+    space = ParameterSpace(model)
+    factor = 0.1 * torch.randn(space.size, rank, dtype=torch.float64)
+    prior = Posterior(space, Gaussian(space.vector(), torch.full_like(space.vector(), 0.2), factor))
+    method = FPBMA(radius=0.0, beta=beta, momentum=0.0, warmup=0.0, covariance_rate=0.5)
+    state = start(method, model, task, prior)
+    centre = Gaussian(prior.mean + 0.1, 1.5 * prior.gaussian.scale, 0.5 * factor)
+    for part, value in zip(
+        (state.location, state.log_scale, state.factor),
+        (centre.mean, centre.scale.log(), centre.factor),
+        strict=True,
+    ):
+        part.copy_(value)
+    noise = centre.noise(torch.Generator().manual_seed(3))
+    method.step(state, (task.train.inputs, task.train.targets))
+    leaves = [centre.mean.clone(), centre.scale.log(), centre.factor.clone()]
+    for leaf in leaves:
+        leaf.requires_grad_()
+    q = Gaussian(leaves[0], leaves[1].exp(), leaves[2])
+    loss = nn.functional.cross_entropy(
+        space.call(q.transform(noise), task.train.inputs), task.train.targets
+    )
+    reference = torch.distributions.MultivariateNormal
+    covariance = torch.diag(q.scale**2) + q.factor @ q.factor.T
+    p = prior.gaussian
+    kl = torch.distributions.kl_divergence(
+        reference(q.mean, covariance_matrix=covariance),
+        reference(p.mean, covariance_matrix=torch.diag(p.scale**2) + p.factor @ p.factor.T),
+    )
+    gradients = torch.autograd.grad(
+        loss + beta / len(task.train) * kl, leaves, materialize_grads=True
+    )
+    rates = [method.learning_rate * share for share in (1.0, 0.5, 0.5)]
+    found = (state.location, state.log_scale, state.factor)
+    for part, leaf, g, rate in zip(found, leaves, gradients, rates, strict=True):
+        torch.testing.assert_close(part, leaf.detach() - rate * g)
+
+
+def test_variational_inference_recovers_bayesian_linear_regression() -> None:
+    model, task = regression()
+    mean, covariance = exact_posterior(task, prior_variance=1.0)
+    # A Gaussian of diagonal plus one column holds every 2 x 2 covariance.
+    space = ParameterSpace(model)
+    prior = Posterior(
+        space, Gaussian(torch.zeros(2).double(), torch.ones(2).double(), torch.zeros(2, 1).double())
+    )
+    method = FPBMA(
+        radius=0.0,
+        beta=1.0,
+        epochs=6000,
+        batch_size=20,
+        learning_rate=0.05,
+        covariance_rate=1.0,
+        momentum=0.5,
+    )
+    state = method.init(
+        Problem(space, task.loss, len(task.train), method.epochs), prior=prior, seed=0
+    )
+    state.factor.fill_(0.1)  # U = 0 is a saddle point of the objective
+    batch = (task.train.inputs, task.train.targets)
+    for _ in range(method.epochs):
+        method.step(state, batch)
+    q = method.posterior(state).gaussian
+    found = torch.diag(q.scale**2) + q.factor @ q.factor.T
+    deviations = covariance.diagonal().sqrt()
+    # The last tenth of the steps, at a vanishing rate, averages the noise of about 600 draws.
+    assert float(((q.mean - mean) / deviations).abs().max()) < 5 / math.sqrt(600)
+    correlation = found / deviations[:, None] / deviations
+    truth = covariance / deviations[:, None] / deviations
+    assert float((correlation - truth).abs().max()) < 5 * math.sqrt(2 / 600)
+    assert float(truth[0, 1].abs()) > 0.3  # mean field would miss it
+
+
+def test_running_statistics_follow_the_first_pass_alone() -> None:
+    task = blobs()
+    model = network(normalisation=True)
+    buffers = []
+    for radius in (0.0, 5.0):
+        prior = isotropic(model, 0.01, mean=ParameterSpace(model).vector())
+        method = FPBMA(radius=radius)
+        state = start(method, model, task, prior)
+        method.step(state, (task.train.inputs, task.train.targets))
+        buffers.append(state.buffers)
+    assert int(buffers[1]["1.num_batches_tracked"]) == 1
+    for name, value in buffers[0].items():
+        assert torch.equal(value, buffers[1][name]), name
+
+
+def test_both_passes_see_the_same_noise_and_dropout(monkeypatch: pytest.MonkeyPatch) -> None:
+    task, model = blobs(), network(dropout=0.5)
+    prior = isotropic(model, 0.1, mean=ParameterSpace(model).vector())
+    method = FPBMA(radius=1e-30)  # a perturbation that changes nothing
+    state = start(method, model, task, prior)
+    seen = []
+    original = FPBMAState.loss_and_gradient
+
+    def recorded(self: FPBMAState, w: Tensor, *rest: object, **more: bool) -> tuple[Tensor, Tensor]:
+        seen.append((w.clone(), original(self, w, *rest, **more)))  # type: ignore[arg-type]
+        return seen[-1][1]
+
+    monkeypatch.setattr(FPBMAState, "loss_and_gradient", recorded)
+    method.step(state, (task.train.inputs, task.train.targets))
+    (w, (loss, g)), (again, (same, h)) = seen
+    assert torch.equal(w, again)
+    assert torch.equal(loss, same)
+    assert torch.equal(g, h)
+
+
+def test_a_prior_is_needed_and_must_be_gaussian_over_the_same_parameters() -> None:
+    task = blobs()
+    with pytest.raises(InputError, match="needs a Gaussian prior"):
+        FPBMA().fit(network(), task)
+    with pytest.raises(InputError, match="the prior is over"):
+        FPBMA().fit(network(), task, prior=isotropic(nn.Linear(2, 3), 0.1))
+    for settings in ({"radius": -1.0}, {"beta": math.nan}, {"fisher": "x"}):
+        with pytest.raises(InputError, match=next(iter(settings))):
+            FPBMA(**settings)

@@ -1,0 +1,80 @@
+"""MAP against ridge regression, and SWAG's moments against numpy."""
+
+import numpy as np
+import pytest
+import torch
+from problems import blobs, network, regression
+
+from landscape.errors import InputError
+from landscape.methods import MAP, SWAG, Problem
+from landscape.methods.swag import Moments
+from landscape.parameters import ParameterSpace
+
+
+def test_map_finds_the_ridge_solution() -> None:
+    model, task = regression()
+    decay = 0.1
+    method = MAP(epochs=1000, batch_size=20, learning_rate=0.05, weight_decay=decay, warmup=0.0)
+    found = method.fit(model, task).mean
+    x, y = task.train.inputs, task.train.targets
+    hessian = x.T @ x / (0.5**2 * len(x))
+    truth = torch.linalg.solve(hessian + decay * torch.eye(2), x.T @ y / (0.5**2 * len(x)))
+    torch.testing.assert_close(found, truth, rtol=1e-6, atol=0)
+
+
+def test_swag_moments_are_those_of_numpy() -> None:
+    trajectory = np.random.default_rng(0).normal(size=(9, 4)).cumsum(0)
+    moments = Moments(rank=3)
+    for vector in trajectory:
+        moments.add(torch.from_numpy(vector))
+    q = moments.gaussian()
+    np.testing.assert_allclose(q.mean, trajectory.mean(0))
+    np.testing.assert_allclose(q.scale**2, trajectory.var(0) / 2)
+    deviations = [trajectory[n] - trajectory[: n + 1].mean(0) for n in (6, 7, 8)]
+    np.testing.assert_allclose(q.factor, np.stack(deviations, 1) / np.sqrt(2 * (3 - 1)))
+
+
+def test_swag_variance_does_not_cancel_in_single_precision() -> None:
+    deviations = 1e-3 * torch.randn(50, 6, generator=torch.Generator().manual_seed(0))
+    moments = Moments(rank=0)
+    for row in deviations:
+        moments.add(100.0 + row)
+    # What single precision can hold of 100 + row has a rounding of 8e-6, 1 % of a deviation.
+    truth = (100.0 + deviations).double().var(0, unbiased=False)
+    torch.testing.assert_close(
+        moments.gaussian().scale.double() ** 2, truth / 2, rtol=0.05, atol=0.0
+    )
+
+
+def test_a_constant_trajectory_has_a_positive_scale() -> None:
+    moments = Moments(rank=0)
+    moments.add(torch.ones(2))
+    moments.add(torch.ones(2))
+    assert bool((moments.gaussian().scale > 0).all())
+
+
+def test_swag_takes_one_snapshot_an_epoch_from_its_start_at_a_constant_rate() -> None:
+    task = blobs()
+    method = SWAG(rank=3, epochs=10, start=0.4, batch_size=8, swag_rate=0.01)
+    space = ParameterSpace(network())
+    problem = Problem(space, task.loss, 30, steps=40, steps_per_epoch=4)
+    state = method.init(problem, seed=0)
+    ends = []
+    for step in range(40):
+        state = method.step(state, (task.train.inputs, task.train.targets))
+        if step % 4 == 3 and step >= 16:
+            ends.append(state.weights.clone())
+    assert state.moments.count == 6 == len(ends)
+    torch.testing.assert_close(method.posterior(state).mean, torch.stack(ends).mean(0))
+    rates = [method.rate(step, 40) for step in range(40)]
+    assert rates[16:] == [0.01] * 24
+    assert min(rates[2:16]) >= 0.01
+
+
+def test_too_few_snapshots_are_refused_before_training() -> None:
+    with pytest.raises(InputError, match="5 snapshots, too few for rank 5"):
+        SWAG(epochs=10, rank=5)
+    with pytest.raises(InputError, match="too few"):
+        SWAG(rank=2).posterior(
+            SWAG(rank=2).init(Problem(ParameterSpace(network()), "cross_entropy", 3, 9))
+        )
