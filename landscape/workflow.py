@@ -21,11 +21,9 @@ from landscape.methods.loop import Progress
 from landscape.normalisation import normalisation_layers
 from landscape.posteriors import Posterior
 from landscape.prediction import Prediction, predict
-from landscape.store import Run
+from landscape.store import Run, ensure_new
 from landscape.surfaces import PlaneKind, Surface, surface
 from landscape.tasks import Task
-
-Settings = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -51,9 +49,10 @@ def train(
     config: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Trained:
-    """Train a posterior and start its run file: training history and predictions on the test set.
+    """Train a posterior and write its run file: training history, predictions on the test set.
 
     The posterior's weights go beside the run file, into one of the same name in ``.safetensors``.
+    Nothing is written, and no earlier run replaced, before training has succeeded.
 
     Args:
         path: The run file, ending in ``.h5``. That it can be written is checked before training.
@@ -70,65 +69,68 @@ def train(
 
     Raises:
         InputError: the settings do not fit each other, or ``path`` cannot be written.
-        TrainingError: training diverged; the run file says ``failed``.
+        TrainingError: training diverged.
     """
     if samples < 1:
         raise InputError(f"the number of samples must be at least 1, not {samples}")
+    ensure_new(path, overwrite=overwrite)
     where = choose_device(device)
-    record: Settings = {
-        "task": {"name": task.name, **task.settings},
-        "method": {"name": method.name, **asdict(method)},
-        "model": getattr(model, "architecture", None),
-        "prediction": {"samples": samples},
-        **(config or {}),
-    }
+    begun = time.perf_counter()
+    posterior = method.fit(
+        model, task, prior=prior, seed=seed, device=str(where), progress=progress
+    )
+    seconds = time.perf_counter() - begun
+    prediction = predict(posterior, task.test, samples=samples, seed=seed)
+    space = posterior.space
+    layers = normalisation_layers(space.module)
     run = Run.create(
         path,
         overwrite=overwrite,
         method=method.name,
         task=task.name,
         seed=seed,
-        config=record,
+        config={
+            "task": {"name": task.name, **task.settings},
+            "method": {"name": method.name, **asdict(method)},
+            "model": getattr(model, "architecture", None),
+            "prediction": {"samples": samples},
+            **(config or {}),
+        },
         task_sizes=task.sizes,
         classes=list(task.classes),
         loss=task.loss if isinstance(task.loss, str) else getattr(task.loss, "__name__", "own"),
+        parameters=", ".join(space.names),
+        parameter_count=space.size,
+        normalisation="running statistics re-estimated for each sample on the training set"
+        if layers
+        else "the network keeps no running statistics",
         data_fingerprint=task.fingerprint(),
         device=describe_device(where),
+        dtype=str(space.dtype).removeprefix("torch."),
+        posterior_file=posterior.save(path.with_suffix(".safetensors")).name,
+        training_seconds=seconds,
     )
-    with in_progress(run):
-        begun = time.perf_counter()
-        posterior = method.fit(
-            model, task, prior=prior, seed=seed, device=str(where), progress=progress
-        )
-        seconds = time.perf_counter() - begun
-        run.write("training", posterior.history)
-        space = posterior.space
-        layers = normalisation_layers(space.module)
-        run.set_attributes(
-            parameters=", ".join(space.names),
-            parameter_count=space.size,
-            normalisation="running statistics re-estimated for each sample on the training set"
-            if layers
-            else "the network keeps no running statistics",
-            dtype=str(space.dtype).removeprefix("torch."),
-            posterior_file=posterior.save(path.with_suffix(".safetensors")).name,
-            training_seconds=seconds,
-        )
-        _write_prediction(run, predict(posterior, task.test, samples=samples, seed=seed), seed)
+    run.write("training", posterior.history)
+    _write_prediction(run, prediction, seed)
+    run.set_attributes(status="complete")
     return Trained(run, posterior, task)
 
 
 @contextmanager
 def in_progress(run: Run, **config: object) -> Iterator[None]:
-    """Mark a run ``running`` meanwhile, and then ``complete``, or ``failed`` on an error.
+    """Mark a run ``running`` meanwhile, and then ``complete``, or ``failed`` if the work failed.
 
     Args:
         run: The run.
         **config: Settings of what is being done, for the record.
     """
+    before = run.attributes["status"], json.dumps(run.config)
     run.set_attributes(status="running", config=json.dumps({**run.config, **config}))
     try:
         yield
+    except InputError:  # nothing was started
+        run.set_attributes(status=before[0], config=before[1])
+        raise
     except (LandscapeError, KeyboardInterrupt):
         run.set_attributes(status="failed")
         raise

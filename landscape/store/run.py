@@ -75,16 +75,12 @@ class Run:
                 folder that cannot be written.
         """
         path = Path(path)
-        if path.suffix != ".h5":
-            raise InputError(f"a run file's name ends in .h5, not '{path.name}'")
         unknown = sorted(set(attributes) - set(schema.ATTRIBUTES))
         if unknown:
             raise InputError(
                 f"a run file has no attribute '{unknown[0]}'; known: {', '.join(schema.ATTRIBUTES)}"
             )
-        if path.exists() and not overwrite:
-            raise InputError(f"{path} exists; choose another name or pass overwrite=True")
-        ensure_writable(path.parent)
+        ensure_new(path, overwrite=overwrite)
         defaults: dict[str, Attribute] = {
             "schema_name": schema.NAME,
             "schema_version": schema.VERSION,
@@ -212,6 +208,20 @@ class Run:
             ) from error
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def ensure_new(path: Path, *, overwrite: bool = False) -> None:
+    """Check that a run file can be made at ``path``; its folder is created.
+
+    Raises:
+        InputError: a name that is not ``.h5``, a file that exists (unless ``overwrite``), or a
+            folder that cannot be written.
+    """
+    if path.suffix != ".h5":
+        raise InputError(f"a run file's name ends in .h5, not '{path.name}'")
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} exists: choose another name, or overwrite it")
+    ensure_writable(path.parent)
 
 
 def ensure_writable(folder: Path) -> None:

@@ -1,0 +1,52 @@
+# Everything runs in .venv, made here from the pinned versions in constraints.txt.
+PYTHON ?= python3
+BIN := .venv/bin
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_ROOT_USER_ACTION := ignore
+
+.PHONY: demo test lint browser notebooks clean
+
+## Set up, run the main job on the embedded digits, and say where the results are.
+demo: .venv/.installed
+	$(BIN)/landscape demo --out runs/demo
+
+## Set up (a browser too, where one may be installed) and run all tests.
+test: .venv/.installed-test browser
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup
+
+## What CI asks beyond the tests.
+lint: .venv/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+## Execute the notebooks on the demo's results and keep their outputs.
+notebooks: .venv/.installed-test
+	$(BIN)/jupytext --to ipynb --execute notebooks/*.py
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; \
+	  then apt-get update -qq && apt-get install -y -qq python3-venv && $(PYTHON) -m venv .venv; \
+	  else echo "the venv module is missing: install python3-venv"; exit 1; fi; }
+
+.venv/.installed: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+.venv/.installed-test: .venv/.installed
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	@touch $@
+
+browser: .venv/.installed-test
+	@command -v chromium chromium-browser google-chrome >/dev/null 2>&1 || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; \
+	  then apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; \
+	  else $(BIN)/playwright install chromium; fi; } \
+	  || echo "no browser could be installed: the tests that need one are skipped"
+
+clean:
+	rm -rf .venv runs
