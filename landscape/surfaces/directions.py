@@ -49,7 +49,7 @@ def orthonormal_pair(first: Tensor, second: Tensor) -> Tensor:
     eps = torch.finfo(first.dtype).eps
     if not bool(u_norm > 0) or not bool(v.norm() > 100 * eps * v_norm):
         raise InputError(
-            "the directions do not span a plane: the samples coincide or lie on one line; use "
-            "plane='random'"
+            "the two directions span no plane: one is zero, or they lie on one line; use another "
+            "kind of plane, or other samples"
         )
     return torch.stack([u, v / v.norm()]).to(first)

@@ -1,0 +1,95 @@
+"""Losses whose curvature is known by a formula, and small networks with awkward properties."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from landscape.objective import Objective
+
+Batches = list[tuple[Tensor, Tensor]]
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def classification(
+    examples: int = 23, features: int = 4, classes: int = 3, batch: int = 7
+) -> Batches:
+    """Random data in float64; the last batch is smaller."""
+    x = torch.randn(examples, features, generator=generator(), dtype=torch.float64)
+    y = torch.randint(classes, (examples,), generator=generator(1))
+    return list(zip(x.split(batch), y.split(batch), strict=True))
+
+
+def joined(batches: Batches) -> tuple[Tensor, Tensor]:
+    """All examples in one batch."""
+    return torch.cat([x for x, _ in batches]), torch.cat([y for _, y in batches])
+
+
+def mlp(features: int = 4, classes: int = 3, seed: int = 0) -> nn.Module:
+    """A smooth network in float64."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return nn.Sequential(nn.Linear(features, 5), nn.Tanh(), nn.Linear(5, classes)).double()
+
+
+def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
+    """One value an example."""
+    return 0.5 * (outputs[:, 0] - targets) ** 2
+
+
+class Quadratic(nn.Module):
+    """L(w) = 1/2 w^T A w, whatever the inputs."""
+
+    def __init__(self, matrix: Tensor) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.zeros(len(matrix), dtype=matrix.dtype))
+        self.matrix = matrix
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        value: Tensor = 0.5 * self.w @ self.matrix @ self.w
+        return value.expand(len(inputs), 1)
+
+
+def quadratic(matrix: Tensor) -> Objective:
+    """The objective of ``Quadratic`` on three batches of different size."""
+    batches = [(torch.zeros(n, 1), torch.zeros(n)) for n in (3, 3, 1)]
+    return Objective(Quadratic(matrix), batches, lambda outputs, _: outputs[:, 0])
+
+
+def symmetric(spectrum: Tensor, seed: int = 0) -> Tensor:
+    """A matrix with the given spectrum and random eigenvectors."""
+    size = len(spectrum)
+    draw = torch.randn(size, size, generator=generator(seed), dtype=spectrum.dtype)
+    basis = torch.linalg.qr(draw)[0]
+    return basis @ torch.diag(spectrum) @ basis.T
+
+
+def dense_hessian(objective: Objective, w: Tensor) -> Tensor:
+    """The Hessian at w by ``torch.func.hessian`` over all examples at once."""
+    x, y = joined(list(objective.batches))
+
+    def loss(v: Tensor) -> Tensor:
+        return objective.summed(objective.space.call(v, x, objective.buffers), y) / len(y)
+
+    return torch.func.hessian(loss)(w)
+
+
+def columns(operator: object, size: int) -> Tensor:
+    """The matrix of an operator, by the unit vectors."""
+    identity = torch.eye(size, dtype=torch.float64)
+    return torch.stack([operator(row) for row in identity], 1)  # type: ignore[operator]
+
+
+class Once:
+    """An iterable that gives a fresh iterator each time, as a ``DataLoader`` does."""
+
+    def __init__(self, batches: Batches) -> None:
+        self.batches = batches
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return iter(self.batches)

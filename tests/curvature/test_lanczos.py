@@ -1,0 +1,119 @@
+"""Lanczos on spectra that others get wrong, against a dense eigensolver."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from cases import generator, symmetric
+from torch import Tensor
+
+from landscape.curvature import lanczos
+from landscape.errors import InputError, LandscapeError
+
+BULK = torch.linspace(0.001, 1.0, 195)
+SPECTRA = {
+    "ghosts": torch.cat([torch.tensor([100.0, 60.0, 40.0, 25.0, 15.0]), BULK]),
+    "repeated": torch.cat([torch.tensor([5.0, 5.0, 5.0, 3.0, 3.0, 2.0]), BULK]),
+    "clustered": torch.cat([5 + 1e-4 * torch.arange(6.0), BULK]),
+    "negative": torch.cat([torch.tensor([-100.0, -60.0, 9.0, 8.0]), BULK]),
+    "all negative": -torch.linspace(1.0, 50.0, 60),
+    "zero": torch.zeros(50),
+    "identity": torch.ones(40),
+    "low rank": torch.cat([torch.tensor([3.0, 2.0, 1.0]), torch.zeros(97)]),
+}
+KEYS: dict[str, Callable[[Tensor], Tensor]] = {
+    "largest": lambda values: -values,
+    "smallest": lambda values: values,
+    "magnitude": lambda values: -values.abs(),
+}
+
+
+@pytest.mark.parametrize("which", KEYS)
+@pytest.mark.parametrize("name", SPECTRA)
+def test_the_extreme_eigenvalues_and_no_others(name: str, which: str) -> None:
+    spectrum = SPECTRA[name].double()
+    matrix = symmetric(spectrum)
+    found = lanczos(
+        lambda v: matrix @ v, len(spectrum), 8, which=which, tolerance=1e-8, dtype=torch.float64
+    )
+    truth = spectrum[KEYS[which](spectrum).argsort()[:8]]
+    torch.testing.assert_close(found.values.abs(), truth.abs(), rtol=1e-7, atol=1e-7)
+    if which != "magnitude":
+        torch.testing.assert_close(found.values, truth, rtol=1e-7, atol=1e-7)
+    assert bool(found.converged.all())
+    torch.testing.assert_close(
+        found.vectors @ found.vectors.T, torch.eye(8, dtype=torch.float64), atol=1e-8, rtol=0
+    )
+
+
+@pytest.mark.parametrize("name", SPECTRA)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_residual_is_what_it_says(name: str, dtype: torch.dtype) -> None:
+    spectrum = SPECTRA[name].to(dtype)
+    matrix = symmetric(spectrum)
+    found = lanczos(lambda v: matrix @ v, len(spectrum), 5, dtype=dtype)
+    images = found.vectors @ matrix
+    truth = (images - found.values.to(dtype)[:, None] * found.vectors).norm(dim=1).double()
+    rounding = 30 * torch.finfo(dtype).eps * float(spectrum.abs().max())
+    torch.testing.assert_close(found.residuals, truth, rtol=0.05, atol=rounding)
+    distance = (found.values[:, None] - spectrum.double()).abs().min(1).values
+    assert bool((distance <= found.residuals + rounding).all())
+
+
+def test_a_budget_that_is_spent_is_said() -> None:
+    matrix = torch.diag(torch.linspace(1, 2, 200))
+    found = lanczos(lambda v: matrix @ v, 200, 5, tolerance=1e-6, max_products=12)
+    assert found.products == 12
+    assert not found.converged.any()
+    assert bool((found.residuals > 1e-6 * found.values).all())
+
+
+@pytest.mark.parametrize(("size", "k"), [(1, 1), (2, 2), (7, 7), (40, 39)])
+def test_all_eigenvalues_of_a_small_operator(size: int, k: int) -> None:
+    spectrum = torch.randn(size, generator=generator(), dtype=torch.float64)
+    matrix = symmetric(spectrum)
+    found = lanczos(lambda v: matrix @ v, size, k, dtype=torch.float64, tolerance=1e-8)
+    torch.testing.assert_close(found.values, spectrum.sort(descending=True).values[:k])
+
+
+def test_a_bounded_basis_restarts_and_still_converges() -> None:
+    spectrum = torch.cat([torch.tensor([3.0, 2.9, 2.8]), torch.linspace(0, 2.5, 497)]).double()
+    matrix = symmetric(spectrum)
+    found = lanczos(lambda v: matrix @ v, 500, 3, tolerance=1e-6, max_basis=12, dtype=torch.float64)
+    torch.testing.assert_close(found.values, spectrum[:3], rtol=1e-6, atol=0)
+    assert found.products > 12
+
+
+def test_an_operator_that_is_not_symmetric_shows_in_the_residuals() -> None:
+    matrix = symmetric(SPECTRA["ghosts"].double())
+    skew = torch.randn(200, 200, generator=generator(5), dtype=torch.float64)
+    skewed = matrix + 0.1 * (skew - skew.T)
+    clean = lanczos(lambda v: matrix @ v, 200, 3, dtype=torch.float64)
+    found = lanczos(lambda v: skewed @ v, 200, 3, dtype=torch.float64, max_products=60)
+    assert bool((found.residuals > 0.1).all())
+    assert not found.converged.any()
+    assert bool(clean.converged.all())
+
+
+def test_the_seed_governs_the_start() -> None:
+    matrix = symmetric(SPECTRA["ghosts"])
+    one, same, other = (
+        lanczos(lambda v: matrix @ v, 200, 3, seed=seed).vectors for seed in (1, 1, 2)
+    )
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+
+
+def test_requests_that_make_no_sense_are_refused() -> None:
+    for settings, message in (
+        ({"k": 0}, "k must be between 1 and the 5"),
+        ({"k": 6}, "k must be between"),
+        ({"which": "middle"}, "which is one of"),
+        ({"tolerance": 0.0}, "tolerance must be positive"),
+        ({"max_products": 1}, "max_products"),
+        ({"max_basis": 2}, "max_basis"),
+    ):
+        with pytest.raises(InputError, match=message):
+            lanczos(lambda v: v, 5, **{"k": 2, **settings})
+    with pytest.raises(LandscapeError, match="not finite"):
+        lanczos(lambda v: v * torch.nan, 5, 2)

@@ -1,0 +1,105 @@
+"""Measuring a posterior sample by sample."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+import torch
+from cases import classification, dense_hessian, joined, mlp
+from torch import nn
+
+from landscape.curvature import measure
+from landscape.errors import InputError
+from landscape.objective import Objective
+from landscape.parameters import ParameterSpace
+from landscape.posteriors import Point, Posterior, isotropic
+from landscape.prediction import predict
+
+
+class Memory:
+    """A store that keeps what it was given."""
+
+    def __init__(self) -> None:
+        self.writes: list[tuple[str, Mapping[str, object], Mapping[str, object]]] = []
+
+    def write(
+        self,
+        group: str,
+        variables: Mapping[str, object],
+        attributes: Mapping[str, object] | None = None,
+    ) -> None:
+        self.writes.append((group, variables, attributes or {}))
+
+
+def posterior() -> Posterior:
+    model = mlp()
+    return isotropic(model, 0.1, mean=ParameterSpace(model).vector())
+
+
+def test_every_sample_is_measured_as_its_dense_hessian_says() -> None:
+    q, batches = posterior(), classification()
+    found = measure(q, batches, samples=3, eigenvalues=2, tolerance=1e-7, trace_products=99)
+    objective = Objective(q.space, batches)
+    for index, w in enumerate(q.sample(3, 0)):
+        hessian = dense_hessian(objective, w)
+        truth = torch.linalg.eigvalsh(hessian).flip(0)[:2]
+        np.testing.assert_allclose(found.eigenvalues[index], truth, rtol=1e-6)
+        assert found.trace[index] == pytest.approx(float(hessian.trace()))
+        assert found.loss[index] == pytest.approx(float(objective.loss(w)))
+    assert found.residuals.shape == found.converged.shape == (3, 2)
+    assert bool(found.converged.all())
+
+
+def test_each_sample_is_stored_as_soon_as_it_is_finished() -> None:
+    store, seen = Memory(), []
+    measure(
+        posterior(),
+        classification(),
+        samples=3,
+        eigenvalues=2,
+        store=store,
+        progress=lambda done, total, row: seen.append((done, total, row["trace"])),
+    )
+    assert [len(variables["trace"]) for _, variables, _ in store.writes] == [1, 2, 3]  # type: ignore[arg-type]
+    assert {group for group, _, _ in store.writes} == {"samples"}
+    assert store.writes[0][2]["requested"] == 3
+    assert [(done, total) for done, total, _ in seen] == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_a_point_posterior_has_one_sample_and_no_spread() -> None:
+    space = ParameterSpace(mlp())
+    found = measure(Posterior(space, Point(space.vector())), classification(), samples=30)
+    assert found.trace.shape == (1,)
+    assert np.isnan(found.summary()["lambda_1_spread"])
+
+
+def test_each_sample_has_its_own_running_statistics() -> None:
+    model = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Tanh(), nn.Linear(5, 3)).double()
+    space = ParameterSpace(model)
+    batches = [joined(classification())]
+    q = Posterior(
+        space, isotropic(model, 0.5, mean=space.vector()).distribution, calibration=batches
+    )
+    found = measure(q, batches, samples=2, eigenvalues=1)
+    space.module.train()  # with the whole data in one batch, its own statistics are the right ones
+    for index, w in enumerate(q.sample(2, 0)):
+        buffers = q.buffers(w)
+        truth = Objective(space, batches, buffers=buffers).loss(w)
+        assert found.loss[index] == pytest.approx(float(truth))
+        assert found.loss[index] != pytest.approx(float(Objective(space, batches).loss(w)))
+
+
+def test_predictions_with_the_same_seed_judge_the_same_samples() -> None:
+    q, batches = posterior(), classification()
+    found = measure(q, batches, samples=3, eigenvalues=1, seed=9)
+    alone = predict(q, batches, samples=3, seed=9).sample_metrics()
+    np.testing.assert_allclose(found.loss, [metrics["nll"] for metrics in alone])
+
+
+def test_bad_requests_are_refused() -> None:
+    with pytest.raises(InputError, match="at least 1"):
+        measure(posterior(), classification(), samples=0)
+    with pytest.raises(InputError, match="no batch"):
+        measure(posterior(), [], samples=1)
+    with pytest.raises(InputError, match="k must be between"):
+        measure(posterior(), classification(), samples=1, eigenvalues=44)

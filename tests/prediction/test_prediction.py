@@ -1,0 +1,105 @@
+"""Averages and scores against scikit-learn and against numbers worked out by hand."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from cases import classification, generator, joined, mlp
+from sklearn.metrics import accuracy_score, log_loss
+from torch import nn
+
+from landscape.errors import InputError
+from landscape.parameters import ParameterSpace
+from landscape.posteriors import Point, Posterior, Samples, isotropic
+from landscape.prediction import Prediction, accuracy, brier, ece, nll, predict
+
+LOGITS = torch.log_softmax(torch.randn(50, 4, generator=generator()).double(), 1)
+LABELS = torch.randint(4, (50,), generator=generator(1))
+
+
+def test_accuracy_and_nll_are_those_of_scikit_learn() -> None:
+    probabilities = LOGITS.exp().numpy()
+    assert accuracy(LOGITS, LABELS) == accuracy_score(LABELS, probabilities.argmax(1))
+    assert nll(LOGITS, LABELS) == pytest.approx(log_loss(LABELS, probabilities, labels=range(4)))
+    target = np.eye(4)[LABELS]
+    assert brier(LOGITS, LABELS) == pytest.approx(((probabilities - target) ** 2).sum(1).mean())
+
+
+def test_calibration_error_by_hand() -> None:
+    confidence = torch.tensor([1.0, 0.95, 0.94, 0.6, 2 / 3], dtype=torch.float64)
+    log_probabilities = torch.stack([confidence, 1 - confidence], 1).log()
+    labels = torch.tensor([0, 1, 0, 0, 0])
+    # Bins of 1/15: (14/15, 1] holds the first three, (8/15, 9/15] 0.6, (9/15, 10/15] 2/3.
+    gaps = [abs((1 + 0.95 + 0.94) - 2), abs(0.6 - 1), abs(2 / 3 - 1)]
+    assert ece(log_probabilities, labels) == pytest.approx(sum(gaps) / 5)
+    assert ece(log_probabilities, labels, bins=1) == pytest.approx(abs(confidence.sum() - 4) / 5)
+
+
+def test_perfect_predictions_have_no_error() -> None:
+    certain = torch.tensor([[0.0, -math.inf], [-math.inf, 0.0]])
+    labels = torch.tensor([0, 1])
+    assert accuracy(certain, labels) == 1
+    assert nll(certain, labels) == ece(certain, labels) == brier(certain, labels) == 0
+    assert nll(certain, 1 - labels) == math.inf
+
+
+def test_probabilities_are_averaged_and_not_logits() -> None:
+    samples = torch.tensor([[[0.9, 0.1]], [[0.2, 0.8]]]).log()
+    prediction = Prediction(samples, torch.tensor([0]))
+    torch.testing.assert_close(prediction.average.exp(), torch.tensor([[0.55, 0.45]]))
+    assert prediction.metrics()["nll"] == pytest.approx(-math.log(0.55))
+    assert [alone["accuracy"] for alone in prediction.sample_metrics()] == [1, 0]
+    # Jensen: the average is no worse than the mean of the samples' scores.
+    alone = [metrics["nll"] for metrics in prediction.sample_metrics()]
+    assert prediction.metrics()["nll"] <= sum(alone) / 2
+
+
+def test_predictions_are_those_of_the_network_at_each_sample() -> None:
+    model = mlp()
+    q = isotropic(model, 0.1, mean=ParameterSpace(model).vector())
+    x, y = joined(classification())
+    found = predict(q, classification(), samples=3, seed=4)
+    assert found.log_probabilities.shape == (3, 23, 3)
+    assert torch.equal(found.labels, y)
+    for row, w in zip(found.log_probabilities, q.sample(3, 4), strict=True):
+        nn.utils.vector_to_parameters(w, model.parameters())
+        torch.testing.assert_close(row, model(x).log_softmax(1).detach())
+
+
+def test_a_point_posterior_predicts_once_and_dropout_is_off() -> None:
+    model = nn.Sequential(nn.Linear(4, 3), nn.Dropout(0.9)).double()
+    space = ParameterSpace(model)
+    q = Posterior(space, Point(space.vector()))
+    one, two = (predict(q, classification()).log_probabilities for _ in range(2))
+    assert one.shape[0] == 1
+    assert torch.equal(one, two)
+
+
+def test_running_statistics_are_those_of_the_sample() -> None:
+    model = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Linear(5, 3)).double()
+    space, batches = ParameterSpace(model), classification()
+    vectors = torch.stack([space.vector(), 3 * space.vector()])
+    q = Posterior(space, Samples(vectors), calibration=batches)
+    found = predict(q, batches, samples=2)
+    x, _ = joined(batches)
+    for row, w in zip(found.log_probabilities, q.sample(2, 0), strict=True):
+        torch.testing.assert_close(row, space.call(w, x, q.buffers(w)).log_softmax(1))
+
+
+def test_what_cannot_be_scored_is_refused() -> None:
+    for log_probabilities, labels, message in (
+        (LOGITS, LABELS + 2, r"labels must be in \[0, 4\)"),
+        (LOGITS, LABELS[:3], "need log-probabilities"),
+        (LOGITS[:0], LABELS[:0], "no example"),
+        (LOGITS * torch.nan, LABELS, "hold NaN"),
+    ):
+        for metric in (accuracy, nll, brier, ece):
+            with pytest.raises(InputError, match=message):
+                metric(log_probabilities, labels)
+    space = ParameterSpace(mlp())
+    q = Posterior(space, Point(space.vector()))
+    with pytest.raises(InputError, match="no batch"):
+        predict(q, [])
+    with pytest.raises(InputError, match="bins"):
+        ece(LOGITS, LABELS, bins=0)

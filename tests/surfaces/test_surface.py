@@ -1,0 +1,186 @@
+"""Surfaces on losses that are known everywhere."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+import torch
+from cases import Quadratic, classification, generator, mlp, symmetric
+from torch import Tensor, nn
+
+from landscape.errors import InputError
+from landscape.objective import Objective
+from landscape.parameters import ParameterSpace
+from landscape.posteriors import Point, Posterior, Samples
+from landscape.surfaces import (
+    Plane,
+    Surface,
+    filter_normalised,
+    orthonormal_pair,
+    surface,
+    through_samples,
+)
+
+MATRIX = symmetric(torch.linspace(0.5, 3, 6).double())
+BATCHES = [(torch.zeros(n, 1), torch.zeros(n)) for n in (3, 1)]
+
+
+def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+    return outputs[:, 0]
+
+
+def posterior(count: int = 5) -> Posterior:
+    vectors = torch.randn(count, 6, generator=generator(), dtype=torch.float64)
+    return Posterior(ParameterSpace(Quadratic(MATRIX)), Samples(vectors))
+
+
+def evaluated(q: Posterior, **settings: object) -> Surface:
+    return surface(q, BATCHES, **{"loss": loss, "samples": 5, "shape": (4, 7), **settings})  # type: ignore[arg-type]
+
+
+def test_every_point_of_a_grid_that_is_not_square_has_its_own_loss() -> None:
+    found = evaluated(posterior())
+    assert found.loss.shape == (4, 7) == (len(found.y), len(found.x))
+    for i, y in enumerate(found.y):
+        for j, x in enumerate(found.x):
+            w = found.plane.origin + x * found.plane.basis[0] + y * found.plane.basis[1]
+            assert found.loss[i, j] == pytest.approx(float(0.5 * w @ MATRIX @ w))
+
+
+def test_samples_are_projected_and_their_distance_is_to_the_plane() -> None:
+    q = posterior()
+    found = evaluated(q)
+    samples = q.sample(5, 0)
+    first, second, third = samples[:3]
+    np.testing.assert_allclose(found.sample_off_plane[:3], 0, atol=1e-12)
+    assert bool((found.sample_off_plane[3:] > 0.1).all())
+    assert (found.sample_x[0], found.sample_y[0], found.sample_y[1]) == pytest.approx((0, 0, 0))
+    assert found.sample_x[1] == pytest.approx(float((second - first).norm()))
+    spanned = torch.stack([second - first, third - first])
+    for index in range(5):
+        shifted = samples[index] - first
+        residual = torch.linalg.lstsq(spanned.T, shifted[:, None]).solution
+        distance = (shifted - (spanned.T @ residual)[:, 0]).norm()
+        assert found.sample_off_plane[index] == pytest.approx(float(distance), abs=1e-9)
+        truth = 0.5 * samples[index] @ MATRIX @ samples[index]
+        assert found.sample_loss[index] == pytest.approx(float(truth))
+
+
+def test_the_grid_reaches_beyond_every_sample() -> None:
+    found = evaluated(posterior(), margin=0.25)
+    for axis, values in ((found.x, found.sample_x), (found.y, found.sample_y)):
+        reach = 0.25 * (values.max() - values.min())
+        assert (axis[0], axis[-1]) == pytest.approx((values.min() - reach, values.max() + reach))
+
+
+def test_the_share_of_variance_is_one_for_samples_on_the_plane() -> None:
+    assert evaluated(posterior(3), samples=3).variance_share == pytest.approx(1)
+    assert 0.1 < evaluated(posterior()).variance_share < 0.99
+
+
+def test_a_plane_of_ones_own_and_a_fixed_extent() -> None:
+    basis = torch.eye(6, dtype=torch.float64)[:2]
+    plane = Plane(torch.zeros(6).double(), basis, "random", ("x", "y"))
+    found = evaluated(posterior(), plane=plane, extent=2.0, shape=(3, 5))
+    assert list(found.x) == [-2, -1, 0, 1, 2]
+    assert found.loss[0, 0] == pytest.approx(
+        float(0.5 * (MATRIX[0, 0] + MATRIX[1, 1]) * 4 + 4 * MATRIX[0, 1])
+    )
+
+
+def test_infinity_and_nan_are_kept() -> None:
+    def broken(outputs: Tensor, targets: Tensor) -> Tensor:
+        value = outputs[:, 0]
+        return torch.where(value > 2, torch.inf, torch.where(value > 1, torch.nan, value))
+
+    found = evaluated(posterior(), loss=broken)
+    plain = evaluated(posterior()).loss
+    assert bool(np.isinf(found.loss[plain > 2]).all())
+    assert bool(np.isnan(found.loss[(plain > 1) & (plain <= 2)]).all())
+    np.testing.assert_allclose(found.loss[plain <= 1], plain[plain <= 1])
+
+
+def test_a_point_posterior_has_a_random_plane_through_it() -> None:
+    space = ParameterSpace(mlp())
+    q = Posterior(space, Point(space.vector()))
+    batches = classification()
+    found = surface(q, batches, plane="random", shape=(3, 3))
+    assert found.loss[1, 1] == pytest.approx(float(Objective(space, batches).loss(q.mean)))
+    assert found.sample_loss.shape == (1,)
+    assert found.sample_off_plane[0] < 1e-12
+    assert np.isnan(found.variance_share)
+    assert found.x[-1] == pytest.approx(float(q.mean.norm()))
+    with pytest.raises(InputError, match="needs three, not 1; use plane='random'"):
+        surface(q, batches)
+
+
+def test_running_statistics_are_re_estimated_at_every_point() -> None:
+    model = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Linear(5, 3)).double()
+    space, batches = ParameterSpace(model), classification(batch=23)
+    q = Posterior(space, Point(space.vector()), calibration=batches)
+    found = surface(q, batches, plane="random", shape=(2, 2))
+    w = found.plane.at(float(found.x[0]), float(found.y[0]))
+    truth = Objective(space, batches, buffers=q.buffers(w)).loss(w)
+    assert found.loss[0, 0] == pytest.approx(float(truth))
+    assert found.loss[0, 0] != pytest.approx(float(Objective(space, batches).loss(w)))
+
+
+def test_the_surface_is_written_with_what_its_axes_are() -> None:
+    written = {}
+
+    class Store:
+        def write(
+            self, group: str, variables: Mapping[str, object], attributes: Mapping[str, object]
+        ) -> None:
+            written[group] = (variables, attributes)
+
+    seen = []
+    found = evaluated(
+        posterior(), store=Store(), progress=lambda done, total: seen.append((done, total))
+    )
+    variables, attributes = written["surfaces/samples"]
+    np.testing.assert_array_equal(variables["loss"], found.loss)
+    assert attributes["variance_share"] == found.variance_share
+    assert "sample 0" in attributes["x_axis"]
+    assert seen == [(done, 28) for done in range(1, 29)]
+
+
+def test_directions_are_normalised_filter_by_filter() -> None:
+    model = nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.Flatten(), nn.Linear(12, 4))
+    space = ParameterSpace(model)
+    w = space.vector()
+    direction = filter_normalised(space, w, generator())
+    weights, drawn = space.unflatten(w), space.unflatten(direction)
+    for name in ("0.weight", "3.weight"):
+        rows, filters = drawn[name].flatten(1), weights[name].flatten(1)
+        torch.testing.assert_close(rows.norm(dim=1), filters.norm(dim=1))
+    for name in ("0.bias", "1.weight", "1.bias", "3.bias"):
+        assert float(drawn[name].norm()) == 0
+
+
+def test_two_random_directions_are_nearly_orthogonal_before_and_exactly_after() -> None:
+    space = ParameterSpace(nn.Linear(100, 100, bias=False))
+    g = generator()
+    first, second = (filter_normalised(space, space.vector(), g) for _ in range(2))
+    cosine = float(torch.cosine_similarity(first, second, dim=0))
+    assert abs(cosine) < 5 / 100  # of draws from [0, 1) it would be 0.75
+    basis = orthonormal_pair(first, second).double()
+    torch.testing.assert_close(basis @ basis.T, torch.eye(2).double(), atol=1e-6, rtol=0)
+
+
+def test_samples_that_span_no_plane_are_refused() -> None:
+    line = torch.outer(torch.arange(3.0), torch.ones(6)).double()
+    for vectors in (line, torch.ones(3, 6).double()):
+        with pytest.raises(InputError, match="span no plane"):
+            through_samples(vectors)
+
+
+def test_bad_requests_are_refused() -> None:
+    for settings, message in (
+        ({"shape": (1, 5)}, "shape is"),
+        ({"plane": "pca"}, "unknown plane 'pca'; known: samples, random"),
+        ({"extent": 0.0}, "extent of a surface must be positive"),
+        ({"samples": 2}, "needs three, not 2"),
+    ):
+        with pytest.raises(InputError, match=message):
+            evaluated(posterior(), **settings)

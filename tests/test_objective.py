@@ -1,0 +1,175 @@
+"""The objective's loss, gradient and Hessian against formulas and dense derivatives."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from cases import (
+    Once,
+    classification,
+    columns,
+    dense_hessian,
+    joined,
+    mlp,
+    quadratic,
+    squared_error,
+    symmetric,
+)
+from torch import Tensor, nn
+
+from landscape.errors import InputError
+from landscape.objective import Objective, summed_loss
+from landscape.parameters import ParameterSpace
+
+
+def test_the_hessian_of_softmax_regression_is_its_formula() -> None:
+    batches = classification()
+    x, _ = joined(batches)
+    objective = Objective(nn.Linear(4, 3, bias=False).double(), batches)
+    w = torch.randn(12, dtype=torch.float64)
+    p = torch.softmax(x @ w.view(3, 4).T, 1)
+    covariance = torch.diag_embed(p) - p[:, :, None] * p[:, None, :]
+    truth = torch.einsum("nab,ni,nj->aibj", covariance, x, x).reshape(12, 12) / len(x)
+    torch.testing.assert_close(columns(objective.hessian(w), 12), truth)
+
+
+def test_the_hessian_of_linear_regression_is_its_formula() -> None:
+    batches = [(x, y.double()) for x, y in classification()]
+    x, _ = joined(batches)
+    objective = Objective(nn.Linear(4, 1, bias=False).double(), batches, squared_error)
+    for w in (torch.zeros(4).double(), torch.ones(4).double()):
+        torch.testing.assert_close(columns(objective.hessian(w), 4), x.T @ x / len(x))
+
+
+def test_the_hessian_of_a_quadratic_is_its_matrix() -> None:
+    matrix = symmetric(torch.tensor([3.0, 1.0, 0.0, -2.0], dtype=torch.float64))
+    objective = quadratic(matrix)
+    w = torch.randn(4, dtype=torch.float64)
+    torch.testing.assert_close(columns(objective.hessian(w), 4), matrix)
+    torch.testing.assert_close(objective.gradient(w), matrix @ w)
+    torch.testing.assert_close(objective.loss(w), 0.5 * w @ matrix @ w)
+
+
+@pytest.mark.parametrize("memory", [0, 3000, 1 << 30])
+def test_products_are_the_dense_hessian_however_much_is_kept(memory: int) -> None:
+    objective = Objective(mlp(), classification())
+    w = objective.space.vector()
+    operator = objective.hessian(w, memory=memory)
+    truth = dense_hessian(objective, w)
+    for _ in range(2):  # the second time from what was kept
+        torch.testing.assert_close(columns(operator, objective.size), truth)
+    v = torch.randn_like(w)
+    torch.testing.assert_close(objective.hessian_product(w, v), truth @ v)
+
+
+@pytest.mark.parametrize("batch", [1, 5, 7, 22, 23])
+def test_batches_count_by_their_examples(batch: int) -> None:
+    whole = Objective(mlp(), classification(batch=23))
+    parts = Objective(mlp(), classification(batch=batch)[::-1])
+    w, v = whole.space.vector(), torch.randn(whole.size, dtype=torch.float64)
+    torch.testing.assert_close(parts.loss(w), whole.loss(w))
+    torch.testing.assert_close(parts.gradient(w), whole.gradient(w))
+    torch.testing.assert_close(parts.hessian_product(w, v), whole.hessian_product(w, v))
+    assert parts.evaluate(w).accuracy == pytest.approx(whole.evaluate(w).accuracy)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        nn.CrossEntropyLoss(),
+        nn.CrossEntropyLoss(reduction="none"),
+        nn.functional.cross_entropy,
+        lambda outputs, targets: nn.functional.cross_entropy(outputs, targets, reduction="none"),
+    ],
+)
+def test_a_users_loss_may_return_the_mean_or_one_value_an_example(
+    loss: Callable[[Tensor, Tensor], Tensor],
+) -> None:
+    w = ParameterSpace(mlp()).vector()
+    own, named = Objective(mlp(), classification(), loss), Objective(mlp(), classification())
+    torch.testing.assert_close(own.loss(w), named.loss(w))
+
+
+def test_one_example_of_one_class() -> None:
+    batches = [(torch.ones(1, 4).double(), torch.zeros(1, dtype=torch.long))]
+    objective = Objective(nn.Linear(4, 1).double(), batches)
+    w = objective.space.vector()
+    assert float(objective.loss(w)) == 0
+    assert float(objective.hessian_product(w, w).norm()) == 0
+    assert objective.evaluate(w).accuracy == 1
+
+
+def test_a_loss_linear_in_the_weights_has_no_curvature() -> None:
+    objective = Objective(
+        nn.Linear(4, 1).double(), classification(), lambda outputs, _: outputs[:, 0]
+    )
+    w = objective.space.vector()
+    assert float(objective.hessian(w)(torch.ones_like(w)).norm()) == 0
+
+
+def test_inputs_may_be_tuples_dicts_or_not_contiguous() -> None:
+    class Sum(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(4, 3).double()
+
+        def forward(self, left: Tensor, right: Tensor) -> Tensor:
+            return self.layer(left + right)
+
+    x, y = joined(classification())
+    strided = torch.empty(4, len(x), dtype=torch.float64).T.copy_(x)
+    w = torch.randn(15, dtype=torch.float64)
+    truth = Objective(nn.Linear(4, 3).double(), [(2 * x, y)]).gradient(w)
+    for inputs in ((x, x), [x, x], {"right": x, "left": x}, (strided, strided)):
+        torch.testing.assert_close(Objective(Sum(), [(inputs, y)]).gradient(w), truth)
+
+
+def test_evaluation_mode_is_used_and_running_statistics_are_not_touched() -> None:
+    model = nn.Sequential(
+        nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Dropout(0.9), nn.Linear(5, 3)
+    ).double()
+    objective = Objective(model, classification())
+    w = objective.space.vector()
+    before = objective.space.buffers()
+    losses = {float(objective.loss(w)) for _ in range(3)}
+    objective.hessian_product(w, w)
+    assert len(losses) == 1
+    for name, value in objective.space.buffers().items():
+        assert torch.equal(value, before[name])
+    model.eval()
+    x, y = joined(classification())
+    assert losses.pop() == pytest.approx(float(nn.functional.cross_entropy(model(x), y).detach()))
+
+
+def test_the_users_model_is_left_alone() -> None:
+    model = mlp().train()
+    objective = Objective(model, classification())
+    objective.hessian_product(torch.zeros(objective.size).double(), objective.space.vector())
+    assert model.training
+    assert all(p.grad is None and p.requires_grad for p in model.parameters())
+
+
+def test_nan_is_kept_and_is_no_right_answer() -> None:
+    objective = Objective(mlp(), classification())
+    found = objective.evaluate(torch.full((objective.size,), torch.nan).double())
+    assert torch.tensor([found.loss, found.accuracy]).isnan().all()
+
+
+def test_batches_that_cannot_be_read_twice_or_are_empty_are_refused() -> None:
+    with pytest.raises(InputError, match="read only once"):
+        Objective(mlp(), iter(classification()))
+    with pytest.raises(InputError, match="no batch"):
+        Objective(mlp(), []).loss(ParameterSpace(mlp()).vector())
+    assert Objective(mlp(), Once(classification())).loss(ParameterSpace(mlp()).vector()) > 0
+
+
+def test_losses_that_are_no_mean_over_examples_are_refused() -> None:
+    outputs, targets = torch.zeros(4, 3), torch.zeros(4, dtype=torch.long)
+    with pytest.raises(InputError, match="unknown loss 'hinge'"):
+        summed_loss("hinge")
+    with pytest.raises(InputError, match="sums over examples"):
+        summed_loss(nn.CrossEntropyLoss(reduction="sum"))
+    with pytest.raises(InputError, match="class weights"):
+        summed_loss(nn.CrossEntropyLoss(weight=torch.ones(3)))
+    with pytest.raises(InputError, match=r"shape \(2,\) for 4 examples"):
+        summed_loss(lambda outputs, _: outputs[:2, 0])(outputs, targets)

@@ -1,0 +1,88 @@
+"""A module's parameters as one vector."""
+
+import pytest
+import torch
+from cases import classification, joined, mlp
+from torch import Tensor, nn
+
+from landscape.errors import InputError
+from landscape.objective import Objective
+from landscape.parameters import ParameterSpace
+
+
+def test_a_vector_becomes_weights_and_back() -> None:
+    model = mlp()
+    space = ParameterSpace(model)
+    w = space.vector()
+    assert space.size == sum(p.numel() for p in model.parameters())
+    assert torch.equal(space.flatten(space.unflatten(w)), w)
+    assert torch.equal(w, nn.utils.parameters_to_vector(model.parameters()).detach())
+    x, _ = joined(classification())
+    v = torch.randn_like(w)
+    nn.utils.vector_to_parameters(v, model.parameters())
+    torch.testing.assert_close(space.call(v, x), model(x).detach())
+
+
+def test_the_space_keeps_its_own_copy() -> None:
+    model = mlp()
+    space = ParameterSpace(model)
+    before = space.vector()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    assert torch.equal(space.vector(), before)
+
+
+def test_random_parameters_are_chosen_by_name_or_predicate() -> None:
+    model = mlp()
+    assert ParameterSpace(model, ["2.bias", "0.weight"]).names == ("0.weight", "2.bias")
+    assert ParameterSpace(model, lambda _, p: p.ndim == 1).names == ("0.bias", "2.bias")
+    model[0].requires_grad_(False)
+    assert ParameterSpace(model).names == ("2.weight", "2.bias")
+    for choice, message in (([], "no parameter is random"), (["3.bias"], "no parameter '3.bias'")):
+        with pytest.raises(InputError, match=message):
+            ParameterSpace(model, choice)
+
+
+def test_the_hessian_over_some_parameters_is_a_block_of_the_whole() -> None:
+    batches = classification()
+    whole, part = Objective(mlp(), batches), Objective(mlp(), batches, random=["2.weight"])
+    w, v = part.space.vector(), torch.randn(part.size, dtype=torch.float64)
+    padded = whole.space.unflatten(torch.zeros(whole.size).double())
+    padded["2.weight"] = v.view(3, 5)
+    image = whole.hessian_product(whole.space.vector(), whole.space.flatten(padded))
+    expected = whole.space.unflatten(image)["2.weight"].reshape(-1)
+    torch.testing.assert_close(part.hessian_product(w, v), expected)
+
+
+class Tied(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(4, 4, bias=False).double()
+        self.second = nn.Linear(4, 4, bias=False).double()
+        self.second.weight = self.first.weight
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.second(self.first(inputs).tanh())
+
+
+def test_tied_weights_are_one_parameter_with_both_derivatives() -> None:
+    model, (x, y) = Tied(), joined(classification(classes=4))
+    objective = Objective(model, [(x, y)])
+    assert objective.size == 16
+    w = objective.space.vector().requires_grad_()
+    matrix = w.view(4, 4)
+    loss = nn.functional.cross_entropy((x @ matrix.T).tanh() @ matrix.T, y)
+    (truth,) = torch.autograd.grad(loss, w)
+    torch.testing.assert_close(objective.gradient(w.detach()), truth)
+
+
+def test_vectors_of_another_length_are_refused() -> None:
+    with pytest.raises(InputError, match=r"shape \(43,\), not \(44,\)"):
+        ParameterSpace(mlp()).unflatten(torch.zeros(44))
+
+
+def test_integer_inputs_stay_integers() -> None:
+    space = ParameterSpace(nn.Embedding(5, 2).double())
+    assert space.call(space.vector(), torch.tensor([1, 4])).shape == (2, 2)
+    assert space.move(torch.zeros(2)).dtype == torch.float64
