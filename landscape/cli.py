@@ -257,8 +257,7 @@ def _app(options: argparse.Namespace) -> None:
 
 def _report(path: Path, as_json: bool) -> None:
     """Print what a run file says."""
-    from landscape.store import Run
-    from landscape.store.summary import summarise
+    from landscape.store import Run, summarise
 
     run = Run.open(path)
     summary = summarise(run)

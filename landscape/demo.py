@@ -10,8 +10,7 @@ from typing import Any
 from landscape import models, tasks, workflow
 from landscape.methods import FPBMA, MAP, SWAG, Method
 from landscape.progress import Progress
-from landscape.store import ensure_writable
-from landscape.store.summary import Summary, summarise
+from landscape.store import Summary, ensure_writable, summarise
 
 SOURCE = SWAG(epochs=60)
 METHODS: tuple[Method[Any], ...] = (MAP(), SWAG(), FPBMA())

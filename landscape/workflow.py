@@ -232,8 +232,7 @@ def _write_prediction(run: Run, prediction: Prediction, seed: int) -> None:
         {
             "log_probabilities": prediction.log_probabilities.cpu().numpy(),
             "labels": prediction.labels.cpu().numpy(),
-            "nll": [metrics["nll"] for metrics in alone],
-            "accuracy": [metrics["accuracy"] for metrics in alone],
+            **{name: [metrics[name] for metrics in alone] for name in alone[0]},
         },
         {
             "split": "test",

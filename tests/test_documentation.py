@@ -18,17 +18,14 @@ def test_the_quickstart_is_there_to_be_executed() -> None:
     assert len(blocks(ROOT / "README.md")) >= 2
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        pytest.param(code, id=f"{page.name}-{n}")
-        for page in PAGES
-        for n, code in enumerate(blocks(page))
-    ],
-)
-def test_a_block_of_python_runs(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@each_page
+def test_the_blocks_of_python_run_one_after_the_other(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    exec(compile(code, "documentation", "exec"), {})
+    names: dict[str, object] = {}
+    for code in blocks(page):
+        exec(compile(code, page.name, "exec"), names)
 
 
 @each_page

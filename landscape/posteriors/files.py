@@ -14,7 +14,7 @@ from safetensors.torch import save as serialise
 from torch import Tensor, nn
 
 from landscape.errors import InputError, LandscapeError
-from landscape.files import replace_file
+from landscape.files import replacing
 from landscape.objective import Batch
 from landscape.parameters import ParameterSpace
 from landscape.posteriors.gaussian import Gaussian
@@ -65,7 +65,8 @@ def save(posterior: Posterior, path: str | os.PathLike[str]) -> Path:
         metadata={"format": FORMAT, "description": json.dumps(description)},
     )
     try:
-        replace_file(path, contents)
+        with replacing(path) as temporary:
+            temporary.write_bytes(contents)
     except OSError as error:
         raise LandscapeError(f"could not write {path}: {error.strerror or error}") from error
     return path

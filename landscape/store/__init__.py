@@ -1,5 +1,7 @@
 """Run files: schema, atomic writing, safe reading."""
 
-from landscape.store.run import Group, Run, ensure_new, ensure_writable
+from landscape.store.groups import Group
+from landscape.store.run import Run, ensure_new, ensure_writable
+from landscape.store.summary import Spread, Summary, summarise
 
-__all__ = ["Group", "Run", "ensure_new", "ensure_writable"]
+__all__ = ["Group", "Run", "Spread", "Summary", "ensure_new", "ensure_writable", "summarise"]

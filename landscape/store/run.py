@@ -4,41 +4,29 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import h5py
-import numpy as np
 
 from landscape.errors import InputError, LandscapeError
+from landscape.files import replacing
 from landscape.store import schema
+from landscape.store.groups import (
+    Attribute,
+    Group,
+    group_names,
+    plain_attributes,
+    read_group,
+    write_group,
+)
 from landscape.store.untrusted import open_run
 from landscape.store.versions import git_commit, library_versions
 
 if TYPE_CHECKING:
     import xarray
-
-Attribute = str | int | float
-
-
-@dataclass(frozen=True)
-class Group(Mapping[str, np.ndarray]):
-    """The variables of one group, by name, with the group's attributes."""
-
-    variables: Mapping[str, np.ndarray]
-    attributes: Mapping[str, Attribute] = field(default_factory=dict)
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        return self.variables[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.variables)
-
-    def __len__(self) -> int:
-        return len(self.variables)
 
 
 class Run:
@@ -105,7 +93,7 @@ class Run:
             InputError: the file is missing, damaged, not a run, or unsafe to read.
         """
         with open_run(path) as file:
-            return cls(Path(path), _plain_attributes(file))
+            return cls(Path(path), plain_attributes(file))
 
     @property
     def config(self) -> dict[str, Any]:
@@ -117,7 +105,7 @@ class Run:
     def groups(self) -> tuple[str, ...]:
         """Names of the groups in the file now, e.g. ``("samples", "surfaces/samples")``."""
         with open_run(self.path) as file:
-            return tuple(_group_names(file))
+            return tuple(group_names(file))
 
     def __contains__(self, group: str) -> bool:
         return group in self.groups
@@ -129,10 +117,35 @@ class Run:
             KeyError: the file does not hold it (yet).
             InputError: the file can no longer be read.
         """
+        return self.read(group)
+
+    def read(self, group: str, *names: str) -> Group:
+        """Read one group's attributes, and of its variables only those named that it holds.
+
+        Args:
+            group: ``"samples"``, ``"surfaces/random"``, ...
+            *names: Variables; all of them if none is named.
+
+        Raises:
+            KeyError: the file does not hold the group (yet).
+            InputError: the file is damaged, or a variable has not the axes that the schema states.
+        """
         with open_run(self.path) as file:
-            if group not in _group_names(file):
+            if group not in group_names(file):
                 raise KeyError(group)
-            return _read_group(file[group], self.path)
+            return read_group(file[group], self.path, names)
+
+    def attributes_of(self, group: str) -> Mapping[str, Attribute]:
+        """The attributes of one group, and none of its variables.
+
+        Raises:
+            KeyError: the file does not hold the group (yet).
+            InputError: the file can no longer be read.
+        """
+        with open_run(self.path) as file:
+            if group not in group_names(file):
+                raise KeyError(group)
+            return plain_attributes(file[group])
 
     def write(
         self,
@@ -189,25 +202,26 @@ class Run:
 
     def _read_all(self) -> dict[str, Group]:
         with open_run(self.path) as file:
-            return {name: _read_group(file[name], self.path) for name in _group_names(file)}
+            return {name: read_group(file[name], self.path) for name in group_names(file)}
 
     def _save(self, groups: Mapping[str, Group]) -> None:
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
-        _remove_abandoned(self.path)
+        # Built in memory: HDF5 does not survive a disk that fills up under an open file.
+        with h5py.File(
+            self.path.name, "w", driver="core", backing_store=False, libver=("v110", "v110")
+        ) as file:
+            file.attrs.update(self.attributes)
+            for name, group in groups.items():
+                write_group(file, name, group)
+            file.flush()
+            image = file.id.get_file_image()
         try:
-            with h5py.File(temporary, "w", locking=False, libver=("v110", "v110")) as file:
-                file.attrs.update(self.attributes)
-                for name, group in groups.items():
-                    _write_group(file, name, group)
-            _synchronise(temporary)
-            temporary.replace(self.path)
-            _synchronise(self.path.parent)
-        except (OSError, RuntimeError) as error:
+            with replacing(self.path) as temporary:
+                temporary.write_bytes(image)
+        except OSError as error:
             raise LandscapeError(
-                f"could not write {self.path}: {error}; what was saved before is intact"
+                f"could not write {self.path}: {error.strerror or error}; what was saved before is "
+                "intact"
             ) from error
-        finally:
-            temporary.unlink(missing_ok=True)
 
 
 def ensure_new(path: Path, *, overwrite: bool = False) -> None:
@@ -239,81 +253,3 @@ def ensure_writable(folder: Path) -> None:
         raise InputError(
             f"cannot write to {folder}: {error.strerror or error}; choose another folder"
         ) from error
-
-
-def _write_group(file: h5py.File, name: str, group: Group) -> None:
-    allowed = schema.fields(name)
-    target = file.create_group(name)
-    target.attrs.update(group.attributes)
-    lengths = {
-        dim: length
-        for variable, array in group.items()
-        for dim, length in zip(allowed[variable].dims, array.shape, strict=True)
-    }
-    for variable, array in group.items():
-        _write_variable(target, variable, array, allowed[variable])
-    for dim, length in lengths.items():
-        if dim not in target:
-            index = schema.Field((dim,), "i4", f"index along {dim}")
-            _write_variable(target, dim, np.arange(length, dtype="i4"), index)
-        target[dim].make_scale(dim)
-    for variable in group:
-        for axis, dim in enumerate(allowed[variable].dims):
-            if variable != dim:
-                target[variable].dims[axis].attach_scale(target[dim])
-
-
-def _write_variable(target: h5py.Group, name: str, array: np.ndarray, field: schema.Field) -> None:
-    # A chunk cannot be empty, so an empty variable is stored plainly.
-    storage: dict[str, Any] = (
-        {"chunks": True, "compression": "gzip", "shuffle": True, "fletcher32": True}
-        if array.size
-        else {}
-    )
-    data = target.create_dataset(name, data=array, **storage)
-    data.attrs["long_name"] = field.meaning
-    data.attrs["units"] = field.units
-
-
-def _group_names(file: h5py.File) -> list[str]:
-    names = [name for name in schema.GROUPS if name in file]
-    if schema.SURFACES in file:
-        names += [f"{schema.SURFACES}/{name}" for name in file[schema.SURFACES]]
-    return names
-
-
-def _read_group(group: h5py.Group, path: Path) -> Group:
-    allowed = schema.fields(group.name.lstrip("/"))
-    try:
-        arrays = {name: group[name][()] for name in group if name in allowed}
-        return Group(arrays, _plain_attributes(group))
-    except (OSError, RuntimeError, AttributeError) as error:
-        raise InputError(f"{path}: group '{group.name}' is damaged: {error}") from error
-
-
-def _plain_attributes(item: h5py.Group) -> dict[str, Attribute]:
-    plain: dict[str, Attribute] = {}
-    for name, value in item.attrs.items():
-        if isinstance(value, np.generic):
-            value = value.item()
-        if isinstance(value, bytes):
-            value = value.decode("utf-8", "replace")
-        if isinstance(value, str | int | float):
-            plain[name] = value
-    return plain
-
-
-def _synchronise(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _remove_abandoned(path: Path) -> None:
-    """Remove temporary files that killed writers of ``path`` left behind."""
-    for leftover in path.parent.glob(f".{path.name}.*.tmp"):
-        owner = leftover.name.removesuffix(".tmp").rpartition(".")[2]
-        if not (owner.isdigit() and Path(f"/proc/{owner}").exists()):
-            leftover.unlink(missing_ok=True)

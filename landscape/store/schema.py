@@ -54,6 +54,8 @@ _PREDICTIONS = {
     "labels": Field(("example",), "i8", "true class"),
     "nll": Field(("sample",), "f8", "negative log-likelihood of each sample alone", "nat"),
     "accuracy": Field(("sample",), "f8", "accuracy of each sample alone"),
+    "ece": Field(("sample",), "f8", "expected calibration error of each sample alone, 15 bins"),
+    "brier": Field(("sample",), "f8", "Brier score of each sample alone"),
 }
 _SURFACE = {
     "x": Field(("x",), "f8", "coordinate along the first direction, in parameter units"),

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from landscape.store.run import Group, Run
+from landscape.store.groups import Group
+from landscape.store.run import Run
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,8 @@ def summarise(run: Run) -> Summary:
         InputError: the file is damaged where the summary is read.
     """
     groups = run.groups
-    predictions = run["predictions"].attributes if "predictions" in groups else {}
-    flatness = run["samples"] if "samples" in groups else Group({})
+    predictions = run.attributes_of("predictions") if "predictions" in groups else {}
+    flatness = run.read("samples", "eigenvalues", "trace") if "samples" in groups else Group({})
     largest = flatness.get("eigenvalues", np.empty((0, 0)))
     trace = flatness.get("trace", np.empty(0))
     samples = number(predictions, "samples")

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
+import numpy as np
 
 from landscape.errors import InputError
 from landscape.store import schema
@@ -69,7 +70,7 @@ def _check_schema(file: h5py.File, path: Path) -> None:
     name, version = file.attrs.get("schema_name"), file.attrs.get("schema_version")
     if name != schema.NAME:
         raise InputError(f"{path} is an HDF5 file, but not a run of this package")
-    if version is None or int(version) < 1:
+    if not isinstance(version, int | np.integer) or version < 1:
         raise InputError(f"{path} has no valid schema_version")
     if int(version) > schema.VERSION:
         raise InputError(

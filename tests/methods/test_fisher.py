@@ -67,6 +67,19 @@ def test_the_step_is_the_dense_solution(size: int, rank: int, length: float) -> 
     )
 
 
+@pytest.mark.parametrize("length", [0.01, 1.0])
+def test_damping_is_added_to_log_sigma_consistently_with_the_factors(length: float) -> None:
+    """The damped factor's block has no dense form, but log sigma's equations must hold."""
+    base, damping = gaussian(9, 3, length), 0.2
+    q = Gaussian(base.mean, torch.ones_like(base.scale), base.factor)
+    gradient, block = expected_gradient(q), dense_fisher(q)
+    factor = gradient.factor @ q.rotation
+    log_scale, step = CovarianceFisher.of(q, damping).solve(gradient.log_scale, factor)
+    left = block[:9, :9] @ log_scale + 2 * damping * log_scale
+    left = left + block[:9, 9:] @ (step @ q.rotation.T).reshape(-1)
+    torch.testing.assert_close(left, gradient.log_scale)
+
+
 @pytest.mark.parametrize("rank", [0, 3])
 def test_the_step_lies_on_the_kl_ball(rank: int) -> None:
     q = gaussian(10, rank)

@@ -1,0 +1,104 @@
+"""Groups of variables with named axes, in an open HDF5 file."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from landscape.errors import InputError
+from landscape.store import schema
+
+Attribute = str | int | float
+
+
+@dataclass(frozen=True)
+class Group(Mapping[str, np.ndarray]):
+    """The variables of one group, by name, with the group's attributes."""
+
+    variables: Mapping[str, np.ndarray]
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.variables[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.variables)
+
+    def __len__(self) -> int:
+        return len(self.variables)
+
+
+def write_group(file: h5py.File, name: str, group: Group) -> None:
+    """Write a group that conforms to the schema, with a dimension scale on every axis."""
+    allowed = schema.fields(name)
+    target = file.create_group(name)
+    target.attrs.update(group.attributes)
+    lengths = {
+        dim: length
+        for variable, array in group.items()
+        for dim, length in zip(allowed[variable].dims, array.shape, strict=True)
+    }
+    for variable, array in group.items():
+        _write_variable(target, variable, array, allowed[variable])
+    for dim, length in lengths.items():
+        if dim not in target:
+            index = schema.Field((dim,), "i4", f"index along {dim}")
+            _write_variable(target, dim, np.arange(length, dtype="i4"), index)
+        target[dim].make_scale(dim)
+    for variable in group:
+        for axis, dim in enumerate(allowed[variable].dims):
+            if variable != dim:
+                target[variable].dims[axis].attach_scale(target[dim])
+
+
+def _write_variable(target: h5py.Group, name: str, array: np.ndarray, field: schema.Field) -> None:
+    # A chunk cannot be empty, so an empty variable is stored plainly.
+    storage: dict[str, Any] = (
+        {"chunks": True, "compression": "gzip", "shuffle": True, "fletcher32": True}
+        if array.size
+        else {}
+    )
+    data = target.create_dataset(name, data=array, **storage)
+    data.attrs["long_name"] = field.meaning
+    data.attrs["units"] = field.units
+
+
+def group_names(file: h5py.File) -> list[str]:
+    """The schema's groups that a file holds."""
+    names = list(schema.GROUPS)
+    if isinstance(file.get(schema.SURFACES), h5py.Group):
+        names += [f"{schema.SURFACES}/{name}" for name in file[schema.SURFACES]]
+    return [name for name in names if isinstance(file.get(name), h5py.Group)]
+
+
+def read_group(group: h5py.Group, path: Path, names: Collection[str] = ()) -> Group:
+    """Read a group's attributes and variables; of these only the ``names``, if there are any.
+
+    Raises:
+        InputError: the data is damaged, or a variable has not the axes that the schema states.
+    """
+    name = group.name.lstrip("/")
+    wanted = names or schema.fields(name)
+    try:
+        arrays = {variable: group[variable][()] for variable in group if variable in wanted}
+        return Group(schema.conform(name, arrays), plain_attributes(group))
+    except (OSError, RuntimeError, TypeError, AttributeError, InputError) as error:
+        raise InputError(f"{path}: group '{name}' is damaged: {error}") from error
+
+
+def plain_attributes(item: h5py.Group) -> dict[str, Attribute]:
+    """The attributes that are text or numbers."""
+    plain: dict[str, Attribute] = {}
+    for name, value in item.attrs.items():
+        if isinstance(value, np.generic):
+            value = value.item()
+        if isinstance(value, bytes):
+            value = value.decode("utf-8", "replace")
+        if isinstance(value, str | int | float):
+            plain[name] = value
+    return plain

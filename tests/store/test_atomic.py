@@ -1,0 +1,112 @@
+"""A reader never meets half a file, whatever happens to the writer."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from landscape.errors import InputError, LandscapeError
+from landscape.files import replacing
+from landscape.store import Run, ensure_writable
+
+WRITER = """
+import sys
+import numpy as np
+from landscape.store import Run
+run = Run.open(sys.argv[1])
+print("ready", flush=True)
+n = 0
+while True:
+    n += 1
+    run.write("samples", {"trace": np.full(20_000, float(n)), "loss": np.full(20_000, float(n))})
+"""
+
+
+def test_a_killed_writer_leaves_a_whole_file_and_a_reader_never_meets_half(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run.h5")
+    run.write("samples", {"trace": [0.0], "loss": [0.0]})
+    last = 0.0
+    for attempt in range(6):
+        command = [sys.executable, "-c", WRITER, str(run.path)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as writer:
+            assert writer.stdout is not None
+            writer.stdout.readline()
+            until = time.monotonic() + 0.05 + 0.037 * attempt
+            reads = 0
+            while time.monotonic() < until or reads == 0:
+                group = Run.open(run.path)["samples"]
+                assert len(set(group["trace"]) | set(group["loss"])) == 1
+                reads += 1
+            writer.send_signal(signal.SIGKILL)
+        group = Run.open(run.path)["samples"]
+        assert len(set(group["trace"]) | set(group["loss"])) == 1
+        last = max(last, group["trace"][0])
+    assert last > 0
+    Run.open(run.path).set_attributes(status="complete")
+    assert [path.name for path in tmp_path.iterdir()] == ["run.h5"]
+
+
+FULL_DISK = """
+import resource, signal, sys
+from landscape.errors import LandscapeError
+from landscape.store import Run
+import numpy as np
+run = Run.open(sys.argv[1])
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+try:
+    run.write("samples", {"trace": np.random.default_rng(0).normal(size=100_000)})
+except LandscapeError as error:
+    print(error)
+"""
+
+
+def test_a_full_disk_is_one_line_and_the_earlier_version_stays(run: Run) -> None:
+    before = run.path.read_bytes()
+    command = [sys.executable, "-c", FULL_DISK, str(run.path)]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    lines = found.stdout.splitlines()
+    assert len(lines) == 1, found.stderr
+    assert lines[0].startswith(f"could not write {run.path}: ")
+    assert "intact" in lines[0]
+    assert run.path.read_bytes() == before
+    assert [path.name for path in run.path.parent.iterdir()] == ["run.h5"]
+
+
+def test_what_another_living_writer_is_on_is_left(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    living, dead = tmp_path / f".file.{os.getppid()}.tmp", tmp_path / ".file.999999999.tmp"
+    odd = tmp_path / ".file.x.tmp"
+    for leftover in (living, dead, odd):
+        leftover.write_text("")
+    with replacing(path) as temporary:
+        temporary.write_text("new")
+    assert sorted(tmp_path.iterdir()) == sorted([living, path])
+
+
+def test_an_error_while_writing_keeps_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def write() -> None:
+        with replacing(path) as temporary:
+            temporary.write_text("half")
+            raise LandscapeError("stopped")
+
+    with pytest.raises(LandscapeError):
+        write()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_cannot_be_written_is_found_at_once(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="choose another folder"):
+        Run.create(tmp_path / "file" / "run.h5")
+    ensure_writable(tmp_path / "new" / "folder")
+    assert (tmp_path / "new" / "folder").is_dir()
+    assert list((tmp_path / "new" / "folder").iterdir()) == []

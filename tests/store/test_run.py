@@ -1,0 +1,122 @@
+"""Run files: what is written is read back, by this package and by others."""
+
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import xarray
+from conftest import GROUPS
+
+from landscape.errors import InputError
+from landscape.store import Run, schema, summarise
+
+
+def test_every_group_is_read_back_as_written(run: Run) -> None:
+    opened = Run.open(run.path)
+    assert set(opened.groups) == set(GROUPS)
+    for name, variables in GROUPS.items():
+        group = opened[name]
+        assert group.attributes == {"split": "train", "examples": 7}
+        assert set(group) == set(variables)
+        for variable, values in variables.items():
+            np.testing.assert_array_equal(group[variable], values)
+    assert opened.attributes["status"] == "complete"
+    assert opened.config == {"method": {"rank": 5}}
+    assert json.loads(str(opened.attributes["versions"])).keys() >= {"torch", "numpy", "python"}
+
+
+def test_some_variables_or_none_can_be_read(run: Run) -> None:
+    assert set(run.read("samples", "trace", "loss")) == {"trace"}
+    assert run.attributes_of("predictions")["split"] == "train"
+    for read in (run.read, run.attributes_of, run.__getitem__):
+        with pytest.raises(KeyError, match="surfaces/random"):
+            read("surfaces/random")
+    assert "surfaces/samples" in run
+    assert "surfaces/random" not in run
+
+
+def test_a_group_is_replaced_and_the_others_stay(run: Run) -> None:
+    run.write("samples", {"trace": [1.0]})
+    assert list(run["samples"]) == ["trace"]
+    np.testing.assert_array_equal(run["training"]["train_loss"], [3, 2, 1])
+
+
+def test_xarray_opens_it_with_named_axes(run: Run) -> None:
+    with xarray.open_datatree(run.path, engine="h5netcdf") as tree:
+        assert tree["samples"]["eigenvalues"].dims == ("sample", "eigenvalue")
+        assert tree["predictions"]["log_probabilities"].dims == ("sample", "example", "class")
+        surface = tree["surfaces/samples"].to_dataset().load()
+    assert surface["loss"].dims == ("y", "x")
+    np.testing.assert_allclose(surface["loss"].sel(y=2.0, x=-1.0), 15)
+    assert surface["loss"].attrs["units"] == "nat"
+    np.testing.assert_array_equal(run.to_xarray()["samples"]["trace"], [5, 6, 7])
+
+
+def test_bare_hdf5_has_scales_filters_and_meanings(run: Run) -> None:
+    with h5py.File(run.path) as file:
+        loss = file["surfaces/samples/loss"]
+        assert [loss.dims[axis][0].name for axis in (0, 1)] == [
+            "/surfaces/samples/y",
+            "/surfaces/samples/x",
+        ]
+        assert (loss.compression, loss.shuffle, loss.fletcher32) == ("gzip", True, True)
+        assert loss.attrs["long_name"].startswith("mean loss")
+        assert file.attrs["schema_name"] == "landscape-run"
+
+
+def test_variables_without_an_entry_are_stored(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run.h5")
+    run.write("samples", {"trace": [], "eigenvalues": np.empty((0, 5))})
+    assert run["samples"]["eigenvalues"].shape == (0, 5)
+    assert summarise(run).lambda_1 is None
+
+
+def test_a_summary_says_what_there_is(run: Run) -> None:
+    found = summarise(run)
+    assert found.name == "run"
+    assert (found.method, found.seed, found.status) == ("swag", 3, "complete")
+    assert found.lambda_1 is not None
+    assert found.trace is not None
+    assert (found.lambda_1.mean, found.lambda_1.deviation) == (2, 2)
+    assert str(found.trace) == "6 +- 1"
+    assert found.surfaces == ("samples",)
+    assert found.accuracy is None
+
+
+def test_what_the_schema_does_not_allow_is_refused(run: Run, tmp_path: Path) -> None:
+    for group, variables, message in (
+        ("density", {}, "no group 'density'; it may hold training, samples"),
+        ("surfaces/a/b", {}, "no group 'surfaces/a/b'"),
+        ("surfaces/", {}, "no group"),
+        ("samples", {"sharpness": [1.0]}, "no variable 'sharpness'"),
+        ("samples", {"trace": 1.0}, "needs the axes"),
+        ("samples", {"trace": [1.0], "loss": [1.0, 2.0]}, "2 along 'sample' where the group has 1"),
+    ):
+        with pytest.raises(InputError, match=message):
+            run.write(group, variables)
+    for path, attributes, message in (
+        ("run.h5", {}, "exists"),
+        ("run.hdf5", {}, "ends in .h5"),
+        ("new.h5", {"author": "x"}, "no attribute 'author'"),
+    ):
+        with pytest.raises(InputError, match=message):
+            Run.create(tmp_path / path, **attributes)
+    with pytest.raises(InputError, match="status is one of"):
+        run.set_attributes(status="done")
+    with pytest.raises(InputError, match="no attribute"):
+        run.set_attributes(author="x")
+    assert set(run.groups) == set(GROUPS)
+    Run.create(run.path, overwrite=True)
+    assert run.groups == ()
+
+
+def test_the_documentation_names_everything_in_the_schema() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "file-format.md").read_text()
+    surface = schema.fields("surfaces/any")
+    for fields in (*schema.GROUPS.values(), surface):
+        for name, field in fields.items():
+            assert f"| `{name}` | {', '.join(field.dims)} |" in text, name
+    for name in schema.ATTRIBUTES:
+        assert f"`{name}`" in text, name

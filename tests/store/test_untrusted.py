@@ -1,0 +1,173 @@
+"""Files that may come from anybody: one line, and nothing outside the file is read."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from landscape.errors import InputError
+from landscape.store import Run, summarise
+
+
+def spoil(run: Run, change: Callable[[h5py.File], object]) -> Path:
+    with h5py.File(run.path, "r+") as file:
+        change(file)
+    return run.path
+
+
+def _soft(file: h5py.File) -> None:
+    file["samples/stolen"] = h5py.SoftLink("/training/epoch")
+
+
+def _external(file: h5py.File) -> None:
+    file["samples/stolen"] = h5py.ExternalLink("/etc/hostname", "/")
+
+
+def _external_group(file: h5py.File) -> None:
+    file["surfaces/stolen"] = h5py.ExternalLink("other.h5", "/surfaces/samples")
+
+
+def _outside(file: h5py.File) -> None:
+    del file["samples/trace"]
+    file["samples"].create_dataset("trace", (3,), "f8", external=[("/etc/passwd", 0, 24)])
+
+
+def _virtual(file: h5py.File) -> None:
+    del file["samples/trace"]
+    layout = h5py.VirtualLayout((3,), "f8")
+    layout[:] = h5py.VirtualSource("other.h5", "trace", (3,))
+    file["samples"].create_virtual_dataset("trace", layout)
+
+
+def _objects(file: h5py.File) -> None:
+    file["samples"].create_dataset("names", data=["a", "b"], dtype=h5py.string_dtype())
+
+
+def _filter(file: h5py.File) -> None:
+    file["samples"].create_dataset("packed", data=np.arange(100), chunks=True, compression="lzf")
+
+
+def _bomb(file: h5py.File) -> None:
+    file["samples"].create_dataset("bomb", (1 << 34,), "f8", chunks=(1 << 16,), compression="gzip")
+
+
+def _deep(file: h5py.File) -> None:
+    file.create_group("/a/b/c/d/e/f")
+
+
+def _many(file: h5py.File) -> None:
+    for index in range(10_001):
+        file.create_group(f"surfaces/{index}")
+
+
+def _newer(file: h5py.File) -> None:
+    file.attrs["schema_version"] = 99
+
+
+def _no_number(file: h5py.File) -> None:
+    file.attrs["schema_version"] = "one"
+
+
+def _foreign(file: h5py.File) -> None:
+    del file.attrs["schema_name"]
+
+
+SPOILED = {
+    _soft: "soft or external link",
+    _external: "soft or external link",
+    _external_group: "soft or external link",
+    _outside: "outside the file",
+    _virtual: "outside the file",
+    _objects: "not a number",
+    _filter: "uses filter",
+    _bomb: "larger than",
+    _deep: "nested deeper",
+    _many: "more than",
+    _newer: "newer than 1.*upgrade",
+    _no_number: "schema_version",
+    _foreign: "not a run of this package",
+}
+
+
+@pytest.mark.parametrize("change", SPOILED, ids=lambda change: change.__name__.strip("_"))
+def test_what_no_run_of_ours_holds_is_refused(run: Run, change: Callable[..., None]) -> None:
+    path = spoil(run, change)
+    for read in (Run.open, lambda path: run["samples"], lambda path: run.to_xarray()):
+        with pytest.raises(InputError, match=SPOILED[change]) as found:
+            read(path)
+        assert str(path) in str(found.value)
+        assert "\n" not in str(found.value)
+
+
+def test_axes_that_do_not_fit_are_refused_when_read(run: Run) -> None:
+    def reshape(file: h5py.File) -> None:
+        del file["samples/trace"]
+        file["samples/trace"] = np.zeros((2, 2))
+
+    spoil(run, reshape)
+    with pytest.raises(InputError, match="group 'samples' is damaged"):
+        run["samples"]
+    assert summarise_or_error(run.path) == "error"
+
+
+def test_a_group_in_a_variables_place_is_refused(run: Run) -> None:
+    def replace(file: h5py.File) -> None:
+        del file["samples/trace"]
+        file.create_group("samples/trace")
+
+    spoil(run, replace)
+    with pytest.raises(InputError, match="damaged"):
+        run["samples"]
+
+
+def test_files_that_are_no_hdf5(tmp_path: Path) -> None:
+    for name, contents in (("empty", b""), ("text", b"hello"), ("head", b"\x89HDF\r\n\x1a\n")):
+        path = tmp_path / f"{name}.h5"
+        path.write_bytes(contents)
+        with pytest.raises(InputError, match=name):
+            Run.open(path)
+    with pytest.raises(InputError, match="is a folder"):
+        Run.open(tmp_path)
+    with pytest.raises(InputError, match="No such file"):
+        Run.open(tmp_path / "missing.h5")
+
+
+def summarise_or_error(path: Path) -> str:
+    """Everything a page does with a file; whatever is wrong must come back as ``InputError``."""
+    try:
+        run = Run.open(path)
+        for group in run.groups:
+            run[group]
+        summarise(run)
+    except InputError:
+        return "error"
+    return "read"
+
+
+@pytest.mark.parametrize("share", np.linspace(0.02, 0.98, 25).round(2))
+def test_a_truncated_file_is_refused(run: Run, share: float) -> None:
+    contents = run.path.read_bytes()
+    run.path.write_bytes(contents[: int(share * len(contents))])
+    assert summarise_or_error(run.path) == "error"
+
+
+def test_flipped_bytes_are_refused_or_do_no_harm(run: Run) -> None:
+    contents = run.path.read_bytes()
+    truth = {name: dict(run[name]) for name in run.groups}
+    generator = np.random.default_rng(0)
+    outcomes = []
+    for offset in generator.integers(0, len(contents), 300):
+        spoiled = bytearray(contents)
+        spoiled[offset] ^= int(generator.integers(1, 256))
+        run.path.write_bytes(spoiled)
+        outcomes.append(summarise_or_error(run.path))
+        if outcomes[-1] == "read":
+            # A check sum guards the data, so what can be read is right.
+            found = Run.open(run.path)
+            for name in set(found.groups) & set(truth):
+                for variable, values in found[name].items():
+                    if values.size and variable in truth[name]:
+                        np.testing.assert_array_equal(values, truth[name][variable])
+    assert "error" in outcomes
