@@ -17,9 +17,18 @@ Batch = tuple[Any, Any]
 LossFunction = Callable[[Any, Any], Tensor]
 Loss = str | LossFunction
 
-_LOSSES: dict[str, LossFunction] = {
-    "cross_entropy": nn.CrossEntropyLoss(reduction="none"),
-}
+
+def _cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
+    try:
+        return nn.functional.cross_entropy(outputs, targets, reduction="none")
+    except IndexError as error:
+        raise InputError(
+            f"labels must be in [0, {outputs.shape[1]}), the network's outputs, not "
+            f"[{int(targets.min())}, {int(targets.max())}]"
+        ) from error
+
+
+_LOSSES: dict[str, LossFunction] = {"cross_entropy": _cross_entropy}
 
 
 @dataclass(frozen=True)
@@ -50,15 +59,19 @@ def summed_loss(loss: Loss) -> LossFunction:
     if getattr(loss, "reduction", "mean") == "sum":
         raise InputError("the loss sums over examples; give it reduction='mean' or 'none'")
     # Such a mean divides by the sum of weights and not by the number of examples.
-    if getattr(loss, "weight", None) is not None and getattr(loss, "reduction", "") == "mean":
-        raise InputError("a loss with class weights needs reduction='none' here")
+    uneven = (
+        getattr(loss, "weight", None) is not None or getattr(loss, "ignore_index", -100) != -100
+    )
+    if uneven and getattr(loss, "reduction", "") == "mean":
+        raise InputError("a loss with class weights or an ignored class needs reduction='none'")
     function = loss
 
     def summed(outputs: Any, targets: Any) -> Tensor:
         value = function(outputs, targets)
         if value.ndim == 0:
             return value * batch_size(targets)
-        if value.shape[0] != batch_size(targets):
+        # More values than examples are a sum over something else, or a broadcast by mistake.
+        if value.shape[0] != batch_size(targets) or value.numel() != batch_size(targets):
             raise InputError(
                 f"the loss returned shape {tuple(value.shape)} for {batch_size(targets)} examples; "
                 "it must be one value an example or their mean"
@@ -193,9 +206,10 @@ class Objective:
 class HessianOperator:
     """v -> H v for the Hessian of an objective at one point, by double backward.
 
-    The gradient's graph is built once a batch and kept while it fits in memory: a product then
-    costs one backward pass through it, and no forward pass. Batches beyond the budget are
-    recomputed at every product.
+    The gradient's graphs of all batches are built once and kept if they fit in memory: a product
+    then costs one backward pass through them, and no forward pass. If they do not, all of them are
+    recomputed at every product: a shuffled loader gives other batches each time, so that keeping
+    some would count examples twice and others never.
 
     Attributes:
         size: P.
@@ -207,10 +221,9 @@ class HessianOperator:
         self.products = 0
         self._objective = objective
         self._w = w.detach().requires_grad_()
-        self._kept: list[tuple[Tensor, int]] = []
+        self._kept: list[tuple[Tensor, int]] | None = None
         self._memory = memory
         self._used = 0
-        self._all_kept = False
 
     def __call__(self, v: Tensor) -> Tensor:
         """H v, shape (P,)."""
@@ -218,20 +231,21 @@ class HessianOperator:
         return self._objective._mean(self._products(v.to(self._w)))
 
     def _products(self, v: Tensor) -> Iterator[tuple[Tensor, int]]:
-        for gradient, size in self._kept:
-            yield self._backward(gradient, v, keep=True), size
-        if self._all_kept:
+        if self._kept is not None:
+            for gradient, size in self._kept:
+                yield self._backward(gradient, v, keep=True), size
             return
-        kept = len(self._kept)
-        for index, batch in enumerate(self._objective.batches):
-            if index < kept:
-                continue
+        built = []
+        for batch in self._objective.batches:
             gradient, size = self._build(batch)
             fits = self._used <= self._memory
             if fits:
-                self._kept.append((gradient, size))
+                built.append((gradient, size))
+            else:
+                built.clear()
             yield self._backward(gradient, v, keep=fits), size
-        self._all_kept = self._used <= self._memory
+        if self._used <= self._memory:
+            self._kept = built
 
     def _build(self, batch: Batch) -> tuple[Tensor, int]:
         def count(tensor: Tensor) -> Tensor:

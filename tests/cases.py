@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from landscape.objective import Objective
 
@@ -90,6 +91,14 @@ class Once:
 
     def __init__(self, batches: Batches) -> None:
         self.batches = batches
+        self.passes = 0
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        self.passes += 1
         return iter(self.batches)
+
+
+def shuffled(batches: Batches, batch: int = 7) -> DataLoader[tuple[Tensor, Tensor]]:
+    """The same examples in other batches at every pass, the last one smaller."""
+    data = TensorDataset(*joined(batches))
+    return DataLoader(data, batch_size=batch, shuffle=True, generator=generator(3))  # type: ignore[arg-type]

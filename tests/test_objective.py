@@ -9,9 +9,11 @@ from cases import (
     classification,
     columns,
     dense_hessian,
+    generator,
     joined,
     mlp,
     quadratic,
+    shuffled,
     squared_error,
     symmetric,
 )
@@ -50,7 +52,7 @@ def test_the_hessian_of_a_quadratic_is_its_matrix() -> None:
     torch.testing.assert_close(objective.loss(w), 0.5 * w @ matrix @ w)
 
 
-@pytest.mark.parametrize("memory", [0, 3000, 1 << 30])
+@pytest.mark.parametrize("memory", [0, 8000, 1 << 30])  # of about 12,000 bytes in all
 def test_products_are_the_dense_hessian_however_much_is_kept(memory: int) -> None:
     objective = Objective(mlp(), classification())
     w = objective.space.vector()
@@ -60,6 +62,30 @@ def test_products_are_the_dense_hessian_however_much_is_kept(memory: int) -> Non
         torch.testing.assert_close(columns(operator, objective.size), truth)
     v = torch.randn_like(w)
     torch.testing.assert_close(objective.hessian_product(w, v), truth @ v)
+
+
+@pytest.mark.parametrize("memory", [0, 5000, 8000, 1 << 30])
+def test_a_shuffled_loader_gives_the_products_of_the_whole_data(memory: int) -> None:
+    objective = Objective(mlp(), shuffled(classification()))
+    w = objective.space.vector()
+    v = torch.randn(w.shape, generator=generator(4), dtype=w.dtype)
+    operator = objective.hessian(w, memory=memory)
+    truth = dense_hessian(objective, w) @ v
+    for _ in range(4):
+        torch.testing.assert_close(operator(v), truth)
+    whole = Objective(mlp(), classification())
+    torch.testing.assert_close(objective.gradient(w), whole.gradient(w))
+    torch.testing.assert_close(objective.loss(w), whole.loss(w))
+
+
+def test_graphs_are_kept_if_they_fit_and_recomputed_if_not() -> None:
+    for memory, passes in ((1 << 30, 1), (8000, 3), (0, 3)):
+        batches = Once(classification())
+        objective = Objective(mlp(), batches)
+        operator = objective.hessian(objective.space.vector(), memory=memory)
+        for _ in range(3):
+            operator(objective.space.vector())
+        assert (batches.passes, operator.products) == (passes, 3)
 
 
 @pytest.mark.parametrize("batch", [1, 5, 7, 22, 23])
@@ -142,11 +168,17 @@ def test_evaluation_mode_is_used_and_running_statistics_are_not_touched() -> Non
 
 
 def test_the_users_model_is_left_alone() -> None:
-    model = mlp().train()
+    model = nn.Sequential(mlp(), nn.BatchNorm1d(3)).double().train()
+    for parameter in model.parameters():
+        parameter.grad = torch.full_like(parameter, 7)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
     objective = Objective(model, classification())
-    objective.hessian_product(torch.zeros(objective.size).double(), objective.space.vector())
-    assert model.training
-    assert all(p.grad is None and p.requires_grad for p in model.parameters())
+    w = torch.ones(objective.size).double()
+    objective.hessian_product(w, objective.gradient(w))
+    objective.evaluate(w)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(module.training for module in model.modules())
+    assert all(bool((p.grad == 7).all()) and p.requires_grad for p in model.parameters())
 
 
 def test_nan_is_kept_and_is_no_right_answer() -> None:
@@ -171,5 +203,23 @@ def test_losses_that_are_no_mean_over_examples_are_refused() -> None:
         summed_loss(nn.CrossEntropyLoss(reduction="sum"))
     with pytest.raises(InputError, match="class weights"):
         summed_loss(nn.CrossEntropyLoss(weight=torch.ones(3)))
-    with pytest.raises(InputError, match=r"shape \(2,\) for 4 examples"):
-        summed_loss(lambda outputs, _: outputs[:2, 0])(outputs, targets)
+    with pytest.raises(InputError, match="ignored class"):
+        summed_loss(nn.CrossEntropyLoss(ignore_index=0))
+    for wrong, shape in (
+        (lambda outputs, _: outputs[:2, 0], r"\(2,\)"),
+        (lambda outputs, _: outputs, r"\(4, 3\)"),
+        (lambda outputs, targets: outputs[:, :1] - targets, r"\(4, 4\)"),  # a broadcast
+    ):
+        with pytest.raises(InputError, match=f"shape {shape} for 4 examples"):
+            summed_loss(wrong)(outputs, targets)
+
+
+def test_a_column_of_one_value_an_example_is_its_sum() -> None:
+    values = torch.arange(4.0)[:, None]
+    assert float(summed_loss(lambda outputs, _: outputs)(values, torch.zeros(4))) == 6
+
+
+def test_labels_that_are_no_class_are_refused() -> None:
+    objective = Objective(mlp(), [(x, y + 2) for x, y in classification()])
+    with pytest.raises(InputError, match=r"labels must be in \[0, 3\), .* not \[2, 4\]"):
+        objective.loss(objective.space.vector())

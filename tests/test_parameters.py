@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from cases import classification, joined, mlp
+from cases import classification, columns, joined, mlp
 from torch import Tensor, nn
 
 from landscape.errors import InputError
@@ -73,8 +73,10 @@ def test_tied_weights_are_one_parameter_with_both_derivatives() -> None:
     w = objective.space.vector().requires_grad_()
     matrix = w.view(4, 4)
     loss = nn.functional.cross_entropy((x @ matrix.T).tanh() @ matrix.T, y)
-    (truth,) = torch.autograd.grad(loss, w)
-    torch.testing.assert_close(objective.gradient(w.detach()), truth)
+    (truth,) = torch.autograd.grad(loss, w, create_graph=True)
+    torch.testing.assert_close(objective.gradient(w.detach()), truth.detach())
+    hessian = torch.stack([torch.autograd.grad(g, w, retain_graph=True)[0] for g in truth])
+    torch.testing.assert_close(columns(objective.hessian(w), 16), hessian)
 
 
 def test_vectors_of_another_length_are_refused() -> None:
@@ -86,3 +88,14 @@ def test_integer_inputs_stay_integers() -> None:
     space = ParameterSpace(nn.Embedding(5, 2).double())
     assert space.call(space.vector(), torch.tensor([1, 4])).shape == (2, 2)
     assert space.move(torch.zeros(2)).dtype == torch.float64
+
+
+def test_training_mode_updates_the_buffers_given_and_no_others() -> None:
+    space = ParameterSpace(nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5)).double())
+    x, _ = joined(classification())
+    before, given = space.buffers(), space.buffers()
+    space.call(space.vector(), x, training=True)
+    assert torch.equal(space.buffers()["1.running_mean"], before["1.running_mean"])
+    space.call(space.vector(), x, given, training=True)
+    assert not torch.equal(given["1.running_mean"], before["1.running_mean"])
+    assert torch.equal(space.buffers()["1.running_mean"], before["1.running_mean"])
