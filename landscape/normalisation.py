@@ -6,23 +6,24 @@ judged with statistics of its own (SWAG, arXiv 1902.02476, section 3.2).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 from landscape.errors import InputError
-from landscape.objective import batch_size
 from landscape.parameters import ParameterSpace
 
 
 def normalisation_layers(module: nn.Module) -> list[nn.Module]:
-    """The layers of ``module`` that keep running statistics, found by what they hold."""
+    """The layers of ``module`` that keep running statistics: batch and instance normalisation."""
     return [
         layer
         for layer in module.modules()
-        if isinstance(getattr(layer, "running_mean", None), Tensor)
+        if isinstance(layer, _NormBase) and isinstance(layer.running_mean, Tensor)
     ]
 
 
@@ -32,40 +33,108 @@ def reestimate(
 ) -> dict[str, Tensor]:
     """Buffers with the running statistics of the weights ``vector``.
 
-    Every batch counts by its number of examples, so a ragged last batch does no harm. Dropout is
-    off. A module without running statistics gets its buffers back unchanged, without a pass.
+    They are those of one pass with all examples in one batch, however the examples are divided:
+    with more than one batch, a layer's statistics wait until those of the layers before it are
+    known, so that there is a pass for every layer. Dropout is off. A module without running
+    statistics gets its buffers back unchanged, without a pass.
 
     Args:
         space: The parameter space.
         vector: Weights, shape (P,).
-        batches: The training set, as (inputs, targets).
+        batches: The training set, as (inputs, targets), re-readable.
 
     Returns:
         Buffers by name, for ``space.call``.
 
     Raises:
-        InputError: ``batches`` is empty.
+        InputError: ``batches`` is empty or can be read only once, or a layer sees a single value.
     """
     buffers = space.buffers()
     layers = normalisation_layers(space.module)
     if not layers:
         return buffers
-    kept = [(layer, layer.momentum) for layer in layers]
+    if isinstance(batches, Iterator):
+        raise InputError(
+            "the data to re-estimate running statistics on can be read only once; pass a list or "
+            "a DataLoader"
+        )
     space.module.eval()
-    seen = 0
-    try:
-        for inputs, targets in batches:
-            size = batch_size(targets)
-            seen += size
-            for layer in layers:
-                layer.training = True
-                # With weight n_b / n the running value is the mean over all examples so far.
-                layer.momentum = size / seen  # type: ignore[assignment]
-            space.call(vector, inputs, buffers)
-    finally:
-        space.module.eval()
-        for layer, momentum in kept:
-            layer.momentum = momentum
-    if seen == 0:
-        raise InputError("the data to re-estimate running statistics on has no batch")
+    settled: dict[nn.Module, _Moments] = {}
+    while True:
+        count, moments = _pass(space, vector, batches, buffers, set(layers) - set(settled))
+        if count == 0:
+            raise InputError("the data to re-estimate running statistics on has no batch")
+        # In a single batch every layer has seen its final inputs; else the first called has.
+        known = list(moments) if count == 1 else list(moments)[:1]
+        settled |= {layer: moments[layer] for layer in known}
+        if len(known) == len(moments):
+            break
+    for layer_moments in settled.values():
+        layer_moments.finish()
     return buffers
+
+
+def _pass(
+    space: ParameterSpace,
+    vector: Tensor,
+    batches: Iterable[tuple[Any, Any]],
+    buffers: dict[str, Tensor],
+    open_layers: set[nn.Module],
+) -> tuple[int, dict[nn.Module, _Moments]]:
+    """Number of batches, and the moments of the open layers' inputs in the order of their calls."""
+    moments: dict[nn.Module, _Moments] = {}
+
+    def collect(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if layer not in moments:
+            moments[layer] = _Moments(layer)
+        moments[layer].add(inputs[0])
+
+    count = 0
+    with ExitStack() as hooks:
+        for layer in open_layers:
+            hooks.enter_context(layer.register_forward_pre_hook(collect))
+        for inputs, _ in batches:
+            space.call(vector, inputs, buffers)
+            count += 1
+    return count, moments
+
+
+class _Moments:
+    """Mean and variance by channel of what a layer was given so far, kept in its buffers.
+
+    The variance is that of the examples (divisor n), as a layer normalises with in training, until
+    ``finish`` makes it the estimate (divisor n - 1) that layers keep.
+    """
+
+    def __init__(self, layer: nn.Module) -> None:
+        self._over_batch = isinstance(layer, _BatchNorm)
+        self._kept: tuple[Tensor, Tensor] = (layer.running_mean, layer.running_var)  # type: ignore[assignment]
+        self._count = 0
+        self._mean, self._variance = (torch.zeros_like(kept).double() for kept in self._kept)
+
+    def add(self, inputs: Tensor) -> None:
+        """Take in a batch of shape (B, C, ...), by the update of Chan, Golub & LeVeque (1979)."""
+        inside = list(range(2, inputs.ndim))
+        if self._over_batch:
+            count = inputs.numel() // inputs.shape[1]
+            variance, mean = torch.var_mean(inputs, [0, *inside], correction=0)
+        else:  # instance normalisation keeps the mean of each example's own moments
+            count = inputs.shape[0]
+            variance, mean = (m.mean(0) for m in torch.var_mean(inputs, inside, correction=1))
+        share = count / (self._count + count)
+        step = mean.double() - self._mean
+        between = step**2 * (1 - share) if self._over_batch else 0.0
+        self._mean = self._mean + share * step
+        rise = variance.double() - self._variance + between
+        self._variance = self._variance + share * rise
+        self._count += count
+        for kept, value in zip(self._kept, (self._mean, self._variance), strict=True):
+            kept.copy_(value)
+
+    def finish(self) -> None:
+        """Make the variance kept unbiased."""
+        if not self._over_batch:
+            return
+        if self._count < 2:
+            raise InputError("running statistics need more than one value a channel")
+        self._kept[1].mul_(self._count / (self._count - 1))
