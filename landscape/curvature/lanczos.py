@@ -85,12 +85,9 @@ def lanczos(
         >>> [round(value, 3) for value in found.values.tolist()]
         [3.0, 3.0]
     """
-    if not 1 <= k <= size:
-        raise InputError(f"k must be between 1 and the {size} dimensions, not {k}")
+    check_request(size, k, tolerance)
     if which not in _WHICH:
         raise InputError(f"which is one of {', '.join(_WHICH)}, not '{which}'")
-    if tolerance <= 0:
-        raise InputError(f"tolerance must be positive, not {tolerance}")
     budget = min(10 * size, 1000) if max_products is None else max_products
     if budget < k:
         raise InputError(f"max_products must be at least k = {k}, not {max_products}")
@@ -114,6 +111,18 @@ def lanczos(
     return Eigenvalues(
         pairs.values, pairs.residuals, pairs.vectors, pairs.converged, search.products
     )
+
+
+def check_request(size: int, k: int, tolerance: float) -> None:
+    """Refuse what no backend can answer.
+
+    Raises:
+        InputError: k is not between 1 and n, or the tolerance is not positive.
+    """
+    if not 1 <= k <= size:
+        raise InputError(f"k must be between 1 and the {size} dimensions, not {k}")
+    if not tolerance > 0:
+        raise InputError(f"tolerance must be positive, not {tolerance}")
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import Literal
 from torch import Tensor
 
 from landscape.curvature import pyhessian
-from landscape.curvature.lanczos import Eigenvalues, Which, lanczos
-from landscape.curvature.trace import Trace, hutchinson
+from landscape.curvature.lanczos import Eigenvalues, Which, check_request, lanczos
+from landscape.curvature.trace import Trace, check_probes, hutchinson
 from landscape.errors import InputError
 from landscape.objective import Objective
 
@@ -47,6 +47,7 @@ def top_eigenvalues(
         LandscapeError: a Hessian product is not finite.
     """
     _check(backend)
+    check_request(objective.size, k, tolerance)
     if backend == "pyhessian":
         if which == "smallest":
             raise InputError("PyHessian cannot find smallest eigenvalues; use backend='lanczos'")
@@ -90,6 +91,7 @@ def trace(
         LandscapeError: a Hessian product is not finite.
     """
     _check(backend)
+    check_probes(products)
     if backend == "pyhessian":
         return pyhessian.trace(objective, w, products=products, seed=seed)
     return hutchinson(

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from landscape.curvature.lanczos import Eigenvalues
 from landscape.curvature.trace import Trace
-from landscape.errors import InputError
+from landscape.errors import InputError, LandscapeError
 from landscape.objective import Batch, Objective, batch_size
 
 
@@ -45,10 +45,11 @@ def top_eigenvalues(
 
     Raises:
         InputError: PyHessian cannot express the objective.
+        LandscapeError: a product is not finite, or PyHessian fails.
     """
     counter = _Counter()
     per_value = 100 if max_products is None else max(1, max_products // k)
-    with _seeded(seed):
+    with _running(seed):
         _, vectors = _hessian(objective, w, counter).eigenvalues(
             maxIter=per_value, tol=tolerance, top_n=k
         )
@@ -56,6 +57,7 @@ def top_eigenvalues(
     operator = objective.hessian(w)
     images = torch.stack([operator(row) for row in rows])
     values = (rows * images).sum(1).double()
+    _check_finite(values)
     order = values.argsort(descending=True)
     values, rows, images = values[order], rows[order], images[order]
     residuals = (images - values.to(rows)[:, None] * rows).norm(dim=1).double()
@@ -76,22 +78,35 @@ def trace(objective: Objective, w: Tensor, *, products: int, seed: int) -> Trace
 
     Raises:
         InputError: PyHessian cannot express the objective.
+        LandscapeError: a product is not finite, or PyHessian fails.
     """
     counter = _Counter()
-    with _seeded(seed):
+    with _running(seed):
         probes = _hessian(objective, w, counter).trace(maxIter=products, tol=-np.inf)
     values = torch.tensor(probes, dtype=torch.float64)
+    _check_finite(values)
     return Trace(float(values.mean()), float(values.std() / len(values) ** 0.5), counter.products)
 
 
 @contextmanager
-def _seeded(seed: int) -> Iterator[None]:
+def _running(seed: int) -> Iterator[None]:
     """PyHessian draws from the global generator; it is left as it was."""
     with torch.random.fork_rng(), warnings.catch_warnings():
         # PyHessian calls backward(create_graph=True) on a module that is thrown away here.
         warnings.filterwarnings("ignore", message="Using backward.. with create_graph=True")
         torch.manual_seed(seed)
-        yield
+        try:
+            yield
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise LandscapeError(f"PyHessian failed ({reason}); use backend='lanczos'") from error
+
+
+def _check_finite(values: Tensor) -> None:
+    if not bool(values.isfinite().all()):
+        raise LandscapeError(
+            "a Hessian product is not finite: the loss or its derivatives overflow at these weights"
+        )
 
 
 class _Counter:
@@ -126,10 +141,14 @@ class _Loader:
 
     def __iter__(self) -> Iterator[Batch]:
         self._counter.products += 1
+        examples = 0
         for inputs, targets in self._objective.batches:
             if not isinstance(inputs, Tensor):
                 raise InputError("PyHessian takes one tensor of inputs; use backend='lanczos'")
+            examples += batch_size(targets)
             yield self._objective.space.move(inputs), self._objective.space.move(targets)
+        if examples == 0:
+            raise InputError("the data has no batch: nothing to evaluate")
 
 
 def _hessian(objective: Objective, w: Tensor, counter: _Counter) -> Any:

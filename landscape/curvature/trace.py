@@ -49,8 +49,8 @@ def hutchinson(
     Args:
         matvec: v -> A v on vectors of shape (size,).
         size: n.
-        products: Number of probes, at least 2. When it reaches what is left of the space, the
-            operator is multiplied out exactly instead.
+        products: Number of probes, at least 2. When it reaches n, the operator is multiplied out
+            exactly instead.
         deflate: Result of ``lanczos`` on the same operator.
         seed: Of the probes.
         dtype: Type of the probes.
@@ -60,8 +60,7 @@ def hutchinson(
         InputError: fewer than 2 products.
         LandscapeError: a product is not finite.
     """
-    if products < 2:
-        raise InputError(f"a trace needs at least 2 products to know its error, not {products}")
+    check_probes(products)
     known = torch.zeros(0, size, dtype=dtype, device=device)
     base = 0.0
     if deflate is not None:
@@ -87,3 +86,13 @@ def hutchinson(
         estimates[index] = quadratic(probe - known.T @ (known @ probe))
     error = float(estimates.std() / products**0.5)
     return Trace(base + float(estimates.mean()), error, products)
+
+
+def check_probes(products: int) -> None:
+    """Refuse a number of probes that has no spread.
+
+    Raises:
+        InputError: fewer than 2.
+    """
+    if products < 2:
+        raise InputError(f"a trace needs at least 2 products to know its error, not {products}")

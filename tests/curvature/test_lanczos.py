@@ -47,6 +47,23 @@ def test_the_extreme_eigenvalues_and_no_others(name: str, which: str) -> None:
 
 
 @pytest.mark.parametrize("name", SPECTRA)
+def test_the_defaults_find_each_eigenvalue_as_often_as_it_is_there(name: str) -> None:
+    spectrum = SPECTRA[name]
+    matrix = symmetric(spectrum)
+    found = lanczos(lambda v: matrix @ v, len(spectrum), 8)
+    truth = spectrum.sort(descending=True).values[:8].double()
+    torch.testing.assert_close(found.values, truth, rtol=1e-3, atol=1e-4)
+    assert bool(found.converged.all())
+    torch.testing.assert_close(found.vectors @ found.vectors.T, torch.eye(8), atol=1e-5, rtol=0)
+
+
+def test_ghosts_take_no_more_products_than_a_spectrum_of_their_size_needs() -> None:
+    matrix = symmetric(SPECTRA["ghosts"])
+    assert lanczos(lambda v: matrix @ v, 200, 5).products <= 30
+    assert lanczos(lambda v: v, 200, 5).products <= 10  # an invariant subspace at every step
+
+
+@pytest.mark.parametrize("name", SPECTRA)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_residual_is_what_it_says(name: str, dtype: torch.dtype) -> None:
     spectrum = SPECTRA[name].to(dtype)
@@ -110,10 +127,21 @@ def test_requests_that_make_no_sense_are_refused() -> None:
         ({"k": 6}, "k must be between"),
         ({"which": "middle"}, "which is one of"),
         ({"tolerance": 0.0}, "tolerance must be positive"),
+        ({"tolerance": torch.nan}, "tolerance must be positive"),
         ({"max_products": 1}, "max_products"),
         ({"max_basis": 2}, "max_basis"),
     ):
         with pytest.raises(InputError, match=message):
             lanczos(lambda v: v, 5, **{"k": 2, **settings})
+
+
+def test_a_product_that_is_not_finite_stops_the_search_whenever_it_comes() -> None:
+    diagonal, calls = torch.linspace(1, 2, 50), []
+
+    def matvec(v: Tensor) -> Tensor:
+        calls.append(v)
+        return diagonal * v * (torch.inf if len(calls) == 5 else 1)
+
     with pytest.raises(LandscapeError, match="not finite"):
-        lanczos(lambda v: v * torch.nan, 5, 2)
+        lanczos(matvec, 50, 2, tolerance=1e-9)
+    assert len(calls) == 5

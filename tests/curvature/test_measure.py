@@ -8,12 +8,13 @@ import torch
 from cases import classification, dense_hessian, joined, mlp
 from torch import nn
 
-from landscape.curvature import measure
+from landscape.curvature import measure, top_eigenvalues, trace
 from landscape.errors import InputError
 from landscape.objective import Objective
 from landscape.parameters import ParameterSpace
 from landscape.posteriors import Point, Posterior, isotropic
 from landscape.prediction import predict
+from landscape.surfaces import surface
 
 
 class Memory:
@@ -66,11 +67,47 @@ def test_each_sample_is_stored_as_soon_as_it_is_finished() -> None:
     assert [(done, total) for done, total, _ in seen] == [(1, 3), (2, 3), (3, 3)]
 
 
+def test_the_summary_is_of_the_largest_eigenvalue_and_the_trace() -> None:
+    found = measure(posterior(), classification(), samples=4, eigenvalues=2)
+    summary = found.summary()
+    largest = found.eigenvalues.max(1)
+    mean = sum(largest) / 4
+    assert summary["samples"] == 4
+    assert summary["lambda_1"] == pytest.approx(mean)
+    spread = (sum((value - mean) ** 2 for value in largest) / 3) ** 0.5
+    assert summary["lambda_1_spread"] == pytest.approx(spread)
+    assert summary["trace"] == pytest.approx(found.trace.mean())
+    assert summary["trace_spread"] == pytest.approx(found.trace.std() * (4 / 3) ** 0.5)
+
+
+def test_the_backend_asked_for_measures_and_its_products_are_counted() -> None:
+    q, batches = posterior(), classification()
+    settings = {"samples": 1, "eigenvalues": 1, "trace_products": 9, "backend": "pyhessian"}
+    found = measure(q, batches, **settings)  # type: ignore[arg-type]
+    objective, w = Objective(q.space, batches), q.sample(1, 0)[0]
+    top = top_eigenvalues(objective, w, 1, backend="pyhessian")
+    total = trace(objective, w, products=9, backend="pyhessian")
+    assert found.eigenvalues[0, 0] == float(top.values[0])
+    assert (found.trace[0], found.trace_standard_error[0]) == (total.value, total.standard_error)
+    assert found.products[0] == top.products + 9
+
+
+def test_the_seed_governs_everything() -> None:
+    one, same, other = (
+        measure(posterior(), classification(), samples=2, eigenvalues=1, seed=seed)
+        for seed in (1, 1, 2)
+    )
+    for name in ("eigenvalues", "residuals", "trace", "loss", "products"):
+        assert np.array_equal(getattr(one, name), getattr(same, name))
+    assert not np.array_equal(one.loss, other.loss)
+
+
 def test_a_point_posterior_has_one_sample_and_no_spread() -> None:
     space = ParameterSpace(mlp())
     found = measure(Posterior(space, Point(space.vector())), classification(), samples=30)
     assert found.trace.shape == (1,)
     assert np.isnan(found.summary()["lambda_1_spread"])
+    assert np.isnan(found.summary()["trace_spread"])
 
 
 def test_each_sample_has_its_own_running_statistics() -> None:
@@ -94,6 +131,8 @@ def test_predictions_with_the_same_seed_judge_the_same_samples() -> None:
     found = measure(q, batches, samples=3, eigenvalues=1, seed=9)
     alone = predict(q, batches, samples=3, seed=9).sample_metrics()
     np.testing.assert_allclose(found.loss, [metrics["nll"] for metrics in alone])
+    placed = surface(q, batches, samples=3, seed=9, shape=(2, 2))
+    np.testing.assert_allclose(found.loss, placed.sample_loss)
 
 
 def test_bad_requests_are_refused() -> None:

@@ -1,14 +1,19 @@
 """Curvature of networks against dense matrices, by both backends."""
 
+import warnings
+
+import pyhessian
 import pytest
 import torch
-from cases import classification, dense_hessian, mlp
+from cases import Quadratic, classification, dense_hessian, mlp, quadratic
 from torch import nn
 
 from landscape.curvature import top_eigenvalues, trace
-from landscape.errors import InputError
+from landscape.curvature.network import Backend
+from landscape.errors import InputError, LandscapeError
 from landscape.models import build
 from landscape.objective import Objective
+from landscape.parameters import ParameterSpace
 
 
 def convnet() -> Objective:
@@ -31,12 +36,52 @@ def test_lanczos_finds_the_ends_of_the_dense_spectrum(name: str) -> None:
     objective = OBJECTIVES[name]()
     w = objective.space.vector()
     truth = torch.linalg.eigvalsh(dense_hessian(objective, w))
-    for which, expected in (("largest", truth.flip(0)[:5]), ("smallest", truth[:5])):
+    by_size = truth[truth.abs().argsort(descending=True)]
+    for which, expected in (
+        ("largest", truth.flip(0)[:5]),
+        ("smallest", truth[:5]),
+        ("magnitude", by_size[:5]),
+    ):
         found = top_eigenvalues(objective, w, 5, which=which, tolerance=1e-8)
         torch.testing.assert_close(found.values, expected, rtol=1e-7, atol=1e-9)
         images = torch.stack([objective.hessian_product(w, v) for v in found.vectors])
         residuals = (images - found.values[:, None] * found.vectors).norm(dim=1)
         torch.testing.assert_close(found.residuals, residuals, rtol=0.1, atol=1e-9)
+
+
+def test_eigenvectors_are_those_of_the_dense_hessian() -> None:
+    objective = OBJECTIVES["tanh"]()
+    w = objective.space.vector()
+    truth = torch.linalg.eigh(dense_hessian(objective, w)).eigenvectors.flip(1)[:, :3]
+    found = top_eigenvalues(objective, w, 3, tolerance=1e-9).vectors
+    torch.testing.assert_close((found @ truth).abs(), torch.eye(3, dtype=torch.float64))
+
+
+def test_single_precision_is_enough_for_the_default_tolerance() -> None:
+    double = OBJECTIVES["tanh"]()
+    w = double.space.vector()
+    single = Objective(mlp().float(), classification())
+    truth = torch.linalg.eigvalsh(dense_hessian(double, w)).flip(0)[:5]
+    found = top_eigenvalues(single, w.float(), 5)
+    torch.testing.assert_close(found.values, truth, rtol=1e-3, atol=0)
+    theirs = top_eigenvalues(single, w.float(), 1, max_products=500, backend="pyhessian")
+    torch.testing.assert_close(theirs.values, truth[:1], rtol=1e-2, atol=0)
+    assert trace(single, w.float(), products=43).value == pytest.approx(
+        trace(double, w, products=43).value, rel=1e-5
+    )
+
+
+@pytest.mark.parametrize("backend", ["lanczos", "pyhessian"])
+def test_a_budget_too_small_is_kept_and_said(backend: Backend) -> None:
+    objective = OBJECTIVES["tanh"]()
+    w = objective.space.vector()
+    found = top_eigenvalues(objective, w, 3, tolerance=1e-9, max_products=6, backend=backend)
+    assert found.products <= 6 + 1  # PyHessian reads the data once more than it multiplies
+    assert not found.converged.any()
+    assert bool((found.values.diff() <= 0).all())
+    images = torch.stack([objective.hessian_product(w, v) for v in found.vectors])
+    residuals = (images - found.values[:, None] * found.vectors).norm(dim=1)
+    torch.testing.assert_close(found.residuals, residuals)
 
 
 @each
@@ -135,3 +180,43 @@ def test_pyhessian_leaves_the_global_generator_alone_and_refuses_what_it_cannot(
     named = Objective(nn.Linear(4, 3).double(), [({"input": x}, y) for x, y in classification()])
     with pytest.raises(InputError, match="one tensor of inputs"):
         top_eigenvalues(named, named.space.vector(), 1, backend="pyhessian")
+    flat = Objective(nn.Linear(4, 1).double(), classification(), lambda out, _: out[:, 0])
+    with pytest.raises(LandscapeError, match=r"PyHessian failed .*; use backend='lanczos'"):
+        top_eigenvalues(flat, flat.space.vector(), 1, backend="pyhessian")
+
+
+@pytest.mark.parametrize("backend", ["lanczos", "pyhessian"])
+def test_bad_requests_are_refused_by_both_backends(backend: Backend) -> None:
+    objective, w = OBJECTIVES["tanh"](), ParameterSpace(mlp()).vector()
+    for k, tolerance, message in ((0, 1e-3, "k must"), (44, 1e-3, "k must"), (1, 0.0, "tolerance")):
+        with pytest.raises(InputError, match=message):
+            top_eigenvalues(objective, w, k, tolerance=tolerance, backend=backend)
+    with pytest.raises(InputError, match="at least 2 products"):
+        trace(objective, w, products=1, backend=backend)
+    for function in (top_eigenvalues, trace):
+        with pytest.raises(InputError, match="no batch"):
+            function(Objective(mlp(), []), w, backend=backend)
+        with pytest.raises(LandscapeError, match="not finite"):
+            function(objective, w * torch.nan, backend=backend)
+
+
+def test_a_trace_that_stops_when_its_mean_stands_still_is_biased_and_ours_does_not() -> None:
+    # v^T 1 1^T v is 1 three times in four and 9 once: two ones in a row end PyHessian's own rule.
+    objective = quadratic(torch.ones(3, 3, dtype=torch.float64))
+    w = torch.zeros(3, dtype=torch.float64)
+
+    def stopped(seed: int) -> list[float]:
+        torch.manual_seed(seed)
+        module, data = Quadratic(torch.ones(3, 3).double()), (torch.zeros(1, 1), torch.zeros(1))
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Using backward.. with create_graph=True")
+            raw = pyhessian.hessian(module, lambda out, _: out.mean(), data=data, cuda=False)
+        return raw.trace(maxIter=20)  # type: ignore[no-any-return]
+
+    with torch.random.fork_rng():
+        early = torch.tensor([sum(found) / len(found) for found in map(stopped, range(250))])
+    fixed = [trace(objective, w, products=20, seed=s, backend="pyhessian") for s in range(40)]
+    values = torch.tensor([found.value for found in fixed])
+    assert {found.products for found in fixed} == {20}
+    assert float(early.mean() + 4 * early.std() / 250**0.5) < 3
+    assert float((values.mean() - 3).abs()) < 4 * float(values.std()) / 40**0.5

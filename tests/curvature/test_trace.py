@@ -28,7 +28,7 @@ def test_the_standard_error_covers_the_truth_as_often_as_it_claims(deflated: boo
     found = torch.tensor([estimate(20, seed, deflated) for seed in range(300)])
     covered = ((found[:, 0] - truth).abs() <= 2.093 * found[:, 1]).double().mean()  # t, 19 d.o.f.
     # 95 % of 300 give or take four standard deviations.
-    assert 0.90 <= float(covered) <= 1.0
+    assert 0.90 <= float(covered) <= 0.997
     bias = (found[:, 0].mean() - truth) / (found[:, 0].std() / 300**0.5)
     assert abs(float(bias)) < 4
 
