@@ -90,6 +90,8 @@ def surface(
     """
     if len(shape) != 2 or min(shape) < 2:
         raise InputError(f"a surface's shape is (points along y, points along x), not {shape}")
+    if not margin >= 0:
+        raise InputError(f"the margin of a surface must not be negative, not {margin}")
     if isinstance(plane, str) and plane not in PLANES:
         raise InputError(f"unknown plane '{plane}'; known: {', '.join(PLANES)}, or a Plane")
     count = 1 if isinstance(posterior.distribution, Point) else samples
@@ -143,9 +145,11 @@ def surface(
 
 def _axis(coordinates: Tensor, points: int, margin: float, extent: float | None) -> np.ndarray:
     if extent is not None:
-        if extent <= 0:
+        if not 0 < extent < np.inf:
             raise InputError(f"the extent of a surface must be positive, not {extent}")
         return np.linspace(-extent, extent, points)
     low, high = float(coordinates.min()), float(coordinates.max())
+    if not high > low:
+        raise InputError("the samples have no spread along an axis of this plane: give an extent")
     reach = margin * (high - low)
     return np.linspace(low - reach, high + reach, points)

@@ -40,6 +40,15 @@ class Plane:
     kind: PlaneKind
     axes: tuple[str, str]
 
+    def __post_init__(self) -> None:
+        gram = (self.basis.double() @ self.basis.double().T).cpu()
+        off = (gram - torch.eye(len(gram), dtype=torch.float64)).abs().max()
+        rounding = torch.finfo(self.basis.dtype).eps ** 0.5
+        if self.basis.shape != (2, *self.origin.shape) or not bool(off < rounding):
+            raise InputError(
+                "a plane needs an origin (P,) and an orthonormal basis (2, P); see orthonormal_pair"
+            )
+
     def at(self, x: float, y: float) -> Tensor:
         """The weights at (x, y), shape (P,)."""
         return self.origin + x * self.basis[0] + y * self.basis[1]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from landscape.errors import InputError
 from landscape.objective import Objective
 from landscape.parameters import ParameterSpace
-from landscape.posteriors import Point, Posterior, Samples
+from landscape.posteriors import Point, Posterior, Samples, isotropic
 from landscape.surfaces import (
     Plane,
     Surface,
@@ -75,7 +75,11 @@ def test_the_grid_reaches_beyond_every_sample() -> None:
 
 def test_the_share_of_variance_is_one_for_samples_on_the_plane() -> None:
     assert evaluated(posterior(3), samples=3).variance_share == pytest.approx(1)
-    assert 0.1 < evaluated(posterior()).variance_share < 0.99
+    found, samples = evaluated(posterior()), posterior().sample(5, 0)
+    centred = samples - samples.mean(0)
+    outside = centred - centred @ found.plane.basis.T @ found.plane.basis
+    assert found.variance_share == pytest.approx(float(1 - (outside**2).sum() / (centred**2).sum()))
+    assert found.variance_share < 0.99
 
 
 def test_a_plane_of_ones_own_and_a_fixed_extent() -> None:
@@ -86,6 +90,28 @@ def test_a_plane_of_ones_own_and_a_fixed_extent() -> None:
     assert found.loss[0, 0] == pytest.approx(
         float(0.5 * (MATRIX[0, 0] + MATRIX[1, 1]) * 4 + 4 * MATRIX[0, 1])
     )
+
+
+def test_the_origin_of_the_plane_is_the_first_sample() -> None:
+    space, batches = ParameterSpace(mlp()), classification()
+    q = isotropic(mlp(), 0.1, mean=space.vector())
+    found = surface(q, batches, samples=4, shape=(3, 3), extent=1.0, seed=2)
+    truth = Objective(space, batches).evaluate(q.sample(4, 2)[0])
+    assert found.loss[1, 1] == pytest.approx(truth.loss)
+    assert found.accuracy[1, 1] == truth.accuracy
+    assert found.sample_loss[0] == pytest.approx(truth.loss)
+
+
+def test_a_random_plane_goes_through_the_mean_and_not_a_sample() -> None:
+    q = isotropic(mlp(), 0.1, mean=ParameterSpace(mlp()).vector())
+    found = surface(q, classification(), plane="random", samples=2, shape=(2, 2))
+    assert torch.equal(found.plane.origin, q.mean)
+    again, other = (
+        surface(q, classification(), plane="random", samples=2, shape=(2, 2), seed=seed)
+        for seed in (0, 1)
+    )
+    np.testing.assert_array_equal(again.loss, found.loss)
+    assert not np.array_equal(other.loss, found.loss)
 
 
 def test_infinity_and_nan_are_kept() -> None:
@@ -175,12 +201,34 @@ def test_samples_that_span_no_plane_are_refused() -> None:
             through_samples(vectors)
 
 
+def test_nearly_parallel_directions_give_a_basis_as_orthonormal_as_any() -> None:
+    first = torch.randn(50, generator=generator(), dtype=torch.float64)
+    second = first + 1e-9 * torch.randn(50, generator=generator(1), dtype=torch.float64)
+    basis = orthonormal_pair(first, second)
+    torch.testing.assert_close(basis @ basis.T, torch.eye(2).double(), atol=1e-15, rtol=0)
+
+
+def test_planes_that_are_none_are_refused() -> None:
+    origin = torch.zeros(6).double()
+    for basis in (torch.ones(2, 6), torch.eye(6)[:1], 2 * torch.eye(6)[:2], torch.eye(5)[:2]):
+        with pytest.raises(InputError, match="orthonormal basis"):
+            Plane(origin, basis.double(), "random", ("x", "y"))
+    q = Posterior(ParameterSpace(Quadratic(MATRIX)), Point(origin))
+    plane = Plane(origin, torch.eye(6).double()[:2], "samples", ("x", "y"))
+    with pytest.raises(InputError, match="no spread along an axis of this plane: give an extent"):
+        evaluated(q, plane=plane)
+    assert evaluated(q, plane=plane, extent=1.0).loss.shape == (4, 7)
+
+
 def test_bad_requests_are_refused() -> None:
     for settings, message in (
         ({"shape": (1, 5)}, "shape is"),
         ({"plane": "pca"}, "unknown plane 'pca'; known: samples, random"),
         ({"extent": 0.0}, "extent of a surface must be positive"),
+        ({"extent": np.nan}, "extent of a surface must be positive"),
+        ({"margin": -1.0}, "margin of a surface must not be negative"),
         ({"samples": 2}, "needs three, not 2"),
+        ({"samples": 0}, "number of samples must be at least 1"),
     ):
         with pytest.raises(InputError, match=message):
             evaluated(posterior(), **settings)
