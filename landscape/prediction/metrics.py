@@ -65,6 +65,8 @@ def _check(log_probabilities: Tensor, labels: Tensor) -> None:
             f"metrics need log-probabilities (N, C) and labels (N,), not "
             f"{tuple(log_probabilities.shape)} and {tuple(labels.shape)}"
         )
+    if labels.is_floating_point():
+        raise InputError(f"labels must be class numbers, not {labels.dtype}")
     if len(labels) == 0:
         raise InputError("metrics of no example are undefined")
     if int(labels.min()) < 0 or int(labels.max()) >= log_probabilities.shape[1]:

@@ -36,6 +36,25 @@ def test_calibration_error_by_hand() -> None:
     assert ece(log_probabilities, labels, bins=1) == pytest.approx(abs(confidence.sum() - 4) / 5)
 
 
+@pytest.mark.parametrize("bins", [15, 4, 1])
+def test_calibration_error_is_that_of_a_loop_over_bins(bins: int) -> None:
+    probabilities, labels = LOGITS.exp().numpy(), LABELS.numpy()
+    confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
+    total = 0.0
+    for index in range(bins):
+        inside = (confidence > index / bins) & (confidence <= (index + 1) / bins)
+        if inside.any():
+            total += inside.mean() * abs(confidence[inside].mean() - right[inside].mean())
+    settings = {} if bins == 15 else {"bins": bins}  # 15 is the default
+    assert ece(LOGITS, LABELS, **settings) == pytest.approx(total)
+
+
+def test_a_confidence_on_the_edge_is_in_the_bin_below() -> None:
+    probabilities = torch.tensor([[0.5, 0.25, 0.25], [0.375, 0.375 - 1 / 16, 5 / 16]]).double()
+    # Both are in (1/4, 1/2]: 0.5 is wrong and 0.375 right.
+    assert ece(probabilities.log(), torch.tensor([1, 0]), bins=4) == pytest.approx(0.125 / 2)
+
+
 def test_perfect_predictions_have_no_error() -> None:
     certain = torch.tensor([[0.0, -math.inf], [-math.inf, 0.0]])
     labels = torch.tensor([0, 1])
@@ -67,6 +86,16 @@ def test_predictions_are_those_of_the_network_at_each_sample() -> None:
         torch.testing.assert_close(row, model(x).log_softmax(1).detach())
 
 
+def test_one_example_has_a_prediction_and_scores() -> None:
+    model = mlp()
+    q = isotropic(model, 0.1, mean=ParameterSpace(model).vector())
+    found = predict(q, classification(examples=1), samples=2)
+    assert found.log_probabilities.shape == (2, 1, 3)
+    p = float(found.probabilities.mean(0)[0, int(found.labels[0])])
+    assert found.metrics()["nll"] == pytest.approx(-math.log(p))
+    assert found.metrics()["accuracy"] in (0, 1)
+
+
 def test_a_point_posterior_predicts_once_and_dropout_is_off() -> None:
     model = nn.Sequential(nn.Linear(4, 3), nn.Dropout(0.9)).double()
     space = ParameterSpace(model)
@@ -90,6 +119,8 @@ def test_running_statistics_are_those_of_the_sample() -> None:
 def test_what_cannot_be_scored_is_refused() -> None:
     for log_probabilities, labels, message in (
         (LOGITS, LABELS + 2, r"labels must be in \[0, 4\)"),
+        (LOGITS, LABELS - 1, r"labels must be in \[0, 4\), not \[-1, 2\]"),
+        (LOGITS, LABELS.double(), "class numbers, not torch.float64"),
         (LOGITS, LABELS[:3], "need log-probabilities"),
         (LOGITS[:0], LABELS[:0], "no example"),
         (LOGITS * torch.nan, LABELS, "hold NaN"),
@@ -101,5 +132,10 @@ def test_what_cannot_be_scored_is_refused() -> None:
     q = Posterior(space, Point(space.vector()))
     with pytest.raises(InputError, match="no batch"):
         predict(q, [])
+    with pytest.raises(InputError, match="number of samples must be at least 1"):
+        predict(isotropic(mlp(), 0.1), classification(), samples=0)
+    flat = isotropic(nn.Sequential(nn.Flatten(0), nn.Linear(4, 3)), 0.1)
+    with pytest.raises(InputError, match="returns logits"):
+        predict(flat, [(torch.ones(1, 4), torch.zeros(1, dtype=torch.long))])
     with pytest.raises(InputError, match="bins"):
         ece(LOGITS, LABELS, bins=0)
