@@ -35,7 +35,8 @@ def build(name: str, task: Task | None = None, *, seed: int = 0, **settings: Any
         shape = tuple(task.train.inputs.shape[1:])
         settings = {"input_shape": shape, "classes": len(task.classes)} | settings
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        # The CPU's generator alone: torch.manual_seed would also reset every other device's.
+        torch.default_generator.manual_seed(seed)
         try:
             model = MODELS[name](**settings)
         except TypeError as error:

@@ -1,9 +1,9 @@
-"""Tasks and networks by name: what is in a split, and what is not."""
+"""Tasks by name: what is in a split, and what is not."""
 
 import pytest
 import torch
 
-from landscape import models, tasks
+from landscape import tasks
 from landscape.errors import InputError
 from landscape.tasks import Data, choose_shots
 
@@ -41,6 +41,29 @@ def test_the_fingerprint_follows_the_data() -> None:
     assert len(set(prints)) == 4
 
 
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+@pytest.mark.parametrize("name", ["inputs", "targets"])
+def test_the_fingerprint_sees_one_number_in_any_array(split: str, name: str) -> None:
+    task, same = tasks.load("digits", shots=1), tasks.load("digits", shots=1)
+    for place in (task, task.source):
+        assert place is not None
+        before = task.fingerprint()
+        getattr(getattr(place, split), name)[-1] += 1
+        assert task.fingerprint() != before
+    assert same.fingerprint() == tasks.load("digits", shots=1).fingerprint()
+
+
+def test_target_images_are_rotated_and_noisy_source_images_are_not() -> None:
+    plain = tasks.load("digits", rotation=0.0, noise=0.0).test
+    for settings in ({"rotation": 60.0, "noise": 0.0}, {"rotation": 0.0, "noise": 0.2}):
+        changed = tasks.load("digits", **settings).test
+        assert torch.equal(changed.targets, plain.targets)
+        assert not images(changed) & images(plain)
+    noise = tasks.load("digits", rotation=0.0, noise=0.2).test.inputs - plain.inputs
+    scale = float(plain.inputs.max() - plain.inputs.min())  # of grey values in [0, 1]
+    assert float(noise.std()) == pytest.approx(0.2 * scale, rel=0.02)
+
+
 def test_inputs_are_standardised_by_the_source_training_set() -> None:
     source = tasks.load("digits-upright").train.inputs
     assert float(source.mean()) == pytest.approx(0, abs=1e-5)
@@ -71,33 +94,3 @@ def test_shuffled_batches_hold_every_example_once() -> None:
     assert [len(part) for part in seen] == [4, 4, 2]
     assert sorted(torch.cat(seen).tolist()) == list(range(10))
     assert torch.cat(seen).tolist() != list(range(10))
-
-
-@pytest.mark.parametrize("normalisation", ["none", "batch", "group"])
-def test_a_network_is_made_by_name_from_a_seed(normalisation: str) -> None:
-    task = tasks.load("digits")
-    state = torch.get_rng_state()
-    one, same, other = (
-        models.build("convnet", task, seed=seed, width=4, normalisation=normalisation)
-        for seed in (1, 1, 2)
-    )
-    assert torch.equal(torch.get_rng_state(), state)
-    assert one(task.train.inputs[:3]).shape == (3, 10)
-    weight = "features.0.weight"
-    assert torch.equal(one.get_parameter(weight), same.get_parameter(weight))
-    assert not torch.equal(one.get_parameter(weight), other.get_parameter(weight))
-    again = models.rebuild(one.architecture)  # type: ignore[arg-type]
-    assert {n: p.shape for n, p in again.named_parameters()} == {
-        n: p.shape for n, p in one.named_parameters()
-    }
-
-
-def test_networks_that_are_not_known_are_refused() -> None:
-    with pytest.raises(InputError, match="unknown model 'vgg'; known: convnet"):
-        models.build("vgg")
-    with pytest.raises(InputError, match="unexpected keyword argument 'depth'"):
-        models.build("convnet", input_shape=(1, 8, 8), classes=2, depth=3)
-    with pytest.raises(InputError, match="normalisation is one of"):
-        models.build("convnet", input_shape=(1, 8, 8), classes=2, normalisation="layer")
-    with pytest.raises(InputError, match="network of your own"):
-        models.rebuild(None)
