@@ -1,0 +1,122 @@
+"""What the pages read: the runs in a folder, one run by its name, chosen variables of a group.
+
+Only what is looked at is read, and every reader treats the file as untrusted: a fault in it comes
+back as one ``InputError`` line.
+"""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from landscape.errors import InputError
+from landscape.store import Group, Run, Summary, summarise
+
+SUFFIX = ".h5"
+
+
+class NotMeasured(InputError):
+    """The file is sound, but does not hold (yet) what a figure shows."""
+
+
+@dataclass(frozen=True)
+class BrokenRun:
+    """A file that looks like a run by its name and cannot be read as one."""
+
+    name: str
+    reason: str
+
+
+def run_files(folder: Path) -> list[Path]:
+    """The files in ``folder`` that are runs by their names, sorted; hidden ones are left out.
+
+    Raises:
+        InputError: the folder is missing or cannot be read.
+    """
+    try:
+        return sorted(
+            path
+            for path in folder.iterdir()
+            if path.suffix == SUFFIX and not path.name.startswith(".")
+        )
+    except OSError as error:
+        raise InputError(f"cannot read the folder {folder}: {error.strerror or error}") from error
+
+
+def list_runs(folder: Path) -> list[Summary | BrokenRun]:
+    """Every run in ``folder``, newest first, then the files that cannot be read.
+
+    Raises:
+        InputError: the folder itself is missing or cannot be read.
+    """
+    sound: list[Summary] = []
+    broken: list[Summary | BrokenRun] = []
+    for path in run_files(folder):
+        try:
+            sound.append(summarise(load_run(folder, path.stem)))
+        except InputError as error:
+            broken.append(BrokenRun(path.name, str(error)))
+    return [*sorted(sound, key=lambda run: run.created_at, reverse=True), *broken]
+
+
+def load_run(folder: Path, name: str) -> Run:
+    """Open the run ``name`` of ``folder``; the name may come from anybody.
+
+    Raises:
+        InputError: there is no such run, the name or a link leads out of the folder, or the file
+            cannot be read.
+    """
+    if not name or name.startswith(".") or any(sign in name for sign in "/\\\0"):
+        raise InputError(f"'{name}' is not the name of a run")
+    path = folder / (name + SUFFIX)
+    try:
+        if not path.resolve(strict=True).is_relative_to(folder.resolve()):
+            raise InputError(f"{path} is a link out of the folder: refused")
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for ever
+            raise InputError(f"{path} is not a regular file")
+    except FileNotFoundError as error:
+        raise InputError(f"there is no run '{name}' in {folder}") from error
+    except (OSError, RuntimeError) as error:
+        raise InputError(f"cannot read {path}: {error}") from error
+    return Run.open(path)
+
+
+def read(run: Run, group: str, *required: str, optional: tuple[str, ...] = ()) -> Group:
+    """Read the named variables of one group and the group's attributes, and nothing else.
+
+    Args:
+        run: Where from.
+        group: ``"samples"``, ``"surfaces/random"``, ...
+        *required: Variables without which there is nothing to show.
+        optional: Variables to add where the file has them.
+
+    Raises:
+        NotMeasured: the group or a required variable is not in the file.
+        InputError: the file is damaged, or a variable has not the axes that the schema states.
+    """
+    try:
+        found = run.read(group, *required, *optional)
+    except KeyError as error:
+        raise missing(run, group) from error
+    if any(name not in found for name in required):
+        raise missing(run, group)
+    return found
+
+
+def missing(run: Run, group: str) -> NotMeasured:
+    """The error that says that ``group`` is not in the file, and what puts it there."""
+    if group in ("training", "predictions"):
+        return NotMeasured(f"{group} not recorded in {run.path}: `landscape train` writes it")
+    what = "curvature" if group == "samples" else f"surface '{group.partition('/')[2]}'"
+    return NotMeasured(f"{what} not measured: run `landscape measure {run.path}`")
+
+
+def surface_names(run: Run) -> list[str]:
+    """The surfaces in the file, the plane through the samples first.
+
+    Raises:
+        InputError: the file can no longer be read.
+    """
+    names = [name.partition("/")[2] for name in run.groups if name.startswith("surfaces/")]
+    return sorted(names, key=lambda name: (name != "samples", name))

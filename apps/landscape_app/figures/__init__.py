@@ -1,0 +1,21 @@
+"""Figures of a run, each from the run alone; they need no server.
+
+A quantity that the run file does not hold raises ``NotMeasured`` with the command that measures it.
+"""
+
+from landscape_app.figures.curvature import eigenvalues_figure, trace_figure
+from landscape_app.figures.prediction import metrics_figure, metrics_table
+from landscape_app.figures.surface import Kind, surface_figure
+from landscape_app.figures.theme import CONFIG
+from landscape_app.figures.training import training_figure
+
+__all__ = [
+    "CONFIG",
+    "Kind",
+    "eigenvalues_figure",
+    "metrics_figure",
+    "metrics_table",
+    "surface_figure",
+    "trace_figure",
+    "training_figure",
+]

@@ -1,0 +1,54 @@
+"""Logarithmic scales that say plainly what they leave out, and carry round numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from landscape_app import formats
+
+_MOST_MARKS = 12
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A quantity as drawn: as it is, or its base-10 logarithm with ticks that name the quantity."""
+
+    log: bool
+    ticks: dict[str, Any]
+
+    @classmethod
+    def over(cls, values: np.ndarray, log: bool) -> Scale:
+        """The scale that suits ``values``."""
+        if not log:
+            return cls(False, {})
+        marks, labels = log_ticks(values)
+        return cls(
+            True, {"tickvals": [float(np.log10(mark)) for mark in marks]} | {"ticktext": labels}
+        )
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """What is drawn: NaN, which Plotly leaves out, where a value has no place on the scale."""
+        placed = np.isfinite(values) & ((values > 0) | (not self.log))
+        drawn = np.where(placed, values, np.nan)
+        return np.log10(drawn) if self.log else drawn
+
+
+def log_ticks(values: np.ndarray) -> tuple[list[float], list[str]]:
+    """Round numbers 1, 2, 5, 10, ... in the range of the positive ``values``, and their labels."""
+    drawable = values[np.isfinite(values) & (values > 0)]
+    if not drawable.size:
+        return [], []
+    low, high = float(drawable.min()), float(drawable.max())
+    powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
+    marks = [base * 10.0**power for power in powers for base in (1, 2, 5)]
+    within = [mark for mark in marks if low <= mark <= high]
+    if len(within) < 2:  # a narrow range holds no round numbers: name its ends
+        ends = sorted({low, high})
+        return ends, [formats.number(end) for end in ends]
+    if len(within) > _MOST_MARKS:
+        within = [10.0**power for power in powers if low <= 10.0**power <= high]
+        within = within[:: 1 + len(within) // _MOST_MARKS]
+    return within, [formats.number(mark, 1) for mark in within]

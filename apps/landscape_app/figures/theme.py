@@ -1,0 +1,109 @@
+"""The look that all figures share: fonts, colours that colour-blind readers can tell apart."""
+
+from __future__ import annotations
+
+from itertools import cycle, islice
+from typing import Any
+
+import plotly.graph_objects as go
+
+from landscape_app.formats import plain
+
+FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
+INK = "#1f2933"
+MUTED = "#5f6b7a"
+GRID = "#e4e8ee"
+MISSING = "#d3d8df"
+"""Ground of a surface: what shows through where there is no finite value."""
+
+BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK = OKABE_ITO = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#000000",
+)
+"""Okabe and Ito's colours without yellow, which is too faint on white."""
+
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross")
+
+CONFIG: dict[str, Any] = {
+    "displaylogo": False,
+    # The button would upload the figure's data to a public service.
+    "showSendToCloud": False,
+    "modeBarButtonsToRemove": ["sendChartToCloud"],
+}
+"""Plotly configuration for ``figure.show(config=CONFIG)`` and for the pages."""
+
+_AXIS = {
+    "gridcolor": GRID,
+    "linecolor": "#b8c0cc",
+    "showline": True,
+    "ticks": "outside",
+    "tickcolor": "#b8c0cc",
+    "ticklen": 4,
+    "zeroline": False,
+    "automargin": True,
+    "title": {"standoff": 10},
+}
+_SCENE_AXIS = {
+    "gridcolor": "#cfd6df",
+    "backgroundcolor": "#f7f8fa",
+    "showbackground": True,
+    "zeroline": False,
+}
+TEMPLATE = go.layout.Template(
+    layout={
+        "font": {"family": FONT, "size": 13, "color": INK},
+        "title": {
+            "font": {"size": 16},
+            "x": 0,
+            "xref": "container",
+            "xanchor": "left",
+            "pad": {"l": 2, "t": 18},
+            "yref": "container",
+            "y": 1,
+            "yanchor": "top",
+        },
+        "paper_bgcolor": "white",
+        "plot_bgcolor": "white",
+        "colorway": OKABE_ITO,
+        "xaxis": _AXIS,
+        "yaxis": _AXIS,
+        "scene": {"xaxis": _SCENE_AXIS, "yaxis": _SCENE_AXIS, "zaxis": _SCENE_AXIS},
+        "hoverlabel": {"font": {"family": FONT, "size": 12.5}, "align": "left"},
+        "legend": {"bgcolor": "rgba(255,255,255,0)", "font": {"size": 12.5}},
+        "margin": {"l": 64, "r": 24, "b": 56},
+    }
+)
+
+
+def titled(figure: go.Figure, title: str, *details: str, legend_above: bool = False) -> go.Figure:
+    """Give ``figure`` the template, a title, and lines of details under it.
+
+    Args:
+        figure: Changed in place, and returned.
+        title: One line.
+        *details: Lines in a smaller type; empty ones are left out.
+        legend_above: Lay the legend out between the details and the plot.
+    """
+    small = f'<span style="font-size: 12.5px; color: {MUTED}">'
+    lines = [f"{small}{plain(line)}</span>" for line in details if line]
+    figure.update_layout(
+        template=TEMPLATE,
+        title={"text": "<br>".join([f"<b>{plain(title)}</b>", *lines])},
+        margin={"t": 40 + 20 * len(lines) + (30 if legend_above else 0)},
+    )
+    if legend_above:
+        figure.update_layout(
+            legend={"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "entrywidth": 0}
+        )
+    return figure
+
+
+def line_styles(count: int) -> list[tuple[str, str]]:
+    """``count`` pairs of colour and marker symbol, all different for the first 35."""
+    pairs = ((colour, symbol) for symbol in cycle(SYMBOLS) for colour in OKABE_ITO)
+    return list(islice(pairs, count))

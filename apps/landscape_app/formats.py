@@ -1,0 +1,72 @@
+"""How numbers, times and names are written, the same in tables, figures and messages."""
+
+from __future__ import annotations
+
+import html
+import math
+from datetime import UTC, datetime
+
+ABSENT = "–"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number to ``digits`` significant digits: ``0.0412``, ``1,240``, ``3.1×10⁷``."""
+    if value is None:
+        return ABSENT
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    sign = "−" if value < 0 else ""
+    magnitude = float(f"{abs(value):.{digits - 1}e}")
+    if magnitude == 0:
+        return "0"
+    power = math.floor(math.log10(magnitude))
+    if not -4 < power < 6:
+        superscript = str(power).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+        return f"{sign}{magnitude / 10**power:.{digits - 1}f}×10{superscript}"
+    return f"{sign}{magnitude:,.{max(digits - 1 - power, 0)}f}"
+
+
+def percent(value: float | None) -> str:
+    """A share as a percentage: ``93.5 %``."""
+    if value is None or not math.isfinite(value):
+        return number(value)
+    return f"{100 * value:.1f} %"
+
+
+def spread(mean: float, deviation: float) -> str:
+    """``12.3 ± 4.5``; the mean alone where there is no deviation."""
+    return number(mean) if math.isnan(deviation) else f"{number(mean)} ± {number(deviation, 2)}"
+
+
+def count(number_of: int, noun: str) -> str:
+    """``1 sample``, ``1,200 samples``."""
+    return f"{number_of:,} {noun}" + ("" if number_of == 1 else "s")
+
+
+def duration(seconds: float | None) -> str:
+    """``48 s``, ``4 min 12 s`` or ``2 h 05 min``."""
+    if seconds is None or not math.isfinite(seconds):
+        return ABSENT
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def moment(text: str) -> str:
+    """An ISO 8601 time as ``2026-03-04 12:34 UTC``; other text as it is."""
+    try:
+        return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    except (ValueError, OverflowError):
+        return text or ABSENT
+
+
+def plain(text: object) -> str:
+    """Text from a file for a figure, where Plotly would read ``<b>`` or ``<a>`` as markup."""
+    return html.escape(str(text), quote=False)

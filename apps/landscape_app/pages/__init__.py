@@ -1,0 +1,1 @@
+"""The two pages: the list of runs, and one run."""

@@ -1,0 +1,91 @@
+"""Serving the application, to this machine unless told otherwise."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import socket
+import threading
+import webbrowser
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import waitress
+from waitress.wasyncore import close_all
+
+from landscape.errors import InputError
+from landscape_app.app import create_app
+
+
+def serve(
+    folder: Path, host: str = "127.0.0.1", port: int = 8050, open_browser: bool = False
+) -> None:
+    """Serve until interrupted; see ``landscape_app.serve``."""
+    server = _listen(folder, host, port, {})
+    if not is_loopback(host):
+        print(f"warning: {host} can be reached from other machines, and there is no password")
+    address = _address(server)
+    print(f"showing the runs in {folder} at {address} (stop with Ctrl+C)", flush=True)
+    if open_browser:
+        webbrowser.open(address)
+    server.run()
+
+
+@contextmanager
+def in_background(folder: Path) -> Iterator[str]:
+    """Serve ``folder`` from a thread, to this machine, for as long as the block runs.
+
+    Yields:
+        The address, on a free port.
+
+    Raises:
+        InputError: the folder is missing.
+    """
+    channels: dict[int, Any] = {}
+    server = _listen(folder, "127.0.0.1", 0, channels)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    try:
+        yield _address(server)
+    finally:
+        # Sockets are closed by the thread that waits on them: no other may.
+        server.trigger.pull_trigger(lambda: close_all(channels))
+        thread.join()
+        server.task_dispatcher.shutdown()
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches ``host``; of names, only localhost counts."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _listen(folder: Path, host: str, port: int, channels: dict[int, Any]) -> Any:
+    if not folder.is_dir():
+        raise InputError(f"there is no folder {folder}; `landscape demo` makes one with runs in it")
+    if not 0 <= port <= 65535:  # the resolver would wrap it round
+        raise InputError(f"cannot listen on port {port}: a port is between 0 and 65535")
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.create_server(address[:2], family=family)
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(
+            f"cannot listen on {host}, port {port}: {reason}; choose another port or host"
+        ) from error
+    # A page asks for a dozen scripts at once; that they wait for a thread is nothing to report.
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+    application = create_app(folder).server
+    # Plotly's script is 5 MB: beyond the overflow a response would wait in a temporary file.
+    return waitress.create_server(
+        application, map=channels, sockets=[listener], threads=4, outbuf_overflow=1 << 26
+    )
+
+
+def _address(server: Any) -> str:
+    host, port = server.effective_host, server.effective_port
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"

@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+from landscape_app import figures, formats
+from landscape_app.data import NotMeasured
+
+from landscape.errors import InputError
+from landscape.store import Run
+
+FIGURES: dict[str, Callable[[Run], go.Figure]] = {
+    "eigenvalues": figures.eigenvalues_figure,
+    "trace": figures.trace_figure,
+    "training": figures.training_figure,
+    "metrics": figures.metrics_figure,
+    "surface": lambda run: figures.surface_figure(run, "samples"),
+    "surface-3d": lambda run: figures.surface_figure(run, "samples", "3d", log=True),
+}
+
+
+def surface_of(run: Run, loss: Any, **attributes: Any) -> Run:
+    loss = np.asarray(loss, dtype=float)
+    x, y = np.arange(loss.shape[1]) * 10.0, np.arange(loss.shape[0]) * 1.0
+    run.write("surfaces/samples", {"x": x, "y": y, "loss": loss}, attributes)
+    return run
+
+
+def title(figure: go.Figure) -> str:
+    return str(figure.layout.title.text)
+
+
+@pytest.mark.parametrize("draw", FIGURES.values(), ids=FIGURES.keys())
+def test_every_figure_has_a_title_and_plain_json(
+    draw: Callable[[Run], go.Figure], complete: Run
+) -> None:
+    figure = draw(complete)
+    assert title(figure)
+    assert json.loads(figure.to_json())["data"]
+
+
+@pytest.mark.parametrize("draw", FIGURES.values(), ids=FIGURES.keys())
+def test_a_missing_quantity_is_named_with_its_remedy(
+    draw: Callable[[Run], go.Figure], started: Run
+) -> None:
+    with pytest.raises(NotMeasured, match=r"`landscape (measure|surface|train)"):
+        draw(started)
+
+
+@pytest.mark.parametrize("kind", ["contour", "3d"])
+def test_corners_of_a_grid_that_is_not_square_land_where_they_belong(
+    kind: figures.Kind, started: Run
+) -> None:
+    run = surface_of(started, [[1, 2, 3], [4, 5, 6]])
+    drawn = figures.surface_figure(run, "samples", kind).data[0]
+    at = {
+        (float(x), float(y)): float(drawn.z[row][column])
+        for row, y in enumerate(drawn.y)
+        for column, x in enumerate(drawn.x)
+    }
+    assert at[0, 0] == 1
+    assert at[20, 0] == 3
+    assert at[0, 1] == 4
+    assert at[20, 1] == 6
+
+
+@pytest.mark.parametrize("kind", ["contour", "3d"])
+def test_values_that_are_not_finite_stay_gaps(kind: figures.Kind, started: Run) -> None:
+    run = surface_of(started, [[1, np.nan, 3], [np.inf, 5, -np.inf]])
+    figure = figures.surface_figure(run, "samples", kind)
+    drawn = figure.data[0]
+    assert np.isnan(drawn.z).tolist() == [[False, True, False], [True, False, True]]
+    assert np.asarray(drawn.text).tolist() == [["1.000", "NaN", "3.000"], ["∞", "5.000", "−∞"]]
+    assert drawn.connectgaps is False
+    assert "3 of 6 points" in title(figure)
+
+
+def test_a_logarithmic_surface_names_the_loss_and_leaves_out_what_has_no_logarithm(
+    started: Run,
+) -> None:
+    run = surface_of(started, [[1, 10, 100], [0, -1, 1000]])
+    figure = figures.surface_figure(run, "samples", log=True)
+    drawn = figure.data[0]
+    np.testing.assert_allclose(drawn.z, [[0, 1, 2], [np.nan, np.nan, 3]])
+    ticks = dict(zip(drawn.colorbar.ticktext, drawn.colorbar.tickvals, strict=True))
+    assert ticks["100"] == pytest.approx(2)
+    assert "2 of 6 points" in title(figure)
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_a_surface_without_a_value_to_draw_says_so(log: bool, started: Run) -> None:
+    run = surface_of(started, [[np.nan, np.inf]] * 2)
+    with pytest.raises(InputError, match=r"no .*finite loss"):
+        figures.surface_figure(run, "samples", log=log)
+
+
+def test_the_samples_carry_their_distance_to_the_plane(complete: Run) -> None:
+    away = complete["surfaces/samples"]["sample_off_plane"]
+    rings = figures.surface_figure(complete, "samples").data[-1]
+    assert np.argmax(rings.marker.size) == np.argmax(away)
+    assert len(set(np.asarray(rings.marker.size)[away == 0])) == 1
+    assert rings.customdata[5][2] == formats.number(away[5], 4)
+    points = figures.surface_figure(complete, "samples", "3d").data[-1]
+    np.testing.assert_allclose(points.z, complete["surfaces/samples"]["sample_loss"])
+
+
+def test_the_share_of_variance_and_the_axes_are_named(complete: Run) -> None:
+    figure = figures.surface_figure(complete, "samples")
+    assert "37.2 %" in title(figure)
+    assert figure.layout.xaxis.title.text == "from sample 0 towards sample 1"
+    assert "variance" not in title(figures.surface_figure(complete, "random"))
+
+
+def test_markup_from_a_file_is_shown_as_text(started: Run) -> None:
+    run = surface_of(started, np.ones((2, 2)), x_axis='<a href="http://x">x</a>')
+    assert "<a" not in figures.surface_figure(run, "samples").layout.xaxis.title.text
+    assert "<a" not in title(figures.surface_figure(run, "samples", "3d"))
+
+
+def test_the_view_is_kept_while_only_the_scale_changes(complete: Run) -> None:
+    linear = figures.surface_figure(complete, "samples", "3d")
+    log = figures.surface_figure(complete, "samples", "3d", log=True)
+    other = figures.surface_figure(complete, "random", "3d")
+    assert linear.layout.uirevision == log.layout.uirevision != other.layout.uirevision
+
+
+def test_each_eigenvalue_is_a_trace_with_its_residuals(complete: Run) -> None:
+    samples = complete["samples"]
+    figure = figures.eigenvalues_figure(complete)
+    assert len(figure.data) == 5
+    np.testing.assert_array_equal(figure.data[2].y, samples["eigenvalues"][:, 2])
+    np.testing.assert_array_equal(figure.data[2].error_y.array, samples["residuals"][:, 2])
+    assert list(figure.data[4].marker.symbol) == ["circle"] * 9 + ["circle-open"]
+    assert "1 not converged" in title(figure)
+
+
+def test_eigenvalues_that_a_log_axis_cannot_show_are_counted(started: Run) -> None:
+    started.write("samples", {"eigenvalues": [[20.0, 0.5], [3.0, -1.0]]})
+    assert "not positive" not in title(figures.eigenvalues_figure(started))
+    figure = figures.eigenvalues_figure(started, log=True)
+    assert "1 not positive" in title(figure)
+    assert figure.layout.yaxis.type == "log"
+
+
+def test_samples_still_to_come_are_told(started: Run) -> None:
+    started.write("samples", {"trace": [1.0, 2.0, 4.0]}, {"requested": 10})
+    assert "3 of 10 samples" in title(figures.trace_figure(started))
+
+
+def test_the_metrics_set_the_average_beside_single_samples(complete: Run) -> None:
+    rows = {row.name: row for row in figures.metrics_table(complete)}
+    nll = complete["predictions"]["nll"]
+    assert rows["nll"].average == 0.231
+    assert rows["nll"].single is not None
+    assert rows["nll"].single.mean == pytest.approx(nll.mean())
+    assert (rows["nll"].lowest, rows["nll"].highest) == (nll.min(), nll.max())
+    assert rows["ece"].single is None
+    single, average = figures.metrics_figure(complete).data[:2]
+    np.testing.assert_array_equal(single.y, nll)
+    assert set(average.y) == {0.231}
+
+
+def test_training_without_validation_has_one_panel(started: Run) -> None:
+    losses = {"epoch": [1, 2], "train_loss": [2.0, 1.0], "validation_loss": [np.nan, np.nan]}
+    started.write("training", losses)
+    (line,) = figures.training_figure(started).data
+    assert list(line.y) == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "–"),
+        (float("nan"), "NaN"),
+        (-float("inf"), "−∞"),
+        (0.0, "0"),
+        (0.04123, "0.0412"),
+        (9.996, "10.0"),
+        (1234.5, "1,230"),
+        (-0.5, "−0.500"),
+        (3.14e7, "3.14×10⁷"),
+        (2.5e-5, "2.50×10⁻⁵"),
+    ],
+)
+def test_numbers_are_written_to_three_digits(value: float | None, text: str) -> None:
+    assert formats.number(value) == text
+
+
+def test_times_are_written_for_people() -> None:
+    assert formats.moment("2026-03-04T13:34:56+01:00") == "2026-03-04 12:34 UTC"
+    assert formats.moment("yesterday") == "yesterday"
+    assert [formats.duration(s) for s in (3.21, 48, 252, 7500)] == [
+        "3.2 s",
+        "48 s",
+        "4 min 12 s",
+        "2 h 05 min",
+    ]

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import landscape_app
+import pytest
+from landscape_app.server import in_background, is_loopback
+
+from landscape.errors import InputError
+from landscape.store import Run
+
+
+def test_the_page_comes_with_a_policy_that_keeps_it_local(complete: Run) -> None:
+    with (
+        in_background(complete.path.parent) as site,
+        urllib.request.urlopen(site) as answer,
+    ):
+        page = answer.read().decode()
+        assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
+    assert 'src="http' not in page
+    assert 'href="http' not in page
+    assert '<html lang="en">' in page
+
+
+def test_a_missing_folder_is_refused_before_anything_listens(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no folder"):
+        landscape_app.serve(tmp_path / "gone")
+
+
+def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(InputError, match=f"port {port}.*choose another"):
+            landscape_app.serve(tmp_path, port=port)
+
+
+@pytest.mark.parametrize(("host", "port"), [("no.such.host.invalid", 0), ("127.0.0.1", 99999)])
+def test_an_address_that_is_none_is_one_line(host: str, port: int, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot listen"):
+        landscape_app.serve(tmp_path, host=host, port=port)
+
+
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("box", False)],
+)
+def test_addresses_of_this_machine_are_known(host: str, local: bool) -> None:
+    assert is_loopback(host) is local
+
+
+def test_serve_prints_the_address_and_warns_of_an_open_one(tmp_path: Path) -> None:
+    code = (
+        "import landscape_app, pathlib, sys;"
+        "landscape_app.serve(pathlib.Path(sys.argv[1]), host='0.0.0.0', port=0)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-u", "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        try:
+            warning, address = process.stdout.readline(), process.stdout.readline()
+        finally:
+            process.terminate()
+    assert "0.0.0.0 can be reached from other machines" in warning
+    assert "http://0.0.0.0:" in address
+
+
+def test_figures_need_no_server() -> None:
+    code = "import sys, landscape_app.figures; sys.exit('dash' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
