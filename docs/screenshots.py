@@ -47,7 +47,7 @@ def main() -> int:
         with in_background(arguments.runs) as site, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
             page = browser.new_page(
-                viewport={"width": 1280, "height": 1000}, device_scale_factor=1.5
+                viewport={"width": 1280, "height": 1130}, device_scale_factor=1.5
             )
             take(page, site, name, arguments.out)
             browser.close()
