@@ -93,6 +93,16 @@ def test_all_eigenvalues_of_a_small_operator(size: int, k: int) -> None:
     torch.testing.assert_close(found.values, spectrum.sort(descending=True).values[:k])
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_left_in_an_invariant_subspace_is_not_taken_for_a_direction(
+    dtype: torch.dtype, seed: int
+) -> None:
+    found = lanczos(lambda v: v, 10, 9, seed=seed, dtype=dtype, tolerance=torch.finfo(dtype).eps)
+    torch.testing.assert_close(found.vectors @ found.vectors.T, torch.eye(9, dtype=dtype))
+    torch.testing.assert_close(found.values, torch.ones(9, dtype=torch.float64))
+
+
 def test_a_bounded_basis_restarts_and_still_converges() -> None:
     spectrum = torch.cat([torch.tensor([3.0, 2.9, 2.8]), torch.linspace(0, 2.5, 497)]).double()
     matrix = symmetric(spectrum)
