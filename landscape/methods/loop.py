@@ -13,10 +13,12 @@ this order::
 from __future__ import annotations
 
 import math
+import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
@@ -24,93 +26,35 @@ from torch import Tensor, nn
 
 from landscape.devices import choose_device
 from landscape.errors import InputError, TrainingError
-from landscape.objective import Batch, Loss, Objective, batch_size, summed_loss
+from landscape.methods import checkpoint as checkpoints
+from landscape.methods.state import Problem, State, descend, new_state
+from landscape.objective import Batch, Objective, batch_size
 from landscape.parameters import Choice, ParameterSpace
-from landscape.posteriors import Posterior
+from landscape.posteriors import Distribution, Posterior
 from landscape.tasks import Data, Task
+
+__all__ = ["Method", "Problem", "Progress", "Record", "State", "descend", "new_state"]
 
 Record = dict[str, float]
 Progress = Callable[[int, int, Record], None]
 
 
-@dataclass(frozen=True)
-class Problem:
-    """What a method optimises: a network's mean loss over ``examples`` training examples.
-
-    Attributes:
-        space: The network's random parameters.
-        loss: See ``objective.summed_loss``.
-        examples: N, the size of the training set: it weighs prior against data.
-        steps: Number of optimiser steps planned, for the learning-rate schedule.
-        steps_per_epoch: Steps in one pass over the training set.
-    """
-
-    space: ParameterSpace
-    loss: Loss
-    examples: int
-    steps: int
-    steps_per_epoch: int = 1
-
-    def __post_init__(self) -> None:
-        if min(self.examples, self.steps, self.steps_per_epoch) < 1:
-            raise InputError(
-                f"a problem needs at least one example and one step, not {self.examples} examples, "
-                f"{self.steps} steps, {self.steps_per_epoch} steps an epoch"
-            )
-
-
-@dataclass(kw_only=True)
-class State(ABC):
-    """Where training is; ``step`` changes it in place and returns it.
-
-    Attributes:
-        problem: What is being optimised.
-        seed: Governs the noise of the method, and dropout step by step.
-        generator: On the parameters' device; the method's own noise.
-        buffers: The network's running statistics as training goes on.
-        steps_done: Optimiser steps taken.
-        last: Tensors about the last step: ``loss``, and what else the method reports.
-    """
-
-    problem: Problem
-    seed: int
-    generator: torch.Generator
-    buffers: dict[str, Tensor]
-    steps_done: int = 0
-    last: dict[str, Tensor] = field(default_factory=dict)
-
-    @property
-    @abstractmethod
-    def mean(self) -> Tensor:
-        """The centre of the posterior so far, shape (P,)."""
-
-    def loss_and_gradient(
-        self, w: Tensor, batch: Batch, *, update_statistics: bool = True
-    ) -> tuple[Tensor, Tensor]:
-        """Mean loss of a batch at w in training mode, and its gradient by w, shape (P,).
-
-        Two calls in one step see the same dropout. Running statistics follow only the call that
-        says so: the perturbed pass of a two-pass method must not touch them.
-        """
-        space = self.problem.space
-        buffers = (
-            self.buffers
-            if update_statistics
-            else {name: buffer.clone() for name, buffer in self.buffers.items()}
-        )
-        leaf = w.detach().requires_grad_()
-        inputs, targets = batch
-        # Dropout draws from the global generator, which is the user's: it is left as it was.
-        devices = [space.device] if space.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
-            torch.manual_seed((self.seed * 1_000_003 + self.steps_done) % (1 << 63))
-            outputs = space.call(leaf, inputs, buffers, training=True)
-        loss = summed_loss(self.problem.loss)(outputs, space.move(targets)) / batch_size(targets)
-        (gradient,) = torch.autograd.grad(loss, leaf)
-        return loss.detach(), gradient
-
+PRECISIONS = ("float32", "bfloat16")
 
 S = TypeVar("S", bound=State)
+
+
+@dataclass
+class _Training:
+    """How far training is; with the state it is what a checkpoint holds."""
+
+    state: Any
+    history: dict[str, list[float]] = field(default_factory=dict)
+    seconds: float = 0.0
+    epoch: int = 0
+    best_epoch: int = 0
+    best_loss: float = math.inf
+    best: Distribution | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +68,11 @@ class Method(ABC, Generic[S]):
         momentum: Of stochastic gradient descent.
         warmup: Share of the steps over which the learning rate rises linearly; then it falls to
             zero along a cosine.
+        patience: Epochs without a lower validation loss after which training stops and the
+            posterior of the best epoch is taken; 0 to train to the end.
+        micro_batch: Examples that go through the network at a time, to save memory; 0 for a whole
+            batch.
+        precision: ``"float32"``, the weights' own; or ``"bfloat16"`` inside the network.
     """
 
     epochs: int = 100
@@ -131,8 +80,12 @@ class Method(ABC, Generic[S]):
     learning_rate: float = 0.02
     momentum: float = 0.9
     warmup: float = 0.05
+    patience: int = 0
+    micro_batch: int = 0
+    precision: str = "float32"
 
     name: ClassVar[str]
+    can_stop_early: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         self._require(self.epochs >= 1, "epochs", "at least 1")
@@ -140,6 +93,11 @@ class Method(ABC, Generic[S]):
         self._require(0 < self.learning_rate < math.inf, "learning_rate", "positive and finite")
         self._require(0 <= self.momentum < 1, "momentum", "in [0, 1)")
         self._require(0 <= self.warmup < 1, "warmup", "in [0, 1)")
+        allowed = self.patience == 0 or self.can_stop_early
+        self._require(allowed, "patience", "0: this method needs its whole trajectory")
+        self._require(self.patience >= 0, "patience", "at least 0")
+        self._require(self.micro_batch >= 0, "micro_batch", "at least 0")
+        self._require(self.precision in PRECISIONS, "precision", f"one of {', '.join(PRECISIONS)}")
 
     @abstractmethod
     def init(self, problem: Problem, *, prior: Posterior | None = None, seed: int = 0) -> S:
@@ -162,6 +120,7 @@ class Method(ABC, Generic[S]):
         random: Choice = None,
         seed: int = 0,
         device: str = "auto",
+        checkpoint: str | os.PathLike[str] | None = None,
         progress: Progress | None = None,
     ) -> Posterior:
         """Train on ``task.train``; the model given is not changed.
@@ -174,14 +133,18 @@ class Method(ABC, Generic[S]):
             random: Which parameters are trained; see ``ParameterSpace``.
             seed: Governs the order of the data, the method's noise and dropout.
             device: ``"auto"`` (CUDA where there is one), or a name that torch knows.
+            checkpoint: A file that keeps the training after each epoch. If it exists, training
+                goes on from there to the same final weights: bit by bit on the CPU.
             progress: Called after each epoch with (epoch, epochs, record of the epoch).
 
         Returns:
             The posterior, with its per-epoch history.
 
         Raises:
-            InputError: settings, prior, data and model do not fit each other.
+            InputError: settings, prior, data and model do not fit each other, or the checkpoint is
+                of another training.
             TrainingError: a loss is not finite; the line names the epoch.
+            LandscapeError: the checkpoint could not be written.
         """
         where = choose_device(device)
         if len(task.train) == 0:
@@ -191,35 +154,74 @@ class Method(ABC, Generic[S]):
             prior.check_same_space(space)
         train, validation = task.train.to(where), task.validation.to(where)
         _check_labels(space, train, task)
+        if self.patience and not len(validation):
+            raise InputError(f"{self.name}: patience needs validation data, and there is none")
         per_epoch = math.ceil(len(train) / self.batch_size)
-        problem = Problem(space, task.loss, len(train), self.epochs * per_epoch, per_epoch)
-        state = self.init(problem, prior=prior, seed=seed)
-        order = torch.Generator().manual_seed(seed)
-        history: dict[str, list[float]] = {}
-        begun = time.perf_counter()
-        for epoch in range(1, self.epochs + 1):
-            try:
-                record = self._epoch(state, train.shuffled(self.batch_size, order))
-            except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # of what is not finite
-                record = {"train_loss": math.nan}
-            if not math.isfinite(record["train_loss"]):
-                raise TrainingError(
-                    f"{self.name}: training diverged in epoch {epoch} of {self.epochs}: loss or "
-                    f"weights are not finite; lower the learning rate ({self.learning_rate})"
-                )
-            record |= self._validate(state, validation) if len(validation) else {}
-            record |= {
-                "epoch": epoch,
-                "learning_rate": self.rate(state.steps_done - 1, problem.steps),
-                "seconds": time.perf_counter() - begun,
-            }
-            for name, value in record.items():
-                history.setdefault(name, []).append(value)
-            if progress is not None:
-                progress(epoch, self.epochs, record)
-        return replace(
-            self.posterior(state), history=history, settings=asdict(self), calibration=train
+        problem = Problem(
+            space,
+            task.loss,
+            len(train),
+            self.epochs * per_epoch,
+            per_epoch,
+            self.micro_batch,
+            self.precision == "bfloat16",
         )
+        training = _Training(self.init(problem, prior=prior, seed=seed))
+        file = None if checkpoint is None else Path(checkpoint)
+        identity = {
+            "method": self.name,
+            **asdict(self),
+            "seed": seed,
+            "data": task.fingerprint(),
+            "parameters": space.signature,
+            "initial weights": checkpoints.digest(space.vector()),
+            "prior": checkpoints.digest(*prior.distribution.tensors().values()) if prior else None,
+        }
+        if file is not None and file.exists():
+            checkpoints.restore(file, training, identity, where)
+        begun = time.perf_counter() - training.seconds
+        while training.epoch < self.epochs and not self._has_stalled(training):
+            record = self._advance(training, train, validation, file)
+            training.seconds = record["seconds"] = time.perf_counter() - begun
+            for name, value in record.items():
+                training.history.setdefault(name, []).append(value)
+            if file is not None:
+                checkpoints.save(file, training, identity)
+            if progress is not None:
+                progress(training.epoch, self.epochs, record)
+        posterior = self.posterior(training.state)
+        if training.best is not None:
+            posterior = replace(posterior, distribution=training.best)
+        return replace(
+            posterior, history=training.history, settings=asdict(self), calibration=train
+        )
+
+    def _advance(
+        self, training: _Training, train: Data, validation: Data, checkpoint: Path | None
+    ) -> Record:
+        """One epoch."""
+        state = training.state
+        try:
+            record = self._epoch(state, train.shuffled(self.batch_size, state.order))
+        except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # of what is not finite
+            record = {"train_loss": math.nan}
+        if not (math.isfinite(record["train_loss"]) and bool(state.mean.isfinite().all())):
+            kept = checkpoint if checkpoint and checkpoint.exists() else None
+            raise TrainingError(
+                f"{self.name}: training diverged in epoch {training.epoch + 1} of {self.epochs}: "
+                f"loss or weights are not finite; lower the learning rate ({self.learning_rate})"
+                + (f"; epoch {training.epoch} is in {kept}" if kept else "")
+            )
+        training.epoch += 1
+        record |= self._validate(state, validation) if len(validation) else {}
+        if self.patience and record["validation_loss"] < training.best_loss:
+            training.best_epoch, training.best_loss = training.epoch, record["validation_loss"]
+            training.best = self.posterior(state).distribution
+        rate = self.rate(state.steps_done - 1, state.problem.steps)
+        return record | {"epoch": training.epoch, "learning_rate": rate}
+
+    def _has_stalled(self, training: _Training) -> bool:
+        return 0 < self.patience <= training.epoch - training.best_epoch
 
     def rate(self, step: int, steps: int) -> float:
         """Learning rate of a step: linear warm-up, then a cosine to zero."""
@@ -250,25 +252,6 @@ class Method(ABC, Generic[S]):
     def _require(self, holds: bool, setting: str, rule: str) -> None:
         if not holds:
             raise InputError(f"{self.name}: {setting} must be {rule}, not {getattr(self, setting)}")
-
-
-def new_state(problem: Problem, seed: int) -> Mapping[str, Any]:
-    """The fields that every ``State`` starts with."""
-    return {
-        "problem": problem,
-        "seed": seed,
-        "generator": torch.Generator(problem.space.device).manual_seed(seed),
-        "buffers": problem.space.buffers(),
-    }
-
-
-def descend(optimizer: torch.optim.Optimizer, gradients: list[Tensor], rate: float) -> None:
-    """One step of ``optimizer`` along ``gradients``, one for each of its parameters."""
-    (group,) = optimizer.param_groups
-    group["lr"] = rate
-    for parameter, gradient in zip(group["params"], gradients, strict=True):
-        parameter.grad = gradient
-    optimizer.step()
 
 
 def _check_labels(space: ParameterSpace, train: Data, task: Task) -> None:

@@ -99,6 +99,7 @@ class SWAG(Method[SWAGState]):
     weight_decay: float = 5e-4
 
     name: ClassVar[str] = "swag"
+    can_stop_early: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

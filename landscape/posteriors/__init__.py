@@ -3,10 +3,11 @@
 from landscape.posteriors.files import describe, load, save
 from landscape.posteriors.gaussian import Gaussian, GaussianTangent, Noise
 from landscape.posteriors.point import Point
-from landscape.posteriors.posterior import Posterior, isotropic
+from landscape.posteriors.posterior import Distribution, Posterior, isotropic
 from landscape.posteriors.samples import Samples
 
 __all__ = [
+    "Distribution",
     "Gaussian",
     "GaussianTangent",
     "Noise",

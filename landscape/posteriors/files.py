@@ -23,7 +23,7 @@ from landscape.posteriors.posterior import Posterior
 from landscape.posteriors.samples import Samples
 
 FORMAT = "landscape-posterior-1"
-_KINDS: dict[str, type[Point] | type[Gaussian] | type[Samples]] = {
+KINDS: dict[str, type[Point] | type[Gaussian] | type[Samples]] = {
     kind.kind: kind for kind in (Point, Gaussian, Samples)
 }
 
@@ -114,7 +114,7 @@ def load(
     }
     return Posterior(
         space,
-        _KINDS[description["kind"]](**parts),
+        KINDS[description["kind"]](**parts),
         method=description["method"],
         history=description["history"],
         settings=description["settings"],

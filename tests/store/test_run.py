@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 import xarray
-from conftest import GROUPS
+from groups import GROUPS
 
 from landscape.errors import InputError
 from landscape.store import Run, schema, summarise

@@ -1,0 +1,149 @@
+"""Training on disk: what it takes to continue to the same final weights.
+
+A state is a tree of tensors, generators, optimisers, numbers and containers. Its tensors go into a
+safetensors file and its structure, as JSON, into the header.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as serialise
+from torch import Tensor
+
+from landscape.errors import InputError, LandscapeError
+from landscape.files import replacing
+from landscape.posteriors import Distribution
+from landscape.posteriors.files import KINDS
+
+FORMAT = "landscape-checkpoint-1"
+# They are made anew from the arguments of ``fit``, which must be the same.
+_GIVEN = ("problem", "prior")
+
+
+def save(path: Path, value: Any, identity: Mapping[str, Any]) -> None:
+    """Write ``value``, a tree, in place of what ``path`` held.
+
+    Args:
+        path: The file.
+        value: What to write: see the module.
+        identity: What must be the same when it is read; plain JSON.
+
+    Raises:
+        LandscapeError: it could not be written; an earlier checkpoint is untouched.
+    """
+    tensors: dict[str, Tensor] = {}
+    structure = _pack(value, tensors)
+    contents = serialise(
+        {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()},
+        metadata={
+            "format": FORMAT,
+            "structure": json.dumps(structure),
+            "identity": json.dumps(identity),
+        },
+    )
+    try:
+        with replacing(path) as temporary:
+            temporary.write_bytes(contents)
+    except OSError as error:
+        raise LandscapeError(f"could not write {path}: {error.strerror or error}") from error
+
+
+def restore(path: Path, value: Any, identity: Mapping[str, Any], device: torch.device) -> None:
+    """Read a checkpoint into ``value``, a tree of the same structure, in place.
+
+    Raises:
+        InputError: the file cannot be read, or is of a training with another identity.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                raise InputError(f"{path} is not a checkpoint of this package ({FORMAT})")
+            structure = json.loads(metadata["structure"])
+            before = json.loads(metadata["identity"])
+            names = file.keys()
+            tensors = {name: file.get_tensor(name) for name in names}
+    except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
+        raise InputError(f"cannot read {path} as a checkpoint: {error}") from error
+    for name, now in json.loads(json.dumps(identity)).items():
+        if before.get(name) != now:
+            raise InputError(
+                f"{path} is the checkpoint of another training: {name} was "
+                f"{str(before.get(name))[:50]} there and is {str(now)[:50]} now; remove it, or "
+                "continue with the same settings"
+            )
+    with torch.no_grad():
+        _unpack(value, structure, tensors, device)
+
+
+def digest(*tensors: Tensor) -> str:
+    """SHA-256 of the values of tensors, as a hexadecimal string."""
+    found = hashlib.sha256()
+    for tensor in tensors:
+        found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
+def _pack(value: Any, tensors: dict[str, Tensor]) -> Any:
+    if isinstance(value, Tensor):
+        return {"tensor": _keep(value, tensors)}
+    if isinstance(value, torch.Generator):
+        return {"generator": _keep(value.get_state(), tensors)}
+    if isinstance(value, torch.optim.Optimizer):
+        return {"optimizer": _pack(value.state_dict(), tensors)}
+    if isinstance(value, Distribution):
+        return {"kind": value.kind, "tensors": _pack(value.tensors(), tensors)}
+    if is_dataclass(value):
+        names = [field.name for field in fields(value) if field.name not in _GIVEN]
+        return {"fields": {name: _pack(getattr(value, name), tensors) for name in names}}
+    if isinstance(value, dict):
+        return {"items": [[key, _pack(item, tensors)] for key, item in value.items()]}
+    if isinstance(value, list | tuple):
+        return {"list": [_pack(item, tensors) for item in value]}
+    if value is None or isinstance(value, bool | int | float | str):
+        return {"value": value}
+    raise TypeError(f"a training state holds a {type(value).__name__}, which no checkpoint can")
+
+
+def _keep(tensor: Tensor, tensors: dict[str, Tensor]) -> str:
+    name = str(len(tensors))
+    tensors[name] = tensor
+    return name
+
+
+def _unpack(current: Any, packed: Any, tensors: Mapping[str, Tensor], device: torch.device) -> Any:
+    """The value that was packed, in the place of ``current`` where that can be changed."""
+    ((kind, content), *rest) = packed.items()
+    if kind == "tensor":
+        saved = tensors[content]
+        if isinstance(current, Tensor) and current.shape == saved.shape:
+            return current.copy_(saved)  # in place: an optimiser may hold on to it
+        return saved.to(device)
+    if kind == "generator":
+        current.set_state(tensors[content])
+        return current
+    if kind == "optimizer":
+        current.load_state_dict(_unpack(None, content, tensors, device))
+        return current
+    if kind == "kind":
+        return KINDS[content](**_unpack(None, rest[0][1], tensors, device))
+    if kind == "fields":
+        for name, item in content.items():
+            setattr(current, name, _unpack(getattr(current, name), item, tensors, device))
+        return current
+    if kind == "items":
+        known = current if isinstance(current, dict) else {}
+        return {key: _unpack(known.get(key), item, tensors, device) for key, item in content}
+    if kind == "list":
+        known_items = current if isinstance(current, list) else []
+        padded = [*known_items, *[None] * len(content)]
+        return [_unpack(padded[index], item, tensors, device) for index, item in enumerate(content)]
+    return content

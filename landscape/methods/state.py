@@ -1,0 +1,167 @@
+"""What a method optimises, and where it is: the pieces that the loop and the methods share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, distributed
+
+from landscape.errors import InputError
+from landscape.objective import Batch, Loss, batch_size, summed_loss
+from landscape.parameters import ParameterSpace
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a method optimises: a network's mean loss over ``examples`` training examples.
+
+    Attributes:
+        space: The network's random parameters.
+        loss: See ``objective.summed_loss``.
+        examples: N, the size of the training set: it weighs prior against data.
+        steps: Number of optimiser steps planned, for the learning-rate schedule.
+        steps_per_epoch: Steps in one pass over the training set.
+        micro_batch: Examples that go through the network at a time; 0 for a whole batch.
+        bfloat16: Whether the network computes in bfloat16 (autocast); weights, gradients and
+            perturbations stay as they are.
+    """
+
+    space: ParameterSpace
+    loss: Loss
+    examples: int
+    steps: int
+    steps_per_epoch: int = 1
+    micro_batch: int = 0
+    bfloat16: bool = False
+
+    def __post_init__(self) -> None:
+        if min(self.examples, self.steps, self.steps_per_epoch) < 1:
+            raise InputError(
+                f"a problem needs at least one example and one step, not {self.examples} examples, "
+                f"{self.steps} steps, {self.steps_per_epoch} steps an epoch"
+            )
+
+
+@dataclass(kw_only=True)
+class State(ABC):
+    """Where training is; ``step`` changes it in place and returns it.
+
+    Attributes:
+        problem: What is being optimised.
+        seed: Governs the noise of the method, and dropout step by step.
+        generator: On the parameters' device; the method's own noise.
+        order: On the CPU; the order of the data.
+        buffers: The network's running statistics as training goes on.
+        steps_done: Optimiser steps taken.
+        last: Tensors about the last step: ``loss``, and what else the method reports.
+    """
+
+    problem: Problem
+    seed: int
+    generator: torch.Generator
+    order: torch.Generator
+    buffers: dict[str, Tensor]
+    steps_done: int = 0
+    last: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    @abstractmethod
+    def mean(self) -> Tensor:
+        """The centre of the posterior so far, shape (P,)."""
+
+    def loss_and_gradient(
+        self, w: Tensor, batch: Batch, *, update_statistics: bool = True
+    ) -> tuple[Tensor, Tensor]:
+        """Mean loss of a batch at w in training mode, and its gradient by w, shape (P,).
+
+        Two calls in one step see the same dropout. Running statistics follow only the call that
+        says so: the perturbed pass of a two-pass method must not touch them. Under
+        ``torch.distributed`` each process takes its share of the batch, and all get the result for
+        the whole.
+        """
+        problem, space = self.problem, self.problem.space
+        buffers = self.buffers
+        if not update_statistics:
+            buffers = {name: buffer.clone() for name, buffer in buffers.items()}
+        leaf = w.detach().requires_grad_()
+        summed, size = summed_loss(problem.loss), batch_size(batch[1])
+        loss, gradient = w.new_zeros(()), torch.zeros_like(w)
+        # Dropout draws from the global generator, which is the user's: it is left as it was.
+        devices = [space.device] if space.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed((self.seed * 1_000_003 + self.steps_done) % (1 << 63) + _rank())
+            for inputs, targets in _parts(batch, problem.micro_batch):
+                with torch.autocast(space.device.type, torch.bfloat16, enabled=problem.bfloat16):
+                    outputs = space.call(leaf, inputs, buffers, training=True)
+                    share = summed(outputs, space.move(targets)) / size
+                loss = loss + share.detach()
+                gradient = gradient + torch.autograd.grad(share, leaf)[0]
+        if _processes() > 1:
+            distributed.all_reduce(gradient)
+            distributed.all_reduce(loss)
+            if update_statistics:
+                _average(buffers)
+        return loss, gradient
+
+
+def new_state(problem: Problem, seed: int) -> Mapping[str, Any]:
+    """The fields that every ``State`` starts with."""
+    return {
+        "problem": problem,
+        "seed": seed,
+        "generator": torch.Generator(problem.space.device).manual_seed(seed),
+        "order": torch.Generator().manual_seed(seed),
+        "buffers": problem.space.buffers(),
+    }
+
+
+def descend(optimizer: torch.optim.Optimizer, gradients: list[Tensor], rate: float) -> None:
+    """One step of ``optimizer`` along ``gradients``, one for each of its parameters."""
+    (group,) = optimizer.param_groups
+    group["lr"] = rate
+    for parameter, gradient in zip(group["params"], gradients, strict=True):
+        parameter.grad = gradient
+    optimizer.step()
+
+
+def _parts(batch: Batch, micro_batch: int) -> Iterator[Batch]:
+    """This process's share of a batch, ``micro_batch`` examples at a time."""
+    index = torch.arange(batch_size(batch[1]))[_rank() :: _processes()]
+    for part in torch.split(index, micro_batch or max(1, len(index))):
+        if len(part) == batch_size(batch[1]):
+            yield batch
+        elif len(part):
+            yield _take(batch[0], part), _take(batch[1], part)
+
+
+def _take(value: Any, index: Tensor) -> Any:
+    """The examples ``index`` of a tensor, or of all tensors in a dict or a sequence."""
+    if isinstance(value, Tensor):
+        return value[index.to(value.device)]
+    if isinstance(value, Mapping):
+        return {name: _take(item, index) for name, item in value.items()}
+    return tuple(_take(item, index) for item in value)
+
+
+def _processes() -> int:
+    return distributed.get_world_size() if _is_distributed() else 1
+
+
+def _rank() -> int:
+    return distributed.get_rank() if _is_distributed() else 0
+
+
+def _is_distributed() -> bool:
+    return distributed.is_available() and distributed.is_initialized()
+
+
+def _average(buffers: dict[str, Tensor]) -> None:
+    """Running statistics as the mean over processes."""
+    for buffer in buffers.values():
+        if buffer.is_floating_point():
+            distributed.all_reduce(buffer)
+            buffer /= _processes()

@@ -1,0 +1,161 @@
+"""Training that is interrupted, stopped early, or done in pieces."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from problems import blobs, network
+from test_loop import METHODS, fit
+from torch import nn
+
+from landscape.errors import InputError, TrainingError
+from landscape.methods import MAP, SWAG, Method, Problem
+from landscape.parameters import ParameterSpace
+from landscape.tasks import Data, Task
+
+
+def interrupt(at: int) -> Any:
+    """A progress callback that stops training after an epoch, as Ctrl-C would."""
+
+    def progress(epoch: int, epochs: int, record: object) -> None:
+        if epoch == at:
+            raise KeyboardInterrupt
+
+    return progress
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
+def test_an_interrupted_training_ends_at_the_same_weights(
+    method: Method[Any], tmp_path: Path
+) -> None:
+    model, path = network(normalisation=True, dropout=0.3), tmp_path / "checkpoint"
+    whole = fit(method, model, blobs(), seed=3)
+    for at in (2, 5, 7):  # the last time after the collection of samples has begun
+        with pytest.raises(KeyboardInterrupt):
+            fit(method, model, blobs(), seed=3, checkpoint=path, progress=interrupt(at))
+    resumed = fit(method, model, blobs(), seed=3, checkpoint=path)
+    assert torch.equal(resumed.sample(2, 1), whole.sample(2, 1))
+    for name, values in whole.history.items():
+        if name != "seconds":
+            assert resumed.history[name] == values, name
+    finished = fit(method, model, blobs(), seed=3, checkpoint=path, progress=interrupt(8))
+    assert torch.equal(finished.sample(2, 1), whole.sample(2, 1))
+
+
+def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint"
+    MAP(epochs=2).fit(network(), blobs(), checkpoint=path)
+    for method, task, more, message in (
+        (MAP(epochs=3), blobs(), {}, "epochs was 2 there and is 3 now"),
+        (SWAG(epochs=12), blobs(), {}, "method was map there and is swag now"),
+        (MAP(epochs=2), blobs(31), {}, "data was"),
+        (MAP(epochs=2), blobs(), {"seed": 1}, "seed was 0 there and is 1 now"),
+        (MAP(epochs=2), blobs(), {"random": ["4.bias"]}, "parameters was"),
+    ):
+        with pytest.raises(InputError, match=message):
+            method.fit(network(), task, checkpoint=path, **more)
+    other = nn.Sequential(*[nn.Linear(2, 8), nn.Identity(), nn.Tanh(), nn.Identity()])
+    other.append(nn.Linear(8, 3))
+    with pytest.raises(InputError, match="initial weights was"):
+        MAP(epochs=2).fit(other, blobs(), checkpoint=path)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(InputError, match="cannot read"):
+        MAP(epochs=2).fit(network(), blobs(), checkpoint=path)
+
+
+def test_divergence_names_the_last_good_checkpoint(tmp_path: Path) -> None:
+    data = Data(torch.randn(8, 2), torch.arange(8) % 3)
+    task = Task("t", data, data, data, ("0", "1", "2"))
+    path = tmp_path / "checkpoint"
+    with pytest.raises(TrainingError, match=r"in epoch (\d+) of .*; epoch (\d+) is in") as found:
+        MAP(epochs=200, learning_rate=100.0, weight_decay=1.0, warmup=0.9).fit(
+            network(), task, checkpoint=path
+        )
+    assert str(path) in str(found.value)
+    assert path.exists()
+
+
+def test_early_stopping_takes_the_best_epoch_of_the_validation_set() -> None:
+    task = blobs()
+    wrong = Data(task.train.inputs, (task.train.targets + 1) % 3)  # gets worse as training goes on
+    misled = Task("misled", task.train, wrong, task.test, task.classes)
+    stopped = MAP(epochs=50, patience=3).fit(network(), misled)
+    losses = stopped.history["validation_loss"]
+    best = min(range(len(losses)), key=losses.__getitem__)
+    assert len(losses) == best + 1 + 3 < 50
+    logits = stopped.space.call(stopped.mean, wrong.inputs)
+    found = nn.functional.cross_entropy(logits, wrong.targets)
+    assert float(found) == pytest.approx(losses[best], rel=1e-6)
+    with pytest.raises(InputError, match="patience must be 0"):
+        SWAG(patience=3)
+    none = Data(torch.zeros(0, 2), torch.zeros(0, dtype=torch.long))
+    with pytest.raises(InputError, match="patience needs validation data"):
+        MAP(patience=3).fit(network(), Task("t", task.train, none, none, task.classes))
+
+
+@pytest.mark.parametrize("size", [1, 4, 30, 100])
+def test_micro_batches_give_the_gradient_of_the_whole_batch(size: int) -> None:
+    task = blobs(dtype=torch.float64)
+    whole, parts = (
+        MAP(epochs=2, micro_batch=micro).fit(network().double(), task) for micro in (0, size)
+    )
+    torch.testing.assert_close(parts.mean, whole.mean)
+
+
+def test_bfloat16_is_inside_the_network_alone() -> None:
+    task = blobs()
+    problem = Problem(ParameterSpace(network()), task.loss, 30, 1, bfloat16=True)
+    exact = Problem(ParameterSpace(network()), task.loss, 30, 1)
+    batch = (task.train.inputs, task.train.targets)
+    found = []
+    for each in (problem, exact):
+        state = MAP().init(each)
+        found.append(state.loss_and_gradient(state.weights, batch))
+    (loss, gradient), (truth, slope) = found
+    assert gradient.dtype == torch.float32
+    assert 0 < float((gradient - slope).norm() / slope.norm()) < 0.05
+    assert float(loss) == pytest.approx(float(truth), rel=0.02)
+    with pytest.raises(InputError, match="precision must be one of float32, bfloat16"):
+        MAP(precision="half")
+
+
+PROCESS = """
+import sys, torch
+from torch import distributed
+sys.path.insert(0, sys.argv[1])
+from problems import blobs, network
+from landscape.methods import FPBMA
+from landscape.parameters import ParameterSpace
+from landscape.posteriors import isotropic
+rank, store, out = int(sys.argv[2]), sys.argv[3], sys.argv[4]
+distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+task, model = blobs(31, dtype=torch.float64), network().double()
+prior = isotropic(model, 0.02, mean=ParameterSpace(model).vector())
+found = FPBMA(epochs=3, batch_size=10).fit(model, task, prior=prior, device="cpu")
+torch.save({"mean": found.mean, "loss": found.history["train_loss"]}, f"{out}/{rank}.pt")
+distributed.destroy_process_group()
+"""
+
+
+def test_two_processes_train_as_one(tmp_path: Path) -> None:
+    arguments = [str(Path(__file__).parent)]
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROCESS, *arguments, str(rank), f"{tmp_path}/store", tmp_path],
+            stderr=subprocess.PIPE,
+        )
+        for rank in (0, 1)
+    ]
+    for process in processes:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors.decode()
+    task, model = blobs(31, dtype=torch.float64), network().double()
+    method = next(each for each in METHODS if each.name == "fp-bma")
+    alone = fit(type(method)(epochs=3, batch_size=10), model, task)
+    for rank in (0, 1):
+        found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        torch.testing.assert_close(found["mean"], alone.mean)
+        assert found["loss"] == pytest.approx(alone.history["train_loss"])
