@@ -38,7 +38,11 @@ def test_calibration_error_by_hand() -> None:
 
 @pytest.mark.parametrize("bins", [15, 4, 1])
 def test_calibration_error_is_that_of_a_loop_over_bins(bins: int) -> None:
-    probabilities, labels = LOGITS.exp().numpy(), LABELS.numpy()
+    # Sure and less sure than right: gaps of both signs, so that the number of bins matters.
+    logits = 3 * torch.randn(300, 4, generator=generator()).double()
+    sure = torch.rand(300, generator=generator(2)) < 0.6
+    answers = torch.where(sure, logits.argmax(1), torch.randint(4, (300,), generator=generator(1)))
+    probabilities, labels = logits.softmax(1).numpy(), answers.numpy()
     confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
     total = 0.0
     for index in range(bins):
@@ -46,7 +50,7 @@ def test_calibration_error_is_that_of_a_loop_over_bins(bins: int) -> None:
         if inside.any():
             total += inside.mean() * abs(confidence[inside].mean() - right[inside].mean())
     settings = {} if bins == 15 else {"bins": bins}  # 15 is the default
-    assert ece(LOGITS, LABELS, **settings) == pytest.approx(total)
+    assert ece(logits.log_softmax(1), answers, **settings) == pytest.approx(total)
 
 
 def test_a_confidence_on_the_edge_is_in_the_bin_below() -> None:
