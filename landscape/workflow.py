@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from landscape.curvature import Flatness, measure
 from landscape.devices import choose_device, describe_device
 from landscape.errors import InputError, LandscapeError
 from landscape.methods import Method
+from landscape.methods.checkpoint import OtherTrainingError
 from landscape.methods.loop import Progress
 from landscape.normalisation import normalisation_layers
 from landscape.posteriors import Posterior
@@ -52,7 +54,8 @@ def train(
     """Train a posterior and write its run file: training history, predictions on the test set.
 
     The posterior's weights go beside the run file, into one of the same name in ``.safetensors``.
-    Nothing is written, and no earlier run replaced, before training has succeeded.
+    No earlier run is replaced before training has succeeded. Until then a checkpoint lies there in
+    ``.checkpoint.safetensors``, and the same call continues from it.
 
     Args:
         path: The run file, ending in ``.h5``. That it can be written is checked before training.
@@ -63,7 +66,7 @@ def train(
         samples: Samples to average predictions over.
         seed: Governs training and the samples.
         device: ``"auto"``, or a name that torch knows.
-        overwrite: Replace an existing run file.
+        overwrite: Replace an existing run file, and a checkpoint of another training.
         config: More settings, for the record.
         progress: Called after each epoch; see ``Method.fit``.
 
@@ -76,9 +79,24 @@ def train(
     ensure_new(path, overwrite=overwrite)
     where = choose_device(device)
     begun = time.perf_counter()
-    posterior = method.fit(
-        model, task, prior=prior, seed=seed, device=str(where), progress=progress
+    checkpoint = path.with_suffix(".checkpoint.safetensors")
+    fit = partial(
+        method.fit,
+        model,
+        task,
+        prior=prior,
+        seed=seed,
+        device=str(where),
+        checkpoint=checkpoint,
+        progress=progress,
     )
+    try:
+        posterior = fit()
+    except OtherTrainingError:
+        if not overwrite:
+            raise
+        checkpoint.unlink()
+        posterior = fit()
     seconds = time.perf_counter() - begun
     prediction = predict(posterior, task.test, samples=samples, seed=seed)
     space = posterior.space
@@ -113,6 +131,7 @@ def train(
     run.write("training", posterior.history)
     _write_prediction(run, prediction, seed)
     run.set_attributes(status="complete")
+    checkpoint.unlink(missing_ok=True)
     return Trained(run, posterior, task)
 
 

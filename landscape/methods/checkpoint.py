@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -26,62 +27,94 @@ from landscape.posteriors.files import KINDS
 FORMAT = "landscape-checkpoint-1"
 # They are made anew from the arguments of ``fit``, which must be the same.
 _GIVEN = ("problem", "prior")
+_SPACING = 20
+"""A checkpoint is followed by at least as many times the time that writing it took."""
 
 
-def save(path: Path, value: Any, identity: Mapping[str, Any]) -> None:
-    """Write ``value``, a tree, in place of what ``path`` held.
+class OtherTrainingError(InputError):
+    """The checkpoint is of a training with other settings, data or starting point."""
+
+
+class Checkpoint:
+    """A training's file, and what must be the same for the training to go on from it.
 
     Args:
-        path: The file.
-        value: What to write: see the module.
-        identity: What must be the same when it is read; plain JSON.
+        path: The file; ``None`` keeps nothing.
+        identity: What is compared when it is read; plain JSON.
 
-    Raises:
-        LandscapeError: it could not be written; an earlier checkpoint is untouched.
+    Attributes:
+        epoch: The epoch that the file holds; 0 for none.
     """
-    tensors: dict[str, Tensor] = {}
-    structure = _pack(value, tensors)
-    contents = serialise(
-        {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()},
-        metadata={
-            "format": FORMAT,
-            "structure": json.dumps(structure),
-            "identity": json.dumps(identity),
-        },
-    )
-    try:
-        with replacing(path) as temporary:
-            temporary.write_bytes(contents)
-    except OSError as error:
-        raise LandscapeError(f"could not write {path}: {error.strerror or error}") from error
 
+    def __init__(self, path: Path | None, identity: Mapping[str, Any]) -> None:
+        self.path = path
+        self.epoch = 0
+        self._identity = json.loads(json.dumps(identity))
+        self._saved, self._took = time.monotonic(), 0.0
 
-def restore(path: Path, value: Any, identity: Mapping[str, Any], device: torch.device) -> None:
-    """Read a checkpoint into ``value``, a tree of the same structure, in place.
+    def save(self, value: Any, epoch: int, *, last: bool = False) -> None:
+        """Write ``value``, a tree, if it is the last or the writing takes little of the time.
 
-    Raises:
-        InputError: the file cannot be read, or is of a training with another identity.
-    """
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise InputError(f"{path} is not a checkpoint of this package ({FORMAT})")
-            structure = json.loads(metadata["structure"])
-            before = json.loads(metadata["identity"])
-            names = file.keys()
-            tensors = {name: file.get_tensor(name) for name in names}
-    except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise InputError(f"cannot read {path} as a checkpoint: {error}") from error
-    for name, now in json.loads(json.dumps(identity)).items():
-        if before.get(name) != now:
-            raise InputError(
-                f"{path} is the checkpoint of another training: {name} was "
-                f"{str(before.get(name))[:50]} there and is {str(now)[:50]} now; remove it, or "
-                "continue with the same settings"
-            )
-    with torch.no_grad():
-        _unpack(value, structure, tensors, device)
+        Raises:
+            LandscapeError: it could not be written; an earlier checkpoint is untouched.
+        """
+        begun = time.monotonic()
+        due = last or begun - self._saved >= _SPACING * self._took
+        if self.path is None or not due:
+            return
+        tensors: dict[str, Tensor] = {}
+        structure = _pack(value, tensors)
+        contents = serialise(
+            {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()},
+            metadata={
+                "format": FORMAT,
+                "structure": json.dumps(structure),
+                "identity": json.dumps(self._identity),
+                "epoch": str(epoch),
+            },
+        )
+        try:
+            with replacing(self.path) as temporary:
+                temporary.write_bytes(contents)
+        except OSError as error:
+            reason = error.strerror or error
+            raise LandscapeError(f"could not write {self.path}: {reason}") from error
+        self.epoch = epoch
+        self._saved = time.monotonic()
+        self._took = self._saved - begun
+
+    def restore(self, value: Any, device: torch.device) -> None:
+        """Read the file, if there is one, into ``value``, a tree of the same structure, in place.
+
+        Raises:
+            InputError: the file cannot be read.
+            OtherTrainingError: it is of a training with another identity.
+        """
+        path = self.path
+        if path is None or not path.exists():
+            return
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                if metadata.get("format") != FORMAT:
+                    raise InputError(f"{path} is not a checkpoint of this package ({FORMAT})")
+                structure, before = (json.loads(metadata[n]) for n in ("structure", "identity"))
+                self.epoch = int(metadata["epoch"])
+                names = file.keys()
+                tensors = {name: file.get_tensor(name) for name in names}
+        except (OSError, SafetensorError, KeyError, ValueError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(f"cannot read {path} as a checkpoint: {error}") from error
+        for name, now in self._identity.items():
+            if before.get(name) != now:
+                raise OtherTrainingError(
+                    f"{path} is the checkpoint of another training: {name} was "
+                    f"{str(before.get(name))[:50]} there and is {str(now)[:50]} now; remove it, or "
+                    "continue with the same settings"
+                )
+        with torch.no_grad():
+            _unpack(value, structure, tensors, device)
 
 
 def digest(*tensors: Tensor) -> str:

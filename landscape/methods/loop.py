@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from landscape.devices import choose_device
 from landscape.errors import InputError, TrainingError
-from landscape.methods import checkpoint as checkpoints
+from landscape.methods.checkpoint import Checkpoint, digest
 from landscape.methods.state import Problem, State, descend, new_state
 from landscape.objective import Batch, Objective, batch_size
 from landscape.parameters import Choice, ParameterSpace
@@ -133,8 +133,9 @@ class Method(ABC, Generic[S]):
             random: Which parameters are trained; see ``ParameterSpace``.
             seed: Governs the order of the data, the method's noise and dropout.
             device: ``"auto"`` (CUDA where there is one), or a name that torch knows.
-            checkpoint: A file that keeps the training after each epoch. If it exists, training
-                goes on from there to the same final weights: bit by bit on the CPU.
+            checkpoint: A file that keeps the training, written after an epoch where that takes
+                little of the time. If it exists, training goes on from there to the same final
+                weights: bit by bit on the CPU.
             progress: Called after each epoch with (epoch, epochs, record of the epoch).
 
         Returns:
@@ -167,26 +168,24 @@ class Method(ABC, Generic[S]):
             self.precision == "bfloat16",
         )
         training = _Training(self.init(problem, prior=prior, seed=seed))
-        file = None if checkpoint is None else Path(checkpoint)
         identity = {
             "method": self.name,
             **asdict(self),
             "seed": seed,
             "data": task.fingerprint(),
             "parameters": space.signature,
-            "initial weights": checkpoints.digest(space.vector()),
-            "prior": checkpoints.digest(*prior.distribution.tensors().values()) if prior else None,
+            "initial weights": digest(space.vector()),
+            "prior": digest(*prior.distribution.tensors().values()) if prior else None,
         }
-        if file is not None and file.exists():
-            checkpoints.restore(file, training, identity, where)
+        kept = Checkpoint(None if checkpoint is None else Path(checkpoint), identity)
+        kept.restore(training, where)
         begun = time.perf_counter() - training.seconds
         while training.epoch < self.epochs and not self._has_stalled(training):
-            record = self._advance(training, train, validation, file)
+            record = self._advance(training, train, validation, kept)
             training.seconds = record["seconds"] = time.perf_counter() - begun
             for name, value in record.items():
                 training.history.setdefault(name, []).append(value)
-            if file is not None:
-                checkpoints.save(file, training, identity)
+            kept.save(training, training.epoch, last=training.epoch == self.epochs)
             if progress is not None:
                 progress(training.epoch, self.epochs, record)
         posterior = self.posterior(training.state)
@@ -197,7 +196,7 @@ class Method(ABC, Generic[S]):
         )
 
     def _advance(
-        self, training: _Training, train: Data, validation: Data, checkpoint: Path | None
+        self, training: _Training, train: Data, validation: Data, kept: Checkpoint
     ) -> Record:
         """One epoch."""
         state = training.state
@@ -206,11 +205,10 @@ class Method(ABC, Generic[S]):
         except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # of what is not finite
             record = {"train_loss": math.nan}
         if not (math.isfinite(record["train_loss"]) and bool(state.mean.isfinite().all())):
-            kept = checkpoint if checkpoint and checkpoint.exists() else None
             raise TrainingError(
                 f"{self.name}: training diverged in epoch {training.epoch + 1} of {self.epochs}: "
                 f"loss or weights are not finite; lower the learning rate ({self.learning_rate})"
-                + (f"; epoch {training.epoch} is in {kept}" if kept else "")
+                + (f"; epoch {kept.epoch} is in {kept.path}" if kept.epoch else "")
             )
         training.epoch += 1
         record |= self._validate(state, validation) if len(validation) else {}

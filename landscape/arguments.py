@@ -1,0 +1,185 @@
+"""What a command line asks for: commands, their options, and settings from a TOML file."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import itertools
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, NoReturn, get_type_hints
+
+from landscape.errors import InputError
+
+EPILOG = "'landscape train TASK METHOD --help' lists the settings of a task and a method."
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message} (see '{self.prog} --help')")
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """The options of one command, its name in ``command``.
+
+    Raises:
+        InputError: the command or an option is unknown, or a value does not fit.
+    """
+    parser = _Parser(
+        prog="landscape",
+        description="Train Bayesian neural networks with flat posteriors and measure how flat.",
+        epilog=f"{EPILOG} --debug shows the traceback of an error.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
+
+    def command(name: str, summary: str, **settings: Any) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=summary, description=summary, **settings)
+
+    demo = command("demo", "pretrain, transfer and compare on the embedded digits")
+    demo.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder for the results")
+    demo.add_argument("--samples", type=int, default=10, help="posterior samples (default: 10)")
+    demo.add_argument("--grid", type=int, default=31, help="points a side of the surface")
+    demo.add_argument("--epochs", type=int, help="epochs of every method, for a shorter run")
+    _add_common(demo)
+
+    command("train", "train a posterior", add_help=False)
+
+    measure = command("measure", "measure a trained run: curvature and a loss surface")
+    measure.add_argument("file", type=Path, help="the run file (.h5), beside its posterior")
+    measure.add_argument("--samples", type=int, default=30, help="posterior samples (default: 30)")
+    measure.add_argument("--eigenvalues", type=int, default=5, help="how many (default: 5)")
+    measure.add_argument("--tolerance", type=float, default=1e-3, help="relative residual")
+    measure.add_argument("--trace-products", type=int, default=30, help="Hessian products a trace")
+    measure.add_argument("--backend", default="lanczos", help="lanczos (default) or pyhessian")
+    measure.add_argument("--plane", help="samples or random (default: by the posterior)")
+    measure.add_argument("--grid", type=int, default=41, help="points a side; 0 for no surface")
+    _add_common(measure)
+
+    show = command("inspect", "say what a run file holds")
+    show.add_argument("file", type=Path)
+    show.add_argument("--json", action="store_true", help="for machines")
+
+    app = command("app", "look at the runs of a folder in the browser")
+    app.add_argument("folder", type=Path)
+    app.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    app.add_argument("--port", type=int, default=8050)
+    app.add_argument("--open", action="store_true", help="open the browser")
+
+    if arguments[:1] == ["train"]:
+        return _parse_train(arguments[1:])
+    options, rest = parser.parse_known_args(arguments)
+    if rest:
+        parser.error(f"unknown argument '{rest[0]}'")
+    return options
+
+
+def _parse_train(arguments: list[str]) -> argparse.Namespace:
+    """The options of ``train``, which depend on the task and the method before them."""
+    from landscape.methods import METHODS, create
+    from landscape.models import MODELS
+    from landscape.tasks import TASKS
+
+    named = list(itertools.takewhile(lambda word: not word.startswith("-"), arguments))[:2]
+    rest = arguments[len(named) :]
+    head = _Parser(prog="landscape train", add_help=False)
+    head.add_argument("--config", type=Path)
+    config = head.parse_known_args(rest)[0].config
+    given = {} if config is None else _read_toml(config)
+    of_file = given.pop("task", None), given.pop("method", None)
+    task, method = (*named, *of_file[len(named) :])[:2]
+    parser = _Parser(prog=f"landscape train {task or 'TASK'} {method or 'METHOD'}")
+    parser.add_argument("--config", type=Path, help="settings from a TOML file; flags go before")
+    parser.add_argument("--out", type=Path, default=Path("runs"), help="folder for the results")
+    parser.add_argument("--name", help="of the run (default: TASK-METHOD-seedSEED)")
+    parser.add_argument("--model", default="convnet", help=f"one of {', '.join(MODELS)}")
+    parser.add_argument("--prior", type=Path, help="a posterior's file (.safetensors)")
+    parser.add_argument("--samples", type=int, default=30, help="to average predictions over")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing run")
+    _add_common(parser)
+    if task is None or method is None:
+        if set(rest) & {"-h", "--help"}:
+            parser.epilog = f"{EPILOG} Tasks: {', '.join(TASKS)}. Methods: {', '.join(METHODS)}."
+            parser.parse_args(["--help"])
+        raise InputError(
+            f"train needs a task ({', '.join(TASKS)}) and a method ({', '.join(METHODS)})"
+        )
+    if task not in TASKS:
+        raise InputError(f"unknown task '{task}'; known: {', '.join(TASKS)}")
+    if method not in METHODS:
+        create(method)  # says which there are
+    parameters = inspect.signature(TASKS[task]).parameters.values()
+    of_task = [(p.name, p.default) for p in parameters if p.name != "seed"]
+    of_method = [(field.name, field.default) for field in fields(METHODS[method])]
+    _add_settings(parser, f"settings of {task}", get_type_hints(TASKS[task]), of_task)
+    _add_settings(parser, f"settings of {method}", get_type_hints(METHODS[method]), of_method)
+    _take_over(parser, given, config)
+    found = parser.parse_args(rest)
+    found.command, found.task, found.method = "train", task, method
+    found.task_settings = {name: getattr(found, name) for name, _ in of_task}
+    if any(p.name == "seed" for p in parameters):
+        found.task_settings["seed"] = found.seed
+    found.method_settings = {name: getattr(found, name) for name, _ in of_method}
+    return found
+
+
+def _add_settings(
+    parser: argparse.ArgumentParser,
+    title: str,
+    types: dict[str, type],
+    settings: list[tuple[str, Any]],
+) -> None:
+    group = parser.add_argument_group(title)
+    for name, default in settings:
+        flag = f"--{name.replace('_', '-')}"
+        if types[name] is bool:
+            group.add_argument(flag, action=argparse.BooleanOptionalAction, default=default)
+        else:
+            required = default is inspect.Parameter.empty
+            shown = "required" if required else f"default: {default}"
+            group.add_argument(
+                flag,
+                type=types[name],
+                default=None if required else default,
+                required=required,
+                help=shown,
+                metavar="X",
+            )
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seed", type=int, default=0, help="governs everything random")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
+    parser.add_argument("--json", action="store_true", help="print the results for machines")
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            return {name.replace("-", "_"): value for name, value in tomllib.load(file).items()}
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not TOML: {error}") from error
+
+
+def _take_over(parser: argparse.ArgumentParser, given: dict[str, Any], path: Path | None) -> None:
+    """Make the values of a file the defaults of ``parser``, as if they had been typed."""
+    actions = {action.dest: action for action in parser._actions}
+    for name, value in given.items():
+        if name not in actions:
+            raise InputError(f"{path}: no setting '{name}'; known: {', '.join(sorted(actions))}")
+        action = actions[name]
+        is_switch = action.nargs == 0
+        fits = isinstance(value, bool) if is_switch else not isinstance(value, dict | list)
+        try:
+            kind = action.type if callable(action.type) else str
+            converted = value if is_switch else kind(str(value))
+        except ValueError:
+            fits = False
+        if not fits:
+            raise InputError(f"{path}: {name} = {value!r} is no value for --{name}")
+        parser.set_defaults(**{name: converted})
+        action.required = False
