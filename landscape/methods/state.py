@@ -93,7 +93,7 @@ class State(ABC):
         # Dropout draws from the global generator, which is the user's: it is left as it was.
         devices = [space.device] if space.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
-            torch.manual_seed((self.seed * 1_000_003 + self.steps_done) % (1 << 63) + _rank())
+            _seed_dropout(space.device, self.seed * 1_000_003 + self.steps_done + _rank())
             for inputs, targets in _parts(batch, problem.micro_batch):
                 with torch.autocast(space.device.type, torch.bfloat16, enabled=problem.bfloat16):
                     outputs = space.call(leaf, inputs, buffers, training=True)
@@ -126,6 +126,13 @@ def descend(optimizer: torch.optim.Optimizer, gradients: list[Tensor], rate: flo
     for parameter, gradient in zip(group["params"], gradients, strict=True):
         parameter.grad = gradient
     optimizer.step()
+
+
+def _seed_dropout(device: torch.device, seed: int) -> None:
+    # torch.manual_seed seeds all devices there could be, at a third of a small network's step.
+    torch.default_generator.manual_seed(seed % (1 << 63))
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed % (1 << 63))
 
 
 def _parts(batch: Batch, micro_batch: int) -> Iterator[Batch]:

@@ -141,17 +141,12 @@ distributed.destroy_process_group()
 
 
 def test_two_processes_train_as_one(tmp_path: Path) -> None:
-    arguments = [str(Path(__file__).parent)]
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", PROCESS, *arguments, str(rank), f"{tmp_path}/store", tmp_path],
-            stderr=subprocess.PIPE,
-        )
-        for rank in (0, 1)
-    ]
-    for process in processes:
-        _, errors = process.communicate(timeout=120)
-        assert process.returncode == 0, errors.decode()
+    def start(rank: int) -> subprocess.Popen[bytes]:
+        arguments = [str(Path(__file__).parent), str(rank), f"{tmp_path}/store", str(tmp_path)]
+        return subprocess.Popen([sys.executable, "-c", PROCESS, *arguments])
+
+    with start(0) as one, start(1) as two:
+        assert (one.wait(120), two.wait(120)) == (0, 0)
     task, model = blobs(31, dtype=torch.float64), network().double()
     method = next(each for each in METHODS if each.name == "fp-bma")
     alone = fit(type(method)(epochs=3, batch_size=10), model, task)

@@ -1,0 +1,108 @@
+"""What a training step costs: every method over a step of plain SGD, in one run.
+
+    python benchmarks/training.py --model convnet --rank 5
+    python benchmarks/training.py --model resnet18 --random norm-head --batch 32
+
+A round takes steps of all methods in turn, so that a slow moment of the machine hits all; the
+ratio is the median over rounds. The floor is the number of gradients that a method needs: 1 for
+MAP, 2 for SAM and FP-BMA.
+"""
+
+import argparse
+import platform
+import time
+from statistics import median
+from typing import Any
+
+import torch
+
+import landscape as ls
+from landscape.methods import METHODS, Problem, State
+from landscape.parameters import ParameterSpace
+from landscape.posteriors import Gaussian, Posterior
+from landscape.tasks import Data, Task
+
+NORMALISATION = ("bn", "norm", "downsample.1", "shortcut.1")
+
+
+def images(batch: int, size: int, channels: int) -> Task:
+    """Random images with ten classes."""
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(batch, channels, size, size, generator=generator)
+    data = Data(inputs, torch.arange(batch) % 10)
+    return Task("random", data, data, data, tuple("0123456789"))
+
+
+def narrow(space: ParameterSpace, rank: int) -> Posterior:
+    """A Gaussian around the network's weights, with ``rank`` columns."""
+    mean = space.vector()
+    generator = torch.Generator(mean.device).manual_seed(0)
+    shape = (space.size, rank)
+    factor = 1e-3 * torch.randn(shape, generator=generator, device=mean.device)
+    return Posterior(space, Gaussian(mean, torch.full_like(mean, 1e-2), factor))
+
+
+def seconds(method: Any, state: State, batch: Any, steps: int) -> float:
+    """Wall-clock time of a step."""
+    begun = time.perf_counter()
+    for _ in range(steps):
+        method.step(state, batch)
+    if state.mean.is_cuda:
+        torch.cuda.synchronize()
+    return (time.perf_counter() - begun) / steps
+
+
+def state_megabytes(state: State) -> float:
+    """Size of the tensors that a state keeps from step to step, without the network's own."""
+    tensors = [value for value in vars(state).values() if isinstance(value, torch.Tensor)]
+    optimizer = getattr(state, "optimizer", None)
+    for kept in optimizer.state.values() if optimizer else ():
+        tensors += [value for value in kept.values() if isinstance(value, torch.Tensor)]
+    return sum(tensor.nbytes for tensor in tensors) / 1e6
+
+
+def main() -> None:
+    """Print the table, in Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--model", default="convnet")
+    parser.add_argument("--size", type=int, default=8, help="pixels a side")
+    parser.add_argument("--channels", type=int, default=1)
+    parser.add_argument("--batch", type=int, default=50)
+    parser.add_argument("--rank", type=int, default=5, help="K of the Gaussian methods")
+    parser.add_argument("--random", choices=("all", "norm-head"), default="all")
+    parser.add_argument("--methods", nargs="*", help="by name; all that take one gradient a step")
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=5)
+    options = parser.parse_args()
+    device = ls.devices.choose_device("auto")
+    task = images(options.batch, options.size, options.channels)
+    model = ls.models.build(options.model, task)
+    random = ls.methods.transfer.normalisation_and_head(model) if options.random != "all" else None
+    space = ParameterSpace(model, random, device=device)
+    prior = narrow(space, options.rank)
+    batch = (task.train.inputs.to(device), task.train.targets.to(device))
+    problem = Problem(space, task.loss, 1000, 10**6)
+    trained = {}
+    for name in ["map", *(options.methods or [n for n in METHODS if n != "map"])]:
+        method = METHODS[name]()
+        trained[name] = (method, method.init(problem, prior=prior))
+        seconds(*trained[name], batch, 2)
+    rounds = [
+        {name: seconds(*pair, batch, options.steps) for name, pair in trained.items()}
+        for _ in range(options.rounds)
+    ]
+    where = ls.devices.describe_device(device)
+    print(
+        f"{options.model}, {space.size:,} random parameters, K = {options.rank}, batch "
+        f"{options.batch}; {where} ({platform.machine()}, {torch.get_num_threads()} threads), "
+        f"torch {torch.__version__}, {options.rounds} rounds\n\n"
+        "| method | over an SGD step | ms a step | state, MB |\n|---|---|---|---|"
+    )
+    for name, (_, state) in trained.items():
+        ratio = median(found[name] / found["map"] for found in rounds)
+        taken = 1000 * median(found[name] for found in rounds)
+        print(f"| {name} | {ratio:.2f} | {taken:.2f} | {state_megabytes(state):.1f} |")
+
+
+if __name__ == "__main__":
+    main()
