@@ -7,11 +7,12 @@ from typing import Any
 
 from landscape.errors import InputError
 from landscape.methods.fp_bma import FPBMA
+from landscape.methods.ivon import IVON
 from landscape.methods.loop import Method, Problem, State
 from landscape.methods.map import MAP
 from landscape.methods.swag import SWAG
 
-METHODS: dict[str, type[Method[Any]]] = {method.name: method for method in (MAP, SWAG, FPBMA)}
+METHODS: dict[str, type[Method[Any]]] = {method.name: method for method in (MAP, SWAG, FPBMA, IVON)}
 
 
 def create(name: str, **settings: Any) -> Method[Any]:
@@ -31,4 +32,4 @@ def create(name: str, **settings: Any) -> Method[Any]:
     return METHODS[name](**settings)
 
 
-__all__ = ["FPBMA", "MAP", "METHODS", "SWAG", "Method", "Problem", "State", "create"]
+__all__ = ["FPBMA", "IVON", "MAP", "METHODS", "SWAG", "Method", "Problem", "State", "create"]

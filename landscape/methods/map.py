@@ -68,9 +68,14 @@ def start_descent(
     method: Method[Any], problem: Problem, prior: Posterior | None, weight_decay: float
 ) -> dict[str, Any]:
     """The weights that descent starts from, and the optimiser over them."""
-    start = problem.space.vector() if prior is None else prior.mean.to(problem.space.vector())
-    weights = start.clone()
+    weights = starting_weights(problem, prior)
     optimizer = torch.optim.SGD(
         [weights], lr=method.learning_rate, momentum=method.momentum, weight_decay=weight_decay
     )
     return {"weights": weights, "optimizer": optimizer}
+
+
+def starting_weights(problem: Problem, prior: Posterior | None) -> Tensor:
+    """A copy of the prior's mean, or of the model's own weights, shape (P,)."""
+    own = problem.space.vector()
+    return own if prior is None else prior.mean.to(own, copy=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -90,10 +91,8 @@ class State(ABC):
         leaf = w.detach().requires_grad_()
         summed, size = summed_loss(problem.loss), batch_size(batch[1])
         loss, gradient = w.new_zeros(()), torch.zeros_like(w)
-        # Dropout draws from the global generator, which is the user's: it is left as it was.
-        devices = [space.device] if space.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
-            _seed_dropout(space.device, self.seed * 1_000_003 + self.steps_done + _rank())
+        # Dropout draws from the global generator.
+        with seeded(space.device, self.seed * 1_000_003 + self.steps_done + _rank()):
             for inputs, targets in _parts(batch, problem.micro_batch):
                 with torch.autocast(space.device.type, torch.bfloat16, enabled=problem.bfloat16):
                     outputs = space.call(leaf, inputs, buffers, training=True)
@@ -128,11 +127,16 @@ def descend(optimizer: torch.optim.Optimizer, gradients: list[Tensor], rate: flo
     optimizer.step()
 
 
-def _seed_dropout(device: torch.device, seed: int) -> None:
-    # torch.manual_seed seeds all devices there could be, at a third of a small network's step.
-    torch.default_generator.manual_seed(seed % (1 << 63))
-    if device.type == "cuda":
-        torch.cuda.manual_seed(seed % (1 << 63))
+@contextmanager
+def seeded(device: torch.device, seed: int) -> Iterator[None]:
+    """Seed the global generators, which are the user's, and leave them as they were."""
+    is_cuda = device.type == "cuda"
+    with torch.random.fork_rng(devices=[device] if is_cuda else []):
+        # torch.manual_seed seeds all devices there could be, at a third of a small network's step.
+        torch.default_generator.manual_seed(seed % (1 << 63))
+        if is_cuda:
+            torch.cuda.manual_seed(seed % (1 << 63))
+        yield
 
 
 def _parts(batch: Batch, micro_batch: int) -> Iterator[Batch]:

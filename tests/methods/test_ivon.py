@@ -1,0 +1,54 @@
+"""IVON recovers the mean-field posterior of Bayesian linear regression."""
+
+import builtins
+import math
+
+import pytest
+import torch
+from problems import exact_posterior, network, regression
+
+from landscape.errors import InputError
+from landscape.methods import IVON, Problem
+from landscape.parameters import ParameterSpace
+
+
+def test_the_posterior_of_linear_regression_at_two_temperatures() -> None:
+    model, task = regression()
+    mean, covariance = exact_posterior(task, prior_variance=1.0)
+    variance = 1 / torch.linalg.inv(covariance).diagonal()  # what mean-field inference finds
+    batch = (task.train.inputs, task.train.targets)
+    for temperature in (1.0, 0.25):
+        method = IVON(
+            learning_rate=0.05,
+            weight_decay=1 / len(task.train),
+            beta2=0.999,
+            temperature=temperature,
+        )
+        problem = Problem(ParameterSpace(model), task.loss, len(task.train), 6000)
+        state = method.init(problem, seed=0)
+        for _ in range(problem.steps):
+            method.step(state, batch)
+        q = method.posterior(state).gaussian
+        # The rate falls to zero: the last steps average about a tenth of the draws.
+        assert float(((q.mean - mean) / covariance.diagonal().sqrt()).abs().max()) < 5 / 600**0.5
+        ratio = q.scale**2 / (temperature * variance)
+        assert float(ratio.log().abs().max()) < 5 * math.sqrt(2 / 1000)
+
+
+def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = builtins.__import__
+
+    def without(name: str, *rest: object, **more: object) -> object:
+        if name == "ivon":
+            raise ImportError(name)
+        return original(name, *rest, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(InputError, match=r"pip install landscape\[ivon\]"):
+        IVON().init(Problem(ParameterSpace(network()), "cross_entropy", 3, 3))
+
+
+def test_settings_out_of_range_are_refused() -> None:
+    for settings in ({"hess_init": 0.0}, {"beta2": 1.0}, {"temperature": -1.0}):
+        with pytest.raises(InputError, match=next(iter(settings))):
+            IVON(**settings)
