@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
 from landscape.errors import InputError
+from landscape.models import pretrained
 from landscape.models.convnet import ConvNet
+from landscape.models.mlp import MLP
+from landscape.models.resnet import ResNet, cifar_resnet, resnet18
+from landscape.models.vit import ViT
+from landscape.models.weights import load_weights
 from landscape.tasks import Task
 
-MODELS: dict[str, type[nn.Module]] = {"convnet": ConvNet}
+MODELS: dict[str, Callable[..., nn.Module]] = {
+    "convnet": ConvNet,
+    "mlp": MLP,
+    **{f"resnet{depth}": partial(cifar_resnet, depth=depth) for depth in (20, 32, 44, 56, 110)},
+    "resnet18": resnet18,
+    "vit": ViT,
+}
+_PACKAGES: dict[str, Callable[..., nn.Module]] = {
+    "torchvision": pretrained.torchvision,
+    "timm": pretrained.timm,
+}
 
 
 def build(name: str, task: Task | None = None, *, seed: int = 0, **settings: Any) -> nn.Module:
@@ -21,7 +38,7 @@ def build(name: str, task: Task | None = None, *, seed: int = 0, **settings: Any
     posterior can be loaded without its code.
 
     Args:
-        name: One of ``MODELS``.
+        name: One of ``MODELS``, or ``"torchvision:NETWORK"`` or ``"timm:NETWORK"``.
         task: Fills in ``input_shape`` and ``classes``.
         seed: Governs the initial weights; the global generator is left as it was.
         **settings: What that network takes.
@@ -29,18 +46,27 @@ def build(name: str, task: Task | None = None, *, seed: int = 0, **settings: Any
     Raises:
         InputError: unknown network or setting.
     """
-    if name not in MODELS:
-        raise InputError(f"unknown model '{name}'; known: {', '.join(MODELS)}")
+    package, _, network = name.partition(":")
+    if package in _PACKAGES and network:
+        make: Callable[..., nn.Module] = partial(_PACKAGES[package], network)
+    elif name in MODELS:
+        make = MODELS[name]
+    else:
+        raise InputError(
+            f"unknown model '{name}'; known: {', '.join(MODELS)}, torchvision:NETWORK, timm:NETWORK"
+        )
     if task is not None:
         shape = tuple(task.train.inputs.shape[1:])
-        settings = {"input_shape": shape, "classes": len(task.classes)} | settings
+        settings = {"input_shape": shape, "classes": task.outputs} | settings
     with torch.random.fork_rng(devices=[]):
         # The CPU's generator alone: torch.manual_seed would also reset every other device's.
         torch.default_generator.manual_seed(seed)
         try:
-            model = MODELS[name](**settings)
+            model = make(**settings)
         except TypeError as error:
             raise InputError(f"model '{name}': {error}") from error
+    # Whoever rebuilds it has other weights to put in, and perhaps not that file.
+    settings.pop("weights", None)
     model.architecture = {"name": name, **settings}  # type: ignore[assignment]
     return model
 
@@ -60,4 +86,15 @@ def rebuild(architecture: dict[str, Any] | None) -> nn.Module:
     return build(settings.pop("name"), **settings)
 
 
-__all__ = ["MODELS", "ConvNet", "build", "rebuild"]
+__all__ = [
+    "MLP",
+    "MODELS",
+    "ConvNet",
+    "ResNet",
+    "ViT",
+    "build",
+    "cifar_resnet",
+    "load_weights",
+    "rebuild",
+    "resnet18",
+]

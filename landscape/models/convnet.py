@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from landscape.errors import InputError
-
-_NORMALISATION = ("none", "batch", "group")
+from landscape.models.layers import image_shape, normalise
 
 
 class ConvNet(nn.Module):
@@ -23,24 +21,19 @@ class ConvNet(nn.Module):
 
     def __init__(
         self,
-        input_shape: tuple[int, int, int],
+        input_shape: Sequence[int],
         classes: int,
         width: int = 16,
         normalisation: str = "none",
     ) -> None:
         super().__init__()
-        if normalisation not in _NORMALISATION:
-            raise InputError(
-                f"convnet: normalisation is one of {', '.join(_NORMALISATION)}, not "
-                f"'{normalisation}'"
-            )
-        channels, height, breadth = input_shape
+        channels, height, breadth = image_shape("convnet", input_shape)
         self.features = nn.Sequential(
             nn.Conv2d(channels, width, 3, padding=1),
-            _normalisation(normalisation, width),
+            normalise(normalisation, width),
             nn.ReLU(),
             nn.Conv2d(width, 2 * width, 3, padding=1),
-            _normalisation(normalisation, 2 * width),
+            normalise(normalisation, 2 * width),
             nn.ReLU(),
             nn.MaxPool2d(2),
             nn.Flatten(),
@@ -51,11 +44,3 @@ class ConvNet(nn.Module):
         """Logits (B, classes) of images (B, channels, height, width)."""
         outputs: Tensor = self.head(self.features(inputs))
         return outputs
-
-
-def _normalisation(kind: str, width: int) -> nn.Module:
-    if kind == "batch":
-        return nn.BatchNorm2d(width)
-    if kind == "group":
-        return nn.GroupNorm(math.gcd(8, width), width)
-    return nn.Identity()

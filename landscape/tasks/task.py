@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -93,6 +94,11 @@ class Task:
         own = {name: len(data) for name, data in self._splits()}
         inherited = self.source.sizes if self.source else {}
         return own | {f"source/{name}": size for name, size in inherited.items()}
+
+    @property
+    def outputs(self) -> int:
+        """Numbers that a network gives for one input: one a class, or one a target."""
+        return len(self.classes) or math.prod(self.train.targets.shape[1:])
 
     def fingerprint(self) -> str:
         """SHA-256 of all arrays, the source task's included, as a hexadecimal string."""

@@ -1,0 +1,94 @@
+"""Networks of torchvision and timm, by their names there; both packages are optional."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from landscape.errors import InputError
+from landscape.models.layers import image_shape
+from landscape.models.weights import load_weights, read_weights
+
+
+def torchvision(
+    network: str, input_shape: Sequence[int], classes: int, weights: str = "", **settings: Any
+) -> nn.Module:
+    """A network of ``torchvision.models``, e.g. ``"resnet18"``.
+
+    Args:
+        network: Its name.
+        input_shape: (channels, height, width) of an image; channels must be what it takes.
+        classes: Number of outputs.
+        weights: A local file of its weights for any number of classes; with another number than
+            ``classes`` the head starts anew. Random weights if empty. Nothing is downloaded.
+        **settings: What it takes besides.
+
+    Raises:
+        InputError: torchvision is missing or has no such network, or the weights do not fit.
+    """
+    image_shape(f"torchvision:{network}", input_shape)
+    package = _package("torchvision")
+    if network not in package.models.list_models():
+        raise InputError(f"torchvision has no network '{network}'; see torchvision.models")
+    model: nn.Module = package.models.get_model(
+        network, weights=None, num_classes=classes, **settings
+    )
+    return _with_weights(model, weights)
+
+
+def timm(
+    network: str, input_shape: Sequence[int], classes: int, weights: str = "", **settings: Any
+) -> nn.Module:
+    """A network of timm, e.g. ``"vit_tiny_patch16_224"``.
+
+    Args:
+        network: Its name.
+        input_shape: (channels, height, width) of an image.
+        classes: Number of outputs.
+        weights: See ``torchvision``.
+        **settings: What it takes besides, e.g. ``img_size``.
+
+    Raises:
+        InputError: timm is missing or has no such network, or the weights do not fit.
+    """
+    channels, _, _ = image_shape(f"timm:{network}", input_shape)
+    package = _package("timm")
+    # Its other names ("hf-hub:...") would download what a run file of a stranger names.
+    if network not in package.list_models():
+        raise InputError(f"timm has no network '{network}'; see timm.list_models()")
+    model: nn.Module = package.create_model(
+        network, pretrained=False, num_classes=classes, in_chans=channels, **settings
+    )
+    return _with_weights(model, weights)
+
+
+def _package(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise InputError(
+            f"this network needs {name}: pip install 'landscape[vision]' ({error})"
+        ) from error
+
+
+def _with_weights(model: nn.Module, path: str) -> nn.Module:
+    if not path:
+        return model
+    found = read_weights(Path(path))
+    head = _head(model)
+    fits = all(
+        value.shape == found[name].shape
+        for name, value in model.state_dict().items()
+        if name.startswith(head) and name in found
+    )
+    return load_weights(model, path, new=[] if fits else [head])
+
+
+def _head(model: nn.Module) -> str:
+    """The name of the last layer with parameters, and a dot."""
+    names = [name for name, _ in model.named_parameters()]
+    return names[-1].rpartition(".")[0] + "."

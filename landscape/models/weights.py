@@ -1,0 +1,97 @@
+"""Weights of a trained network, from a local file."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from landscape.errors import InputError
+
+_UNREADABLE = (
+    OSError,
+    EOFError,
+    LookupError,
+    RuntimeError,
+    ValueError,
+    SafetensorError,
+    pickle.UnpicklingError,
+)
+
+
+def load_weights(
+    model: nn.Module,
+    path: str | os.PathLike[str],
+    *,
+    rename: Mapping[str, str] | None = None,
+    new: Sequence[str] = (),
+) -> nn.Module:
+    """Put the weights of a file into ``model``, which is changed and returned.
+
+    They may lie under ``state_dict`` or ``model``, and names may begin with ``module.`` (of
+    ``DataParallel``). Only tensors are read: a file cannot run code.
+
+    Args:
+        model: The network.
+        path: A ``.safetensors`` file, or one of ``torch.save``.
+        rename: Pieces of names in the file and what they are in ``model``; e.g.
+            ``{"downsample.": "shortcut.", "fc.": "linear."}``.
+        new: Beginnings of names in ``model`` whose values stay, e.g. ``["linear."]`` for a new
+            head; the file's values of them are ignored.
+
+    Raises:
+        InputError: the file cannot be read, or it does not hold exactly the model's weights.
+    """
+    path = Path(path)
+    found = {_renamed(name, rename or {}): value for name, value in read_weights(path).items()}
+    found = {name: value for name, value in found.items() if not name.startswith(tuple(new))}
+    wanted = {n: v for n, v in model.state_dict().items() if not n.startswith(tuple(new))}
+    # Files written before 2018 do not count batches, and nothing here depends on the count.
+    missing = [n for n in wanted if n not in found and not n.endswith("num_batches_tracked")]
+    unknown = [n for n in found if n not in wanted]
+    if missing or unknown:
+        parts = [f"no '{missing[0]}' ({len(missing)} missing)"] if missing else []
+        parts += [f"'{unknown[0]}' ({len(unknown)} unknown)"] if unknown else []
+        raise InputError(f"{path} is of another network: it holds {' and '.join(parts)}")
+    for name, value in found.items():
+        if value.shape != wanted[name].shape:
+            raise InputError(
+                f"{path} is of another network: '{name}' has shape {tuple(value.shape)} there and "
+                f"{tuple(wanted[name].shape)} in the model"
+            )
+    model.load_state_dict(found, strict=False)
+    return model
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a file by name.
+
+    Raises:
+        InputError: the file is missing, damaged, or holds something else.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except _UNREADABLE as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"cannot read weights from {path}: {reason}") from error
+    for key in ("state_dict", "model"):
+        if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
+            loaded = loaded[key]
+    if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
+        raise InputError(f"{path} holds no weights by name")
+    return {name.removeprefix("module."): value for name, value in loaded.items()}
+
+
+def _renamed(name: str, rename: Mapping[str, str]) -> str:
+    for old, new in rename.items():
+        name = name.replace(old, new)
+    return name
