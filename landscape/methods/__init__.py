@@ -10,9 +10,21 @@ from landscape.methods.fp_bma import FPBMA
 from landscape.methods.ivon import IVON
 from landscape.methods.loop import Method, Problem, State
 from landscape.methods.map import MAP
+from landscape.methods.moped import MOPED
 from landscape.methods.swag import SWAG
+from landscape.methods.vi import VI
 
-METHODS: dict[str, type[Method[Any]]] = {method.name: method for method in (MAP, SWAG, FPBMA, IVON)}
+METHODS: dict[str, type[Method[Any]]] = {
+    method.name: method
+    for method in (
+        MAP,
+        SWAG,
+        FPBMA,
+        IVON,
+        VI,
+        MOPED,
+    )
+}
 
 
 def create(name: str, **settings: Any) -> Method[Any]:
@@ -32,4 +44,16 @@ def create(name: str, **settings: Any) -> Method[Any]:
     return METHODS[name](**settings)
 
 
-__all__ = ["FPBMA", "IVON", "MAP", "METHODS", "SWAG", "Method", "Problem", "State", "create"]
+__all__ = [
+    "FPBMA",
+    "IVON",
+    "MAP",
+    "METHODS",
+    "MOPED",
+    "SWAG",
+    "VI",
+    "Method",
+    "Problem",
+    "State",
+    "create",
+]

@@ -7,40 +7,19 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor
 
 from landscape.errors import InputError
 from landscape.methods.fisher import steepest_step
-from landscape.methods.loop import Method, Problem, State, descend, new_state
+from landscape.methods.loop import Problem
+from landscape.methods.variational import Variational, VariationalState
 from landscape.objective import Batch
-from landscape.posteriors import Gaussian, Posterior
+from landscape.posteriors import Posterior
 
 FISHERS = ("exact",)
 
 
-@dataclass(kw_only=True)
-class FPBMAState(State):
-    """theta = (location, log_scale, factor), the prior, and the base optimiser."""
-
-    location: Tensor
-    log_scale: Tensor
-    factor: Tensor
-    prior: Gaussian
-    optimizer: torch.optim.Optimizer
-
-    @property
-    def mean(self) -> Tensor:
-        """The Gaussian's mean."""
-        return self.location
-
-    @property
-    def gaussian(self) -> Gaussian:
-        """Q at theta."""
-        return Gaussian(self.location, self.log_scale.exp(), self.factor)
-
-
 @dataclass(frozen=True, kw_only=True)
-class FPBMA(Method[FPBMAState]):
+class FPBMA(Variational):
     """min_theta max_delta E_{q_{theta + delta}}[L(w)] + beta KL(q_theta || p) / N.
 
     The maximum is over KL(q_{theta + delta} || q_theta) <= radius^2 / 2.
@@ -77,13 +56,11 @@ class FPBMA(Method[FPBMAState]):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._require(0 <= self.radius < math.inf, "radius", "at least 0")
-        self._require(0 <= self.beta < math.inf, "beta", "at least 0")
-        self._require(0 < self.covariance_rate < math.inf, "covariance_rate", "positive and finite")
         self._require(self.fisher in FISHERS, "fisher", f"one of {', '.join(FISHERS)}")
 
     def init(
         self, problem: Problem, *, prior: Posterior | None = None, seed: int = 0
-    ) -> FPBMAState:
+    ) -> VariationalState:
         """The variational posterior at the prior.
 
         Raises:
@@ -94,22 +71,11 @@ class FPBMA(Method[FPBMAState]):
                 f"{self.name} needs a Gaussian prior: a SWAG posterior (prior=SWAG().fit(...), "
                 "or --prior FILE), or landscape.posteriors.isotropic(model, scale)"
             )
-        floor = math.sqrt(self.learning_rate * self.beta / problem.examples)
+        floor = self._stiffest(problem)
         gaussian = prior.gaussian.to(problem.space.device).broadened(floor)
-        theta = gaussian.mean.clone(), gaussian.scale.log(), gaussian.factor.clone()
-        trained = theta if self.covariance else theta[:1]
-        optimizer = torch.optim.SGD(trained, lr=self.learning_rate, momentum=self.momentum)
-        location, log_scale, factor = theta
-        return FPBMAState(
-            **new_state(problem, seed),
-            location=location,
-            log_scale=log_scale,
-            factor=factor,
-            prior=gaussian,
-            optimizer=optimizer,
-        )
+        return self._start(problem, gaussian, gaussian, seed)
 
-    def step(self, state: FPBMAState, batch: Batch) -> FPBMAState:
+    def step(self, state: VariationalState, batch: Batch) -> VariationalState:
         """One step along the gradient at the worst q within the KL ball."""
         q = state.gaussian
         noise = q.noise(state.generator)
@@ -124,22 +90,4 @@ class FPBMA(Method[FPBMAState]):
                 worst.transform(noise), batch, update_statistics=False
             )
             ascent = worst.chain(gradient, noise)
-        weight = self.beta / state.problem.examples
-        pull = q.kl_gradient(state.prior)
-        slow = self.covariance_rate
-        gradients = [
-            ascent.mean + weight * pull.mean,
-            slow * (ascent.log_scale + weight * pull.log_scale),
-            slow * (ascent.factor + weight * pull.factor),
-        ]
-        trained = gradients if self.covariance else gradients[:1]
-        descend(state.optimizer, trained, self.rate(state.steps_done, state.problem.steps))
-        state.steps_done += 1
-        state.last = {"loss": loss, "perturbation_norm": length}
-        return state
-
-    def posterior(self, state: FPBMAState) -> Posterior:
-        """Q as it stands."""
-        q = state.gaussian
-        copy = Gaussian(q.mean.clone(), q.scale, q.factor.clone())
-        return Posterior(state.problem.space, copy, method=self.name)
+        return self._descend(state, q, ascent, {"loss": loss, "perturbation_norm": length})

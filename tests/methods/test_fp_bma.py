@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 from landscape.errors import InputError
 from landscape.methods import FPBMA, Problem
-from landscape.methods.fp_bma import FPBMAState
+from landscape.methods.variational import VariationalState
 from landscape.parameters import ParameterSpace
 from landscape.posteriors import Gaussian, Posterior, isotropic
 from landscape.tasks import Task
 
 
-def start(method: FPBMA, model: nn.Module, task: Task, prior: Posterior) -> FPBMAState:
+def start(method: FPBMA, model: nn.Module, task: Task, prior: Posterior) -> VariationalState:
     space = ParameterSpace(model)
     return method.init(Problem(space, task.loss, len(task.train), 10), prior=prior, seed=3)
 
@@ -146,13 +146,15 @@ def test_both_passes_see_the_same_noise_and_dropout(monkeypatch: pytest.MonkeyPa
     method = FPBMA(radius=1e-30)  # a perturbation that changes nothing
     state = start(method, model, task, prior)
     seen = []
-    original = FPBMAState.loss_and_gradient
+    original = VariationalState.loss_and_gradient
 
-    def recorded(self: FPBMAState, w: Tensor, *rest: object, **more: bool) -> tuple[Tensor, Tensor]:
+    def recorded(
+        self: VariationalState, w: Tensor, *rest: object, **more: bool
+    ) -> tuple[Tensor, Tensor]:
         seen.append((w.clone(), original(self, w, *rest, **more)))  # type: ignore[arg-type]
         return seen[-1][1]
 
-    monkeypatch.setattr(FPBMAState, "loss_and_gradient", recorded)
+    monkeypatch.setattr(VariationalState, "loss_and_gradient", recorded)
     method.step(state, (task.train.inputs, task.train.targets))
     (w, (loss, g)), (again, (same, h)) = seen
     assert torch.equal(w, again)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from landscape import methods
 from landscape.errors import InputError, TrainingError
-from landscape.methods import FPBMA, IVON, MAP, SWAG, Method
+from landscape.methods import FPBMA, IVON, MAP, MOPED, SWAG, VI, Method
 from landscape.parameters import ParameterSpace
 from landscape.posteriors import Posterior, isotropic
 from landscape.tasks import Data, Task
@@ -20,6 +20,8 @@ METHODS = [
     SWAG(epochs=8, rank=2, batch_size=7),
     FPBMA(epochs=8),
     IVON(epochs=8),
+    VI(epochs=8),
+    MOPED(epochs=8),
 ]
 each_method = pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
 

@@ -1,0 +1,104 @@
+"""What variational methods share: a Gaussian q that descends E_q[L(w)] + beta KL(q || p) / N."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from landscape.methods.loop import Method, Problem, State, descend, new_state
+from landscape.posteriors import Gaussian, GaussianTangent, Posterior
+
+
+@dataclass(kw_only=True)
+class VariationalState(State):
+    """theta = (location, log_scale, factor), the prior, and the base optimiser."""
+
+    location: Tensor
+    log_scale: Tensor
+    factor: Tensor
+    prior: Gaussian
+    optimizer: torch.optim.Optimizer
+
+    @property
+    def mean(self) -> Tensor:
+        """The Gaussian's mean."""
+        return self.location
+
+    @property
+    def gaussian(self) -> Gaussian:
+        """Q at theta."""
+        return Gaussian(self.location, self.log_scale.exp(), self.factor)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variational(Method[VariationalState]):
+    """Gradient descent on theta = (mu, log sigma, U) of q = N(mu, diag(sigma^2) + U U^T).
+
+    Attributes:
+        beta: Temper of the KL term; 1 is the posterior of Bayes' rule.
+        covariance: Whether log sigma and U are trained; the mean alone otherwise.
+        covariance_rate: Learning rate of log sigma and U over that of the mean.
+    """
+
+    beta: float = 1.0
+    covariance: bool = True
+    covariance_rate: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require(0 <= self.beta < math.inf, "beta", "at least 0")
+        self._require(0 < self.covariance_rate < math.inf, "covariance_rate", "positive and finite")
+
+    def posterior(self, state: VariationalState) -> Posterior:
+        """Q as it stands."""
+        q = state.gaussian
+        copy = Gaussian(q.mean.clone(), q.scale, q.factor.clone())
+        return Posterior(state.problem.space, copy, method=self.name)
+
+    def _start(self, problem: Problem, q: Gaussian, prior: Gaussian, seed: int) -> VariationalState:
+        """The state at q."""
+        theta = q.mean.clone(), q.scale.log(), q.factor.clone()
+        trained = theta if self.covariance else theta[:1]
+        optimizer = torch.optim.SGD(trained, lr=self.learning_rate, momentum=self.momentum)
+        location, log_scale, factor = theta
+        return VariationalState(
+            **new_state(problem, seed),
+            location=location,
+            log_scale=log_scale,
+            factor=factor,
+            prior=prior,
+            optimizer=optimizer,
+        )
+
+    def _descend(
+        self,
+        state: VariationalState,
+        q: Gaussian,
+        gradient: GaussianTangent,
+        last: dict[str, Tensor],
+    ) -> VariationalState:
+        """One step from q along ``gradient``, of the expected loss, plus that of the KL term."""
+        weight = self.beta / state.problem.examples
+        pull = q.kl_gradient(state.prior)
+        slow = self.covariance_rate
+        gradients = [
+            gradient.mean + weight * pull.mean,
+            slow * (gradient.log_scale + weight * pull.log_scale),
+            slow * (gradient.factor + weight * pull.factor),
+        ]
+        trained = gradients if self.covariance else gradients[:1]
+        descend(state.optimizer, trained, self.rate(state.steps_done, state.problem.steps))
+        state.steps_done += 1
+        state.last = last
+        return state
+
+    def _stiffest(self, problem: Problem) -> float:
+        """The least scale of a prior, sqrt(learning_rate beta / N).
+
+        The KL term is stiffer than that in directions of smaller variance, and gradient descent at
+        this learning rate would diverge in them.
+        """
+        return math.sqrt(self.learning_rate * self.beta / problem.examples)
