@@ -47,8 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _demo(options: argparse.Namespace) -> None:
+    import torch
+
     from landscape.demo import demo, table
 
+    # The network is so small that threads cost more than they bring, above all on a busy machine.
+    torch.set_num_threads(1)
     summaries = demo(
         options.out,
         samples=options.samples,
