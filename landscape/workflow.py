@@ -174,6 +174,11 @@ def load(path: Path, *, device: str = "auto") -> Trained:
     # The name comes from the file, which may come from anybody: only a neighbour is read.
     weights = path.parent / Path(beside).name
     task = tasks.load(str(settings.pop("name")), **settings)
+    if task.fingerprint() != run.attributes["data_fingerprint"]:
+        raise InputError(
+            f"the data of task '{task.name}' are not those that {path} was trained on: they "
+            "changed since, or this version reads them differently"
+        )
     description = posteriors.describe(weights)
     posterior = posteriors.load(
         weights,

@@ -8,7 +8,12 @@ import pytest
 
 import landscape
 
-MODULES = [name for _, name, _ in pkgutil.walk_packages(landscape.__path__, "landscape.")]
+# Importing __main__ runs the command line.
+MODULES = [
+    name
+    for _, name, _ in pkgutil.walk_packages(landscape.__path__, "landscape.")
+    if not name.endswith(".__main__")
+]
 
 
 @pytest.mark.parametrize("name", MODULES)

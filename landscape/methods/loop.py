@@ -166,6 +166,7 @@ class Method(ABC, Generic[S]):
             per_epoch,
             self.micro_batch,
             self.precision == "bfloat16",
+            task.augment,
         )
         training = _Training(self.init(problem, prior=prior, seed=seed))
         identity = {
@@ -173,6 +174,7 @@ class Method(ABC, Generic[S]):
             **asdict(self),
             "seed": seed,
             "data": task.fingerprint(),
+            "augmentation": getattr(task.augment, "__qualname__", repr(task.augment)),
             "parameters": space.signature,
             "initial weights": digest(space.vector()),
             "prior": digest(*prior.distribution.tensors().values()) if prior else None,
@@ -232,9 +234,11 @@ class Method(ABC, Generic[S]):
     def _epoch(self, state: S, batches: Any) -> Record:
         totals: dict[str, Tensor] = {}
         examples = 0
-        for batch in batches:
-            self.step(state, batch)
-            size = batch_size(batch[1])
+        augment = state.problem.augment
+        for inputs, targets in batches:
+            changed = inputs if augment is None else augment(inputs, state.generator)
+            self.step(state, (changed, targets))
+            size = batch_size(targets)
             examples += size
             for name, value in state.last.items():
                 totals[name] = totals.get(name, torch.zeros_like(value)) + size * value

@@ -14,6 +14,7 @@ from torch import Tensor, distributed
 from landscape.errors import InputError
 from landscape.objective import Batch, Loss, batch_size, summed_loss
 from landscape.parameters import ParameterSpace
+from landscape.tasks.augment import Augment
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Problem:
         micro_batch: Examples that go through the network at a time; 0 for a whole batch.
         bfloat16: Whether the network computes in bfloat16 (autocast); weights, gradients and
             perturbations stay as they are.
+        augment: Changes the inputs of every batch at random; see ``Task``. The loop calls it.
     """
 
     space: ParameterSpace
@@ -38,6 +40,7 @@ class Problem:
     steps_per_epoch: int = 1
     micro_batch: int = 0
     bfloat16: bool = False
+    augment: Augment | None = None
 
     def __post_init__(self) -> None:
         if min(self.examples, self.steps, self.steps_per_epoch) < 1:

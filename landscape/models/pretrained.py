@@ -69,7 +69,7 @@ def timm(
 def _package(name: str) -> Any:
     try:
         return importlib.import_module(name)
-    except ImportError as error:
+    except (ImportError, RuntimeError) as error:  # RuntimeError: not made for this torch
         raise InputError(
             f"this network needs {name}: pip install 'landscape[vision]' ({error})"
         ) from error

@@ -6,11 +6,18 @@ import inspect
 from collections.abc import Callable
 
 from landscape.errors import InputError
+from landscape.tasks.arrays import arrays, npz
+from landscape.tasks.augment import Augment, CropAndFlip
 from landscape.tasks.digits import digits, digits_upright
 from landscape.tasks.few_shot import choose_shots
+from landscape.tasks.scaling import Scaling
 from landscape.tasks.task import Data, Task
 
-TASKS: dict[str, Callable[..., Task]] = {"digits": digits, "digits-upright": digits_upright}
+TASKS: dict[str, Callable[..., Task]] = {
+    "digits": digits,
+    "digits-upright": digits_upright,
+    "arrays": npz,
+}
 
 
 def load(name: str, **settings: object) -> Task:
@@ -29,7 +36,24 @@ def load(name: str, **settings: object) -> Task:
     for setting in settings:
         if setting not in known:
             raise InputError(f"task '{name}' has no setting '{setting}'; it has {', '.join(known)}")
+    required = [key for key, parameter in known.items() if parameter.default is parameter.empty]
+    for setting in required:
+        if setting not in settings:
+            raise InputError(f"task '{name}' needs the setting '{setting}'")
     return TASKS[name](**settings)
 
 
-__all__ = ["TASKS", "Data", "Task", "choose_shots", "digits", "digits_upright", "load"]
+__all__ = [
+    "Augment",
+    "CropAndFlip",
+    "Data",
+    "Scaling",
+    "TASKS",
+    "Task",
+    "arrays",
+    "choose_shots",
+    "digits",
+    "digits_upright",
+    "load",
+    "npz",
+]

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from landscape.errors import InputError
 from landscape.objective import Loss
+from landscape.tasks.augment import Augment
+from landscape.tasks.scaling import Scaling
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,10 @@ class Task:
         loss: See ``objective.summed_loss``.
         source: The task to pretrain on, if this is a transfer task.
         settings: What ``tasks.load`` was given, for the record.
+        shifted: More test sets, by name: the same problem under other conditions.
+        augment: Changes the inputs of every training batch at random; in training only, not where
+            curvature is measured or running statistics are estimated.
+        scaling: How inputs were standardised, if they were.
     """
 
     name: str
@@ -87,10 +93,13 @@ class Task:
     loss: Loss = "cross_entropy"
     source: Task | None = None
     settings: Mapping[str, object] = field(default_factory=dict)
+    shifted: Mapping[str, Data] = field(default_factory=dict)
+    augment: Augment | None = None
+    scaling: Scaling | None = None
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Examples in each split; the source task's under ``source/``."""
+        """Examples in each split; others' under ``shifted/`` and ``source/``."""
         own = {name: len(data) for name, data in self._splits()}
         inherited = self.source.sizes if self.source else {}
         return own | {f"source/{name}": size for name, size in inherited.items()}
@@ -111,4 +120,6 @@ class Task:
         return digest.hexdigest()
 
     def _splits(self) -> tuple[tuple[str, Data], ...]:
-        return (("train", self.train), ("validation", self.validation), ("test", self.test))
+        shifted = ((f"shifted/{name}", data) for name, data in self.shifted.items())
+        own = (("train", self.train), ("validation", self.validation), ("test", self.test))
+        return (*own, *shifted)

@@ -1,0 +1,212 @@
+"""Your own data: arrays, tensors, data sets, or an .npz file of arrays."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape.errors import InputError
+from landscape.objective import Loss
+from landscape.tasks.augment import Augment, CropAndFlip
+from landscape.tasks.splits import assemble
+from landscape.tasks.task import Data, Task
+
+Examples = Any
+"""``(inputs, targets)`` of arrays or tensors, a ``Data``, or a map-style ``Dataset`` of pairs."""
+
+
+def arrays(
+    train: Examples,
+    test: Examples,
+    *,
+    validation: Examples | None = None,
+    validation_share: float = 0.1,
+    classes: Sequence[str] | None = None,
+    loss: Loss = "cross_entropy",
+    standardise: bool = True,
+    shots: int = 0,
+    seed: int = 0,
+    augment: Augment | None = None,
+    name: str = "arrays",
+) -> Task:
+    """A task from data in memory.
+
+    Inputs of 8-bit integers are taken for images: channels are put first (after the examples) and
+    values divided by 255. Others are taken as they are.
+
+    Args:
+        train: ``(inputs, targets)`` of arrays or tensors, a ``Data``, or a ``Dataset`` of pairs.
+        test: The same.
+        validation: The same; if ``None`` it is cut off ``train``, never off ``test``.
+        validation_share: Which share; 0 for no validation set.
+        classes: Their names; numbers up to the highest label if ``None``.
+        loss: See ``Task``.
+        standardise: Give inputs the mean 0 and deviation 1 of the training examples, by channel of
+            an image or by feature.
+        shots: Training examples of every class; 0 for all.
+        seed: Which examples are validation, and which are the shots.
+        augment: See ``Task``.
+        name: Of the task.
+
+    Raises:
+        InputError: the data do not fit each other.
+
+    Example:
+        >>> task = arrays((np.eye(20), [0, 1] * 10), (np.eye(20)[:4], [0, 1, 0, 1]))
+        >>> task.sizes, task.classes
+        ({'train': 18, 'validation': 2, 'test': 4}, ('0', '1'))
+    """
+    return assemble(
+        name,
+        _data(train),
+        None if validation is None else _data(validation),
+        _data(test),
+        prepare=real_inputs,
+        classes=classes,
+        loss=loss,
+        standardise=standardise,
+        validation_share=validation_share,
+        shots=shots,
+        seed=seed,
+        augment=augment,
+    )
+
+
+def npz(
+    path: str,
+    *,
+    shots: int = 0,
+    seed: int = 0,
+    validation_share: float = 0.1,
+    standardise: bool = True,
+    augment: bool = False,
+) -> Task:
+    """A task from an ``.npz`` file with ``x_train``, ``y_train``, ``x_test`` and ``y_test``.
+
+    It may hold ``x_validation`` and ``y_validation`` (or ``x_val``, ``y_val``), and ``classes``,
+    the classes' names. See ``arrays``.
+
+    Args:
+        path: The file.
+        shots: Training examples of every class; 0 for all.
+        seed: Which examples are validation, and which are the shots.
+        validation_share: Of the training set, if the file has no validation set.
+        standardise: See ``arrays``.
+        augment: Whether training images are cropped and flipped at random.
+
+    Raises:
+        InputError: the file cannot be read, lacks an array, or its arrays do not fit each other.
+    """
+    found = read_npz(Path(path))
+    validation = None
+    for ending in ("validation", "val"):
+        if f"x_{ending}" in found:
+            validation = _pair(found, ending, path)
+    return assemble(
+        "arrays",
+        _data(_pair(found, "train", path)),
+        None if validation is None else _data(validation),
+        _data(_pair(found, "test", path)),
+        prepare=real_inputs,
+        classes=[str(value) for value in found["classes"]] if "classes" in found else None,
+        standardise=standardise,
+        validation_share=validation_share,
+        shots=shots,
+        seed=seed,
+        augment=CropAndFlip() if augment else None,
+        settings={
+            "path": path,
+            "shots": shots,
+            "seed": seed,
+            "validation_share": validation_share,
+            "standardise": standardise,
+            "augment": augment,
+        },
+    )
+
+
+def read_npz(path: Path) -> dict[str, np.ndarray]:
+    """All arrays of a file; objects, which could run code, are refused.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise InputError(f"{path} holds one array; an .npz file of several is needed")
+            return dict(file)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        if isinstance(error, InputError):
+            raise
+        reason = str(error).splitlines()[0] if str(error) else "it is empty"
+        raise InputError(f"cannot read arrays from {path}: {reason}") from error
+
+
+def real_inputs(inputs: Tensor) -> Tensor:
+    """8-bit images as (N, channels, height, width) in [0, 1]; other inputs as real numbers."""
+    if inputs.dtype != torch.uint8:
+        return inputs if inputs.is_floating_point() else inputs.float()
+    if inputs.ndim == 3:
+        inputs = inputs[:, None]
+    elif inputs.ndim == 4 and inputs.shape[3] in (1, 3) and inputs.shape[1] not in (1, 3):
+        inputs = inputs.permute(0, 3, 1, 2)
+    return inputs.float() / 255
+
+
+def _pair(found: Mapping[str, np.ndarray], ending: str, path: str) -> tuple[Any, Any]:
+    for name in (f"x_{ending}", f"y_{ending}"):
+        if name not in found:
+            raise InputError(f"{path} has no array '{name}'; it holds {', '.join(found)}")
+    return found[f"x_{ending}"], found[f"y_{ending}"]
+
+
+def _data(examples: Examples) -> Data:
+    if isinstance(examples, Data):
+        return examples
+    if not isinstance(examples, tuple | list) or len(examples) != 2:
+        examples = _collect(examples)
+    inputs, targets = (_tensor(part) for part in examples)
+    if targets.ndim == 2 and targets.shape[1] == 1:
+        targets = targets[:, 0]
+    if not targets.is_floating_point():
+        targets = targets.long()
+    if inputs.ndim < 2:
+        raise InputError(f"inputs must have shape (N, ...), not {tuple(inputs.shape)}")
+    return Data(inputs, targets)
+
+
+def _collect(dataset: Any) -> tuple[Tensor, Tensor]:
+    """All examples of a map-style data set."""
+    try:
+        pairs = [dataset[index] for index in range(len(dataset))]
+        return (
+            torch.stack([_tensor(inputs) for inputs, _ in pairs]),
+            torch.stack([_tensor(target) for _, target in pairs]),
+        )
+    except (TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            "examples are (inputs, targets) or a Dataset of pairs of equally shaped tensors: "
+            f"{reason}"
+        ) from error
+
+
+def _tensor(value: Any) -> Tensor:
+    """Real numbers in single precision unless they are a tensor already."""
+    if isinstance(value, Tensor):
+        return value
+    array = np.asarray(value)
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"arrays must hold numbers, not {array.dtype}")
+    if array.dtype.kind == "f":
+        array = array.astype(np.float32)
+    elif array.dtype not in (np.uint8, np.bool_):
+        array = array.astype(np.int64)
+    return torch.from_numpy(np.array(array, order="C"))
