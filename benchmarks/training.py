@@ -15,14 +15,13 @@ from statistics import median
 from typing import Any
 
 import torch
+from torch import nn
 
 import landscape as ls
 from landscape.methods import METHODS, Problem, State
 from landscape.parameters import ParameterSpace
 from landscape.posteriors import Gaussian, Posterior
 from landscape.tasks import Data, Task
-
-NORMALISATION = ("bn", "norm", "downsample.1", "shortcut.1")
 
 
 def images(batch: int, size: int, channels: int) -> Task:
@@ -31,6 +30,15 @@ def images(batch: int, size: int, channels: int) -> Task:
     inputs = torch.randn(batch, channels, size, size, generator=generator)
     data = Data(inputs, torch.arange(batch) % 10)
     return Task("random", data, data, data, tuple("0123456789"))
+
+
+def normalisation_and_head(model: nn.Module) -> list[str]:
+    """Names of the parameters of all normalisation layers and of the last linear layer."""
+    layers = (nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)
+    chosen = [name for name, layer in model.named_modules() if isinstance(layer, layers)]
+    chosen += [name for name, layer in model.named_modules() if isinstance(layer, nn.Linear)][-1:]
+    names = [name for name, _ in model.named_parameters()]
+    return [name for name in names if name.rpartition(".")[0] in chosen]
 
 
 def narrow(space: ParameterSpace, rank: int) -> Posterior:
@@ -54,11 +62,18 @@ def seconds(method: Any, state: State, batch: Any, steps: int) -> float:
 
 def state_megabytes(state: State) -> float:
     """Size of the tensors that a state keeps from step to step, without the network's own."""
-    tensors = [value for value in vars(state).values() if isinstance(value, torch.Tensor)]
     optimizer = getattr(state, "optimizer", None)
-    for kept in optimizer.state.values() if optimizer else ():
-        tensors += [value for value in kept.values() if isinstance(value, torch.Tensor)]
-    return sum(tensor.nbytes for tensor in tensors) / 1e6
+    kept = [value for name, value in vars(state).items() if name not in ("problem", "buffers")]
+    return sum(map(size, [*kept, optimizer.state_dict() if optimizer else {}])) / 1e6
+
+
+def size(value: Any) -> int:
+    """Bytes of all tensors in a tree."""
+    if isinstance(value, torch.Tensor):
+        return value.nbytes
+    if isinstance(value, dict | list | tuple):
+        return sum(map(size, value.values() if isinstance(value, dict) else value))
+    return 0
 
 
 def main() -> None:
@@ -77,7 +92,7 @@ def main() -> None:
     device = ls.devices.choose_device("auto")
     task = images(options.batch, options.size, options.channels)
     model = ls.models.build(options.model, task)
-    random = ls.methods.transfer.normalisation_and_head(model) if options.random != "all" else None
+    random = normalisation_and_head(model) if options.random != "all" else None
     space = ParameterSpace(model, random, device=device)
     prior = narrow(space, options.rank)
     batch = (task.train.inputs.to(device), task.train.targets.to(device))
