@@ -8,8 +8,12 @@ from collections.abc import Callable
 from landscape.errors import InputError
 from landscape.tasks.arrays import arrays, npz
 from landscape.tasks.augment import Augment, CropAndFlip
+from landscape.tasks.cifar import cifar10, cifar100
+from landscape.tasks.cifar_c import cifar_c
+from landscape.tasks.corruptions import CORRUPTIONS, corrupt, shift
 from landscape.tasks.digits import digits, digits_upright
 from landscape.tasks.few_shot import choose_shots
+from landscape.tasks.image_folder import image_folder
 from landscape.tasks.scaling import Scaling
 from landscape.tasks.task import Data, Task
 
@@ -17,6 +21,9 @@ TASKS: dict[str, Callable[..., Task]] = {
     "digits": digits,
     "digits-upright": digits_upright,
     "arrays": npz,
+    "image-folder": image_folder,
+    "cifar10": cifar10,
+    "cifar100": cifar100,
 }
 
 
@@ -45,6 +52,7 @@ def load(name: str, **settings: object) -> Task:
 
 __all__ = [
     "Augment",
+    "CORRUPTIONS",
     "CropAndFlip",
     "Data",
     "Scaling",
@@ -52,8 +60,14 @@ __all__ = [
     "Task",
     "arrays",
     "choose_shots",
+    "cifar10",
+    "cifar100",
+    "cifar_c",
+    "corrupt",
     "digits",
     "digits_upright",
+    "image_folder",
     "load",
     "npz",
+    "shift",
 ]
