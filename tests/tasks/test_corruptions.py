@@ -59,7 +59,7 @@ def test_noise_has_the_published_deviation_and_contrast_the_published_factor() -
 @pytest.mark.parametrize("kind", CORRUPTIONS)
 def test_a_severity_is_worse_than_the_one_before_and_the_seed_governs(kind: str) -> None:
     side = torch.linspace(-1, 1, 16, dtype=torch.float64)
-    disc = side[:, None] ** 2 + side**2 < 0.8  # turned by t, its ramp changes as 2 sin(t / 2)
+    disc = torch.exp(-4 * (side[:, None] ** 2 + side**2))  # only its ramp changes in a turn
     x = ((0.5 + 0.4 * side) * disc).expand(20, 1, 16, 16)
     changed = [corrupt(x, kind, severity, generator()) for severity in (1, 2, 3, 4, 5)]
     distances = [float((each - x).norm()) for each in changed]
