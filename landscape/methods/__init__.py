@@ -6,11 +6,15 @@ from dataclasses import fields
 from typing import Any
 
 from landscape.errors import InputError
+from landscape.methods.cyclical_sgld import CyclicalSGLD
+from landscape.methods.entropy_mcmc import EntropyMCMC
 from landscape.methods.fp_bma import FPBMA
 from landscape.methods.ivon import IVON
 from landscape.methods.loop import Method, Problem, State
 from landscape.methods.map import MAP
 from landscape.methods.moped import MOPED
+from landscape.methods.pretrain_your_loss import PretrainYourLoss
+from landscape.methods.sgld import SGLD
 from landscape.methods.swag import SWAG
 from landscape.methods.vi import VI
 
@@ -23,6 +27,10 @@ METHODS: dict[str, type[Method[Any]]] = {
         IVON,
         VI,
         MOPED,
+        SGLD,
+        CyclicalSGLD,
+        EntropyMCMC,
+        PretrainYourLoss,
     )
 }
 
@@ -50,9 +58,13 @@ __all__ = [
     "MAP",
     "METHODS",
     "MOPED",
+    "SGLD",
     "SWAG",
     "VI",
+    "CyclicalSGLD",
+    "EntropyMCMC",
     "Method",
+    "PretrainYourLoss",
     "Problem",
     "State",
     "create",

@@ -10,7 +10,19 @@ from torch import Tensor, nn
 
 from landscape import methods
 from landscape.errors import InputError, TrainingError
-from landscape.methods import FPBMA, IVON, MAP, MOPED, SWAG, VI, Method
+from landscape.methods import (
+    FPBMA,
+    IVON,
+    MAP,
+    MOPED,
+    SGLD,
+    SWAG,
+    VI,
+    CyclicalSGLD,
+    EntropyMCMC,
+    Method,
+    PretrainYourLoss,
+)
 from landscape.parameters import ParameterSpace
 from landscape.posteriors import Posterior, isotropic
 from landscape.tasks import Data, Task
@@ -22,6 +34,10 @@ METHODS = [
     IVON(epochs=8),
     VI(epochs=8),
     MOPED(epochs=8),
+    SGLD(epochs=8),
+    CyclicalSGLD(epochs=8, cycles=2, samples_per_cycle=2, exploration=0.5),
+    EntropyMCMC(epochs=8, eta=0.1),
+    PretrainYourLoss(epochs=8, cycles=2, samples_per_cycle=2, exploration=0.5),
 ]
 each_method = pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
 

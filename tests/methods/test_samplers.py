@@ -1,0 +1,229 @@
+"""The Langevin samplers against hand-written steps and known stationary distributions."""
+
+import math
+
+import pytest
+import torch
+from problems import blobs, exact_posterior, network, regression
+from torch import Tensor, nn
+
+from landscape.errors import InputError
+from landscape.methods import SGLD, CyclicalSGLD, EntropyMCMC, PretrainYourLoss, Problem
+from landscape.methods.langevin import Langevin, prior_slope
+from landscape.parameters import ParameterSpace
+from landscape.posteriors import Gaussian, Point, Posterior, isotropic
+
+STEPS = 4000
+
+
+def low_rank_prior(space: ParameterSpace) -> Posterior:
+    generator = torch.Generator().manual_seed(1)
+    factor = 0.3 * torch.randn(space.size, 2, generator=generator, dtype=torch.float64)
+    scale = 0.2 + torch.rand(space.size, generator=generator, dtype=torch.float64)
+    return Posterior(space, Gaussian(space.vector() + 0.1, scale, factor))
+
+
+def log_density(q: Gaussian, w: Tensor, scale: float = 1.0) -> Tensor:
+    covariance = scale * (torch.diag(q.scale**2) + q.factor @ q.factor.T)
+    return torch.distributions.MultivariateNormal(q.mean, covariance).log_prob(w)
+
+
+def check_stationary(samples: Tensor, mean: Tensor, precision: Tensor, h: float, t: float) -> None:
+    """Compare a chain of w <- w - (h / 2) A (w - m) + sqrt(h T) z with its stationary Gaussian.
+
+    That has the mean m and the covariance T (A - h A^2 / 4)^-1, exactly. In an eigendirection of A
+    the chain has the autocorrelation rho^lag with rho = 1 - h lambda / 2: n places are worth
+    n (1 - rho) / (1 + rho) draws for a mean and n (1 - rho^2) / (1 + rho^2) for a variance.
+    """
+    values, vectors = torch.linalg.eigh(precision)
+    rho = 1 - h * values / 2
+    assert 0 < float(rho.min()) < float(rho.max()) < 0.99
+    white = (samples - mean) @ vectors / (t / (values - h * values**2 / 4)).sqrt()
+    worth = len(samples) * (1 - rho) / (1 + rho)
+    assert float((white.mean(0) * worth.sqrt()).abs().max()) < 5
+    worth = len(samples) * (1 - rho**2) / (1 + rho**2)
+    variances = (white**2).mean(0)
+    assert float(((variances - 1) * (worth / 2).sqrt()).abs().max()) < 5
+    pooled = (variances * worth).sum() / worth.sum()
+    assert abs(float(pooled) - 1) < 5 * math.sqrt(2 / float(worth.sum())) < 0.1
+    covariance = white.T @ white / len(white)
+    off_diagonal = covariance - torch.diag(covariance.diagonal())
+    assert float((off_diagonal * worth.min().sqrt()).abs().max()) < 5
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.25])
+def test_sgld_samples_the_posterior_at_its_temperature(temperature: float) -> None:
+    model, task = regression(60, 8)
+    mean, covariance = exact_posterior(task, prior_variance=0.25)
+    precision = torch.linalg.inv(covariance)
+    h = 1.6 / float(torch.linalg.eigvalsh(precision)[-1])
+    method = SGLD(
+        epochs=STEPS,
+        burn_in=0.05,
+        batch_size=60,
+        learning_rate=h * 60 / 2,
+        temperature=temperature,
+        prior_scale=0.5,
+    )
+    samples = method.fit(model, task, device="cpu").distribution.tensors()["vectors"]
+    assert len(samples) == 0.95 * STEPS
+    check_stationary(samples, mean, precision, h, temperature)
+
+
+def test_entropy_mcmc_samples_the_coupled_distribution() -> None:
+    model, task = regression(60, 4)
+    mean, covariance = exact_posterior(task, prior_variance=0.25)
+    precision, one, eta = torch.linalg.inv(covariance), torch.eye(4).double(), 0.01
+    joint = torch.cat(
+        [
+            torch.cat([precision + one / eta, -one / eta], 1),
+            torch.cat([-one / eta, one / eta], 1),
+        ]
+    )
+    marginals = torch.linalg.inv(joint)
+    torch.testing.assert_close(marginals[:4, :4], covariance)
+    torch.testing.assert_close(marginals[4:, 4:], covariance + eta * one)
+    h = 1.6 / float(torch.linalg.eigvalsh(joint)[-1])
+    method = EntropyMCMC(
+        epochs=STEPS,
+        burn_in=0.05,
+        batch_size=60,
+        learning_rate=h * 60 / 2,
+        prior_scale=0.5,
+        eta=eta,
+        temperature=0.5,
+    )
+    samples = method.fit(model, task, device="cpu").distribution.tensors()["vectors"]
+    both = torch.cat([samples[0::2], samples[1::2]], 1)
+    check_stationary(both, mean.repeat(2), joint, h, 0.5)
+
+
+def test_a_step_of_sgld_is_the_papers() -> None:
+    task, model = blobs(dtype=torch.float64), network().double()
+    space, examples = ParameterSpace(model), 30
+    prior = low_rank_prior(space)
+    method = SGLD(learning_rate=0.1, warmup=0.0, temperature=0.7)
+    state = method.init(Problem(space, task.loss, examples, 10), prior=prior, seed=3)
+    before, batch = state.weights.clone(), (task.train.inputs[:7], task.train.targets[:7])
+    assert torch.equal(before, prior.mean)
+    before += 0.05
+    state.weights.copy_(before)
+    method.step(state, batch)
+    leaf = before.clone().requires_grad_()
+    loss = nn.functional.cross_entropy(space.call(leaf, batch[0]), batch[1])
+    potential = examples * loss - log_density(prior.gaussian, leaf)
+    h = 2 * 0.1 / examples
+    noise = torch.randn(space.size, dtype=before.dtype, generator=torch.Generator().manual_seed(3))
+    moved = before - h / 2 * torch.autograd.grad(potential, leaf)[0] + math.sqrt(h * 0.7) * noise
+    torch.testing.assert_close(state.weights, moved)
+
+
+def test_the_rate_of_sgld_is_constant_or_a_power() -> None:
+    assert {SGLD(learning_rate=0.02, warmup=0.0).rate(step, 100) for step in range(100)} == {0.02}
+    falling = SGLD(learning_rate=1.0, warmup=0.1, decay=0.5, delay=0.05)
+    rates = [falling.rate(step, 100) for step in range(100)]
+    assert rates[:10] == pytest.approx([(step + 1) / 11 for step in range(10)])
+    assert rates[10:] == pytest.approx([(1 + step / 5) ** -0.5 for step in range(90)])
+
+
+def run(method: Langevin, epochs: int, per_epoch: int) -> list[int]:
+    """The steps at which a method keeps samples, which are then the last ones it has."""
+    task = blobs()
+    problem = Problem(ParameterSpace(network()), task.loss, 30, epochs * per_epoch, per_epoch)
+    state, kept, places = method.init(problem, prior=None), [], []
+    for step in range(1, problem.steps + 1):
+        before = len(state.samples)
+        method.step(state, (task.train.inputs, task.train.targets))
+        if len(state.samples) > before:
+            kept.append(step)
+            places.append(state.weights.clone())
+    samples = torch.stack(places)
+    assert torch.equal(method.posterior(state).sample(len(kept)).sort(0)[0], samples.sort(0)[0])
+    torch.testing.assert_close(state.mean, samples.mean(0))
+    return kept
+
+
+def test_samples_are_taken_at_the_ends_of_epochs() -> None:
+    assert run(SGLD(epochs=10, burn_in=0.5, thin=2), 10, 3) == [21, 27]
+    assert run(SGLD(epochs=3, burn_in=0.0), 3, 2) == [2, 4, 6]
+    cyclical = CyclicalSGLD(
+        epochs=12, cycles=2, samples_per_cycle=3, exploration=0.5, learning_rate=0.02
+    )
+    assert run(cyclical, 12, 2) == [8, 10, 12, 20, 22, 24]
+    assert len(CyclicalSGLD().fit(network(), blobs()).distribution.tensors()["vectors"]) == 12
+
+
+def test_a_cycle_follows_a_cosine_and_its_last_part_alone_is_noisy() -> None:
+    method = CyclicalSGLD(epochs=20, cycles=2, exploration=0.5, learning_rate=0.3)
+    rates = [method.rate(step, 40) for step in range(40)]
+    assert rates[:20] == rates[20:]
+    assert [rates[0], rates[10]] == pytest.approx([0.3, 0.15])
+    assert rates[19] == pytest.approx(0.15 * (1 + math.cos(math.pi * 19 / 20)))
+    task = blobs()
+    problem = Problem(ParameterSpace(network()), task.loss, 30, 40, 2)
+    state = method.init(problem)
+    for step in range(40):
+        drawn = state.generator.get_state()
+        method.step(state, (task.train.inputs, task.train.targets))
+        assert torch.equal(drawn, state.generator.get_state()) == (step % 20 < 10), step
+
+
+def test_the_anchor_is_drawn_to_the_weights_and_by_nothing_else() -> None:
+    task, model = blobs(dtype=torch.float64), network().double()
+    space = ParameterSpace(model)
+    method = EntropyMCMC(learning_rate=0.02, warmup=0.0, temperature=0.0, eta=0.01, prior_scale=0.1)
+    state = method.init(Problem(space, task.loss, 30, 10))
+    assert torch.equal(state.anchor, space.vector())
+    batch = (task.train.inputs, task.train.targets)
+    method.step(state, batch)
+    assert torch.equal(state.anchor, space.vector())  # not decayed while the two are together
+    weights, anchor = state.weights.clone(), state.anchor.clone()
+    method.step(state, batch)
+    torch.testing.assert_close(state.anchor, anchor + 0.02 / (30 * 0.01) * (weights - anchor))
+
+
+def test_ptl_scales_the_covariance_of_the_source_posterior() -> None:
+    task, space = blobs(dtype=torch.float64), ParameterSpace(network().double())
+    source = low_rank_prior(space)
+    method = PretrainYourLoss(scale=7.0)
+    state = method.init(Problem(space, task.loss, 30, 10), prior=source)
+    assert torch.equal(state.weights, source.mean)
+    w = (source.mean + 0.3).requires_grad_()
+    state.weights.copy_(w.detach())
+    slope = torch.autograd.grad(-log_density(source.gaussian, w, 7.0) / 30, w)[0]
+    torch.testing.assert_close(prior_slope(state), slope)
+    for prior in (None, Posterior(space, Point(space.vector()))):
+        with pytest.raises(InputError, match=r"needs (the|a) Gaussian posterior"):
+            method.fit(network().double(), task, prior=prior)
+
+
+def test_a_prior_too_narrow_for_the_step_size_is_widened() -> None:
+    model = network()
+    prior = isotropic(model, 1e-6, mean=ParameterSpace(model).vector())
+    state = SGLD().init(Problem(prior.space, "cross_entropy", 50, 10), prior=prior)
+    assert float(state.prior.scale.max()) == pytest.approx(math.sqrt(0.05 / 50))
+    samples = SGLD(epochs=4).fit(model, blobs(), prior=prior).sample(2)
+    assert bool(samples.isfinite().all())
+
+
+def test_settings_that_cannot_be_are_refused_before_training() -> None:
+    for method, settings, message in (
+        (SGLD, {"temperature": -1.0}, "temperature must be at least 0"),
+        (SGLD, {"momentum": 0.9}, "momentum must be 0"),
+        (SGLD, {"patience": 3}, "patience must be 0"),
+        (SGLD, {"decay": 1.5}, "decay"),
+        (SGLD, {"prior_scale": 0.0}, "prior_scale"),
+        (SGLD, {"epochs": 10, "thin": 6}, "10 epochs with burn_in=0.5 leave 5, too few"),
+        (CyclicalSGLD, {"epochs": 102}, "epochs must be a multiple of the 4 cycles, not 102"),
+        (CyclicalSGLD, {"epochs": 40}, "leave 2 epochs of a cycle to sample in, too few for 3"),
+        (CyclicalSGLD, {"warmup": 0.1}, "warmup must be 0"),
+        (EntropyMCMC, {"eta": 0.0}, "eta must be positive"),
+        (PretrainYourLoss, {"scale": math.inf}, "scale must be positive"),
+    ):
+        with pytest.raises(InputError, match=message):
+            method(**settings)
+    with pytest.raises(InputError, match=r"eta must be above learning_rate / N = 0\.00167"):
+        EntropyMCMC(eta=1e-3).fit(network(), blobs())
+    problem = Problem(ParameterSpace(network()), "cross_entropy", 3, 9)
+    with pytest.raises(InputError, match="no sample yet"):
+        SGLD().posterior(SGLD().init(problem))
