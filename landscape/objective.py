@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape.errors import InputError
+from landscape.likelihood import GaussianLikelihood
 from landscape.parameters import Choice, ParameterSpace
 
 Batch = tuple[Any, Any]
@@ -28,7 +29,10 @@ def _cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
         ) from error
 
 
-_LOSSES: dict[str, LossFunction] = {"cross_entropy": _cross_entropy}
+_LOSSES: dict[str, LossFunction] = {
+    "cross_entropy": _cross_entropy,
+    "gaussian": GaussianLikelihood(noise=1.0),
+}
 
 
 @dataclass(frozen=True)
@@ -43,8 +47,9 @@ def summed_loss(loss: Loss) -> LossFunction:
     """``loss`` as a function of (outputs, targets) that sums over the examples of a batch.
 
     Args:
-        loss: ``"cross_entropy"``, or a function of (outputs, targets) that returns one value an
-            example, shape (B,), or their mean, a scalar.
+        loss: ``"cross_entropy"``, ``"gaussian"`` (unit noise; ``GaussianLikelihood`` for other), or
+            a function of (outputs, targets) that returns one value an example, shape (B,), or their
+            mean, a scalar.
 
     Raises:
         InputError: an unknown name; or, when called, outputs that the loss does not fit.

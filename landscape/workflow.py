@@ -17,12 +17,13 @@ from landscape import models, posteriors, tasks
 from landscape.curvature import Flatness, measure
 from landscape.devices import choose_device, describe_device
 from landscape.errors import InputError, LandscapeError
+from landscape.likelihood import GaussianLikelihood
 from landscape.methods import Method
 from landscape.methods.checkpoint import OtherTrainingError
 from landscape.methods.loop import Progress
 from landscape.normalisation import normalisation_layers
 from landscape.posteriors import Posterior
-from landscape.prediction import Prediction, predict
+from landscape.prediction import Prediction, RealPrediction, predict, predict_real
 from landscape.store import Run, ensure_new
 from landscape.surfaces import PlaneKind, Surface, surface
 from landscape.tasks import Task
@@ -98,7 +99,7 @@ def train(
         checkpoint.unlink()
         posterior = fit()
     seconds = time.perf_counter() - begun
-    prediction = predict(posterior, task.test, samples=samples, seed=seed)
+    prediction = _predict(posterior, task, samples, seed)
     space = posterior.space
     layers = normalisation_layers(space.module)
     run = Run.create(
@@ -251,18 +252,34 @@ class _OnTrainingSet:
         self.trained.run.write(group, variables, {**(attributes or {}), **data})
 
 
-def _write_prediction(run: Run, prediction: Prediction, seed: int) -> None:
+def _predict(
+    posterior: Posterior, task: Task, samples: int, seed: int
+) -> Prediction | RealPrediction:
+    loss = GaussianLikelihood() if task.loss == "gaussian" else task.loss
+    if isinstance(loss, GaussianLikelihood):
+        return predict_real(posterior, task.test, noise=loss.noise, samples=samples, seed=seed)
+    return predict(posterior, task.test, samples=samples, seed=seed)
+
+
+def _write_prediction(run: Run, prediction: Prediction | RealPrediction, seed: int) -> None:
     alone = prediction.sample_metrics()
-    run.write(
-        "predictions",
-        {
+    variables: dict[str, object]
+    if isinstance(prediction, Prediction):
+        examples = len(prediction.labels)
+        variables = {
             "log_probabilities": prediction.log_probabilities.cpu().numpy(),
             "labels": prediction.labels.cpu().numpy(),
             **{name: [metrics[name] for metrics in alone] for name in alone[0]},
-        },
+        }
+    else:
+        examples = len(prediction.targets)
+        variables = {"nll": [metrics["nll"] for metrics in alone]}
+    run.write(
+        "predictions",
+        variables,
         {
             "split": "test",
-            "examples": len(prediction.labels),
+            "examples": examples,
             "samples": len(alone),
             "seed": seed,
             **prediction.metrics(),

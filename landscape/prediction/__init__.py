@@ -2,5 +2,15 @@
 
 from landscape.prediction.averaging import Prediction, predict
 from landscape.prediction.metrics import accuracy, brier, ece, nll
+from landscape.prediction.regression import RealPrediction, predict_real
 
-__all__ = ["Prediction", "accuracy", "brier", "ece", "nll", "predict"]
+__all__ = [
+    "Prediction",
+    "RealPrediction",
+    "accuracy",
+    "brier",
+    "ece",
+    "nll",
+    "predict",
+    "predict_real",
+]

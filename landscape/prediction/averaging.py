@@ -62,23 +62,43 @@ def predict(
     Raises:
         InputError: there is no data, or the network does not return logits (B, C).
     """
+    logits, labels = sampled_outputs(posterior, data, samples=samples, seed=seed)
+    if logits.ndim != 3:
+        raise InputError("predict needs a network that returns logits (B, C)")
+    return Prediction(torch.log_softmax(logits, dim=2), labels)
+
+
+def sampled_outputs(
+    posterior: Posterior, data: Iterable[Batch], *, samples: int, seed: int
+) -> tuple[Tensor, Tensor]:
+    """The network's outputs (S, N, ...) under samples of its posterior, and the targets (N, ...).
+
+    Args:
+        posterior: See ``predict``.
+        data: See ``predict``.
+        samples: See ``predict``.
+        seed: See ``predict``.
+
+    Raises:
+        InputError: there is no data, or the network does not return a tensor.
+    """
     count = 1 if isinstance(posterior.distribution, Point) else samples
     rows = []
-    labels: list[Tensor] = []
+    targets: list[Tensor] = []
     with torch.no_grad():
         for w in posterior.sample(count, seed):
             buffers = posterior.buffers(w)
-            outputs, labels = [], []
-            for inputs, targets in data:
-                logits = posterior.space.call(w, inputs, buffers)
-                if not isinstance(logits, Tensor) or logits.ndim != 2:
+            outputs, targets = [], []
+            for inputs, true in data:
+                output = posterior.space.call(w, inputs, buffers)
+                if not isinstance(output, Tensor):
                     raise InputError("predict needs a network that returns logits (B, C)")
-                outputs.append(torch.log_softmax(logits, dim=1))
-                labels.append(posterior.space.move(targets))
+                outputs.append(output)
+                targets.append(posterior.space.move(true))
             if not outputs:
                 raise InputError("the data has no batch: nothing to predict")
             rows.append(torch.cat(outputs))
-    return Prediction(torch.stack(rows), torch.cat(labels))
+    return torch.stack(rows), torch.cat(targets)
 
 
 def _metrics(log_probabilities: Tensor, labels: Tensor) -> dict[str, float]:

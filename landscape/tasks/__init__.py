@@ -14,6 +14,7 @@ from landscape.tasks.corruptions import CORRUPTIONS, corrupt, shift
 from landscape.tasks.digits import digits, digits_upright
 from landscape.tasks.few_shot import choose_shots
 from landscape.tasks.image_folder import image_folder
+from landscape.tasks.regression import regression
 from landscape.tasks.scaling import Scaling
 from landscape.tasks.task import Data, Task
 
@@ -22,6 +23,7 @@ TASKS: dict[str, Callable[..., Task]] = {
     "digits-upright": digits_upright,
     "arrays": npz,
     "image-folder": image_folder,
+    "regression": regression,
     "cifar10": cifar10,
     "cifar100": cifar100,
 }
@@ -69,5 +71,6 @@ __all__ = [
     "image_folder",
     "load",
     "npz",
+    "regression",
     "shift",
 ]

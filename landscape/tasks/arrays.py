@@ -64,9 +64,9 @@ def arrays(
     """
     return assemble(
         name,
-        _data(train),
-        None if validation is None else _data(validation),
-        _data(test),
+        as_data(train),
+        None if validation is None else as_data(validation),
+        as_data(test),
         prepare=real_inputs,
         classes=classes,
         loss=loss,
@@ -107,12 +107,12 @@ def npz(
     validation = None
     for ending in ("validation", "val"):
         if f"x_{ending}" in found:
-            validation = _pair(found, ending, path)
+            validation = pair(found, ending, path)
     return assemble(
         "arrays",
-        _data(_pair(found, "train", path)),
-        None if validation is None else _data(validation),
-        _data(_pair(found, "test", path)),
+        as_data(pair(found, "train", path)),
+        None if validation is None else as_data(validation),
+        as_data(pair(found, "test", path)),
         prepare=real_inputs,
         classes=[str(value) for value in found["classes"]] if "classes" in found else None,
         standardise=standardise,
@@ -160,14 +160,24 @@ def real_inputs(inputs: Tensor) -> Tensor:
     return inputs.float() / 255
 
 
-def _pair(found: Mapping[str, np.ndarray], ending: str, path: str) -> tuple[Any, Any]:
+def pair(found: Mapping[str, np.ndarray], ending: str, path: str) -> tuple[Any, Any]:
+    """The arrays ``x_ending`` and ``y_ending`` of a file.
+
+    Raises:
+        InputError: there is none.
+    """
     for name in (f"x_{ending}", f"y_{ending}"):
         if name not in found:
             raise InputError(f"{path} has no array '{name}'; it holds {', '.join(found)}")
     return found[f"x_{ending}"], found[f"y_{ending}"]
 
 
-def _data(examples: Examples) -> Data:
+def as_data(examples: Examples) -> Data:
+    """Examples in whatever form as ``Data``: integer targets are classes, others real.
+
+    Raises:
+        InputError: they are no examples.
+    """
     if isinstance(examples, Data):
         return examples
     if not isinstance(examples, tuple | list) or len(examples) != 2:

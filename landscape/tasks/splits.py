@@ -25,6 +25,7 @@ def assemble(
     classes: Sequence[str] | None = None,
     loss: Loss = "cross_entropy",
     standardise: bool = True,
+    standardise_targets: bool = False,
     validation_share: float = 0.1,
     shots: int = 0,
     seed: int = 0,
@@ -42,6 +43,7 @@ def assemble(
         classes: Names; numbers up to the highest label if ``None``.
         loss: See ``Task``.
         standardise: Give inputs the mean 0 and deviation 1 of the training examples.
+        standardise_targets: The same for targets, which are real then.
         validation_share: Of the training set, if it is cut; 0 for no validation set.
         shots: Training examples of every class; 0 for all.
         seed: Which examples are validation, and which are the shots.
@@ -65,12 +67,19 @@ def assemble(
     if len(set(shapes)) > 1:
         raise InputError(f"{name}: inputs of one split have another shape: {shapes}")
     for data in splits:
-        if not bool(data.inputs.isfinite().all()):
-            raise InputError(f"{name}: inputs hold NaN or infinity")
+        if not bool(data.inputs.isfinite().all() and data.targets.isfinite().all()):
+            raise InputError(f"{name}: inputs or targets hold NaN or infinity")
     scaling = None
     if standardise:
         scaling = Scaling.of(splits[0].inputs)
         splits = [_with_inputs(data, scaling.apply(data.inputs)) for data in splits]
+    target_scaling = None
+    if standardise_targets:
+        target_scaling = Scaling.of(train.targets)
+        splits = [
+            Data(data.inputs, target_scaling.apply(data.targets), data.batch_size)
+            for data in splits
+        ]
     return Task(
         name,
         train=splits[0],
@@ -81,6 +90,7 @@ def assemble(
         settings=settings or {},
         augment=augment,
         scaling=scaling,
+        target_scaling=target_scaling,
     )
 
 

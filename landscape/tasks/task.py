@@ -83,6 +83,7 @@ class Task:
         augment: Changes the inputs of every training batch at random; in training only, not where
             curvature is measured or running statistics are estimated.
         scaling: How inputs were standardised, if they were.
+        target_scaling: How real targets were.
     """
 
     name: str
@@ -96,6 +97,7 @@ class Task:
     shifted: Mapping[str, Data] = field(default_factory=dict)
     augment: Augment | None = None
     scaling: Scaling | None = None
+    target_scaling: Scaling | None = None
 
     @property
     def sizes(self) -> dict[str, int]:

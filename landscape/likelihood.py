@@ -1,0 +1,61 @@
+"""Losses that are negative log-likelihoods of real targets."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from landscape.errors import InputError
+
+
+@dataclass(frozen=True)
+class GaussianLikelihood:
+    """-log N(y; f(x), noise^2 I) in nats, constant included; one value an example.
+
+    Attributes:
+        noise: Standard deviation of the noise, in the targets' units.
+
+    Example:
+        >>> import torch
+        >>> loss = GaussianLikelihood(noise=2.0)
+        >>> loss(torch.tensor([[1.0]]), torch.tensor([5.0]))  # 0.5 (4 / 2)^2 + log 2 + log(2 pi)/2
+        tensor([3.6121])
+    """
+
+    noise: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.noise < math.inf:
+            raise InputError(f"the noise must be positive and finite, not {self.noise}")
+
+    @property
+    def __name__(self) -> str:
+        """What a run file calls it."""
+        return f"gaussian with noise {self.noise:g}"
+
+    def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Shape (B,), of outputs (B, D) and targets (B, D), or (B,) for D = 1.
+
+        Raises:
+            InputError: the shapes are others.
+        """
+        error = residuals(outputs, targets) / self.noise
+        constant = math.log(self.noise) + 0.5 * math.log(2 * math.pi)
+        return (0.5 * error**2 + constant).sum(-1)
+
+
+def residuals(outputs: Tensor, targets: Tensor) -> Tensor:
+    """f(x) - y with shape (..., B, D), of outputs (..., B, D) and targets (B, D) or (B,).
+
+    Raises:
+        InputError: the shapes do not match, which broadcasting would hide.
+    """
+    expected = targets[:, None] if targets.ndim == 1 else targets
+    if outputs.ndim < 2 or expected.ndim != 2 or outputs.shape[-2:] != expected.shape:
+        raise InputError(
+            f"a Gaussian likelihood needs one output a target: outputs {tuple(outputs.shape)} do "
+            f"not fit targets {tuple(targets.shape)}"
+        )
+    return outputs - expected

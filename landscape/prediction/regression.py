@@ -1,0 +1,81 @@
+"""Bayesian model averaging of real targets: p(y | x) = mean over samples of N(y; f(x), noise^2)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from landscape.likelihood import residuals
+from landscape.objective import Batch
+from landscape.posteriors import Posterior
+from landscape.prediction.averaging import sampled_outputs
+
+
+@dataclass(frozen=True)
+class RealPrediction:
+    """Each sample's predictions of D real targets on one data set, under Gaussian noise.
+
+    Attributes:
+        outputs: f(x_n; w_s), shape (S, N, D).
+        targets: Shape (N, D), or (N,) for D = 1.
+        noise: Standard deviation of the noise.
+    """
+
+    outputs: Tensor
+    targets: Tensor
+    noise: float
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean of the predictive distribution, shape (N, D)."""
+        return self.outputs.mean(0)
+
+    @property
+    def deviation(self) -> Tensor:
+        """Its standard deviation, of samples and noise together, shape (N, D)."""
+        return (self.outputs.var(0, correction=0) + self.noise**2).sqrt()
+
+    def metrics(self) -> dict[str, float]:
+        """NLL of the mixture in nats an example, and root mean squared error of its mean."""
+        return _metrics(self.outputs, self.targets, self.noise)
+
+    def sample_metrics(self) -> list[dict[str, float]]:
+        """The same of each sample alone."""
+        return [_metrics(sample[None], self.targets, self.noise) for sample in self.outputs]
+
+
+def predict_real(
+    posterior: Posterior,
+    data: Iterable[Batch],
+    *,
+    noise: float,
+    samples: int = 30,
+    seed: int = 0,
+) -> RealPrediction:
+    """Predict real targets with each of a posterior's samples; see ``predict``.
+
+    Args:
+        posterior: What to sample from.
+        data: Batches of (inputs, targets).
+        noise: Standard deviation of the noise, that of the likelihood trained with.
+        samples: S.
+        seed: Of the samples.
+
+    Raises:
+        InputError: there is no data, or outputs and targets do not match.
+    """
+    outputs, targets = sampled_outputs(posterior, data, samples=samples, seed=seed)
+    residuals(outputs, targets)
+    return RealPrediction(outputs, targets, noise)
+
+
+def _metrics(outputs: Tensor, targets: Tensor, noise: float) -> dict[str, float]:
+    errors = residuals(outputs.double(), targets.double())
+    constant = math.log(noise) + 0.5 * math.log(2 * math.pi)
+    log_density = -(0.5 * (errors / noise) ** 2 + constant).sum(-1)
+    mixture = log_density.logsumexp(0) - math.log(len(outputs))
+    squared = errors.mean(0) ** 2
+    return {"nll": float(-mixture.mean()), "rmse": float(squared.mean().sqrt())}
