@@ -7,6 +7,7 @@ from typing import Any
 
 from landscape.errors import InputError
 from landscape.methods.cyclical_sgld import CyclicalSGLD
+from landscape.methods.ensemble import Ensemble
 from landscape.methods.entropy_mcmc import EntropyMCMC
 from landscape.methods.fp_bma import FPBMA
 from landscape.methods.ivon import IVON
@@ -31,6 +32,7 @@ METHODS: dict[str, type[Method[Any]]] = {
         CyclicalSGLD,
         EntropyMCMC,
         PretrainYourLoss,
+        Ensemble,
     )
 }
 
@@ -62,6 +64,7 @@ __all__ = [
     "SWAG",
     "VI",
     "CyclicalSGLD",
+    "Ensemble",
     "EntropyMCMC",
     "Method",
     "PretrainYourLoss",

@@ -5,7 +5,7 @@ this order::
 
     problem = Problem(space, loss="cross_entropy", examples=len(train), steps=1000)
     state = method.init(problem, prior=prior, seed=0)
-    for inputs, targets in batches:
+    for inputs, targets in train.shuffled(self.batch_size, state.order):
         state = method.step(state, (inputs, targets))
     posterior = method.posterior(state)
 """
@@ -203,7 +203,7 @@ class Method(ABC, Generic[S]):
         """One epoch."""
         state = training.state
         try:
-            record = self._epoch(state, train.shuffled(self.batch_size, state.order))
+            record = self._epoch(state, train)
         except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # of what is not finite
             record = {"train_loss": math.nan}
         if not (math.isfinite(record["train_loss"]) and bool(state.mean.isfinite().all())):
@@ -231,11 +231,11 @@ class Method(ABC, Generic[S]):
         share = (step - warm) / max(1, steps - warm)
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
 
-    def _epoch(self, state: S, batches: Any) -> Record:
+    def _epoch(self, state: S, train: Data) -> Record:
         totals: dict[str, Tensor] = {}
         examples = 0
         augment = state.problem.augment
-        for inputs, targets in batches:
+        for inputs, targets in train.shuffled(self.batch_size, state.order):
             changed = inputs if augment is None else augment(inputs, state.generator)
             self.step(state, (changed, targets))
             size = batch_size(targets)

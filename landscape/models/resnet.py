@@ -57,7 +57,12 @@ class ResNet(nn.Module):
             self.add_module(f"layer{stage + 1}", nn.Sequential(*layers))
         self.linear = nn.Linear(before, classes)
         self.stages = len(blocks)
-        _initialise(self, zero_last=normalisation == "none")
+        self.zero_last = normalisation == "none"
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the initial weights of the convolutions; the last layer's are torch's own."""
+        _initialise(self, zero_last=self.zero_last)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits (B, classes) of images (B, channels, height, width)."""

@@ -19,6 +19,7 @@ from landscape.methods import (
     SWAG,
     VI,
     CyclicalSGLD,
+    Ensemble,
     EntropyMCMC,
     Method,
     PretrainYourLoss,
@@ -38,6 +39,7 @@ METHODS = [
     CyclicalSGLD(epochs=8, cycles=2, samples_per_cycle=2, exploration=0.5),
     EntropyMCMC(epochs=8, eta=0.1),
     PretrainYourLoss(epochs=8, cycles=2, samples_per_cycle=2, exploration=0.5),
+    Ensemble(epochs=8, members=3),
 ]
 each_method = pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
 
