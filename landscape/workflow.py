@@ -216,12 +216,11 @@ def measure_surface(
 ) -> Surface:
     """``landscape.surface`` on the training set, written to the run.
 
-    The plane is through the first three samples by default; for a point posterior, which has one, a
-    random one.
+    The plane is through the first three samples by default; for a posterior that has fewer, as a
+    point does, a random one.
     """
     if plane is None:
-        is_point = isinstance(trained.posterior.distribution, posteriors.Point)
-        plane = "random" if is_point else "samples"
+        plane = "samples" if trained.posterior.at_most(3) == 3 else "random"
     return surface(
         trained.posterior,
         trained.task.train,

@@ -13,7 +13,7 @@ from landscape.curvature.network import Backend, top_eigenvalues, trace
 from landscape.errors import InputError
 from landscape.files import Store
 from landscape.objective import Batch, Loss, Objective
-from landscape.posteriors import Point, Posterior
+from landscape.posteriors import Posterior
 
 Row = dict[str, object]
 
@@ -80,7 +80,7 @@ def measure(
     is no augmentation and no weight decay. The Hessian is over the random parameters.
 
     Args:
-        posterior: What to sample from. A point posterior has one sample, whatever is asked for.
+        posterior: What to sample from. A point, or a set of fewer samples, gives as many as it has.
         data: The fixed set to measure on, as batches (``Data``, a list, a ``DataLoader``).
         samples: S.
         eigenvalues: k, the number of largest eigenvalues.
@@ -101,7 +101,7 @@ def measure(
     """
     if samples < 1:
         raise InputError(f"the number of samples must be at least 1, not {samples}")
-    count = 1 if isinstance(posterior.distribution, Point) else samples
+    count = posterior.at_most(samples)
     weights = posterior.sample(count, seed)
     base = Objective(posterior.space, data, loss)
     rows: list[Row] = []

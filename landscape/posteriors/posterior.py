@@ -78,6 +78,14 @@ class Posterior:
             generator = torch.Generator(self.device).manual_seed(generator)
         return self.distribution.sample(count, generator)
 
+    def at_most(self, count: int) -> int:
+        """``count``, or as many different samples as there are: 1 at a point, S of S samples."""
+        if isinstance(self.distribution, Point):
+            return min(count, 1)
+        if isinstance(self.distribution, Samples):
+            return min(count, len(self.distribution.vectors))
+        return count
+
     def log_prob(self, w: Tensor) -> Tensor:
         """Log-density at w (..., P) in nats, shape (...).
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from landscape.errors import InputError
 from landscape.objective import Batch
-from landscape.posteriors import Point, Posterior
+from landscape.posteriors import Posterior
 from landscape.prediction import metrics
 
 
@@ -54,7 +54,7 @@ def predict(
     The network is in evaluation mode with running statistics re-estimated for each sample.
 
     Args:
-        posterior: What to sample from. A point posterior has one sample, whatever is asked for.
+        posterior: What to sample from. A point, or a set of fewer samples, gives as many as it has.
         data: Batches of (inputs, labels).
         samples: S.
         seed: Of the samples; ``measure`` with the same seed judges the same ones.
@@ -82,7 +82,7 @@ def sampled_outputs(
     Raises:
         InputError: there is no data, or the network does not return a tensor.
     """
-    count = 1 if isinstance(posterior.distribution, Point) else samples
+    count = posterior.at_most(samples)
     rows = []
     targets: list[Tensor] = []
     with torch.no_grad():

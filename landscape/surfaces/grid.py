@@ -11,7 +11,7 @@ from torch import Tensor
 from landscape.errors import InputError
 from landscape.files import Store
 from landscape.objective import Batch, Loss, Objective
-from landscape.posteriors import Point, Posterior
+from landscape.posteriors import Posterior
 from landscape.surfaces import plane as planes
 from landscape.surfaces.plane import PLANES, Plane, PlaneKind
 
@@ -94,7 +94,7 @@ def surface(
         raise InputError(f"the margin of a surface must not be negative, not {margin}")
     if isinstance(plane, str) and plane not in PLANES:
         raise InputError(f"unknown plane '{plane}'; known: {', '.join(PLANES)}, or a Plane")
-    count = 1 if isinstance(posterior.distribution, Point) else samples
+    count = posterior.at_most(samples)
     weights = posterior.sample(count, seed)
     if isinstance(plane, Plane):
         chosen = plane

@@ -10,6 +10,7 @@ from landscape import models, posteriors
 from landscape.errors import InputError
 from landscape.parameters import ParameterSpace
 from landscape.posteriors import Gaussian, Point, Posterior, Samples, isotropic
+from landscape.prediction import predict
 
 NETWORK = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Linear(3, 2))
 BATCHES = [(torch.randn(6, 2), torch.zeros(6, dtype=torch.long))]
@@ -105,6 +106,16 @@ def test_samples_are_drawn_without_repetition() -> None:
     drawn = Samples(torch.arange(5.0)[:, None]).sample(5, torch.Generator().manual_seed(0))
     assert sorted(drawn[:, 0].tolist()) == [0, 1, 2, 3, 4]
     assert drawn[:, 0].tolist() != [0, 1, 2, 3, 4]
+
+
+def test_no_more_samples_are_judged_than_there_are() -> None:
+    space = ParameterSpace(nn.Linear(2, 3))
+    several = Posterior(space, Samples(torch.randn(5, space.size)))
+    assert [several.at_most(count) for count in (3, 5, 30)] == [3, 5, 5]
+    assert Posterior(space, Point(space.vector())).at_most(30) == 1
+    assert isotropic(nn.Linear(2, 3), 0.1).at_most(30) == 30
+    batches = [(torch.randn(4, 2), torch.tensor([0, 1, 2, 0]))]
+    assert len(predict(several, batches).log_probabilities) == 5
 
 
 def test_the_same_seed_gives_the_same_samples() -> None:
