@@ -1,5 +1,8 @@
 """Random crops and flips: each result is one of the possible ones, and training alone sees them."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -66,6 +69,18 @@ def test_a_training_with_it_has_one_result_for_a_seed() -> None:
     one, same, other = (MAP(epochs=2).fit(model, task, seed=s).mean for s in (1, 1, 2))
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
+
+
+def test_a_checkpoint_belongs_to_one_augmentation(tmp_path: Path) -> None:
+    data = Data(torch.randn(6, 1, 4, 4, generator=generator()), torch.arange(6) % 2)
+    task = Task("noise", data, data, data, ("a", "b"), augment=CropAndFlip(padding=1))
+    model, method = nn.Sequential(nn.Flatten(), nn.Linear(16, 2)), MAP(epochs=1)
+    first = method.fit(model, task, checkpoint=tmp_path / "c.safetensors")
+    again = method.fit(model, task, checkpoint=tmp_path / "c.safetensors")
+    assert torch.equal(first.mean, again.mean)
+    other = replace(task, augment=CropAndFlip(padding=2))
+    with pytest.raises(InputError, match=r"augmentation was CropAndFlip\(padding=1, flip=True\)"):
+        method.fit(model, other, checkpoint=tmp_path / "c.safetensors")
 
 
 def test_bad_settings_are_refused() -> None:
