@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
+import glob
 import os
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
+
+from landscape.errors import LandscapeError
 
 
 class Store(Protocol):
@@ -27,27 +32,46 @@ def replacing(path: Path) -> Iterator[Path]:
 
     The file is brought to the disk and renamed, so that a reader meets the old one or the new one
     whole; after an error, or a kill at any moment, it meets the old one. What a killed writer left
-    behind is removed by the next.
+    behind is removed by the next. Writers to one folder take turns, so that what is read inside
+    the block is still there when it is replaced; readers wait for nobody.
+
+    Raises:
+        LandscapeError: the file could not be written; the earlier one is intact.
     """
-    for leftover in path.parent.glob(f".{path.name}.*.tmp"):
-        if not _is_running(leftover.name.removesuffix(".tmp").rpartition(".")[2]):
-            leftover.unlink(missing_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        yield temporary
-        _synchronise(temporary)
-        temporary.replace(path)
-        _synchronise(path.parent)
+        with _turn(path.parent) as alone:
+            if alone:  # so nobody is writing what lies here
+                for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+                    leftover.unlink(missing_ok=True)
+            temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+            try:
+                yield temporary
+                _synchronise(temporary)
+                temporary.replace(path)
+                _synchronise(path.parent)
+            finally:
+                temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise LandscapeError(
+            f"could not write {path}: {error.strerror or error}; what was saved before is intact"
+        ) from error
+
+
+@contextmanager
+def _turn(folder: Path) -> Iterator[bool]:
+    """Wait for a lock on ``folder``, which ends with the process; False where there are none."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        yield _lock(descriptor, fcntl.LOCK_EX)
     finally:
-        temporary.unlink(missing_ok=True)
+        _lock(descriptor, fcntl.LOCK_UN)  # a process forked meanwhile may hold a copy of it
+        os.close(descriptor)
 
 
-def _is_running(process: str) -> bool:
+def _lock(descriptor: int, operation: int) -> bool:
     try:
-        os.kill(int(process), 0)
-    except PermissionError:
-        return True
-    except (ValueError, OverflowError, ProcessLookupError):
+        fcntl.flock(descriptor, operation)
+    except OSError:  # some network file systems
         return False
     return True
 

@@ -1,4 +1,4 @@
-"""Groups of variables with named axes, in an open HDF5 file."""
+"""Groups of variables with named axes, to HDF5 and back."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ import numpy as np
 
 from landscape.errors import InputError
 from landscape.store import schema
-
-Attribute = str | int | float
+from landscape.store.untrusted import MAX_BYTES, Attribute, plain_attributes, reading
 
 
 @dataclass(frozen=True)
@@ -33,8 +32,32 @@ class Group(Mapping[str, np.ndarray]):
         return len(self.variables)
 
 
-def write_group(file: h5py.File, name: str, group: Group) -> None:
-    """Write a group that conforms to the schema, with a dimension scale on every axis."""
+def file_image(attributes: Mapping[str, Attribute], groups: Mapping[str, Group]) -> bytes:
+    """The bytes of a run file.
+
+    Built in memory, for HDF5 does not survive a disk that fills up under an open file.
+
+    Raises:
+        InputError: more than a reader accepts.
+    """
+    size = sum(array.nbytes for group in groups.values() for array in group.values())
+    if size > MAX_BYTES:
+        raise InputError(
+            f"a run file holds up to {MAX_BYTES >> 20} MiB, not {-(-size >> 20)}: measure fewer "
+            "samples or examples"
+        )
+    with h5py.File(
+        "run.h5", "w", driver="core", backing_store=False, libver=("v110", "v110")
+    ) as file:
+        file.attrs.update(attributes)
+        for name, group in groups.items():
+            _write_group(file, name, group)
+        file.flush()
+        return bytes(file.id.get_file_image())
+
+
+def _write_group(file: h5py.File, name: str, group: Group) -> None:
+    # With a dimension scale on every axis.
     allowed = schema.fields(name)
     target = file.create_group(name)
     target.attrs.update(group.attributes)
@@ -47,8 +70,7 @@ def write_group(file: h5py.File, name: str, group: Group) -> None:
         _write_variable(target, variable, array, allowed[variable])
     for dim, length in lengths.items():
         if dim not in target:
-            index = schema.Field((dim,), "i4", f"index along {dim}")
-            _write_variable(target, dim, np.arange(length, dtype="i4"), index)
+            _write_variable(target, dim, np.arange(length, dtype="i4"), schema.index(dim))
         target[dim].make_scale(dim)
     for variable in group:
         for axis, dim in enumerate(allowed[variable].dims):
@@ -64,8 +86,7 @@ def _write_variable(target: h5py.Group, name: str, array: np.ndarray, field: sch
         else {}
     )
     data = target.create_dataset(name, data=array, **storage)
-    data.attrs["long_name"] = field.meaning
-    data.attrs["units"] = field.units
+    data.attrs.update(field.attributes)
 
 
 def group_names(file: h5py.File) -> list[str]:
@@ -84,21 +105,10 @@ def read_group(group: h5py.Group, path: Path, names: Collection[str] = ()) -> Gr
     """
     name = group.name.lstrip("/")
     wanted = names or schema.fields(name)
-    try:
+    with reading(path):
         arrays = {variable: group[variable][()] for variable in group if variable in wanted}
-        return Group(schema.conform(name, arrays), plain_attributes(group))
-    except (OSError, RuntimeError, TypeError, AttributeError, InputError) as error:
+        attributes = plain_attributes(group)
+    try:
+        return Group(schema.conform(name, arrays), attributes)
+    except InputError as error:
         raise InputError(f"{path}: group '{name}' is damaged: {error}") from error
-
-
-def plain_attributes(item: h5py.Group) -> dict[str, Attribute]:
-    """The attributes that are text or numbers."""
-    plain: dict[str, Attribute] = {}
-    for name, value in item.attrs.items():
-        if isinstance(value, np.generic):
-            value = value.item()
-        if isinstance(value, bytes):
-            value = value.decode("utf-8", "replace")
-        if isinstance(value, str | int | float):
-            plain[name] = value
-    return plain

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import h5py
+import numpy as np
 
-from landscape.errors import InputError, LandscapeError
+from landscape.errors import InputError
 from landscape.files import replacing
 from landscape.store import schema
 from landscape.store.groups import (
-    Attribute,
     Group,
+    file_image,
     group_names,
-    plain_attributes,
     read_group,
-    write_group,
 )
-from landscape.store.untrusted import open_run
+from landscape.store.untrusted import Attribute, open_run, plain_attributes, reading
 from landscape.store.versions import git_commit, library_versions
 
 if TYPE_CHECKING:
@@ -32,10 +31,10 @@ if TYPE_CHECKING:
 class Run:
     """A run file: its attributes, and the groups measured so far.
 
-    Every ``write`` replaces the file atomically (temporary file in the same folder, fsync,
-    rename), so a reader never meets half a file, and a process killed at any moment loses only the
-    write it was on. Reading opens the file, takes what was asked for, and closes it: no lock is
-    ever held.
+    Every ``write`` replaces the file atomically (``landscape.files``), so a reader never meets
+    half a file, and a process killed at any moment loses only the write it was on. Two processes
+    may fill one file, group by group. Reading opens the file, takes what was asked for, and closes
+    it: a writer never waits for it.
 
     Attributes:
         path: The file.
@@ -61,13 +60,10 @@ class Run:
         Raises:
             InputError: unknown attribute, a name that is not ``.h5``, a file that exists, or a
                 folder that cannot be written.
+            LandscapeError: the file could not be written.
         """
         path = Path(path)
-        unknown = sorted(set(attributes) - set(schema.ATTRIBUTES))
-        if unknown:
-            raise InputError(
-                f"a run file has no attribute '{unknown[0]}'; known: {', '.join(schema.ATTRIBUTES)}"
-            )
+        given = schema.root_attributes(attributes)
         ensure_new(path, overwrite=overwrite)
         defaults: dict[str, Attribute] = {
             "schema_name": schema.NAME,
@@ -77,12 +73,9 @@ class Run:
             "versions": json.dumps(library_versions()),
             "git_commit": git_commit(),
         }
-        given = {
-            name: value if isinstance(value, str | int | float) else json.dumps(value)
-            for name, value in attributes.items()
-        }
         run = cls(path, defaults | given)
-        run._save({})
+        with replacing(path) as temporary:
+            temporary.write_bytes(file_image(run.attributes, {}))
         return run
 
     @classmethod
@@ -93,13 +86,24 @@ class Run:
             InputError: the file is missing, damaged, not a run, or unsafe to read.
         """
         with open_run(path) as file:
-            return cls(Path(path), plain_attributes(file))
+            with reading(Path(path)):
+                attributes = plain_attributes(file)
+            return cls(Path(path), attributes)
 
     @property
     def config(self) -> dict[str, Any]:
-        """The settings of the run, from the JSON attribute ``config``."""
-        loaded = json.loads(str(self.attributes.get("config", "{}")))
-        return loaded if isinstance(loaded, dict) else {}
+        """The settings of the run, from the JSON attribute ``config``.
+
+        Raises:
+            InputError: the attribute is not a JSON object.
+        """
+        try:
+            loaded = json.loads(str(self.attributes.get("config", "{}")))
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{self.path}: the attribute 'config' is not JSON: {error}") from error
+        if not isinstance(loaded, dict):
+            raise InputError(f"{self.path}: the attribute 'config' is not a JSON object")
+        return loaded
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -145,7 +149,8 @@ class Run:
         with open_run(self.path) as file:
             if group not in group_names(file):
                 raise KeyError(group)
-            return plain_attributes(file[group])
+            with reading(self.path):
+                return plain_attributes(file[group])
 
     def write(
         self,
@@ -164,64 +169,63 @@ class Run:
             InputError: names or shapes that the schema does not allow.
             LandscapeError: the file could not be written; the version on disk is untouched.
         """
-        groups = self._read_all()
-        groups[group] = Group(schema.conform(group, variables), dict(attributes or {}))
-        self._save(groups)
+        plain = {name: schema.attribute(name, value) for name, value in (attributes or {}).items()}
+        self._update({group: Group(schema.conform(group, variables), plain)}, {})
 
-    def set_attributes(self, **attributes: Attribute) -> None:
+    def set_attributes(self, **attributes: Any) -> None:
         """Change root attributes (``status="complete"``, say) and save the file.
 
         Raises:
             InputError: unknown attribute or status.
             LandscapeError: the file could not be written; the version on disk is untouched.
         """
-        unknown = sorted(set(attributes) - set(schema.ATTRIBUTES))
-        if unknown:
-            raise InputError(f"a run file has no attribute '{unknown[0]}'")
-        if attributes.get("status", "running") not in schema.STATUSES:
-            raise InputError(f"a run's status is one of {', '.join(schema.STATUSES)}")
-        groups = self._read_all()
-        self.attributes = self.attributes | attributes
-        self._save(groups)
+        self._update({}, schema.root_attributes(attributes))
 
     def to_xarray(self) -> xarray.DataTree:
-        """The whole file as an ``xarray.DataTree``, read into memory.
+        """The whole file as an ``xarray.DataTree`` in memory, as ``open_datatree`` has it.
 
         Raises:
-            InputError: xarray or h5netcdf is not installed (``pip install landscape[xarray]``).
+            InputError: xarray is not installed (``pip install landscape[xarray]``), or the file is
+                damaged.
         """
         try:
-            import h5netcdf  # noqa: F401
             import xarray
         except ImportError as error:
             raise InputError("to_xarray needs 'pip install landscape[xarray]'") from error
-        with open_run(self.path):  # xarray opens the file itself; this one only checks it
-            pass
-        with xarray.open_datatree(self.path, engine="h5netcdf") as tree:
-            return tree.load()
+        attributes, groups = self._contents()
+        # Not by xarray's own reader, which would follow whatever a file from anybody holds.
+        nodes = {"/": xarray.Dataset(attrs=attributes)}
+        for name, group in groups.items():
+            fields = schema.fields(name)
+            dataset = xarray.Dataset(
+                {
+                    variable: (fields[variable].dims, array, fields[variable].attributes)
+                    for variable, array in group.items()
+                },
+                attrs=group.attributes,
+            )
+            indices = {
+                dim: (dim, np.arange(length, dtype="i4"), schema.index(str(dim)).attributes)
+                for dim, length in dataset.sizes.items()
+                if dim not in dataset
+            }
+            nodes[name] = dataset.assign_coords(indices)
+        return xarray.DataTree.from_dict(nodes)
 
-    def _read_all(self) -> dict[str, Group]:
+    def _contents(self) -> tuple[dict[str, Attribute], dict[str, Group]]:
         with open_run(self.path) as file:
-            return {name: read_group(file[name], self.path) for name in group_names(file)}
+            with reading(self.path):
+                attributes = plain_attributes(file)
+            return attributes, {
+                name: read_group(file[name], self.path) for name in group_names(file)
+            }
 
-    def _save(self, groups: Mapping[str, Group]) -> None:
-        # Built in memory: HDF5 does not survive a disk that fills up under an open file.
-        with h5py.File(
-            self.path.name, "w", driver="core", backing_store=False, libver=("v110", "v110")
-        ) as file:
-            file.attrs.update(self.attributes)
-            for name, group in groups.items():
-                write_group(file, name, group)
-            file.flush()
-            image = file.id.get_file_image()
-        try:
-            with replacing(self.path) as temporary:
-                temporary.write_bytes(image)
-        except OSError as error:
-            raise LandscapeError(
-                f"could not write {self.path}: {error.strerror or error}; what was saved before is "
-                "intact"
-            ) from error
+    def _update(self, groups: Mapping[str, Group], attributes: Mapping[str, Attribute]) -> None:
+        # Onto what the file holds now: another process may be filling another group of it.
+        with replacing(self.path) as temporary:
+            old_attributes, old_groups = self._contents()
+            self.attributes = old_attributes | dict(attributes)
+            temporary.write_bytes(file_image(self.attributes, old_groups | dict(groups)))
 
 
 def ensure_new(path: Path, *, overwrite: bool = False) -> None:
@@ -233,7 +237,11 @@ def ensure_new(path: Path, *, overwrite: bool = False) -> None:
     """
     if path.suffix != ".h5":
         raise InputError(f"a run file's name ends in .h5, not '{path.name}'")
-    if path.exists() and not overwrite:
+    try:
+        exists = path.exists()
+    except OSError as error:  # a name that is too long, say
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
+    if exists and not overwrite:
         raise InputError(f"{path} exists: choose another name, or overwrite it")
     ensure_writable(path.parent)
 
@@ -246,9 +254,8 @@ def ensure_writable(folder: Path) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".landscape-probe.{os.getpid()}"
-        probe.write_bytes(b"")
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=folder):
+            pass
     except OSError as error:
         raise InputError(
             f"cannot write to {folder}: {error.strerror or error}; choose another folder"

@@ -5,6 +5,7 @@ The file is plain HDF5; ``docs/file-format.md`` describes it for readers without
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -25,6 +26,11 @@ class Field:
     dtype: str
     meaning: str
     units: str = "1"
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """What is stored beside the variable."""
+        return {"long_name": self.meaning, "units": self.units}
 
 
 _TRAINING = {
@@ -118,11 +124,57 @@ def fields(group: str) -> Mapping[str, Field]:
     raise InputError(f"a run file has no group '{group}'; it may hold {known}")
 
 
+def index(dim: str) -> Field:
+    """What stands for an axis that has no variable of its own: its entries counted from 0."""
+    return Field((dim,), "i4", f"index along {dim}")
+
+
+def attribute(name: str, value: object) -> str | int | float:
+    """What an attribute is stored as: text, a number, or for anything else its JSON.
+
+    Raises:
+        InputError: it cannot be stored.
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise InputError(f"the attribute '{name}' has more than 64 bits: {value}")
+    if isinstance(value, int | float):
+        return value
+    try:
+        text = value if isinstance(value, str) else json.dumps(value)
+        text.encode()
+    except (TypeError, ValueError) as error:
+        raise InputError(f"the attribute '{name}' cannot be stored: {error}") from error
+    if "\0" in text:
+        raise InputError(f"the attribute '{name}' holds a zero byte")
+    return text
+
+
+def root_attributes(given: Mapping[str, object]) -> dict[str, str | int | float]:
+    """Check the attributes of a whole run.
+
+    Raises:
+        InputError: an unknown name, an unknown status, or a value that cannot be stored.
+    """
+    for name in given:
+        if name not in ATTRIBUTES:
+            raise InputError(
+                f"a run file has no attribute '{name}'; known: {', '.join(ATTRIBUTES)}"
+            )
+        if name in ("schema_name", "schema_version"):
+            raise InputError(f"'{name}' is not yours to set")
+    if given.get("status", "running") not in STATUSES:
+        raise InputError(f"a run's status is one of {', '.join(STATUSES)}")
+    return {name: attribute(name, value) for name, value in given.items()}
+
+
 def conform(group: str, variables: Mapping[str, object]) -> dict[str, np.ndarray]:
     """Cast ``variables`` to the stored types and check their axes against each other.
 
     Raises:
-        InputError: an unknown variable, a wrong number of axes, or axes of unequal length.
+        InputError: an unknown variable, no numbers, numbers that the stored type cannot hold, a
+            wrong number of axes, or axes of unequal length.
     """
     allowed = fields(group)
     lengths: dict[str, int] = {}
@@ -133,7 +185,7 @@ def conform(group: str, variables: Mapping[str, object]) -> dict[str, np.ndarray
                 f"group '{group}' has no variable '{name}'; it may hold {', '.join(allowed)}"
             )
         field = allowed[name]
-        array = np.asarray(value, dtype=field.dtype)
+        array = _cast(value, field.dtype, f"{group}/{name}")
         if array.ndim != len(field.dims):
             raise InputError(
                 f"{group}/{name} needs the axes {field.dims}, not an array of shape {array.shape}"
@@ -145,3 +197,17 @@ def conform(group: str, variables: Mapping[str, object]) -> dict[str, np.ndarray
                 )
         arrays[name] = array
     return arrays
+
+
+def _cast(value: object, dtype: str, name: str) -> np.ndarray:
+    try:
+        given = np.asarray(value)
+    except (ValueError, TypeError, RuntimeError) as error:  # ragged; a tensor that needs a gradient
+        raise InputError(f"{name} is not an array of numbers: {error}") from error
+    if given.dtype.kind not in "biuf":
+        raise InputError(f"{name} needs numbers, not {given.dtype}")
+    with np.errstate(invalid="ignore", over="ignore"):
+        array = given.astype(dtype)
+    if array.dtype.kind in "iu" and not np.array_equal(array, given):
+        raise InputError(f"{name} needs whole numbers that fit {array.dtype}")
+    return array

@@ -23,9 +23,10 @@ class Spread:
     @classmethod
     def of(cls, values: np.ndarray) -> Spread:
         """The spread of a non-empty vector; values that are not finite show in it."""
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
+            mean = float(values.mean())
             deviation = float(values.std(ddof=1)) if len(values) > 1 else math.nan
-        return cls(float(values.mean()), deviation, len(values))
+        return cls(mean, deviation, len(values))
 
     def __str__(self) -> str:
         if math.isnan(self.deviation):

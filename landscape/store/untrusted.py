@@ -6,7 +6,9 @@ filters other than those we write, object types, absurd sizes, another schema or
 
 from __future__ import annotations
 
+import math
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +20,7 @@ from landscape.errors import InputError
 from landscape.store import schema
 
 MAX_BYTES = 1 << 30
-"""Largest uncompressed size of one variable."""
+"""Largest uncompressed size of all variables together."""
 MAX_OBJECTS = 10_000
 MAX_DEPTH = 4
 MAX_ATTRIBUTE_BYTES = 1 << 24
@@ -29,8 +31,11 @@ _FILTERS = {
     h5py.h5z.FILTER_SHUFFLE,
     h5py.h5z.FILTER_FLETCHER32,
 }
-# HDF5 keeps the axes' links to their scales in these; their reference types are never dereferenced.
+# HDF5 keeps the axes' links to their scales in these; they are never read.
 _SCALE_ATTRIBUTES = {"DIMENSION_LIST", "REFERENCE_LIST"}
+_DAMAGE = (OSError, RuntimeError, KeyError, TypeError, ValueError, AttributeError, OverflowError)
+
+Attribute = str | int | float
 
 
 @contextmanager
@@ -38,56 +43,89 @@ def open_run(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
     """Open a run file for reading, after checking that it is one and that it is safe to read.
 
     Yields:
-        The open file; it takes no lock, so that a writer may replace it meanwhile.
+        The open file; a writer may replace it meanwhile.
 
     Raises:
         InputError: one line that names the file and the reason.
     """
     path = Path(path)
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; name a run file (.h5) in it")
     try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise InputError(f"{path} is a folder; name a run file (.h5) in it")
+        if not stat.S_ISREG(mode):  # a pipe would be waited for
+            raise InputError(f"{path} is not a regular file")
         with path.open("rb") as stream:
             head = stream.read(len(_SIGNATURE))
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
     if head != _SIGNATURE:
         raise InputError(f"{path} is not an HDF5 file; runs are written by 'landscape train'")
-    try:
-        file = h5py.File(path, "r", locking=False)
-    except (OSError, RuntimeError) as error:
-        raise InputError(f"{path} is truncated or damaged: {_first_line(error)}") from error
+    with reading(path):
+        file = h5py.File(path, "r")
     with file:
-        try:
+        with reading(path):
             _check_schema(file, path)
             _check_tree(file, path)
-        except (OSError, RuntimeError, KeyError, TypeError, UnicodeError) as error:
-            raise InputError(f"{path} is truncated or damaged: {_first_line(error)}") from error
         yield file
 
 
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn whatever HDF5 and numpy make of a damaged file into one line.
+
+    Raises:
+        InputError: in place of what they raise.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except _DAMAGE as error:
+        raise InputError(f"{path} is truncated or damaged: {_first_line(error)}") from error
+
+
+def plain_attributes(item: h5py.Group) -> dict[str, Attribute]:
+    """The attributes of an open file or group that are one text or number each."""
+    plain: dict[str, Attribute] = {}
+    for name in item.attrs:
+        if name in _SCALE_ATTRIBUTES or item.attrs.get_id(name).shape != ():
+            continue
+        value = item.attrs[name]
+        if isinstance(value, np.generic):
+            value = value.item()
+        if isinstance(value, bytes):
+            value = value.decode("utf-8", "replace")
+        if isinstance(value, str | int | float):
+            plain[name] = value
+    return plain
+
+
 def _check_schema(file: h5py.File, path: Path) -> None:
-    name, version = file.attrs.get("schema_name"), file.attrs.get("schema_version")
-    if name != schema.NAME:
+    _check_attributes(file, f"{path}:/")
+    attributes = plain_attributes(file)
+    version = attributes.get("schema_version")
+    if attributes.get("schema_name") != schema.NAME:
         raise InputError(f"{path} is an HDF5 file, but not a run of this package")
-    if not isinstance(version, int | np.integer) or version < 1:
+    if not isinstance(version, int) or version < 1:
         raise InputError(f"{path} has no valid schema_version")
-    if int(version) > schema.VERSION:
+    if version > schema.VERSION:
         raise InputError(
-            f"{path} has schema {int(version)}, newer than {schema.VERSION}, the newest that this "
+            f"{path} has schema {version}, newer than {schema.VERSION}, the newest that this "
             "version reads: upgrade landscape"
         )
 
 
 def _check_tree(file: h5py.File, path: Path) -> None:
     pending: list[tuple[str, h5py.Group, int]] = [("", file, 0)]
-    seen = 0
+    seen = size = 0
     while pending:
         prefix, group, depth = pending.pop()
         _check_attributes(group, f"{path}:{prefix or '/'}")
         for name in group:
             seen += 1
-            where = f"{path}:{prefix}/{name}"
+            inside = f"{prefix}/{_printable(name)}"
+            where = f"{path}:{inside}"
             if seen > MAX_OBJECTS:
                 raise InputError(f"{path} holds more than {MAX_OBJECTS} objects: refused")
             if not isinstance(group.get(name, getlink=True), h5py.HardLink):
@@ -96,25 +134,30 @@ def _check_tree(file: h5py.File, path: Path) -> None:
             if isinstance(item, h5py.Group):
                 if depth + 1 > MAX_DEPTH:
                     raise InputError(f"{where} is nested deeper than {MAX_DEPTH} groups: refused")
-                pending.append((f"{prefix}/{name}", item, depth + 1))
+                pending.append((inside, item, depth + 1))
             elif isinstance(item, h5py.Dataset):
-                _check_dataset(item, where)
+                size += _checked_size(item, where)
+                if size > MAX_BYTES:
+                    raise InputError(f"{path} is larger than {MAX_BYTES >> 20} MiB: refused")
             else:
                 raise InputError(f"{where} is neither a group nor a data set: refused")
 
 
-def _check_dataset(data: h5py.Dataset, where: str) -> None:
+def _checked_size(data: h5py.Dataset, where: str) -> int:
     _check_attributes(data, where)
     if data.is_virtual or data.external is not None:
         raise InputError(f"{where} keeps its data outside the file: refused")
     if data.dtype.kind not in "biuf":
         raise InputError(f"{where} has type {data.dtype}, not a number: refused")
-    if data.shape is None or data.size * data.dtype.itemsize > MAX_BYTES:
-        raise InputError(f"{where} is larger than {MAX_BYTES >> 20} MiB or has no shape: refused")
+    if data.shape is None:
+        raise InputError(f"{where} has no shape: refused")
+    # A chunk is unpacked whole, and may be larger than what is taken from it.
+    entries = max(math.prod(data.shape), math.prod(data.chunks or ()))
     properties = data.id.get_create_plist()
     for index in range(properties.get_nfilters()):
         if properties.get_filter(index)[0] not in _FILTERS:
             raise InputError(f"{where} uses filter {properties.get_filter(index)[0]}: refused")
+    return int(entries * data.dtype.itemsize)
 
 
 def _check_attributes(item: h5py.Group | h5py.Dataset, where: str) -> None:
@@ -123,10 +166,19 @@ def _check_attributes(item: h5py.Group | h5py.Dataset, where: str) -> None:
             continue
         identifier = item.attrs.get_id(name)
         string = h5py.check_string_dtype(identifier.dtype)
-        if string is None and identifier.dtype.kind not in "biufSV":
-            raise InputError(f"{where} has attribute '{name}' of type {identifier.dtype}: refused")
+        if string is None and identifier.dtype.kind not in "biufS":
+            raise InputError(
+                f"{where} has attribute '{_printable(name)}' of type {identifier.dtype}: refused"
+            )
         if identifier.get_storage_size() > MAX_ATTRIBUTE_BYTES:
-            raise InputError(f"{where} has an attribute '{name}' that is too large: refused")
+            raise InputError(
+                f"{where} has an attribute '{_printable(name)}' that is too large: refused"
+            )
+
+
+def _printable(name: str) -> str:
+    """A name for a message of one line: a file from anybody may name things as it likes."""
+    return name if name.isprintable() else ascii(name)[1:-1]
 
 
 def _first_line(error: BaseException) -> str:

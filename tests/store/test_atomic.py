@@ -1,6 +1,5 @@
 """A reader never meets half a file, whatever happens to the writer."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -77,15 +76,40 @@ def test_a_full_disk_is_one_line_and_the_earlier_version_stays(run: Run) -> None
     assert [path.name for path in run.path.parent.iterdir()] == ["run.h5"]
 
 
-def test_what_another_living_writer_is_on_is_left(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    living, dead = tmp_path / f".file.{os.getppid()}.tmp", tmp_path / ".file.999999999.tmp"
-    odd = tmp_path / ".file.x.tmp"
-    for leftover in (living, dead, odd):
-        leftover.write_text("")
+FILLER = """
+import sys
+from landscape.store import Run
+run = Run.open(sys.argv[1])
+print("ready", flush=True)
+sys.stdin.readline()
+for n in range(20):
+    run.write(f"surfaces/{sys.argv[2]}{n}", {"sample_x": [float(n)]})
+"""
+
+
+def test_two_processes_fill_one_file(run: Run) -> None:
+    command = [sys.executable, "-c", FILLER, str(run.path)]
+    fillers = [
+        subprocess.Popen([*command, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for name in "ab"
+    ]
+    for filler in fillers:
+        assert filler.stdout is not None
+        filler.stdout.readline()
+    for filler in fillers:
+        filler.communicate("go", timeout=60)
+        assert filler.returncode == 0
+    written = {f"surfaces/{name}{n}" for name in "ab" for n in range(20)}
+    assert written <= set(run.groups)
+
+
+def test_what_a_killed_writer_left_behind_is_removed_by_the_next(tmp_path: Path) -> None:
+    path, other = tmp_path / "file[1]", tmp_path / ".file1.12ab.tmp"
+    (tmp_path / ".file[1].12ab.tmp").write_text("half")
+    other.write_text("another file's")
     with replacing(path) as temporary:
         temporary.write_text("new")
-    assert sorted(tmp_path.iterdir()) == sorted([living, path])
+    assert sorted(tmp_path.iterdir()) == sorted([other, path])
 
 
 def test_an_error_while_writing_keeps_the_old_file(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Files that may come from anybody: one line, and nothing outside the file is read."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,6 +54,22 @@ def _bomb(file: h5py.File) -> None:
     file["samples"].create_dataset("bomb", (1 << 34,), "f8", chunks=(1 << 16,), compression="gzip")
 
 
+def _chunk(file: h5py.File) -> None:
+    # One number, in a chunk that is unpacked whole.
+    file["samples"].create_dataset(
+        "bomb", (1,), "f8", maxshape=(None,), chunks=(1 << 28,), compression="gzip"
+    )
+
+
+def _altogether(file: h5py.File) -> None:
+    for index in range(3):
+        file["samples"].create_dataset(f"bomb{index}", (1 << 26,), "f8", chunks=(1 << 16,))
+
+
+def _name(file: h5py.File) -> None:
+    file["samples/two\nlines"] = h5py.SoftLink("/training/epoch")
+
+
 def _deep(file: h5py.File) -> None:
     file.create_group("/a/b/c/d/e/f")
 
@@ -83,6 +100,9 @@ SPOILED = {
     _objects: "not a number",
     _filter: "uses filter",
     _bomb: "larger than",
+    _chunk: "larger than",
+    _altogether: "larger than",
+    _name: "soft or external link",
     _deep: "nested deeper",
     _many: "more than",
     _newer: "newer than 1.*upgrade",
@@ -128,10 +148,20 @@ def test_files_that_are_no_hdf5(tmp_path: Path) -> None:
         path.write_bytes(contents)
         with pytest.raises(InputError, match=name):
             Run.open(path)
+    os.mkfifo(tmp_path / "pipe.h5")
+    with pytest.raises(InputError, match="not a regular file"):
+        Run.open(tmp_path / "pipe.h5")
     with pytest.raises(InputError, match="is a folder"):
         Run.open(tmp_path)
     with pytest.raises(InputError, match="No such file"):
         Run.open(tmp_path / "missing.h5")
+
+
+def test_a_configuration_that_is_no_json_object_is_said_to_be_none(run: Run) -> None:
+    for text in ("{", "[1]", "[" * 100_000):
+        spoil(run, lambda file, text=text: file.attrs.modify("config", text))
+        with pytest.raises(InputError, match="the attribute 'config' is not"):
+            Run.open(run.path).config  # noqa: B018
 
 
 def summarise_or_error(path: Path) -> str:
