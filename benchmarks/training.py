@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 import landscape as ls
+from landscape.memory import keep_freed_memory
 from landscape.methods import METHODS, Problem, State
 from landscape.parameters import ParameterSpace
 from landscape.posteriors import Gaussian, Posterior
@@ -89,6 +90,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--steps", type=int, default=5)
     options = parser.parse_args()
+    keep_freed_memory()  # as the command line does
     device = ls.devices.choose_device("auto")
     task = images(options.batch, options.size, options.channels)
     model = ls.models.build(options.model, task)

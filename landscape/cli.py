@@ -17,6 +17,7 @@ from typing import Any
 
 from landscape.arguments import parse
 from landscape.errors import InputError, LandscapeError
+from landscape.memory import keep_freed_memory
 
 NOTE = """
 accuracy, NLL (nats) and ECE: of the samples' average, on the test set. lambda_1 and trace: of the
@@ -34,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in given
     try:
         options = parse([argument for argument in given if argument != "--debug"])
+        keep_freed_memory()
         COMMANDS[options.command](options)
     except LandscapeError as error:
         if debug:

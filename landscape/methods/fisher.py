@@ -46,92 +46,124 @@ def steepest_step(
         delta. Turning the columns of U does not change q, and F is singular along it: delta does
         not turn them.
     """
-    mean = q.covariance_product(gradient.mean)
-    log_scale, factor = torch.zeros_like(q.mean), torch.zeros_like(q.factor)
-    if covariance:
-        white = (q.scale[:, None] * gradient.factor) @ q.rotation
-        log_scale, white = CovarianceFisher.of(q).solve(gradient.log_scale, white)
-        factor = q.scale[:, None] * (white @ q.rotation.T)
-    square = gradient.mean @ mean + gradient.log_scale @ log_scale
-    square = square + (gradient.factor * factor).sum()
+    step = GaussianTangent(
+        q.covariance_product(gradient.mean),
+        *(
+            CovarianceFisher(q).solve(gradient.log_scale, gradient.factor)
+            if covariance
+            else (torch.zeros_like(q.mean), torch.zeros_like(q.factor))
+        ),
+    )
+    square = gradient.dot(step)
     tiny = torch.finfo(square.dtype).tiny
     times = torch.where(square > tiny, radius * square.clamp_min(tiny).rsqrt(), 0.0)
-    return GaussianTangent(times * mean, times * log_scale, times * factor)
+    for part in (step.mean, step.log_scale, step.factor):
+        part.mul_(times)
+    return step
 
 
 @dataclass(frozen=True)
 class CovarianceFisher:
-    """The Fisher information of psi = (log sigma, U) in whitened coordinates, damped.
+    """The Fisher information of psi = (log sigma, U), damped.
+
+    Every K x K matrix below stands between E, or V, and a matrix of P rows. The latter are worked
+    through in the slices of ``Gaussian.slices``.
 
     Attributes:
-        basis: E, shape (P, K).
-        spectrum: lambda, shape (K,).
+        q: The Gaussian.
         damping: Added in the units of ``DAMPING``.
     """
 
-    basis: Tensor
-    spectrum: Tensor
-    damping: float
-
-    @classmethod
-    def of(cls, q: Gaussian, damping: float = DAMPING) -> CovarianceFisher:
-        """That of ``q``."""
-        return cls(q.basis, q.spectrum, damping)
+    q: Gaussian
+    damping: float = DAMPING
 
     def solve(self, log_scale: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
         """F^-1 g for g = (log_scale, factor), shapes (P,) and (P, K)."""
-        reduced = log_scale - self._log_scale_by_factor(self._solve_factor(factor))
+        q, slope, damped = self.q, self._slope, self._damped
+        inside = torch.zeros_like(q.rotation)  # E^T G, G the whitened gradient by the factor
+        for part in q.slices():
+            inside += q.basis[part].T @ self._white(factor, part).T
+
+        # What eliminating Y, solved for with s = 0, leaves of the gradient by log sigma.
+        along = self._along(inside)
+        seen = along - (inside.T / damped[:, None] + along) * self._shrink
+        reduced = torch.empty_like(log_scale)
+        for part in q.slices():
+            rows = q.basis[part].T
+            whitened = self._white(factor, part) / damped[:, None] + seen @ rows
+            reduced[part] = log_scale[part] - 2 * slope @ (rows * whitened)
         step = self._solve_log_scale(reduced)
-        return step, self._solve_factor(factor - self._factor_by_log_scale(step))
+
+        # Y once more, of the gradient less what s accounts for: Q diag(2 s) E diag(slope).
+        weighed = 2 * self._gram(step)
+        taken = slope[:, None] * weighed * self._shrink
+        inside = inside - ((1 - self._shrink)[:, None] * weighed) * slope
+        along = self._along(inside) + taken / damped[:, None]
+        turned = torch.empty_like(q.factor)
+        for part in q.slices():
+            rows = q.basis[part].T
+            left = self._white(factor, part) - (2 * slope[:, None]) * (rows * step[part])
+            white = left / damped[:, None] + along @ rows
+            turned[part] = (q.rotation @ white * q.scale[part]).T
+        return step, turned
+
+    @property
+    def _shrink(self) -> Tensor:
+        return self.q.spectrum / (1 + self.q.spectrum)
 
     @property
     def _slope(self) -> Tensor:
         """The diagonal nu in Q V = E diag(nu)."""
-        return self.spectrum.sqrt() / (1 + self.spectrum)
+        return self.q.spectrum.sqrt() / (1 + self.q.spectrum)
 
     @property
     def _damped(self) -> Tensor:
         """V^T Q V, a diagonal, with the damping."""
-        return self.spectrum / (1 + self.spectrum) + 2 * self.damping
+        return self._shrink + 2 * self.damping
 
-    def _whiten(self, v: Tensor) -> Tensor:
-        """Q v for v of shape (P, n)."""
-        shrink = self.spectrum / (1 + self.spectrum)
-        return v - self.basis @ (shrink[:, None] * (self.basis.T @ v))
+    def _white(self, factor: Tensor, part: slice) -> Tensor:
+        """Rows of (D G R)^T for the gradient G by U: columns of ``factor`` whitened and turned."""
+        return self.q.rotation.T @ (factor[part].T * self.q.scale[part])
 
-    def _log_scale_by_factor(self, factor: Tensor) -> Tensor:
-        """The block that takes Y to log sigma: diag(Q (Y V^T + V Y^T) Q)."""
-        return 2 * (self._whiten(factor) * (self.basis * self._slope)).sum(1)
+    def _along(self, inside: Tensor) -> Tensor:
+        """The part E (.)^T of the Y with Q (Y V^T + V Y^T) Q V = G, less G / damped; (K, K).
 
-    def _factor_by_log_scale(self, log_scale: Tensor) -> Tensor:
-        """The block that takes s to U: Q diag(2 s) Q V."""
-        return self._whiten(2 * log_scale[:, None] * (self.basis * self._slope))
-
-    def _solve_factor(self, factor: Tensor) -> Tensor:
-        """Y with Q (Y V^T + V Y^T) Q V = ``factor``, less what would turn the columns of U.
-
-        One noise sample's gradient has a part along such turns, though the expected one has none.
+        Y is free of what would turn the columns of U: one noise sample's gradient has a part
+        along such turns, though the expected one has none.
         """
-        root = self.spectrum.sqrt()
-        inside = self.basis.T @ factor
+        root, damped = self.q.spectrum.sqrt(), self._damped
         turned = root[:, None] * inside
-        mixing = (turned + turned.T) / (4 * self._damped[:, None] * self._damped)
-        outside = (factor - self.basis @ inside) / self._damped
-        return outside + self.basis @ (root[:, None] * mixing)
+        mixing = (turned + turned.T) / (4 * damped[:, None] * damped)
+        return (root[:, None] * mixing).T - inside.T / damped[:, None]
+
+    def _gram(self, weights: Tensor) -> Tensor:
+        """E^T diag(weights) E."""
+        gram = torch.zeros_like(self.q.rotation)
+        for part in self.q.slices():
+            rows = self.q.basis[part].T
+            gram += (rows * weights[part]) @ rows.T
+        return gram
 
     def _solve_log_scale(self, right: Tensor) -> Tensor:
         """The s with S s = ``right``, S the Schur complement of the factor's block, damped."""
-        narrow = 1 / (1 + self.spectrum)
+        q = self.q
+        narrow = 1 / (1 + q.spectrum)
         kept = self._slope**2 / self._damped  # is ``narrow`` where there is no damping
         gap = narrow - kept
         weights = 1 - gap[:, None] - gap + narrow[:, None] * narrow - kept[:, None] * kept
-        squares = self.basis**2
-        diagonal = 1 - 2 * squares @ (1 - gap) + self.damping
-        jacobi = 2 * (diagonal + ((squares @ weights) * squares).sum(1)).clamp_min(self.damping)
+        diagonal, jacobi = torch.empty_like(right), torch.empty_like(right)
+        for part in q.slices():
+            squares = q.basis[part].T ** 2
+            diagonal[part] = 1 - 2 * (1 - gap) @ squares + self.damping
+            jacobi[part] = diagonal[part] + ((weights @ squares) * squares).sum(0)
+        jacobi = 2 * jacobi.clamp_min_(self.damping)
 
         def product(s: Tensor) -> Tensor:
-            inner = weights * (self.basis.T @ (s[:, None] * self.basis))
-            return 2 * (diagonal * s + ((self.basis @ inner) * self.basis).sum(1))
+            inner, image = weights * self._gram(s), torch.empty_like(s)
+            for part in q.slices():
+                rows = q.basis[part].T
+                image[part] = 2 * (diagonal[part] * s[part] + ((inner @ rows) * rows).sum(0))
+            return image
 
         return conjugate_gradients(product, right, jacobi)
 
@@ -140,9 +172,9 @@ def conjugate_gradients(
     product: Callable[[Tensor], Tensor], right: Tensor, diagonal: Tensor
 ) -> Tensor:
     """The x with A x = ``right``, A positive definite, preconditioned by its ``diagonal``."""
-    x = torch.zeros_like(right)
-    residual = right
-    direction = preconditioned = residual / diagonal
+    x, residual = torch.zeros_like(right), right.clone()
+    preconditioned = residual / diagonal
+    direction = preconditioned.clone()
     power = residual @ preconditioned
     goal = _TOLERANCE**2 * power
     for _ in range(_MAX_ITERATIONS):
@@ -150,9 +182,9 @@ def conjugate_gradients(
             break
         image = product(direction)
         times = power / (direction @ image)
-        x = x + times * direction
-        residual = residual - times * image
-        preconditioned = residual / diagonal
+        x.addcmul_(direction, times)
+        residual.addcmul_(image, -times)
+        torch.div(residual, diagonal, out=preconditioned)
         before, power = power, residual @ preconditioned
-        direction = preconditioned + (power / before) * direction
+        direction.mul_(power / before).add_(preconditioned)
     return x

@@ -82,14 +82,13 @@ class Variational(Method[VariationalState]):
     ) -> VariationalState:
         """One step from q along ``gradient``, of the expected loss, plus that of the KL term."""
         weight = self.beta / state.problem.examples
-        pull = q.kl_gradient(state.prior)
-        slow = self.covariance_rate
-        gradients = [
-            gradient.mean + weight * pull.mean,
-            slow * (gradient.log_scale + weight * pull.log_scale),
-            slow * (gradient.factor + weight * pull.factor),
-        ]
-        trained = gradients if self.covariance else gradients[:1]
+        pull, slow = q.kl_gradient(state.prior), self.covariance_rate
+        trained = [pull.mean.mul_(weight).add_(gradient.mean)]
+        if self.covariance:
+            trained += [
+                pull.log_scale.mul_(slow * weight).add_(gradient.log_scale, alpha=slow),
+                pull.factor.mul_(slow * weight).add_(gradient.factor, alpha=slow),
+            ]
         descend(state.optimizer, trained, self.rate(state.steps_done, state.problem.steps))
         state.steps_done += 1
         state.last = last

@@ -7,11 +7,15 @@ vectors are whitened by the diagonal, and the factor is taken apart by its singu
 
 so that Sigma^-1 = D^-1 (I - E E^T + E diag(1 + lambda)^-1 E^T) D^-1. The part outside the span of
 E is subtracted before it is squared: a factor may be 1,000 times as long as the scale is wide.
+
+Matrices with a row a parameter are kept column by column, and on a CPU worked through in slices
+that stay in its cache.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -20,6 +24,8 @@ import torch
 from torch import Tensor
 
 from landscape.errors import InputError
+
+_CACHED = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,11 @@ class GaussianTangent:
         parts = self.mean, self.log_scale, self.factor
         length: Tensor = torch.stack([part.norm() for part in parts]).norm()
         return length
+
+    def dot(self, other: GaussianTangent) -> Tensor:
+        """The inner product with another, a scalar."""
+        factors: Tensor = torch.tensordot(self.factor.T, other.factor.T)
+        return self.mean @ other.mean + self.log_scale @ other.log_scale + factors
 
 
 @dataclass(frozen=True)
@@ -71,6 +82,7 @@ class Gaussian:
                 f"a Gaussian needs mean (P,), scale (P,) and factor (P, K), not "
                 f"{tuple(self.mean.shape)}, {tuple(self.scale.shape)}, {tuple(self.factor.shape)}"
             )
+        object.__setattr__(self, "factor", self.factor.T.contiguous().T)
 
     @classmethod
     def diagonal(cls, mean: Tensor, scale: Tensor | float) -> Gaussian:
@@ -101,7 +113,8 @@ class Gaussian:
 
     def transform(self, noise: Noise) -> Tensor:
         """The sample w = mean + scale * z1 + U z2, shape (P,)."""
-        return self.mean + self.scale * noise.diagonal + self.factor @ noise.factor
+        deviation = torch.addcmul(self.mean, self.scale, noise.diagonal)
+        return torch.addmv(deviation, self.factor, noise.factor)
 
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
         """``count`` independent samples, shape (count, P)."""
@@ -128,11 +141,14 @@ class Gaussian:
     def kl_gradient(self, prior: Gaussian) -> GaussianTangent:
         """The gradient of KL(self || prior) by (mean, log scale, U) of ``self``; closed form."""
         self._check_same_size(prior)
-        rows = self.factor.T
+        columns = self.factor.T
+        factor = prior.precision_product(columns)
+        for part, values in self._precision_products(columns):
+            factor[:, part] -= values
         return GaussianTangent(
             mean=prior.precision_product(self.mean - prior.mean),
             log_scale=self.scale**2 * (prior.precision_diagonal - self.precision_diagonal),
-            factor=(prior.precision_product(rows) - self.precision_product(rows)).T,
+            factor=factor.T,
         )
 
     def moved(self, step: GaussianTangent) -> Gaussian:
@@ -147,8 +163,8 @@ class Gaussian:
         """A gradient by w, (P,), as the gradient by theta through w = mean + scale z1 + U z2."""
         return GaussianTangent(
             mean=gradient,
-            log_scale=gradient * self.scale * noise.diagonal,
-            factor=gradient[:, None] * noise.factor,
+            log_scale=(gradient * self.scale).mul_(noise.diagonal),
+            factor=(noise.factor[:, None] * gradient).T,
         )
 
     def broadened(self, floor: float) -> Gaussian:
@@ -161,13 +177,33 @@ class Gaussian:
 
     def precision_product(self, v: Tensor) -> Tensor:
         """Sigma^-1 v for v of shape (..., P)."""
-        inside, outside = self._split(v / self.scale)
-        return (outside + (inside / (1 + self.spectrum)) @ self.basis.T) / self.scale
+        product = torch.empty_like(v)
+        for part, values in self._precision_products(v):
+            product[..., part] = values
+        return product
+
+    def _precision_products(self, v: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        inside = v.new_zeros(*v.shape[:-1], self.rank)
+        for part in self.slices():
+            inside += (v[..., part] / self.scale[part]) @ self.basis[part]
+        inside *= self._shrinkage
+        for part in self.slices():
+            white = v[..., part] / self.scale[part] - inside @ self.basis[part].T
+            yield part, white / self.scale[part]
 
     @cached_property
     def precision_diagonal(self) -> Tensor:
         """The diagonal of Sigma^-1, shape (P,)."""
-        return (1 - self.basis**2 @ (self.spectrum / (1 + self.spectrum))) / self.scale**2
+        diagonal = torch.empty_like(self.scale)
+        for part in self.slices():
+            taken = self._shrinkage @ self.basis[part].T ** 2
+            diagonal[part] = (1 - taken) / self.scale[part] ** 2
+        return diagonal
+
+    def slices(self) -> list[slice]:
+        """Consecutive parameters, together all: short runs on a CPU, all at once on a GPU."""
+        length = _CACHED if self.mean.device.type == "cpu" else max(1, self.size)
+        return [slice(start, start + length) for start in range(0, self.size, length)]
 
     @cached_property
     def log_determinant(self) -> Tensor:
@@ -189,21 +225,31 @@ class Gaussian:
         """R, the orthogonal (K, K) matrix with D^-1 U R = E diag(lambda)^(1/2)."""
         return self._singular[2]
 
+    @property
+    def _shrinkage(self) -> Tensor:
+        """How much of a coordinate in the basis the precision takes away: lambda / (1 + lambda)."""
+        return self.spectrum / (1 + self.spectrum)
+
     @cached_property
     def _singular(self) -> tuple[Tensor, Tensor, Tensor]:
-        white = self.factor / self.scale[:, None]
+        basis = torch.empty_like(self.factor)
         if self.rank == 0:
-            return white, white.new_zeros(0), white.new_zeros(0, 0)
-        # In float64, slice by slice: a trajectory's deviations are nearly parallel.
-        gram = torch.zeros(self.rank, self.rank, dtype=torch.float64, device=white.device)
-        for rows in torch.split(white, 1 << 20):
-            gram += rows.double().T @ rows.double()
-        rotation = torch.linalg.eigh(gram)[1].to(white)
-        columns = white @ rotation
-        lengths = columns.norm(dim=0)
-        rounding = max(torch.finfo(white.dtype).eps, torch.finfo(gram.dtype).eps ** 0.5)
+            return basis, basis.new_zeros(0), basis.new_zeros(0, 0)
+        # In float64: a trajectory's deviations are nearly parallel.
+        gram = basis.new_zeros(self.rank, self.rank, dtype=torch.float64)
+        squares = gram.new_zeros(self.rank)
+        for part in self.slices():
+            white = (self.factor[part].T / self.scale[part]).double()
+            gram += white @ white.T
+        rotation = torch.linalg.eigh(gram)[1].to(basis)
+        for part in self.slices():
+            columns = rotation.T @ (self.factor[part].T / self.scale[part])
+            squares += (columns**2).sum(1)
+            basis[part] = columns.T
+        lengths = squares.sqrt().to(basis)
+        rounding = max(torch.finfo(basis.dtype).eps, torch.finfo(gram.dtype).eps ** 0.5)
         lengths = torch.where(lengths > 10 * rounding * lengths[-1], lengths, 0.0)
-        basis = columns * torch.where(lengths > 0, 1 / lengths, 0.0)
+        basis *= torch.where(lengths > 0, 1 / lengths, 0.0)
         return basis, lengths**2, rotation
 
     def _split(self, white: Tensor) -> tuple[Tensor, Tensor]:
