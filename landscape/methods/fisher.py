@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from landscape.posteriors import Gaussian, GaussianTangent
+from landscape.posteriors import Gaussian, GaussianGradient, GaussianTangent
 
 DAMPING = 1e-4
 """Added to the Fisher information, in units of that of a mean-field log sigma, which is 2."""
@@ -29,7 +29,7 @@ _TOLERANCE = 1e-3
 
 
 def steepest_step(
-    q: Gaussian, gradient: GaussianTangent, radius: float, *, covariance: bool = True
+    q: Gaussian, gradient: GaussianGradient, radius: float, *, covariance: bool = True
 ) -> GaussianTangent:
     """The step delta = radius * F^-1 g / sqrt(g^T F^-1 g), with F the Fisher information of q.
 
@@ -46,15 +46,17 @@ def steepest_step(
         delta. Turning the columns of U does not change q, and F is singular along it: delta does
         not turn them.
     """
-    step = GaussianTangent(
-        q.covariance_product(gradient.mean),
-        *(
-            CovarianceFisher(q).solve(gradient.log_scale, gradient.factor)
-            if covariance
-            else (torch.zeros_like(q.mean), torch.zeros_like(q.factor))
-        ),
+    log_scale, factor = (
+        CovarianceFisher(q).solve(gradient)
+        if covariance
+        else (torch.zeros_like(q.mean), torch.zeros_like(q.factor))
     )
-    square = gradient.dot(step)
+    step = GaussianTangent(q.covariance_product(gradient.mean), log_scale, factor)
+    return lengthened(step, radius, gradient.dot(step))
+
+
+def lengthened(step: GaussianTangent, radius: float, square: Tensor) -> GaussianTangent:
+    """``step``, in place, times radius / sqrt(square); zero where ``square`` is."""
     tiny = torch.finfo(square.dtype).tiny
     times = torch.where(square > tiny, radius * square.clamp_min(tiny).rsqrt(), 0.0)
     for part in (step.mean, step.log_scale, step.factor):
@@ -77,21 +79,20 @@ class CovarianceFisher:
     q: Gaussian
     damping: float = DAMPING
 
-    def solve(self, log_scale: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
-        """F^-1 g for g = (log_scale, factor), shapes (P,) and (P, K)."""
+    def solve(self, gradient: GaussianGradient) -> tuple[Tensor, Tensor]:
+        """F^-1 g for g the gradient by log sigma and U; shapes (P,) and (P, K)."""
         q, slope, damped = self.q, self._slope, self._damped
-        inside = torch.zeros_like(q.rotation)  # E^T G, G the whitened gradient by the factor
-        for part in q.slices():
-            inside += q.basis[part].T @ self._white(factor, part).T
+        right = gradient.right @ q.rotation
+        inside = q.basis.T @ (gradient.left * q.scale).T @ right  # E^T G, G the whitened gradient
 
         # What eliminating Y, solved for with s = 0, leaves of the gradient by log sigma.
         along = self._along(inside)
         seen = along - (inside.T / damped[:, None] + along) * self._shrink
-        reduced = torch.empty_like(log_scale)
+        reduced = torch.empty_like(q.scale)
         for part in q.slices():
             rows = q.basis[part].T
-            whitened = self._white(factor, part) / damped[:, None] + seen @ rows
-            reduced[part] = log_scale[part] - 2 * slope @ (rows * whitened)
+            whitened = self._white(gradient.left, right, part) / damped[:, None] + seen @ rows
+            reduced[part] = gradient.log_scale[part] - 2 * slope @ (rows * whitened)
         step = self._solve_log_scale(reduced)
 
         # Y once more, of the gradient less what s accounts for: Q diag(2 s) E diag(slope).
@@ -102,7 +103,9 @@ class CovarianceFisher:
         turned = torch.empty_like(q.factor)
         for part in q.slices():
             rows = q.basis[part].T
-            left = self._white(factor, part) - (2 * slope[:, None]) * (rows * step[part])
+            left = self._white(gradient.left, right, part) - (2 * slope[:, None]) * (
+                rows * step[part]
+            )
             white = left / damped[:, None] + along @ rows
             turned[part] = (q.rotation @ white * q.scale[part]).T
         return step, turned
@@ -121,9 +124,9 @@ class CovarianceFisher:
         """V^T Q V, a diagonal, with the damping."""
         return self._shrink + 2 * self.damping
 
-    def _white(self, factor: Tensor, part: slice) -> Tensor:
-        """Rows of (D G R)^T for the gradient G by U: columns of ``factor`` whitened and turned."""
-        return self.q.rotation.T @ (factor[part].T * self.q.scale[part])
+    def _white(self, left: Tensor, right: Tensor, part: slice) -> Tensor:
+        """Rows of (D G R)^T for the gradient G = left^T right by U, ``right`` turned by R."""
+        return right.T @ (left[:, part] * self.q.scale[part])
 
     def _along(self, inside: Tensor) -> Tensor:
         """The part E (.)^T of the Y with Q (Y V^T + V Y^T) Q V = G, less G / damped; (K, K).

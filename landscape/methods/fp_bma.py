@@ -77,17 +77,13 @@ class FPBMA(Variational):
 
     def step(self, state: VariationalState, batch: Batch) -> VariationalState:
         """One step along the gradient at the worst q within the KL ball."""
-        q = state.gaussian
-        noise = q.noise(state.generator)
-        loss, gradient = state.loss_and_gradient(q.transform(noise), batch)
-        ascent = q.chain(gradient, noise)
+        q, noises = state.gaussian, self._noises(state)
+        loss, gradient = self._expected_gradient(state, q, noises, batch)
         length = torch.zeros_like(loss)
         if self.radius > 0:
-            delta = steepest_step(q, ascent, self.radius, covariance=self.covariance)
+            delta = steepest_step(q, gradient, self.radius, covariance=self.covariance)
             length = delta.norm()
-            worst = q.moved(delta)
-            _, gradient = state.loss_and_gradient(
-                worst.transform(noise), batch, update_statistics=False
+            _, gradient = self._expected_gradient(
+                state, q.moved(delta), noises, batch, update_statistics=False
             )
-            ascent = worst.chain(gradient, noise)
-        return self._descend(state, q, ascent, {"loss": loss, "perturbation_norm": length})
+        return self._descend(state, q, gradient, {"loss": loss, "perturbation_norm": length})

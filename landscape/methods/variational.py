@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from landscape.methods.loop import Method, Problem, State, descend, new_state
-from landscape.posteriors import Gaussian, GaussianTangent, Posterior
+from landscape.objective import Batch
+from landscape.posteriors import Gaussian, GaussianGradient, Noise, Posterior
 
 
 @dataclass(kw_only=True)
@@ -41,16 +43,19 @@ class Variational(Method[VariationalState]):
         beta: Temper of the KL term; 1 is the posterior of Bayes' rule.
         covariance: Whether log sigma and U are trained; the mean alone otherwise.
         covariance_rate: Learning rate of log sigma and U over that of the mean.
+        noise_samples: How many w ~ q a step averages the gradient over.
     """
 
     beta: float = 1.0
     covariance: bool = True
     covariance_rate: float = 1.0
+    noise_samples: int = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._require(0 <= self.beta < math.inf, "beta", "at least 0")
         self._require(0 < self.covariance_rate < math.inf, "covariance_rate", "positive and finite")
+        self._require(self.noise_samples >= 1, "noise_samples", "at least 1")
 
     def posterior(self, state: VariationalState) -> Posterior:
         """Q as it stands."""
@@ -73,11 +78,37 @@ class Variational(Method[VariationalState]):
             optimizer=optimizer,
         )
 
+    def _expected_gradient(
+        self,
+        state: VariationalState,
+        q: Gaussian,
+        noises: Sequence[Noise],
+        batch: Batch,
+        *,
+        update_statistics: bool = True,
+    ) -> tuple[Tensor, GaussianGradient]:
+        """The batch's mean loss over w ~ q, from the samples that ``noises`` make of q.
+
+        All samples see the same dropout; running statistics follow the first.
+        """
+        found = [
+            state.loss_and_gradient(
+                q.transform(noise), batch, update_statistics=update_statistics and not index
+            )
+            for index, noise in enumerate(noises)
+        ]
+        loss = torch.stack([loss for loss, _ in found]).mean()
+        return loss, q.chain([gradient for _, gradient in found], noises)
+
+    def _noises(self, state: VariationalState) -> list[Noise]:
+        """What a step draws."""
+        return [state.gaussian.noise(state.generator) for _ in range(self.noise_samples)]
+
     def _descend(
         self,
         state: VariationalState,
         q: Gaussian,
-        gradient: GaussianTangent,
+        gradient: GaussianGradient,
         last: dict[str, Tensor],
     ) -> VariationalState:
         """One step from q along ``gradient``, of the expected loss, plus that of the KL term."""
@@ -87,7 +118,10 @@ class Variational(Method[VariationalState]):
         if self.covariance:
             trained += [
                 pull.log_scale.mul_(slow * weight).add_(gradient.log_scale, alpha=slow),
-                pull.factor.mul_(slow * weight).add_(gradient.factor, alpha=slow),
+                # In place: for a large network this is the largest array of all.
+                pull.factor.T.addmm_(
+                    gradient.right.T, gradient.left, beta=slow * weight, alpha=slow
+                ).T,
             ]
         descend(state.optimizer, trained, self.rate(state.steps_done, state.problem.steps))
         state.steps_done += 1

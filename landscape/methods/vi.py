@@ -20,11 +20,10 @@ class MeanField(Variational):
     """Descent on E_q[L(w)] + beta KL(q || p) / N for q = N(mu, diag(sigma^2))."""
 
     def step(self, state: VariationalState, batch: Batch) -> VariationalState:
-        """One step along the gradient at one w ~ q, drawn by reparameterisation."""
+        """One step along the gradient at samples w ~ q, drawn by reparameterisation."""
         q = state.gaussian
-        noise = q.noise(state.generator)
-        loss, gradient = state.loss_and_gradient(q.transform(noise), batch)
-        return self._descend(state, q, q.chain(gradient, noise), {"loss": loss})
+        loss, gradient = self._expected_gradient(state, q, self._noises(state), batch)
+        return self._descend(state, q, gradient, {"loss": loss})
 
 
 @dataclass(frozen=True, kw_only=True)

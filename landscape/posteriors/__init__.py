@@ -1,14 +1,16 @@
 """Distributions over a network's random parameters."""
 
 from landscape.posteriors.files import describe, load, save
-from landscape.posteriors.gaussian import Gaussian, GaussianTangent, Noise
+from landscape.posteriors.gaussian import Gaussian
 from landscape.posteriors.point import Point
 from landscape.posteriors.posterior import Distribution, Posterior, isotropic
 from landscape.posteriors.samples import Samples
+from landscape.posteriors.theta import GaussianGradient, GaussianTangent, Noise
 
 __all__ = [
     "Distribution",
     "Gaussian",
+    "GaussianGradient",
     "GaussianTangent",
     "Noise",
     "Point",

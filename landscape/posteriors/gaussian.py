@@ -15,7 +15,7 @@ that stay in its cache.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -24,36 +24,9 @@ import torch
 from torch import Tensor
 
 from landscape.errors import InputError
+from landscape.posteriors.theta import GaussianGradient, GaussianTangent, Noise
 
 _CACHED = 1 << 16
-
-
-@dataclass(frozen=True)
-class Noise:
-    """A draw from N(0, I) that a Gaussian turns into a sample: z1 of shape (P,), z2 of (K,)."""
-
-    diagonal: Tensor
-    factor: Tensor
-
-
-@dataclass(frozen=True)
-class GaussianTangent:
-    """A gradient or a step in theta = (mu, log sigma, U); shapes (P,), (P,), (P, K)."""
-
-    mean: Tensor
-    log_scale: Tensor
-    factor: Tensor
-
-    def norm(self) -> Tensor:
-        """Euclidean length over all three parts, a scalar."""
-        parts = self.mean, self.log_scale, self.factor
-        length: Tensor = torch.stack([part.norm() for part in parts]).norm()
-        return length
-
-    def dot(self, other: GaussianTangent) -> Tensor:
-        """The inner product with another, a scalar."""
-        factors: Tensor = torch.tensordot(self.factor.T, other.factor.T)
-        return self.mean @ other.mean + self.log_scale @ other.log_scale + factors
 
 
 @dataclass(frozen=True)
@@ -159,12 +132,20 @@ class Gaussian:
             self.factor + step.factor,
         )
 
-    def chain(self, gradient: Tensor, noise: Noise) -> GaussianTangent:
-        """A gradient by w, (P,), as the gradient by theta through w = mean + scale z1 + U z2."""
-        return GaussianTangent(
-            mean=gradient,
-            log_scale=(gradient * self.scale).mul_(noise.diagonal),
-            factor=(noise.factor[:, None] * gradient).T,
+    def chain(self, gradients: Sequence[Tensor], noises: Sequence[Noise]) -> GaussianGradient:
+        """The gradient by theta of the mean over samples w = mean + scale z1 + U z2 of a loss.
+
+        Args:
+            gradients: The loss's gradient by each sample, (P,).
+            noises: Each sample's z1 and z2.
+        """
+        left = torch.stack([gradient / len(gradients) for gradient in gradients])
+        log_scale = sum(part * noise.diagonal for part, noise in zip(left, noises, strict=True))
+        return GaussianGradient(
+            mean=left.sum(0),
+            log_scale=self.scale * log_scale,
+            left=left,
+            right=torch.stack([noise.factor for noise in noises]),
         )
 
     def broadened(self, floor: float) -> Gaussian:

@@ -75,20 +75,29 @@ def test_samples_have_the_mean_and_covariance_of_the_distribution(rank: int) -> 
     assert float((moments - torch.eye(4)).abs().max()) < 5 * (2 / count) ** 0.5
 
 
-def test_chain_is_the_gradient_through_the_sample() -> None:
+@pytest.mark.parametrize("count", [1, 3])
+def test_chain_is_the_gradient_through_the_samples(count: int) -> None:
     q = gaussian(5, 2)
-    noise = q.noise(torch.Generator().manual_seed(3))
+    generator = torch.Generator().manual_seed(3)
+    noises = [q.noise(generator) for _ in range(count)]
     leaves = [q.mean.clone(), q.scale.log(), q.factor.clone()]
     for leaf in leaves:
         leaf.requires_grad_()
     mean, log_scale, factor = leaves
-    w = mean + log_scale.exp() * noise.diagonal + factor @ noise.factor
-    torch.testing.assert_close(w.detach(), q.transform(noise))
-    loss = (w**3).sum()
+    samples = [mean + log_scale.exp() * z.diagonal + factor @ z.factor for z in noises]
+    torch.testing.assert_close(samples[0].detach(), q.transform(noises[0]))
+    loss = sum((w**3).sum() for w in samples) / count
     expected = torch.autograd.grad(loss, leaves, retain_graph=True)
-    found = q.chain(3 * w.detach() ** 2, noise)
+    found = q.chain([3 * w.detach() ** 2 for w in samples], noises)
     for part, truth in zip((found.mean, found.log_scale, found.factor), expected, strict=True):
         torch.testing.assert_close(part, truth)
+    step = GaussianTangent(*(torch.randn_like(leaf) for leaf in leaves))
+    torch.testing.assert_close(
+        found.dot(step),
+        found.mean @ step.mean
+        + found.log_scale @ step.log_scale
+        + (found.factor * step.factor).sum(),
+    )
 
 
 def test_products_with_covariance_and_precision_are_inverse() -> None:

@@ -1,0 +1,61 @@
+"""Noise, gradients and steps of the low-rank Gaussian, in theta = (mu, log sigma, U)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Noise:
+    """A draw from N(0, I) that a Gaussian turns into a sample: z1 of shape (P,), z2 of (K,)."""
+
+    diagonal: Tensor
+    factor: Tensor
+
+
+@dataclass(frozen=True)
+class GaussianTangent:
+    """A step in theta, or the gradient of a KL divergence; shapes (P,), (P,), (P, K)."""
+
+    mean: Tensor
+    log_scale: Tensor
+    factor: Tensor
+
+    def norm(self) -> Tensor:
+        """Euclidean length over all three parts, a scalar."""
+        parts = self.mean, self.log_scale, self.factor
+        length: Tensor = torch.stack([part.norm() for part in parts]).norm()
+        return length
+
+
+@dataclass(frozen=True)
+class GaussianGradient:
+    """The gradient of an expected loss by theta, from n samples.
+
+    The part by U has rank n, and is kept as left^T right: for a large network its P K numbers cost
+    more to write down than all that is done with them.
+
+    Attributes:
+        mean: Shape (P,).
+        log_scale: Shape (P,).
+        left: The samples' gradients over n, shape (n, P).
+        right: The samples' z2, shape (n, K).
+    """
+
+    mean: Tensor
+    log_scale: Tensor
+    left: Tensor
+    right: Tensor
+
+    @property
+    def factor(self) -> Tensor:
+        """The gradient by U, written down; shape (P, K)."""
+        return (self.right.T @ self.left).T
+
+    def dot(self, step: GaussianTangent) -> Tensor:
+        """What a step raises the loss by, to first order; a scalar."""
+        factors = ((self.left @ step.factor) * self.right).sum()
+        return self.mean @ step.mean + self.log_scale @ step.log_scale + factors
