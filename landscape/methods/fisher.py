@@ -58,10 +58,7 @@ def steepest_step(
 def lengthened(step: GaussianTangent, radius: float, square: Tensor) -> GaussianTangent:
     """``step``, in place, times radius / sqrt(square); zero where ``square`` is."""
     tiny = torch.finfo(square.dtype).tiny
-    times = torch.where(square > tiny, radius * square.clamp_min(tiny).rsqrt(), 0.0)
-    for part in (step.mean, step.log_scale, step.factor):
-        part.mul_(times)
-    return step
+    return step.times_(torch.where(square > tiny, radius * square.clamp_min(tiny).rsqrt(), 0.0))
 
 
 @dataclass(frozen=True)

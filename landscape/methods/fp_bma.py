@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,11 +12,20 @@ import torch
 from landscape.errors import InputError
 from landscape.methods.fisher import steepest_step
 from landscape.methods.loop import Problem
+from landscape.methods.perturbations import (
+    diagonal_step,
+    empirical_step,
+    euclidean_step,
+    score_step,
+)
 from landscape.methods.variational import Variational, VariationalState
 from landscape.objective import Batch
-from landscape.posteriors import Posterior
+from landscape.posteriors import Gaussian, GaussianGradient, GaussianTangent, Noise, Posterior
 
-FISHERS = ("exact",)
+FROM_GRADIENT = {"exact": steepest_step, "diagonal": diagonal_step, "identity": euclidean_step}
+FROM_SCORE = {"empirical": empirical_step, "score": score_step}
+FISHERS = (*FROM_GRADIENT, *FROM_SCORE)
+DIRECTIONS = ("steepest", "random")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +34,7 @@ class FPBMA(Variational):
 
     The maximum is over KL(q_{theta + delta} || q_theta) <= radius^2 / 2.
 
-    q = N(mu, diag(sigma^2) + U U^T) with theta = (mu, log sigma, U). A step draws one w by
+    q = N(mu, diag(sigma^2) + U U^T) with theta = (mu, log sigma, U). A step draws w by
     reparameterisation, moves theta to the worst place within the KL ball by the Fisher information,
     takes the gradient there on the same batch and noise, and applies it at theta together with the
     gradient of the KL term. ``radius=0`` is variational inference; a mean-field q of fixed scale s
@@ -36,10 +46,16 @@ class FPBMA(Variational):
     leaves such directions wherever a weight never moved.
 
     Attributes:
-        radius: rho, how far the worst case is: sqrt(2 KL), in standard deviations of q.
+        radius: rho, how far the worst case is: sqrt(2 KL), in standard deviations of q; in other
+            units where ``fisher`` is ``"identity"`` (Euclidean length in theta) or ``"score"``.
         beta: Temper of the KL term; 1 is the posterior of Bayes' rule. The default is for a prior
             like SWAG's, which is the trace of one optimiser and far narrower than belief.
-        fisher: ``"exact"``, the Fisher information of q itself.
+        fisher: What stands for the Fisher information of q: itself (``"exact"``), its
+            ``"diagonal"``, the ``"identity"`` (which is SAM on theta, a control), the
+            ``"empirical"`` one of the sample drawn, or the ``"score"`` of the authors' published
+            code, to compare with. See ``perturbations``.
+        direction: ``"steepest"``; or ``"random"``, a control: the step of a gradient of pure noise,
+            as long as the steepest one in KL.
         covariance: Whether log sigma and U are trained; the mean alone otherwise.
         covariance_rate: Learning rate of log sigma and U over that of the mean. One noise sample
             leaves their gradients so noisy that at the mean's own rate U random-walks away.
@@ -48,6 +64,7 @@ class FPBMA(Variational):
     radius: float = 0.2
     beta: float = 1e-6
     fisher: str = "exact"
+    direction: str = "steepest"
     covariance: bool = True
     covariance_rate: float = 0.1
 
@@ -57,6 +74,12 @@ class FPBMA(Variational):
         super().__post_init__()
         self._require(0 <= self.radius < math.inf, "radius", "at least 0")
         self._require(self.fisher in FISHERS, "fisher", f"one of {', '.join(FISHERS)}")
+        self._require(self.direction in DIRECTIONS, "direction", f"one of {', '.join(DIRECTIONS)}")
+        if self.fisher in FROM_SCORE and (self.noise_samples > 1 or self.direction == "random"):
+            raise InputError(
+                f"fisher='{self.fisher}' takes its step from one noise sample: leave noise_samples "
+                "at 1 and direction at 'steepest'"
+            )
 
     def init(
         self, problem: Problem, *, prior: Posterior | None = None, seed: int = 0
@@ -81,9 +104,23 @@ class FPBMA(Variational):
         loss, gradient = self._expected_gradient(state, q, noises, batch)
         length = torch.zeros_like(loss)
         if self.radius > 0:
-            delta = steepest_step(q, gradient, self.radius, covariance=self.covariance)
+            delta = self._perturbation(state, q, gradient, noises)
             length = delta.norm()
             _, gradient = self._expected_gradient(
                 state, q.moved(delta), noises, batch, update_statistics=False
             )
         return self._descend(state, q, gradient, {"loss": loss, "perturbation_norm": length})
+
+    def _perturbation(
+        self,
+        state: VariationalState,
+        q: Gaussian,
+        gradient: GaussianGradient,
+        noises: Sequence[Noise],
+    ) -> GaussianTangent:
+        if self.direction == "random":
+            gradient = q.chain([q.noise(state.generator).diagonal for _ in noises], noises)
+        settings = {"covariance": self.covariance}
+        if self.fisher in FROM_SCORE:
+            return FROM_SCORE[self.fisher](q, gradient, self.radius, noises[0], **settings)
+        return FROM_GRADIENT[self.fisher](q, gradient, self.radius, **settings)

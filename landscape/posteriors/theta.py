@@ -30,6 +30,12 @@ class GaussianTangent:
         length: Tensor = torch.stack([part.norm() for part in parts]).norm()
         return length
 
+    def times_(self, number: Tensor) -> GaussianTangent:
+        """This, multiplied by ``number`` in place."""
+        for part in (self.mean, self.log_scale, self.factor):
+            part.mul_(number)
+        return self
+
 
 @dataclass(frozen=True)
 class GaussianGradient:
