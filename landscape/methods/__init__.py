@@ -6,15 +6,19 @@ from dataclasses import fields
 from typing import Any
 
 from landscape.errors import InputError
+from landscape.methods.bsam import BSAM
 from landscape.methods.cyclical_sgld import CyclicalSGLD
 from landscape.methods.ensemble import Ensemble
 from landscape.methods.entropy_mcmc import EntropyMCMC
+from landscape.methods.f_swag import FSWAG
 from landscape.methods.fp_bma import FPBMA
+from landscape.methods.fsam import FSAM
 from landscape.methods.ivon import IVON
 from landscape.methods.loop import Method, Problem, State
 from landscape.methods.map import MAP
 from landscape.methods.moped import MOPED
 from landscape.methods.pretrain_your_loss import PretrainYourLoss
+from landscape.methods.sam import SAM
 from landscape.methods.sgld import SGLD
 from landscape.methods.swag import SWAG
 from landscape.methods.vi import VI
@@ -23,7 +27,11 @@ METHODS: dict[str, type[Method[Any]]] = {
     method.name: method
     for method in (
         MAP,
+        SAM,
+        FSAM,
+        BSAM,
         SWAG,
+        FSWAG,
         FPBMA,
         IVON,
         VI,
@@ -55,11 +63,15 @@ def create(name: str, **settings: Any) -> Method[Any]:
 
 
 __all__ = [
+    "BSAM",
     "FPBMA",
+    "FSAM",
+    "FSWAG",
     "IVON",
     "MAP",
     "METHODS",
     "MOPED",
+    "SAM",
     "SGLD",
     "SWAG",
     "VI",

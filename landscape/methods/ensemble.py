@@ -10,13 +10,15 @@ import torch
 from torch import Tensor
 
 from landscape.methods.fresh_weights import fresh_weights
+from landscape.methods.fsam import FSAM
 from landscape.methods.loop import Method, Problem, Record, State, new_state
 from landscape.methods.map import MAP, MAPState
+from landscape.methods.sam import SAM
 from landscape.objective import Batch
 from landscape.posteriors import Point, Posterior, Samples
 from landscape.tasks import Data
 
-BASES: dict[str, Callable[..., Method[Any]]] = {"map": MAP}
+BASES: dict[str, Callable[..., Method[Any]]] = {"map": MAP, "sam": SAM, "fsam": FSAM}
 """Methods that end in one weight vector, and so can train a member."""
 
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from landscape.errors import InputError
-from landscape.methods.loop import Method, Problem, descend, new_state
-from landscape.methods.map import MAPState, start_descent
+from landscape.methods.loop import Problem, new_state
+from landscape.methods.map import Descent, MAPState
 from landscape.objective import Batch
 from landscape.posteriors import Gaussian, Posterior
 
@@ -80,7 +80,7 @@ class SWAGState(MAPState):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SWAG(Method[SWAGState]):
+class SWAG(Descent[SWAGState]):
     """The Gaussian of the snapshots that SGD leaves, one an epoch, at a constant learning rate.
 
     Until ``start`` the rate follows the shared schedule down to ``swag_rate``; then it stays
@@ -90,13 +90,11 @@ class SWAG(Method[SWAGState]):
         rank: K, columns of the low-rank part; 0 or at least 2.
         start: Share of the steps before snapshots are taken.
         swag_rate: The constant learning rate.
-        weight_decay: Coefficient of the penalty (weight_decay / 2) ||w||^2.
     """
 
     rank: int = 5
     start: float = 0.5
     swag_rate: float = 0.02
-    weight_decay: float = 5e-4
 
     name: ClassVar[str] = "swag"
     can_stop_early: ClassVar[bool] = False
@@ -106,28 +104,25 @@ class SWAG(Method[SWAGState]):
         self._require(self.rank == 0 or self.rank >= 2, "rank", "0 or at least 2")
         self._require(0 <= self.start < 1, "start", "in [0, 1)")
         self._require(0 < self.swag_rate < math.inf, "swag_rate", "positive and finite")
-        self._require(self.weight_decay >= 0, "weight_decay", "at least 0")
         snapshots = self.epochs - math.floor(self.start * self.epochs)
         if snapshots < self.rank + 1:
             raise InputError(
-                f"swag: {self.epochs} epochs with start={self.start} leave {snapshots} snapshots, "
-                f"too few for rank {self.rank}: train longer, start earlier, or lower the rank"
+                f"{self.name}: {self.epochs} epochs with start={self.start} leave {snapshots} "
+                f"snapshots, too few for rank {self.rank}: train longer, start earlier, or lower "
+                "the rank"
             )
 
     def init(self, problem: Problem, *, prior: Posterior | None = None, seed: int = 0) -> SWAGState:
         """Weights at the prior's mean, or the model's own; no snapshot yet."""
         return SWAGState(
             **new_state(problem, seed),
-            **start_descent(self, problem, prior, self.weight_decay),
+            **self.start_descent(problem, prior),
             moments=Moments(self.rank),
         )
 
     def step(self, state: SWAGState, batch: Batch) -> SWAGState:
         """One step along the gradient, and a snapshot at the end of an epoch."""
-        loss, gradient = state.loss_and_gradient(state.weights, batch)
-        descend(state.optimizer, [gradient], self.rate(state.steps_done, state.problem.steps))
-        state.steps_done += 1
-        state.last = {"loss": loss}
+        super().step(state, batch)
         collecting = state.steps_done > self._collects_from(state.problem.steps)
         if collecting and state.steps_done % state.problem.steps_per_epoch == 0:
             state.moments.add(state.weights.clone())

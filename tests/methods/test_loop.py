@@ -11,10 +11,14 @@ from torch import Tensor, nn
 from landscape import methods
 from landscape.errors import InputError, TrainingError
 from landscape.methods import (
+    BSAM,
     FPBMA,
+    FSAM,
+    FSWAG,
     IVON,
     MAP,
     MOPED,
+    SAM,
     SGLD,
     SWAG,
     VI,
@@ -30,7 +34,11 @@ from landscape.tasks import Data, Task
 
 METHODS = [
     MAP(epochs=8, batch_size=7),
+    SAM(epochs=8, batch_size=7),
+    FSAM(epochs=8),
+    BSAM(epochs=8),
     SWAG(epochs=8, rank=2, batch_size=7),
+    FSWAG(epochs=8, rank=2),
     FPBMA(epochs=8),
     IVON(epochs=8),
     VI(epochs=8),
@@ -184,7 +192,7 @@ def test_bad_requests_are_refused_before_training() -> None:
 
 def test_methods_are_made_by_name() -> None:
     assert methods.create("fp-bma", radius=0.5) == FPBMA(radius=0.5)
-    with pytest.raises(InputError, match="unknown method 'sam2'; known: map, swag, "):
+    with pytest.raises(InputError, match="unknown method 'sam2'; known: map, sam, "):
         methods.create("sam2")
     with pytest.raises(InputError, match="method 'map' has no setting 'radius'; it has epochs"):
         methods.create("map", radius=0.5)
