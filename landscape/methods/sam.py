@@ -31,6 +31,7 @@ class SharpnessAware(Descent[StateT]):
         self._require(0 <= self.radius < math.inf, "radius", "at least 0")
 
     def gradient(self, state: StateT, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The gradient at w + eps."""
         loss, gradient = state.loss_and_gradient(state.weights, batch)
         perturbation = self._perturbation(gradient)
         _, gradient = state.loss_and_gradient(
