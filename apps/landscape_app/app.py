@@ -10,7 +10,7 @@ from urllib.parse import unquote
 import dash
 import flask
 import plotly.graph_objects as go
-from dash import Input, Output, State, dcc, html
+from dash import ClientsideFunction, Input, Output, State, dcc, html
 
 from landscape.errors import InputError
 from landscape.store import Run
@@ -73,7 +73,6 @@ def _layout() -> html.Div:
             dcc.Location(id="url"),
             dcc.Interval(id="clock", interval=REFRESH_MILLISECONDS),
             dcc.Store(id="seen"),
-            dcc.Store(id="camera"),
             html.Div(
                 [
                     dcc.Link("landscape", href="/", className="brand"),
@@ -150,20 +149,27 @@ def _fill_pages(app: dash.Dash, folder: Path) -> None:
 
 
 def _fill_figures(app: dash.Dash, folder: Path) -> None:
-    def callback(identifier: str, *controls: Input | State) -> Callable[..., Any]:
-        return app.callback(
+    def callback(identifier: str, *controls: Input) -> Callable[..., Any]:
+        app.clientside_callback(
+            ClientsideFunction("landscape", "keepView"),
             Output(identifier, "figure"),
+            Input(f"{identifier}-drawn", "data"),
+        )
+        return app.callback(
+            Output(f"{identifier}-drawn", "data"),
             Output(f"{identifier}-frame", "style"),
             Output(f"{identifier}-message", "children"),
             Input("seen", "data"),
             *controls,
         )
 
-    def fill(seen: dict[str, str], draw: Callable[[Run], go.Figure]) -> tuple[Any, ...]:
+    def fill(seen: dict[str, str], draw: Callable[[Run], go.Figure], view: str = "") -> Any:
+        # ``view`` names what zoom and camera are of: under another they start afresh.
         if seen["page"] != "run":
             return go.Figure(), HIDDEN, None
         try:
-            return draw(load_run(folder, seen["name"])), SHOWN, None
+            figure = draw(load_run(folder, seen["name"]))
+            return figure.update_layout(uirevision=f"{seen['name']}/{view}"), SHOWN, None
         except NotMeasured as error:
             return go.Figure(), HIDDEN, notice("Not measured", str(error))
         except InputError as error:
@@ -174,28 +180,18 @@ def _fill_figures(app: dash.Dash, folder: Path) -> None:
         Input("surface-name", "value"),
         Input("surface-kind", "value"),
         Input("surface-scale", "value"),
-        State("camera", "data"),
     )
-    def fill_surface(
-        seen: dict[str, str], name: str | None, kind: str, scale: str, camera: Any
-    ) -> Any:
-        view: figures.Kind = "3d" if kind == "3d" else "contour"
-
-        def draw(run: Run) -> go.Figure:
-            figure = figures.surface_figure(run, name or "samples", view, scale == "log")
-            return figure.update_layout(scene_camera=camera) if view == "3d" and camera else figure
-
-        return fill(seen, draw)
-
-    # Dash hands a turned camera back to Plotly as if the application had set it, so Plotly's own
-    # uirevision forgets it at the next figure.
-    @app.callback(Output("camera", "data"), Input("surface", "relayoutData"))
-    def keep_camera(changed: dict[str, Any] | None) -> Any:
-        return (changed or {}).get("scene.camera", dash.no_update)
+    def fill_surface(seen: dict[str, str], name: str | None, kind: str, scale: str) -> Any:
+        form: figures.Kind = "3d" if kind == "3d" else "contour"
+        return fill(
+            seen,
+            lambda run: figures.surface_figure(run, name or "samples", form, scale == "log"),
+            f"{name}/{form}",
+        )
 
     @callback("eigenvalues", Input("eigenvalue-scale", "value"))
     def fill_eigenvalues(seen: dict[str, str], scale: str) -> Any:
-        return fill(seen, lambda run: figures.eigenvalues_figure(run, log=scale == "log"))
+        return fill(seen, lambda run: figures.eigenvalues_figure(run, log=scale == "log"), scale)
 
     @callback("trace")
     def fill_trace(seen: dict[str, str]) -> Any:

@@ -59,6 +59,7 @@ def graph(identifier: str, label: str) -> html.Div:
                 **_named(label),
             ),
             html.Div(id=f"{identifier}-message", role="status"),
+            dcc.Store(id=f"{identifier}-drawn"),
         ]
     )
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
+from conftest import write_samples
 from landscape_app.server import in_background
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -32,6 +33,8 @@ CAMERA = """() => {
     const plot = document.querySelector("#surface .js-plotly-plot");
     return plot._fullLayout.scene._scene.getCamera().eye;
 }"""
+RANGE = """name =>
+    document.querySelector(`#${name} .js-plotly-plot`)?._fullLayout?.xaxis.range"""
 HEIGHT = "() => document.querySelector('#surface .js-plotly-plot')._fullLayout.scene.zaxis.tickvals"
 
 TROUBLE = "#run-header .notice-error, #runs-page .notice-error"
@@ -160,14 +163,83 @@ def test_3d_on_demand_keeps_the_camera_when_the_figure_changes(
     page.mouse.move(x, y)
     page.mouse.down()
     page.mouse.move(x + 120, y + 20, steps=6)
-    with page.expect_response(lambda found: "camera.data" in (found.request.post_data or "")):
-        page.mouse.up()
+    page.mouse.up()
     turned = page.evaluate(CAMERA)
     assert abs(turned["x"] - before["x"]) > 0.1
+    for _ in range(2):
+        page.mouse.wheel(0, 200)
+        page.wait_for_timeout(500)
+    farther = page.evaluate(CAMERA)
+    assert length(farther) > 1.05 * length(turned)
     page.locator("#surface-scale").get_by_label("logarithmic").check()
     page.wait_for_function(HEIGHT)
-    kept = page.evaluate(CAMERA)
-    assert [kept[axis] for axis in "xyz"] == pytest.approx([turned[axis] for axis in "xyz"])
+    assert page.evaluate(CAMERA) == pytest.approx(farther, abs=1e-3)
+    page.locator("#surface [data-title='Reset camera to default']").click()
+    page.wait_for_timeout(500)
+    reset = page.evaluate(CAMERA)
+    assert length(reset) < 0.95 * length(farther)
+    page.locator("#surface-scale").get_by_label("linear").check()
+    page.wait_for_function(f"() => !({HEIGHT})()")
+    assert page.evaluate(CAMERA) == pytest.approx(reset, abs=1e-3)
+
+
+def length(eye: dict[str, float]) -> float:
+    return sum(value**2 for value in eye.values()) ** 0.5
+
+
+@pytest.mark.parametrize("name", ["surface", "trace"])
+def test_a_zoom_and_its_end_outlast_a_new_figure(
+    name: str, show: Callable[..., Page], new_run: Callable[..., Run], tmp_path: Path
+) -> None:
+    run = new_run("zoomed")
+    page = show(tmp_path, "/run/zoomed")
+    page.locator(f"#{name} .nsewdrag").first.wait_for(state="attached")
+    page.locator(f"#{name}").scroll_into_view_if_needed()
+    page.wait_for_timeout(300)
+    whole = page.evaluate(RANGE, name)
+    box = page.locator(f"#{name} .nsewdrag").first.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.3 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + 0.7 * box["height"], steps=5)
+    page.mouse.up()
+    page.wait_for_timeout(500)
+    zoomed = page.evaluate(RANGE, name)
+    assert zoomed[1] - zoomed[0] < 0.8 * (whole[1] - whole[0])
+    redraw(page, name, run)
+    assert page.evaluate(RANGE, name) == pytest.approx(zoomed)
+    page.mouse.dblclick(box["x"] + 0.5 * box["width"], box["y"] + 0.5 * box["height"])
+    page.wait_for_timeout(800)
+    reset = page.evaluate(RANGE, name)
+    assert reset[0] <= whole[0] < whole[1] <= reset[1]
+    redraw(page, name, run)
+    assert page.evaluate(RANGE, name) == pytest.approx(reset)
+
+
+def test_an_axis_that_nobody_touched_follows_the_data(
+    show: Callable[..., Page], started: Run
+) -> None:
+    write_samples(started, np.random.default_rng(0), samples=4)
+    page = show(started.path.parent, "/run/digits-map-0")
+    page.wait_for_function(f"() => ({RANGE})('trace')?.[1] === 3.5")
+    write_samples(started, np.random.default_rng(0), samples=9)
+    page.wait_for_function(f"() => ({RANGE})('trace')?.[1] === 8.5")
+
+
+def redraw(page: Page, name: str, run: Run) -> None:
+    """Change the run's file, and wait until the figure is drawn again."""
+    page.evaluate(
+        """name => {
+            window.drawn = false;
+            const plot = document.querySelector(`#${name} .js-plotly-plot`);
+            plot.on("plotly_react", () => { window.drawn = true; });
+            plot.on("plotly_afterplot", () => { window.drawn = true; });
+        }""",
+        name,
+    )
+    run.write("samples", dict(run["samples"]), run.attributes_of("samples"))
+    page.wait_for_function("() => window.drawn")
+    page.wait_for_timeout(300)
 
 
 def test_another_plane_is_a_choice_away(show: Callable[..., Page], complete: Run) -> None:

@@ -121,13 +121,6 @@ def test_markup_from_a_file_is_shown_as_text(started: Run) -> None:
     assert "<a" not in title(figures.surface_figure(run, "samples", "3d"))
 
 
-def test_the_view_is_kept_while_only_the_scale_changes(complete: Run) -> None:
-    linear = figures.surface_figure(complete, "samples", "3d")
-    log = figures.surface_figure(complete, "samples", "3d", log=True)
-    other = figures.surface_figure(complete, "random", "3d")
-    assert linear.layout.uirevision == log.layout.uirevision != other.layout.uirevision
-
-
 def test_each_eigenvalue_is_a_trace_with_its_residuals(complete: Run) -> None:
     samples = complete["samples"]
     figure = figures.eigenvalues_figure(complete)

@@ -48,7 +48,6 @@ def surface_figure(run: Run, name: str, kind: Kind = "contour", log: bool = Fals
         what = "positive finite" if log else "finite"
         raise InputError(f"surface '{name}' of {run.path} has no {what} loss to draw")
     figure = _solid(group, drawn, scale) if kind == "3d" else _flat(group, drawn, scale)
-    figure.update_layout(uirevision=f"{run.path.name}/{name}/{kind}")
     titles = {"samples": "the plane through the samples", "random": "a random plane"}
     title = f"Loss on {titles.get(str(group.attributes.get('kind')), f'the plane {name}')}"
     # An axis in space has no room for a sentence.
