@@ -17,7 +17,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from landscape.errors import InputError, LandscapeError
+from landscape.curvature.operator import Matvec, check_finite
+from landscape.errors import InputError
 
 Which = Literal["largest", "smallest", "magnitude"]
 _WHICH = ("largest", "smallest", "magnitude")
@@ -44,7 +45,7 @@ class Eigenvalues:
 
 
 def lanczos(
-    matvec: Callable[[Tensor], Tensor],
+    matvec: Matvec,
     size: int,
     k: int,
     *,
@@ -138,7 +139,7 @@ class _Search:
 
     def __init__(
         self,
-        matvec: Callable[[Tensor], Tensor],
+        matvec: Matvec,
         random_vector: Callable[[], Tensor],
         size: int,
         which: Which,
@@ -166,9 +167,9 @@ class _Search:
         basis[0] = self._fresh(locked)
         filled = 0
         while True:
-            image, coefficients = _orthogonalise(self._apply(basis[filled]), basis[: filled + 1])
-            image, _ = _orthogonalise(image, locked)
-            projected[: filled + 1, filled] = coefficients
+            image, coefficients = orthogonalise(self._apply(basis[filled]), basis[: filled + 1])
+            image, _ = orthogonalise(image, locked)
+            projected[: filled + 1, filled] = coefficients.cpu()
             filled += 1
             beta = float(image.norm())
             if beta <= 10 * torch.finfo(image.dtype).eps * float(projected.abs().max()):
@@ -207,15 +208,11 @@ class _Search:
         self.left -= 1
         self.products += 1
         image: Tensor = self.matvec(v).detach()
-        if not bool(image.isfinite().all()):
-            raise LandscapeError(
-                "a Hessian product is not finite: the loss or its derivatives overflow at these "
-                "weights"
-            )
+        check_finite(image)
         return image
 
     def _fresh(self, against: Tensor) -> Tensor:
-        vector, _ = _orthogonalise(self.random_vector(), against)
+        vector, _ = orthogonalise(self.random_vector(), against)
         unit: Tensor = vector / vector.norm()
         return unit
 
@@ -234,13 +231,16 @@ class _Search:
         return (self.tolerance * values.abs().clamp_min(accuracy)).clamp_min(rounding)
 
 
-def _orthogonalise(vector: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
-    """``vector`` less its part in the rows of ``basis``, twice; and the coefficients removed."""
+def orthogonalise(vector: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
+    """``vector`` less its part in the orthonormal rows of ``basis``, and the coefficients removed.
+
+    Done twice: once leaves rounding errors that grow from step to step.
+    """
     first = basis @ vector
     vector = vector - basis.T @ first
     second = basis @ vector
     vector = vector - basis.T @ second
-    return vector, first.double().cpu() + second.double().cpu()
+    return vector, first.double() + second.double()
 
 
 def _key(values: Tensor, which: Which) -> Tensor:

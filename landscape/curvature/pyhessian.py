@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape.curvature.lanczos import Eigenvalues
+from landscape.curvature.operator import check_finite
 from landscape.curvature.trace import Trace
 from landscape.errors import InputError, LandscapeError
 from landscape.objective import Batch, Objective, batch_size
@@ -57,7 +58,7 @@ def top_eigenvalues(
     operator = objective.hessian(w)
     images = torch.stack([operator(row) for row in rows])
     values = (rows * images).sum(1).double()
-    _check_finite(values)
+    check_finite(values)
     order = values.argsort(descending=True)
     values, rows, images = values[order], rows[order], images[order]
     residuals = (images - values.to(rows)[:, None] * rows).norm(dim=1).double()
@@ -84,7 +85,7 @@ def trace(objective: Objective, w: Tensor, *, products: int, seed: int) -> Trace
     with _running(seed):
         probes = _hessian(objective, w, counter).trace(maxIter=products, tol=-np.inf)
     values = torch.tensor(probes, dtype=torch.float64)
-    _check_finite(values)
+    check_finite(values)
     return Trace(float(values.mean()), float(values.std() / len(values) ** 0.5), counter.products)
 
 
@@ -100,13 +101,6 @@ def _running(seed: int) -> Iterator[None]:
         except RuntimeError as error:
             reason = str(error).splitlines()[0]
             raise LandscapeError(f"PyHessian failed ({reason}); use backend='lanczos'") from error
-
-
-def _check_finite(values: Tensor) -> None:
-    if not bool(values.isfinite().all()):
-        raise LandscapeError(
-            "a Hessian product is not finite: the loss or its derivatives overflow at these weights"
-        )
 
 
 class _Counter:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from landscape.curvature.lanczos import Eigenvalues
-from landscape.errors import InputError, LandscapeError
+from landscape.curvature.operator import Matvec, check_finite
+from landscape.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Trace:
 
 
 def hutchinson(
-    matvec: Callable[[Tensor], Tensor],
+    matvec: Matvec,
     size: int,
     *,
     products: int = 30,
@@ -68,13 +68,9 @@ def hutchinson(
     generator = torch.Generator(device).manual_seed(seed)
 
     def quadratic(vector: Tensor) -> float:
-        value = float((vector @ matvec(vector)).double())
-        if not torch.isfinite(torch.tensor(value)):
-            raise LandscapeError(
-                "a Hessian product is not finite: the loss or its derivatives overflow at these "
-                "weights"
-            )
-        return value
+        value = (vector @ matvec(vector)).double()
+        check_finite(value)
+        return float(value)
 
     if products >= size:
         identity = torch.eye(size, dtype=dtype, device=device)

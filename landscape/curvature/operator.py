@@ -1,0 +1,24 @@
+"""A symmetric operator v -> A v on R^n, which is all that the estimators know of a matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from landscape.errors import LandscapeError
+
+Matvec = Callable[[Tensor], Tensor]
+
+
+def check_finite(values: Tensor) -> None:
+    """Stop at a product that is no number.
+
+    Raises:
+        LandscapeError: an entry is infinite or NaN.
+    """
+    if not bool(values.isfinite().all()):
+        raise LandscapeError(
+            "a curvature product is not finite: the loss or its derivatives overflow at these "
+            "weights"
+        )
