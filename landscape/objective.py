@@ -94,6 +94,15 @@ def batch_size(targets: Any) -> int:
     return batch_size(first)
 
 
+def take(value: Any, index: Tensor) -> Any:
+    """The examples ``index`` of a batch's tensor, or of all tensors in a dict or a sequence."""
+    if isinstance(value, Tensor):
+        return value[index.to(value.device)]
+    if isinstance(value, Mapping):
+        return {name: take(item, index) for name, item in value.items()}
+    return tuple(take(item, index) for item in value)
+
+
 class Objective:
     """L(w) = (1 / N) sum_n loss(f(x_n; w), y_n), in evaluation mode, with gradient and Hessian.
 

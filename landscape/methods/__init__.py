@@ -14,6 +14,7 @@ from landscape.methods.f_swag import FSWAG
 from landscape.methods.fp_bma import FPBMA
 from landscape.methods.fsam import FSAM
 from landscape.methods.ivon import IVON
+from landscape.methods.laplace import Laplace
 from landscape.methods.loop import Method, Problem, State
 from landscape.methods.map import MAP
 from landscape.methods.moped import MOPED
@@ -41,6 +42,7 @@ METHODS: dict[str, type[Method[Any]]] = {
         EntropyMCMC,
         PretrainYourLoss,
         Ensemble,
+        Laplace,
     )
 }
 
@@ -78,6 +80,7 @@ __all__ = [
     "CyclicalSGLD",
     "Ensemble",
     "EntropyMCMC",
+    "Laplace",
     "Method",
     "PretrainYourLoss",
     "Problem",

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from landscape.methods.fresh_weights import fresh_weights
-from landscape.methods.fsam import FSAM
-from landscape.methods.loop import Method, Problem, Record, State, new_state
-from landscape.methods.map import MAP, MAPState
-from landscape.methods.sam import SAM
+from landscape.methods.loop import Problem, Record, State, new_state
+from landscape.methods.map import MAPState
+from landscape.methods.point_estimate import FromPointEstimate
 from landscape.objective import Batch
 from landscape.posteriors import Point, Posterior, Samples
 from landscape.tasks import Data
-
-BASES: dict[str, Callable[..., Method[Any]]] = {"map": MAP, "sam": SAM, "fsam": FSAM}
-"""Methods that end in one weight vector, and so can train a member."""
 
 
 @dataclass(kw_only=True)
@@ -35,7 +30,7 @@ class EnsembleState(State):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ensemble(Method[EnsembleState]):
+class Ensemble(FromPointEstimate[EnsembleState]):
     """M point estimates, each from weights, an order of the data and noise of its own.
 
     The posterior is their empirical distribution. Without a prior each member starts at initial
@@ -45,27 +40,15 @@ class Ensemble(Method[EnsembleState]):
 
     Attributes:
         members: M.
-        base: The method that trains a member; one of ``BASES``.
-        weight_decay: Coefficient of the penalty (weight_decay / 2) ||w||^2.
     """
 
     members: int = 5
-    base: str = "map"
-    weight_decay: float = 5e-4
 
     name: ClassVar[str] = "ensemble"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._require(self.members >= 1, "members", "at least 1")
-        self._require(self.base in BASES, "base", f"one of {', '.join(BASES)}")
-        self._require(self.weight_decay >= 0, "weight_decay", "at least 0")
-
-    @property
-    def member(self) -> Method[Any]:
-        """What trains a member."""
-        shared = {setting.name: getattr(self, setting.name) for setting in fields(Method)}
-        return BASES[self.base](**shared, weight_decay=self.weight_decay)
 
     def init(
         self, problem: Problem, *, prior: Posterior | None = None, seed: int = 0
@@ -75,13 +58,13 @@ class Ensemble(Method[EnsembleState]):
         for own in range(seed * self.members, (seed + 1) * self.members):
             start = fresh_weights(space, own) if prior is None else prior.sample(1, own)[0]
             here = Posterior(space, Point(start.to(space.vector())))
-            members.append(self.member.init(problem, prior=here, seed=own))
+            members.append(self.estimator.init(problem, prior=here, seed=own))
         return EnsembleState(**new_state(problem, seed), members=members)
 
     def step(self, state: EnsembleState, batch: Batch) -> EnsembleState:
         """One step of every member on this batch; ``fit`` gives each its own batches instead."""
         for member in state.members:
-            self.member.step(member, batch)
+            self.estimator.step(member, batch)
         state.steps_done += 1
         state.last = {"loss": torch.stack([m.last["loss"] for m in state.members]).mean()}
         return state
@@ -93,10 +76,10 @@ class Ensemble(Method[EnsembleState]):
 
     def _epoch(self, state: EnsembleState, train: Data) -> Record:
         state.steps_done += state.problem.steps_per_epoch
-        return _mean([self.member._epoch(member, train) for member in state.members])
+        return _mean([self.estimator._epoch(member, train) for member in state.members])
 
     def _validate(self, state: EnsembleState, validation: Data) -> Record:
-        return _mean([self.member._validate(member, validation) for member in state.members])
+        return _mean([self.estimator._validate(member, validation) for member in state.members])
 
 
 def _mean(records: list[Record]) -> Record:

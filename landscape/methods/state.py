@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, distributed
 
 from landscape.errors import InputError
-from landscape.objective import Batch, Loss, batch_size, summed_loss
+from landscape.objective import Batch, Loss, batch_size, summed_loss, take
 from landscape.parameters import ParameterSpace
 from landscape.tasks.augment import Augment
 
@@ -149,16 +149,7 @@ def _parts(batch: Batch, micro_batch: int) -> Iterator[Batch]:
         if len(part) == batch_size(batch[1]):
             yield batch
         elif len(part):
-            yield _take(batch[0], part), _take(batch[1], part)
-
-
-def _take(value: Any, index: Tensor) -> Any:
-    """The examples ``index`` of a tensor, or of all tensors in a dict or a sequence."""
-    if isinstance(value, Tensor):
-        return value[index.to(value.device)]
-    if isinstance(value, Mapping):
-        return {name: _take(item, index) for name, item in value.items()}
-    return tuple(_take(item, index) for item in value)
+            yield take(batch[0], part), take(batch[1], part)
 
 
 def _processes() -> int:

@@ -25,6 +25,7 @@ from landscape.methods import (
     CyclicalSGLD,
     Ensemble,
     EntropyMCMC,
+    Laplace,
     Method,
     PretrainYourLoss,
 )
@@ -48,6 +49,7 @@ METHODS = [
     EntropyMCMC(epochs=8, eta=0.1),
     PretrainYourLoss(epochs=8, cycles=2, samples_per_cycle=2, exploration=0.5),
     Ensemble(epochs=8, members=3),
+    Laplace(epochs=8, structure="diagonal"),
 ]
 each_method = pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
 

@@ -1,0 +1,87 @@
+"""The generalised Gauss-Newton matrix of a training set, whole or its diagonal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import grad, hessian, vmap
+
+from landscape.errors import InputError
+from landscape.objective import Batch, Loss, batch_size, summed_loss, take
+from landscape.parameters import ParameterSpace
+
+_MEMORY = 1 << 28
+"""Bytes of per-example gradients held at a time."""
+
+
+def curvature(
+    space: ParameterSpace,
+    w: Tensor,
+    batches: Iterable[Batch],
+    loss: Loss,
+    buffers: Mapping[str, Tensor],
+    *,
+    full: bool,
+) -> Tensor:
+    """sum_n J_n^T Lambda_n J_n at w, in evaluation mode; a sum, not a mean.
+
+    Args:
+        space: The network.
+        w: Shape (P,).
+        batches: The examples.
+        loss: See ``objective.summed_loss``; convex in the outputs.
+        buffers: The network's buffers at w.
+        full: The matrix (P, P) in float64, or only its diagonal (P,) in the type of w.
+
+    Raises:
+        InputError: the outputs are not one vector an example, or the loss is not convex in them.
+    """
+    size = space.size
+    matrix = w.new_zeros(size, size, dtype=torch.float64) if full else w.new_zeros(size)
+    examples = max(1, _MEMORY // (w.element_size() * size))
+    for inputs, targets in batches:
+        for index in torch.split(torch.arange(batch_size(targets)), examples):
+            part = space.move(take(inputs, index)), space.move(take(targets, index))
+            for rows in _roots(space, w, part, loss, buffers):
+                matrix += (rows.T @ rows).double() if full else (rows**2).sum(0)
+    return matrix
+
+
+def _roots(
+    space: ParameterSpace, w: Tensor, batch: Batch, loss: Loss, buffers: Mapping[str, Tensor]
+) -> Iterator[Tensor]:
+    """Matrices R_c (B, P), one for each output, with sum_n J_n^T Lambda_n J_n = sum_c R_c^T R_c."""
+    inputs, targets = batch
+    with torch.no_grad():
+        outputs = space.call(w, inputs, buffers)
+    if not isinstance(outputs, Tensor) or outputs.ndim != 2:
+        raise InputError("laplace needs a network that returns one vector an example, (B, C)")
+    summed = summed_loss(loss)
+
+    def alone(output: Tensor, target: Any) -> Tensor:
+        return summed(output[None], target[None])
+
+    inner = vmap(hessian(alone))(outputs, targets)  # (B, C, C)
+    values, vectors = torch.linalg.eigh(inner)
+    if bool((values < -1e-4 * values.abs().amax(1, keepdim=True)).any()):
+        raise InputError("laplace needs a loss that is convex in the network's outputs")
+    roots = vectors * values.clamp_min(0.0).sqrt()[:, None]
+
+    def projected(v: Tensor, example: Any, root: Tensor) -> Tensor:
+        output: Tensor = space.call(v, _alone(example), buffers)[0]
+        return output @ root
+
+    for column in roots.unbind(2):
+        yield vmap(grad(projected), in_dims=(None, 0, 0))(w, inputs, column)
+
+
+def _alone(example: Any) -> Any:
+    """One example as a batch of one."""
+    if isinstance(example, Tensor):
+        return example[None]
+    if isinstance(example, Mapping):
+        return {name: _alone(value) for name, value in example.items()}
+    return tuple(_alone(value) for value in example)

@@ -1,0 +1,171 @@
+"""Laplace: the Gaussian that matches the loss's curvature at its minimum (arXiv 2106.14806)."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from landscape.choices import head
+from landscape.errors import InputError
+from landscape.methods.gauss_newton import curvature
+from landscape.methods.loop import Problem
+from landscape.methods.map import MAPState
+from landscape.methods.point_estimate import FromPointEstimate
+from landscape.objective import Batch, Loss
+from landscape.parameters import ParameterSpace
+from landscape.posteriors import Gaussian, Point, Posterior
+from landscape.tasks import Task
+
+STRUCTURES = ("last-layer", "diagonal", "full")
+_MAX_FULL = 1 << 13
+"""Parameters of a full covariance; their matrix takes 512 MiB, its eigenvectors minutes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Laplace(FromPointEstimate[MAPState]):
+    """N(w*, (sum_n J_n^T Lambda_n J_n + prior_precision I)^-1), w* found by MAP or SAM.
+
+    J_n is the Jacobian of the network's outputs by w at example n and Lambda_n the loss's Hessian
+    by the outputs (diag p - p p^T for cross-entropy): the generalised Gauss-Newton matrix, summed
+    over the training set, dropout off. A ``prior`` given to ``fit`` only says where training
+    starts; the prior of the Gaussian is N(0, I / prior_precision).
+
+    Attributes:
+        structure: ``"last-layer"``, the full matrix of the last linear layer, whose parameters
+            then are the only random ones; ``"diagonal"``, its diagonal over all random
+            parameters; or ``"full"`` over all of them, for small networks.
+        prior_precision: N times the weight decay that it stands for; 0 for the value of the
+            largest marginal likelihood.
+    """
+
+    structure: str = "last-layer"
+    prior_precision: float = 0.0
+
+    name: ClassVar[str] = "laplace"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require(self.structure in STRUCTURES, "structure", f"one of {', '.join(STRUCTURES)}")
+        self._require(0 <= self.prior_precision < math.inf, "prior_precision", "at least 0")
+
+    def init(self, problem: Problem, *, prior: Posterior | None = None, seed: int = 0) -> MAPState:
+        """Where the point estimate starts.
+
+        Raises:
+            InputError: the covariance would be too large, or there is no last layer.
+        """
+        _random(problem.space, self.structure)
+        state: MAPState = self.estimator.init(problem, prior=prior, seed=seed)
+        return state
+
+    def step(self, state: MAPState, batch: Batch) -> MAPState:
+        """One step of the point estimate."""
+        stepped: MAPState = self.estimator.step(state, batch)
+        return stepped
+
+    def posterior(self, state: MAPState) -> Posterior:
+        """The point estimate as it stands; ``around`` puts the Gaussian there."""
+        return replace(self.estimator.posterior(state), method=self.name)
+
+    def fit(self, model: nn.Module, task: Task, **more: Any) -> Posterior:
+        """Train the point estimate, then ``around`` it; see ``Method.fit``."""
+        point = super().fit(model, task, **more)
+        return self.around(point, task.train.to(point.device), loss=task.loss)
+
+    def around(
+        self, point: Posterior, batches: Iterable[Batch], *, loss: Loss = "cross_entropy"
+    ) -> Posterior:
+        """The Gaussian around weights that are already there, of a pretrained network say.
+
+        Args:
+            point: A point posterior; its running statistics are re-estimated if it keeps any.
+            batches: The training examples.
+            loss: The negative log-likelihood; see ``objective.summed_loss``.
+
+        Returns:
+            The Gaussian, with the prior precision in its settings.
+
+        Raises:
+            InputError: not a point, no last layer or one that is not random, too many parameters
+                for a full matrix, or a loss that is not convex in the outputs.
+        """
+        if not isinstance(point.distribution, Point):
+            raise InputError(f"laplace needs a point posterior, not a {point.distribution.kind}")
+        space = _fitted(point, _random(point.space, self.structure))
+        mean = space.vector()
+        buffers = point.buffers(point.mean)
+        found = curvature(space, mean, batches, loss, buffers, full=self.structure != "diagonal")
+        if found.ndim == 1:
+            precision = self.prior_precision or best_precision(found, mean)
+            gaussian = Gaussian.diagonal(mean, (found + precision).rsqrt())
+        else:
+            eigenvalues, basis = torch.linalg.eigh(found)
+            eigenvalues = eigenvalues.clamp_min(0.0)
+            precision = self.prior_precision or best_precision(eigenvalues, mean)
+            gaussian = _of_spectrum(mean, basis, 1 / (eigenvalues + precision))
+        return replace(
+            point,
+            space=space,
+            distribution=gaussian,
+            method=self.name,
+            settings={**point.settings, "prior_precision": precision},
+        )
+
+
+def best_precision(eigenvalues: Tensor, mean: Tensor) -> float:
+    """The prior precision tau of the largest marginal likelihood under the Laplace approximation.
+
+    That of -tau |w*|^2 / 2 + P log(tau) / 2 - log det(G + tau I) / 2, G of the given eigenvalues,
+    over 1e-6 <= tau <= 1e10.
+    """
+    spectrum, length = eigenvalues.double(), float(mean.double().square().sum())
+
+    def evidence(logarithms: Tensor) -> Tensor:
+        tau = logarithms.exp()
+        volumes = torch.stack([torch.log1p(spectrum / each).sum() for each in tau])
+        return -0.5 * (tau * length + volumes)
+
+    low, high = math.log(1e-6), math.log(1e10)
+    for _ in range(4):  # every round divides the range by 50
+        grid = torch.linspace(low, high, 101, dtype=torch.float64, device=spectrum.device)
+        best = int(evidence(grid).argmax())
+        low, high = float(grid[max(best - 1, 0)]), float(grid[min(best + 1, 100)])
+    return math.exp((low + high) / 2)
+
+
+def _random(space: ParameterSpace, structure: str) -> list[str]:
+    """The parameters that the Gaussian is over."""
+    names = head(space.module) if structure == "last-layer" else list(space.names)
+    if not set(names) <= set(space.names):
+        raise InputError("the last layer is not among the random parameters: use another structure")
+    sizes: Mapping[str, int] = dict(
+        zip(space.names, (shape.numel() for shape in space.shapes), strict=True)
+    )
+    size = sum(sizes[name] for name in names)
+    if structure != "diagonal" and size > _MAX_FULL:
+        raise InputError(
+            f"a full covariance of {size} parameters is too large (at most {_MAX_FULL}): use "
+            "structure='diagonal'"
+        )
+    return names
+
+
+def _fitted(point: Posterior, names: list[str]) -> ParameterSpace:
+    """The space of ``names`` around the network with the point's weights."""
+    module = copy.deepcopy(point.space.module)
+    for name, value in point.space.unflatten(point.mean).items():
+        module.get_parameter(name).data.copy_(value)
+    return ParameterSpace(module, names)
+
+
+def _of_spectrum(mean: Tensor, basis: Tensor, variances: Tensor) -> Gaussian:
+    """N(mean, B diag(variances) B^T), as a diagonal and a factor: least variance, and the rest."""
+    least = variances.min()
+    factor = basis * (variances - least).clamp_min(0.0).sqrt()
+    return Gaussian(mean, torch.full_like(mean, float(least.sqrt())), factor.to(mean))
