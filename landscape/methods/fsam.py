@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from landscape.methods.sam import SAM, lengthened
+from landscape.methods.sam import SAM, scaled
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,4 +34,4 @@ class FSAM(SAM):
     def _perturbation(self, gradient: Tensor) -> Tensor:
         inverse = 1 / (1 + self.eta * gradient**2)
         length = (inverse.sqrt() * gradient).norm()
-        return lengthened(inverse * gradient, self.radius, length)
+        return scaled(inverse * gradient, self.radius, length)

@@ -18,7 +18,8 @@ class SharpnessAware(Descent[StateT]):
     """Descent along the gradient at the worst place near w, instead of the one at w.
 
     The second gradient is of the same batch and dropout, and leaves running statistics alone.
-    Several processes share one perturbation, that of the whole batch.
+    Several processes share one perturbation, that of the whole batch, and so train as one; the
+    paper's perturb each share by itself, which is another objective for every number of processes.
 
     Attributes:
         radius: rho, the Euclidean length of the perturbation of all random parameters together.
@@ -41,7 +42,7 @@ class SharpnessAware(Descent[StateT]):
 
     def _perturbation(self, gradient: Tensor) -> Tensor:
         """Rho g / ||g||, or zero where g is; shape (P,)."""
-        return lengthened(gradient, self.radius, gradient.norm())
+        return scaled(gradient, self.radius, gradient.norm())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +55,6 @@ class SAM(SharpnessAware[MAPState], MAP):
     name: ClassVar[str] = "sam"
 
 
-def lengthened(direction: Tensor, radius: float, length: Tensor) -> Tensor:
-    """Direction times radius / length, or zero where ``length`` is."""
-    times: Tensor = radius / length.clamp_min(torch.finfo(length.dtype).tiny)
-    return times * direction
+def scaled(direction: Tensor, radius: float, length: Tensor) -> Tensor:
+    """``direction`` times radius / length; zero where ``length`` is, if only by underflow."""
+    return torch.where(length == 0, 0.0, radius / length) * direction
