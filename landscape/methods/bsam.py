@@ -46,10 +46,13 @@ class BSAM(Method[BSAMState]):
         s <- b2 s + (1 - b2) (sqrt(s) |g| + d + gamma)
         m <- m - learning_rate v / s
 
-    in that order: m moves with the new s. The prior is N(0, 1 / (N d)); a ``prior`` given to
-    ``fit`` only says where m starts. On CIFAR the paper has learning_rate 0.5 and radius 0.01.
+    in this order, which is the paper's: m moves with the new s, as in natural-gradient descent on
+    a Gaussian. (The published code moves it with the old one.) The prior is N(0, 1 / (N d)); a
+    ``prior`` given to ``fit`` only says where m starts.
 
     Attributes:
+        learning_rate: As published for CIFAR, where radius was 0.01. It is not that of SGD: v is
+            an average of gradients, and s is about 1.
         radius: rho, in the units of eps = rho g / s; no length.
         gamma: Damping of s.
         beta2: Decay of s.
@@ -57,6 +60,7 @@ class BSAM(Method[BSAMState]):
         weight_decay: d.
     """
 
+    learning_rate: float = 0.5
     radius: float = 0.05
     gamma: float = 0.1
     beta2: float = 0.999
