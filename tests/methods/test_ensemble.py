@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from landscape import models
 from landscape.errors import InputError
-from landscape.methods import MAP, Ensemble, Problem
+from landscape.methods import MAP, SAM, Ensemble, Problem
 from landscape.methods.fresh_weights import fresh_weights
 from landscape.parameters import ParameterSpace
 from landscape.posteriors import Samples, isotropic
@@ -23,11 +23,16 @@ def with_weights(model: nn.Module, w: Tensor) -> nn.Module:
     return other
 
 
-def test_a_member_is_what_map_finds_from_its_own_start_order_and_dropout() -> None:
+@pytest.mark.parametrize("base", [MAP, SAM])
+def test_a_member_is_what_its_base_finds_from_its_own_start_order_and_dropout(
+    base: type[MAP],
+) -> None:
     model, task = network(normalisation=True, dropout=0.3), blobs()
-    ensemble = Ensemble(members=3, **SETTINGS).fit(model, task, seed=2, device="cpu")
+    ensemble = Ensemble(members=3, base=base.name, **SETTINGS).fit(
+        model, task, seed=2, device="cpu"
+    )
     alone = [
-        MAP(**SETTINGS).fit(
+        base(**SETTINGS).fit(
             with_weights(model, fresh_weights(ParameterSpace(model), seed)),
             task,
             seed=seed,

@@ -12,7 +12,7 @@ from test_loop import METHODS, fit
 from torch import nn
 
 from landscape.errors import InputError, TrainingError
-from landscape.methods import MAP, SWAG, Method, Problem
+from landscape.methods import BSAM, FPBMA, MAP, SAM, SWAG, Method, Problem
 from landscape.parameters import ParameterSpace
 from landscape.tasks import Data, Task
 
@@ -127,15 +127,18 @@ import sys, torch
 from torch import distributed
 sys.path.insert(0, sys.argv[1])
 from problems import blobs, network
-from landscape.methods import FPBMA
+from landscape.methods import BSAM, FPBMA, SAM
 from landscape.parameters import ParameterSpace
 from landscape.posteriors import isotropic
 rank, store, out = int(sys.argv[2]), sys.argv[3], sys.argv[4]
 distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
 task, model = blobs(31, dtype=torch.float64), network().double()
 prior = isotropic(model, 0.02, mean=ParameterSpace(model).vector())
-found = FPBMA(epochs=3, batch_size=10).fit(model, task, prior=prior, device="cpu")
-torch.save({"mean": found.mean, "loss": found.history["train_loss"]}, f"{out}/{rank}.pt")
+ends = {}
+for kind in (FPBMA, SAM, BSAM):
+    found = kind(epochs=3, batch_size=10).fit(model, task, prior=prior, device="cpu")
+    ends[kind.name] = {"mean": found.mean, "loss": found.history["train_loss"]}
+torch.save(ends, f"{out}/{rank}.pt")
 distributed.destroy_process_group()
 """
 
@@ -148,9 +151,9 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
     with start(0) as one, start(1) as two:
         assert (one.wait(120), two.wait(120)) == (0, 0)
     task, model = blobs(31, dtype=torch.float64), network().double()
-    method = next(each for each in METHODS if each.name == "fp-bma")
-    alone = fit(type(method)(epochs=3, batch_size=10), model, task)
-    for rank in (0, 1):
-        found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
-        torch.testing.assert_close(found["mean"], alone.mean)
-        assert found["loss"] == pytest.approx(alone.history["train_loss"])
+    ends = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
+    for kind in (FPBMA, SAM, BSAM):
+        alone = fit(kind(epochs=3, batch_size=10), model, task)
+        for found in (end[kind.name] for end in ends):
+            torch.testing.assert_close(found["mean"], alone.mean)
+            assert found["loss"] == pytest.approx(alone.history["train_loss"])
