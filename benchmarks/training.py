@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=50)
     parser.add_argument("--rank", type=int, default=5, help="K of the Gaussian methods")
     parser.add_argument("--random", choices=("all", "norm-head"), default="all")
-    parser.add_argument("--methods", nargs="*", help="by name; all that take one gradient a step")
+    parser.add_argument("--methods", nargs="*", help="by name; all of them by default")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--steps", type=int, default=5)
     options = parser.parse_args()
