@@ -15,9 +15,9 @@ from statistics import median
 from typing import Any
 
 import torch
-from torch import nn
 
 import landscape as ls
+from landscape.choices import normalisation_and_head
 from landscape.memory import keep_freed_memory
 from landscape.methods import METHODS, Problem, State
 from landscape.parameters import ParameterSpace
@@ -31,15 +31,6 @@ def images(batch: int, size: int, channels: int) -> Task:
     inputs = torch.randn(batch, channels, size, size, generator=generator)
     data = Data(inputs, torch.arange(batch) % 10)
     return Task("random", data, data, data, tuple("0123456789"))
-
-
-def normalisation_and_head(model: nn.Module) -> list[str]:
-    """Names of the parameters of all normalisation layers and of the last linear layer."""
-    layers = (nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)
-    chosen = [name for name, layer in model.named_modules() if isinstance(layer, layers)]
-    chosen += [name for name, layer in model.named_modules() if isinstance(layer, nn.Linear)][-1:]
-    names = [name for name, _ in model.named_parameters()]
-    return [name for name in names if name.rpartition(".")[0] in chosen]
 
 
 def narrow(space: ParameterSpace, rank: int) -> Posterior:
