@@ -5,12 +5,16 @@
 
 A round takes steps of all methods in turn, so that a slow moment of the machine hits all; the
 ratio is the median over rounds. The floor is the number of gradients that a method needs: 1 for
-MAP, 2 for SAM and FP-BMA.
+MAP, 2 for SAM and FP-BMA. Peak memory is beyond the network's, the prior's and the batch's own,
+in a process for each method.
 """
 
 import argparse
 import platform
+import resource
 import time
+from multiprocessing import get_context
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -52,20 +56,36 @@ def seconds(method: Any, state: State, batch: Any, steps: int) -> float:
     return (time.perf_counter() - begun) / steps
 
 
-def state_megabytes(state: State) -> float:
-    """Size of the tensors that a state keeps from step to step, without the network's own."""
-    optimizer = getattr(state, "optimizer", None)
-    kept = [value for name, value in vars(state).items() if name not in ("problem", "buffers")]
-    return sum(map(size, [*kept, optimizer.state_dict() if optimizer else {}])) / 1e6
+def setting(options: argparse.Namespace) -> tuple[Problem, Posterior, Any]:
+    """The problem, a prior and a batch."""
+    device = ls.devices.choose_device("auto")
+    task = images(options.batch, options.size, options.channels)
+    model = ls.models.build(options.model, task)
+    random = normalisation_and_head(model) if options.random != "all" else None
+    space = ParameterSpace(model, random, device=device)
+    batch = (task.train.inputs.to(device), task.train.targets.to(device))
+    return Problem(space, task.loss, 1000, 10**6), narrow(space, options.rank), batch
 
 
-def size(value: Any) -> int:
-    """Bytes of all tensors in a tree."""
-    if isinstance(value, torch.Tensor):
-        return value.nbytes
-    if isinstance(value, dict | list | tuple):
-        return sum(map(size, value.values() if isinstance(value, dict) else value))
-    return 0
+def peak_megabytes(options: argparse.Namespace, name: str) -> float:
+    """What a process takes at most from a method's first state through two steps."""
+    problem, prior, batch = setting(options)
+    method = METHODS[name]()
+    if problem.space.device.type == "cuda":
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        seconds(method, method.init(problem, prior=prior), batch, 2)
+        return (torch.cuda.max_memory_allocated() - before) / 1e6
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    seconds(method, method.init(problem, prior=prior), batch, 2)
+    highest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return (1024 * highest - resource.getpagesize() * pages) / 1e6
+
+
+def alone(function: Any, *arguments: Any) -> Any:
+    """The function's result in a fresh process, which has no memory from before."""
+    with get_context("spawn").Pool(1) as pool:
+        return pool.apply(function, arguments)
 
 
 def main() -> None:
@@ -81,17 +101,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--steps", type=int, default=5)
     options = parser.parse_args()
+    names = ["map", *(options.methods or [name for name in METHODS if name != "map"])]
+    peaks = {name: alone(peak_megabytes, options, name) for name in names}
     keep_freed_memory()  # as the command line does
-    device = ls.devices.choose_device("auto")
-    task = images(options.batch, options.size, options.channels)
-    model = ls.models.build(options.model, task)
-    random = normalisation_and_head(model) if options.random != "all" else None
-    space = ParameterSpace(model, random, device=device)
-    prior = narrow(space, options.rank)
-    batch = (task.train.inputs.to(device), task.train.targets.to(device))
-    problem = Problem(space, task.loss, 1000, 10**6)
+    problem, prior, batch = setting(options)
     trained = {}
-    for name in ["map", *(options.methods or [n for n in METHODS if n != "map"])]:
+    for name in names:
         method = METHODS[name]()
         trained[name] = (method, method.init(problem, prior=prior))
         seconds(*trained[name], batch, 2)
@@ -99,17 +114,17 @@ def main() -> None:
         {name: seconds(*pair, batch, options.steps) for name, pair in trained.items()}
         for _ in range(options.rounds)
     ]
-    where = ls.devices.describe_device(device)
+    where = ls.devices.describe_device(problem.space.device)
     print(
-        f"{options.model}, {space.size:,} random parameters, K = {options.rank}, batch "
+        f"{options.model}, {problem.space.size:,} random parameters, K = {options.rank}, batch "
         f"{options.batch}; {where} ({platform.machine()}, {torch.get_num_threads()} threads), "
         f"torch {torch.__version__}, {options.rounds} rounds\n\n"
-        "| method | over an SGD step | ms a step | state, MB |\n|---|---|---|---|"
+        "| method | over an SGD step | ms a step | peak, MB |\n|---|---|---|---|"
     )
-    for name, (_, state) in trained.items():
+    for name in trained:
         ratio = median(found[name] / found["map"] for found in rounds)
         taken = 1000 * median(found[name] for found in rounds)
-        print(f"| {name} | {ratio:.2f} | {taken:.2f} | {state_megabytes(state):.1f} |")
+        print(f"| {name} | {ratio:.2f} | {taken:.2f} | {peaks[name]:.0f} |")
 
 
 if __name__ == "__main__":
