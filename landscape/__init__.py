@@ -12,7 +12,17 @@ Example::
     print(ls.measure(posterior, task.train, samples=10).summary())
 """
 
-from landscape import curvature, methods, models, posteriors, prediction, surfaces, tasks
+from landscape import (
+    choices,
+    curvature,
+    methods,
+    models,
+    posteriors,
+    prediction,
+    surfaces,
+    tasks,
+    transfer,
+)
 from landscape.curvature import measure
 from landscape.errors import InputError, LandscapeError, TrainingError
 from landscape.objective import Objective
@@ -32,6 +42,7 @@ __all__ = [
     "Posterior",
     "Run",
     "TrainingError",
+    "choices",
     "curvature",
     "measure",
     "methods",
@@ -42,4 +53,5 @@ __all__ = [
     "surface",
     "surfaces",
     "tasks",
+    "transfer",
 ]

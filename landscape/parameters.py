@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -93,6 +94,12 @@ class ParameterSpace:
     def vector(self) -> Tensor:
         """The random parameters' values when the space was made, shape (P,)."""
         return torch.cat([value.reshape(-1) for value in self._values])
+
+    @property
+    def slices(self) -> list[slice]:
+        """Where each random parameter lies in a vector."""
+        ends = list(itertools.accumulate(self._lengths))
+        return [slice(end - length, end) for end, length in zip(ends, self._lengths, strict=True)]
 
     def unflatten(self, vector: Tensor) -> dict[str, Tensor]:
         """Views into ``vector`` (P,), by name and in the parameters' shapes."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -97,7 +96,7 @@ class Laplace(FromPointEstimate[MAPState]):
         """
         if not isinstance(point.distribution, Point):
             raise InputError(f"laplace needs a point posterior, not a {point.distribution.kind}")
-        space = _fitted(point, _random(point.space, self.structure))
+        space = ParameterSpace(point.network(), _random(point.space, self.structure))
         mean = space.vector()
         buffers = point.buffers(point.mean)
         found = curvature(space, mean, batches, loss, buffers, full=self.structure != "diagonal")
@@ -154,14 +153,6 @@ def _random(space: ParameterSpace, structure: str) -> list[str]:
             "structure='diagonal'"
         )
     return names
-
-
-def _fitted(point: Posterior, names: list[str]) -> ParameterSpace:
-    """The space of ``names`` around the network with the point's weights."""
-    module = copy.deepcopy(point.space.module)
-    for name, value in point.space.unflatten(point.mean).items():
-        module.get_parameter(name).data.copy_(value)
-    return ParameterSpace(module, names)
 
 
 def _of_spectrum(mean: Tensor, basis: Tensor, variances: Tensor) -> Gaussian:

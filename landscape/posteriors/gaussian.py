@@ -148,6 +148,10 @@ class Gaussian:
             right=torch.stack([noise.factor for noise in noises]),
         )
 
+    def marginal(self, chosen: Tensor) -> Gaussian:
+        """That of the parameters of the given indices."""
+        return Gaussian(self.mean[chosen], self.scale[chosen], self.factor[chosen])
+
     def broadened(self, floor: float) -> Gaussian:
         """The same with no diagonal scale below ``floor``."""
         return Gaussian(self.mean, self.scale.clamp_min(floor), self.factor)

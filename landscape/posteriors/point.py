@@ -25,6 +25,10 @@ class Point:
         """The point, ``count`` times, shape (count, P)."""
         return self.mean.expand(count, -1).clone()
 
+    def marginal(self, chosen: Tensor) -> Point:
+        """That of the parameters of the given indices."""
+        return Point(self.mean[chosen])
+
     def to(self, device: torch.device | str) -> Point:
         """The same distribution on another device."""
         return Point(self.mean.to(device))

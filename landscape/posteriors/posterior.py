@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -115,6 +116,32 @@ class Posterior:
                 f"this needs a Gaussian posterior (SWAG, FP-BMA), not a {self.distribution.kind}"
             )
         return self.distribution
+
+    def network(self) -> nn.Module:
+        """A copy of the network with the posterior mean for its weights."""
+        module = copy.deepcopy(self.space.module)
+        for name, value in self.space.unflatten(self.mean).items():
+            module.get_parameter(name).data.copy_(value)
+        if self.calibration is not None:
+            buffers = dict(module.named_buffers())
+            for name, value in self.buffers(self.mean).items():
+                buffers[name].copy_(value)
+        return module
+
+    def marginal(self, random: Choice) -> Posterior:
+        """The distribution of some of the random parameters; the others stay at their mean.
+
+        Raises:
+            InputError: a parameter chosen is not random here.
+        """
+        space = ParameterSpace(self.network(), random)
+        missing = sorted(set(space.names) - set(self.space.names))
+        if missing:
+            raise InputError(f"this posterior is not over '{missing[0]}'")
+        theirs = dict(zip(self.space.names, self.space.slices, strict=True))
+        index = torch.arange(self.space.size, device=self.device)
+        chosen = torch.cat([index[theirs[name]] for name in space.names])
+        return replace(self, space=space, distribution=self.distribution.marginal(chosen))
 
     def buffers(self, w: Tensor) -> dict[str, Tensor]:
         """The network's buffers for the weights w, running statistics re-estimated.

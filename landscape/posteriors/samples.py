@@ -47,6 +47,10 @@ class Samples:
         order = torch.randperm(len(self.vectors), generator=generator, device=generator.device)
         return self.vectors[order[:count].to(self.vectors.device)]
 
+    def marginal(self, chosen: Tensor) -> Samples:
+        """That of the parameters of the given indices."""
+        return Samples(self.vectors[:, chosen])
+
     def to(self, device: torch.device | str) -> Samples:
         """The same distribution on another device."""
         return Samples(self.vectors.to(device))
