@@ -53,6 +53,13 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     measure.add_argument("--eigenvalues", type=int, default=5, help="how many (default: 5)")
     measure.add_argument("--tolerance", type=float, default=1e-3, help="relative residual")
     measure.add_argument("--trace-products", type=int, default=30, help="Hessian products a trace")
+    measure.add_argument(
+        "--density",
+        type=int,
+        default=0,
+        metavar="PROBES",
+        help="spectral density by so many probes",
+    )
     measure.add_argument("--backend", default="lanczos", help="lanczos (default) or pyhessian")
     measure.add_argument("--plane", help="samples or random (default: by the posterior)")
     measure.add_argument("--grid", type=int, default=41, help="points a side; 0 for no surface")

@@ -112,6 +112,7 @@ def _measure(options: argparse.Namespace) -> None:
         name: getattr(options, name)
         for name in ("samples", "eigenvalues", "tolerance", "trace_products", "backend", "seed")
     }
+    settings["density_probes"] = options.density
     with workflow.in_progress(trained.run, measurement=settings):
         workflow.measure_curvature(trained, progress=Progress("curvature"), **settings)
         if options.grid:

@@ -78,10 +78,11 @@ def test_train_measure_and_inspect(
     config = Run.open(path).config
     assert config["method"]["radius"] == 0.1
     assert config["task"]["shots"] == 2
-    measured = ["--samples", "2", "--eigenvalues", "2", "--trace-products", "4"]
+    measured = ["--samples", "2", "--eigenvalues", "2", "--trace-products", "4", "--density", "2"]
     assert main(["measure", str(path), *measured, "--grid", "0"]) == 0
     run = Run.open(path)
-    assert run.groups == ("training", "samples", "predictions")
+    assert run.groups == ("training", "samples", "density", "predictions")
+    assert run["density"]["density"].shape == (2, 512)
     assert run.config["measurement"]["eigenvalues"] == 2
     capsys.readouterr()
     assert main(["inspect", str(path), "--json"]) == 0
@@ -133,6 +134,7 @@ BAD = {
     "train digits map --out {demo} --name map": "map.h5 exists",
     "measure {file}": "is not an HDF5 file",
     "measure {demo}/swag.h5 --backend numpy": "unknown backend 'numpy'",
+    "measure {demo}/swag.h5 --density 1": "at least 2 probes",
     "measure {demo}/swag.h5 --samples 0": "samples must be at least 1",
     "measure {demo}/map.h5 --plane samples": "needs three",
     "inspect {demo}": "is a folder",

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from landscape.curvature.network import Backend, top_eigenvalues, trace
+from landscape.curvature.density import Density, Quadrature, check_quadrature, smooth_together
+from landscape.curvature.network import Backend, spectral_density, top_eigenvalues, trace
 from landscape.errors import InputError
 from landscape.files import Store
 from landscape.objective import Batch, Loss, Objective
@@ -32,6 +33,7 @@ class Flatness:
         accuracy: Shape (S,).
         products: Hessian products spent, shape (S,).
         seconds: Wall-clock time spent, shape (S,).
+        densities: The spectral density of each, on one common grid; empty if not asked for.
     """
 
     eigenvalues: np.ndarray
@@ -43,6 +45,7 @@ class Flatness:
     accuracy: np.ndarray
     products: np.ndarray
     seconds: np.ndarray
+    densities: tuple[Density, ...] = ()
 
     def summary(self) -> dict[str, float]:
         """Mean and standard deviation over samples of lambda_1 and trace; NaN for one sample."""
@@ -68,6 +71,8 @@ def measure(
     eigenvalues: int = 5,
     tolerance: float = 1e-3,
     trace_products: int = 30,
+    density_probes: int = 0,
+    density_steps: int = 80,
     loss: Loss = "cross_entropy",
     seed: int = 0,
     backend: Backend = "lanczos",
@@ -86,6 +91,8 @@ def measure(
         eigenvalues: k, the number of largest eigenvalues.
         tolerance: Relative residual asked of them.
         trace_products: Hessian products to spend on each trace.
+        density_probes: Probes of each sample's spectral density, at least 2; 0 for none.
+        density_steps: Hessian products a probe; see ``lanczos_quadrature``.
         loss: See ``objective.summed_loss``.
         seed: Of the samples, the starting vectors and the probes.
         backend: ``"lanczos"`` or ``"pyhessian"``.
@@ -101,10 +108,15 @@ def measure(
     """
     if samples < 1:
         raise InputError(f"the number of samples must be at least 1, not {samples}")
+    if density_probes:
+        check_quadrature(density_probes, density_steps)
+        if backend == "pyhessian":
+            raise InputError("PyHessian 0.1 cannot compute densities; use backend='lanczos'")
     count = posterior.at_most(samples)
     weights = posterior.sample(count, seed)
     base = Objective(posterior.space, data, loss)
     rows: list[Row] = []
+    quadratures: list[Quadrature] = []
     for index, w in enumerate(weights):
         begun = time.perf_counter()
         objective = base.with_buffers(posterior.buffers(w))
@@ -121,6 +133,18 @@ def measure(
             seed=seed + index,
             backend=backend,
         )
+        spent = top.products + total.products
+        if density_probes:
+            density = spectral_density(
+                objective,
+                w,
+                probes=density_probes,
+                steps=density_steps,
+                deflate=top,
+                seed=seed + index,
+            )
+            quadratures.append(density.quadrature)
+            spent += density.quadrature.products
         if w.is_cuda:
             torch.cuda.synchronize(w.device)
         rows.append(
@@ -132,7 +156,7 @@ def measure(
                 "trace_standard_error": total.standard_error,
                 "loss": evaluation.loss,
                 "accuracy": evaluation.accuracy,
-                "products": top.products + total.products,
+                "products": spent,
                 "seconds": time.perf_counter() - begun,
             }
         )
@@ -145,9 +169,27 @@ def measure(
                 "parameters": f"{posterior.space.size} random parameters",
             }
             store.write("samples", _columns(rows), attributes)
+            if quadratures:
+                store.write("density", *_group(smooth_together(quadratures), seed))
         if progress is not None:
             progress(len(rows), count, rows[-1])
-    return Flatness(**_columns(rows))
+    densities = smooth_together(quadratures) if quadratures else ()
+    return Flatness(**_columns(rows), densities=tuple(densities))
+
+
+def _group(
+    densities: list[Density], seed: int
+) -> tuple[dict[str, np.ndarray], dict[str, str | int | float]]:
+    """The variables and attributes of a run file's group ``density``."""
+    rules = [density.quadrature for density in densities]
+    variables = {
+        "grid": densities[0].grid.numpy(),
+        "density": np.stack([density.density for density in densities]),
+        "standard_error": np.stack([density.standard_error for density in densities]),
+        "nodes": np.stack([rule.nodes for rule in rules]),
+        "weights": np.stack([rule.weights for rule in rules]),
+    }
+    return variables, {"kernel_width": densities[0].width, "seed": seed}
 
 
 def _columns(rows: list[Row]) -> dict[str, np.ndarray]:

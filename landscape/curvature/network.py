@@ -7,6 +7,7 @@ from typing import Literal
 from torch import Tensor
 
 from landscape.curvature import pyhessian
+from landscape.curvature.density import Density, lanczos_quadrature, smooth
 from landscape.curvature.lanczos import Eigenvalues, Which, check_request, lanczos
 from landscape.curvature.trace import Trace, check_probes, hutchinson
 from landscape.errors import InputError
@@ -103,6 +104,48 @@ def trace(
         dtype=w.dtype,
         device=w.device,
     )
+
+
+def spectral_density(
+    objective: Objective,
+    w: Tensor,
+    *,
+    probes: int = 10,
+    steps: int = 80,
+    deflate: Eigenvalues | None = None,
+    grid: Tensor | None = None,
+    width: float | None = None,
+    seed: int = 0,
+) -> Density:
+    """The density of the Hessian's eigenvalues at w, with a band over probes.
+
+    PyHessian 0.1 has no backend for this: it calls ``torch.eig``, which torch no longer has.
+
+    Args:
+        objective: Whose Hessian.
+        w: Weights, shape (P,).
+        probes: At least 2.
+        steps: Hessian products a probe; see ``lanczos_quadrature``.
+        deflate: Eigenpairs at the same w, which have no error then; see ``lanczos_quadrature``.
+        grid: Where; see ``smooth``.
+        width: Of the Gaussian kernel; see ``smooth``.
+        seed: Of the probes.
+
+    Raises:
+        InputError: a setting is out of range.
+        LandscapeError: a Hessian product is not finite.
+    """
+    found = lanczos_quadrature(
+        objective.hessian(w),
+        objective.size,
+        probes=probes,
+        steps=steps,
+        deflate=deflate,
+        seed=seed,
+        dtype=w.dtype,
+        device=w.device,
+    )
+    return smooth(found, grid, width)
 
 
 def _check(backend: str) -> None:

@@ -161,7 +161,7 @@ class Run:
         """Put ``variables`` into ``group`` in place of what it held, and save the file.
 
         Args:
-            group: ``"training"``, ``"samples"``, ``"predictions"`` or ``"surfaces/<name>"``.
+            group: One of ``schema.GROUPS``, or ``"surfaces/<name>"``.
             variables: Arrays by name, with the axes that ``schema.fields(group)`` states.
             attributes: Text and numbers about the group.
 

@@ -53,6 +53,15 @@ _SAMPLES = {
     "products": Field(("sample",), "i4", "Hessian products spent"),
     "seconds": Field(("sample",), "f8", "wall-clock time spent", "s"),
 }
+_DENSITY = {
+    "grid": Field(("grid",), "f8", "where the density is evaluated", "nat"),
+    "density": Field(
+        ("sample", "grid"), "f8", "eigenvalues per parameter and unit, mean over probes", "1/nat"
+    ),
+    "standard_error": Field(("sample", "grid"), "f8", "standard error of that mean", "1/nat"),
+    "nodes": Field(("sample", "probe", "node"), "f8", "what was smoothed: eigenvalues", "nat"),
+    "weights": Field(("sample", "probe", "node"), "f8", "their weights, of sum 1"),
+}
 _PREDICTIONS = {
     "log_probabilities": Field(
         ("sample", "example", "class"), "f4", "log p(class | input, sample)", "nat"
@@ -77,6 +86,7 @@ _SURFACE = {
 GROUPS: Mapping[str, Mapping[str, Field]] = {
     "training": _TRAINING,
     "samples": _SAMPLES,
+    "density": _DENSITY,
     "predictions": _PREDICTIONS,
 }
 SURFACES = "surfaces"
@@ -110,7 +120,7 @@ def fields(group: str) -> Mapping[str, Field]:
     """The variables that ``group`` may hold.
 
     Args:
-        group: ``"training"``, ``"samples"``, ``"predictions"`` or ``"surfaces/<name>"``.
+        group: One of ``GROUPS``, or ``"surfaces/<name>"``.
 
     Raises:
         InputError: the schema has no such group.

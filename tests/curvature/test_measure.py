@@ -8,12 +8,13 @@ import torch
 from cases import classification, dense_hessian, joined, mlp
 from torch import nn
 
-from landscape.curvature import measure, top_eigenvalues, trace
+from landscape.curvature import measure, spectral_density, top_eigenvalues, trace
 from landscape.errors import InputError
 from landscape.objective import Objective
 from landscape.parameters import ParameterSpace
 from landscape.posteriors import Point, Posterior, isotropic
 from landscape.prediction import predict
+from landscape.store import schema
 from landscape.surfaces import surface
 
 
@@ -65,6 +66,31 @@ def test_each_sample_is_stored_as_soon_as_it_is_finished() -> None:
     assert {group for group, _, _ in store.writes} == {"samples"}
     assert store.writes[0][2]["requested"] == 3
     assert [(done, total) for done, total, _ in seen] == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_densities_are_asked_for_stored_on_one_grid_and_counted() -> None:
+    store, q, batches = Memory(), posterior(), classification()
+    settings = {"samples": 2, "eigenvalues": 2, "density_steps": 20}
+    plain = measure(q, batches, **settings)  # type: ignore[arg-type]
+    found = measure(q, batches, **settings, density_probes=3, store=store)  # type: ignore[arg-type]
+    assert plain.densities == ()
+    assert (found.products - plain.products).tolist() == [60, 60]
+    groups = [(group, variables) for group, variables, _ in store.writes if group == "density"]
+    assert [len(variables["density"]) for _, variables in groups] == [1, 2]  # type: ignore[arg-type]
+    stored = schema.conform(*groups[-1])
+    alone = spectral_density(
+        Objective(q.space, batches),
+        q.sample(2, 0)[1],
+        probes=3,
+        steps=20,
+        deflate=top_eigenvalues(Objective(q.space, batches), q.sample(2, 0)[1], 2, seed=1),
+        seed=1,
+        grid=torch.from_numpy(stored["grid"]),
+        width=found.densities[0].width,
+    )
+    np.testing.assert_allclose(stored["density"][1], alone.density, rtol=1e-9)
+    np.testing.assert_allclose(stored["standard_error"][1], alone.standard_error, rtol=1e-9)
+    np.testing.assert_allclose(stored["weights"].sum(2), 1)
 
 
 def test_the_summary_is_of_the_largest_eigenvalue_and_the_trace() -> None:
@@ -138,6 +164,10 @@ def test_predictions_with_the_same_seed_judge_the_same_samples() -> None:
 def test_bad_requests_are_refused() -> None:
     with pytest.raises(InputError, match="at least 1"):
         measure(posterior(), classification(), samples=0)
+    with pytest.raises(InputError, match="cannot compute densities"):
+        measure(posterior(), classification(), density_probes=2, backend="pyhessian")
+    with pytest.raises(InputError, match="at least 2 probes"):
+        measure(posterior(), classification(), density_probes=1)
     with pytest.raises(InputError, match="no batch"):
         measure(posterior(), [], samples=1)
     with pytest.raises(InputError, match="k must be between"):

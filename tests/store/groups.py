@@ -21,6 +21,13 @@ GROUPS = {
         "trace": np.array([5.0, 6.0, 7.0]),
         "trace_standard_error": np.array([0.1, 0.2, 0.3]),
     },
+    "density": {
+        "grid": np.linspace(-1, 1, 5),
+        "density": np.full((3, 5), 0.5),
+        "standard_error": np.full((3, 5), 0.1),
+        "nodes": np.zeros((3, 2, 4)),
+        "weights": np.full((3, 2, 4), 0.25),
+    },
     "predictions": {
         "log_probabilities": np.log(np.full((3, 7, 4), 0.25, dtype="f4")),
         "labels": np.arange(7) % 4,

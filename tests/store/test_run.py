@@ -87,7 +87,7 @@ def test_a_summary_says_what_there_is(run: Run) -> None:
 
 def test_what_the_schema_does_not_allow_is_refused(run: Run, tmp_path: Path) -> None:
     for group, variables, message in (
-        ("density", {}, "no group 'density'; it may hold training, samples"),
+        ("sharpness", {}, "no group 'sharpness'; it may hold training, samples"),
         ("surfaces/a/b", {}, "no group 'surfaces/a/b'"),
         ("surfaces/", {}, "no group"),
         ("samples", {"sharpness": [1.0]}, "no variable 'sharpness'"),
