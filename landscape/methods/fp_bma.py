@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
+from torch import Tensor
 
+from landscape.choices import CHOICES
 from landscape.errors import InputError
 from landscape.methods.fisher import steepest_step
 from landscape.methods.loop import Problem
@@ -18,6 +20,7 @@ from landscape.methods.perturbations import (
     euclidean_step,
     score_step,
 )
+from landscape.methods.restricted_fisher import restricted_step
 from landscape.methods.variational import Variational, VariationalState
 from landscape.objective import Batch
 from landscape.posteriors import Gaussian, GaussianGradient, GaussianTangent, Noise, Posterior
@@ -57,6 +60,10 @@ class FPBMA(Variational):
         direction: ``"steepest"``; or ``"random"``, a control: the step of a gradient of pure noise,
             as long as the steepest one in KL.
         covariance: Whether log sigma and U are trained; the mean alone otherwise.
+        trained: Which rows of theta are trained, one of ``landscape.choices.CHOICES``. The others
+            stay the prior's and are sampled with the same z2 as the trained ones, which keeps
+            their covariance: the frozen rest of FP-BMA's transfer scheme. To hold it at its mean
+            instead, give ``fit`` the choice as ``random``, and ``prior.marginal(...)``.
         covariance_rate: Learning rate of log sigma and U over that of the mean. One noise sample
             leaves their gradients so noisy that at the mean's own rate U random-walks away.
     """
@@ -65,6 +72,7 @@ class FPBMA(Variational):
     beta: float = 1e-6
     fisher: str = "exact"
     direction: str = "steepest"
+    trained: str = "all"
     covariance: bool = True
     covariance_rate: float = 0.1
 
@@ -75,6 +83,9 @@ class FPBMA(Variational):
         self._require(0 <= self.radius < math.inf, "radius", "at least 0")
         self._require(self.fisher in FISHERS, "fisher", f"one of {', '.join(FISHERS)}")
         self._require(self.direction in DIRECTIONS, "direction", f"one of {', '.join(DIRECTIONS)}")
+        self._require(self.trained in CHOICES, "trained", f"one of {', '.join(CHOICES)}")
+        if self.fisher in FROM_SCORE and self.trained != "all":
+            raise InputError(f"fisher='{self.fisher}' moves all of theta: leave trained at 'all'")
         if self.fisher in FROM_SCORE and (self.noise_samples > 1 or self.direction == "random"):
             raise InputError(
                 f"fisher='{self.fisher}' takes its step from one noise sample: leave noise_samples "
@@ -94,9 +105,9 @@ class FPBMA(Variational):
                 f"{self.name} needs a Gaussian prior: a SWAG posterior (prior=SWAG().fit(...), "
                 "or --prior FILE), or landscape.posteriors.isotropic(model, scale)"
             )
-        floor = self._stiffest(problem)
-        gaussian = prior.gaussian.to(problem.space.device).broadened(floor)
-        return self._start(problem, gaussian, gaussian, seed)
+        rows = self._rows(problem)
+        gaussian = prior.gaussian.to(problem.space.device).broadened(self._stiffest(problem), rows)
+        return self._start(problem, gaussian, gaussian, seed, rows)
 
     def step(self, state: VariationalState, batch: Batch) -> VariationalState:
         """One step along the gradient at the worst q within the KL ball."""
@@ -120,7 +131,24 @@ class FPBMA(Variational):
     ) -> GaussianTangent:
         if self.direction == "random":
             gradient = q.chain([q.noise(state.generator).diagonal for _ in noises], noises)
-        settings = {"covariance": self.covariance}
+        settings: dict[str, Any] = {"covariance": self.covariance}
         if self.fisher in FROM_SCORE:
             return FROM_SCORE[self.fisher](q, gradient, self.radius, noises[0], **settings)
+        if state.rows is not None and self.fisher == "exact":
+            return restricted_step(q, gradient, self.radius, state.rows, **settings)
+        if state.rows is not None:
+            gradient = gradient.restricted(state.rows)
         return FROM_GRADIENT[self.fisher](q, gradient, self.radius, **settings)
+
+    def _rows(self, problem: Problem) -> Tensor | None:
+        """Indices of the trained parameters; ``None`` for all."""
+        space = problem.space
+        names = CHOICES[self.trained](space.module)
+        if names is None:
+            return None
+        parts = dict(zip(space.names, space.slices, strict=True))
+        missing = sorted(set(names) - set(parts))
+        if missing:
+            raise InputError(f"trained='{self.trained}': '{missing[0]}' is not random")
+        index = torch.arange(space.size, device=space.device)
+        return torch.cat([index[parts[name]] for name in names])

@@ -16,13 +16,17 @@ from landscape.posteriors import Gaussian, GaussianGradient, Noise, Posterior
 
 @dataclass(kw_only=True)
 class VariationalState(State):
-    """theta = (location, log_scale, factor), the prior, and the base optimiser."""
+    """theta = (location, log_scale, factor), the prior, and the base optimiser.
+
+    ``rows`` are the indices of the parameters that are trained; ``None`` for all.
+    """
 
     location: Tensor
     log_scale: Tensor
     factor: Tensor
     prior: Gaussian
     optimizer: torch.optim.Optimizer
+    rows: Tensor | None = None
 
     @property
     def mean(self) -> Tensor:
@@ -63,7 +67,14 @@ class Variational(Method[VariationalState]):
         copy = Gaussian(q.mean.clone(), q.scale, q.factor.clone())
         return Posterior(state.problem.space, copy, method=self.name)
 
-    def _start(self, problem: Problem, q: Gaussian, prior: Gaussian, seed: int) -> VariationalState:
+    def _start(
+        self,
+        problem: Problem,
+        q: Gaussian,
+        prior: Gaussian,
+        seed: int,
+        rows: Tensor | None = None,
+    ) -> VariationalState:
         """The state at q."""
         theta = q.mean.clone(), q.scale.log(), q.factor.clone()
         trained = theta if self.covariance else theta[:1]
@@ -76,6 +87,7 @@ class Variational(Method[VariationalState]):
             factor=factor,
             prior=prior,
             optimizer=optimizer,
+            rows=rows,
         )
 
     def _expected_gradient(
@@ -123,6 +135,10 @@ class Variational(Method[VariationalState]):
                     gradient.right.T, gradient.left, beta=slow * weight, alpha=slow
                 ).T,
             ]
+        if state.rows is not None:
+            held = torch.ones_like(q.mean, dtype=torch.bool).index_fill_(0, state.rows, False)
+            for part in trained:
+                part[held] = 0.0
         descend(state.optimizer, trained, self.rate(state.steps_done, state.problem.steps))
         state.steps_done += 1
         state.last = last

@@ -152,9 +152,12 @@ class Gaussian:
         """That of the parameters of the given indices."""
         return Gaussian(self.mean[chosen], self.scale[chosen], self.factor[chosen])
 
-    def broadened(self, floor: float) -> Gaussian:
-        """The same with no diagonal scale below ``floor``."""
-        return Gaussian(self.mean, self.scale.clamp_min(floor), self.factor)
+    def broadened(self, floor: float, rows: Tensor | None = None) -> Gaussian:
+        """The same with no diagonal scale below ``floor``, of all parameters or of ``rows``."""
+        scale = self.scale.clone()
+        chosen = slice(None) if rows is None else rows
+        scale[chosen] = scale[chosen].clamp_min(floor)
+        return Gaussian(self.mean, scale, self.factor)
 
     def covariance_product(self, v: Tensor) -> Tensor:
         """Sigma v for v of shape (P,)."""

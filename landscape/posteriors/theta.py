@@ -65,3 +65,10 @@ class GaussianGradient:
         """What a step raises the loss by, to first order; a scalar."""
         factors = ((self.left @ step.factor) * self.right).sum()
         return self.mean @ step.mean + self.log_scale @ step.log_scale + factors
+
+    def restricted(self, rows: Tensor) -> GaussianGradient:
+        """The same, zero for all parameters but ``rows``."""
+        kept = torch.zeros_like(self.mean).index_fill_(0, rows, 1.0)
+        return GaussianGradient(
+            kept * self.mean, kept * self.log_scale, kept * self.left, self.right
+        )

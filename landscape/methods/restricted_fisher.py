@@ -1,0 +1,129 @@
+"""The steepest step of some of a Gaussian's parameters, the others held.
+
+A joint Gaussian over all weights of which only some rows of (mu, log sigma, U) may move: the
+others' rows stay, but their columns of U tie them to the same z2. The Fisher information is then
+the block of ``rows`` in the joint one. With E_T, V_T the rows of E, V (see ``fisher``), S =
+diag(lambda / (1 + lambda)) and v = (s, Y) on the rows T,
+
+    F_mu  = D_T^-1 (I - E_T S E_T^T) D_T^-1,
+    F v   = (diag(A)_T, (A V)_T),   A = Q (diag(2 s) + Y V^T + V Y^T) Q,   Q = I - E S E^T.
+
+Every product needs only the rows T and K x K matrices, so that conjugate gradients are cheap.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from landscape.methods.fisher import DAMPING, conjugate_gradients, lengthened
+from landscape.posteriors import Gaussian, GaussianGradient, GaussianTangent
+
+
+def restricted_step(
+    q: Gaussian,
+    gradient: GaussianGradient,
+    radius: float,
+    rows: Tensor,
+    *,
+    covariance: bool = True,
+) -> GaussianTangent:
+    """``fisher.steepest_step`` among the steps that move the parameters ``rows`` alone.
+
+    Args:
+        q: The Gaussian at theta, over all parameters.
+        gradient: The gradient of the expected loss by theta; only its ``rows`` count.
+        radius: rho, in standard deviations of q: sqrt(2 KL).
+        rows: Indices of the parameters that move.
+        covariance: Whether their log sigma and U move; their mean alone otherwise.
+
+    Returns:
+        The step, zero elsewhere.
+    """
+    fisher = RestrictedFisher(q, rows)
+    step = GaussianTangent(*(torch.zeros_like(part) for part in (q.mean, q.mean, q.factor)))
+    step.mean[rows] = fisher.solve_mean(gradient.mean[rows])
+    if covariance:
+        solution = fisher.solve_covariance(gradient.log_scale[rows], gradient.factor[rows])
+        step.log_scale[rows], step.factor[rows] = solution
+    return lengthened(step, radius, gradient.dot(step))
+
+
+@dataclass(frozen=True)
+class RestrictedFisher:
+    """The block of ``rows``; its covariance part damped in the units of ``fisher.DAMPING``."""
+
+    q: Gaussian
+    rows: Tensor
+    damping: float = DAMPING
+
+    def solve_mean(self, gradient: Tensor) -> Tensor:
+        """F_mu^-1 g, shape (P_T,)."""
+        root = self._shrink.sqrt()
+        basis = (root[:, None] * self._basis).double()
+        inner = torch.eye(len(root)).to(basis) - basis @ basis.T
+        white = self._scale * gradient
+        inside = torch.linalg.solve(inner, basis @ white.double())
+        solution: Tensor = self._scale * (white + (basis.T @ inside).to(white))
+        return solution
+
+    def solve_covariance(self, log_scale: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
+        """F^-1 g for g of shapes (P_T,) and (P_T, K)."""
+        white = self.q.rotation.T @ (factor.T * self._scale)
+        right = torch.cat([log_scale[None], white])
+        flat = conjugate_gradients(
+            lambda v: self._product(v.view_as(right)).reshape(-1),
+            right.reshape(-1),
+            self._diagonal().reshape(-1),
+        )
+        solution = flat.view_as(right)
+        return solution[0], (self.q.rotation @ solution[1:] * self._scale).T
+
+    @property
+    def _basis(self) -> Tensor:
+        """E_T^T, shape (K, P_T)."""
+        return self.q.basis[self.rows].T
+
+    @property
+    def _scale(self) -> Tensor:
+        return self.q.scale[self.rows]
+
+    @property
+    def _shrink(self) -> Tensor:
+        return self.q.spectrum / (1 + self.q.spectrum)
+
+    @property
+    def _slope(self) -> Tensor:
+        """The diagonal nu in Q V = E diag(nu)."""
+        return self.q.spectrum.sqrt() / (1 + self.q.spectrum)
+
+    def _product(self, v: Tensor) -> Tensor:
+        """(F + 2 damping) v for v = (s, Y^T), shape (1 + K, P_T)."""
+        e, slope, shrink, root = self._basis, self._slope, self._shrink, self.q.spectrum.sqrt()
+        s, y = v[0], v[1:]
+        weighed = 2 * (e * s) @ e.T  # E_T^T diag(2 s) E_T
+        inside = e @ y.T  # E_T^T Y
+        # diag(A): of Q diag(2 s) Q, and twice the product of the rows of Q Y and Q V.
+        shrunk = shrink[:, None] * e
+        first = 2 * s - 4 * s * (shrunk * e).sum(0) + ((weighed @ shrunk) * shrunk).sum(0)
+        seen = y - (shrink[:, None] * inside).T @ e
+        diagonal = first + 2 * (seen * (slope[:, None] * e)).sum(0)
+        # A V = Q X with X = diag(2 s) E nu + Y V^T Q V + V (Y^T E nu), X's last part on all rows.
+        mixed = inside.T * slope
+        x = (
+            2 * s * (slope[:, None] * e)
+            + (root * slope)[:, None] * y
+            + (root[:, None] * mixed).T @ e
+        )
+        along = weighed * slope + inside * (root * slope) + root[:, None] * mixed  # E^T X
+        image = x - (shrink[:, None] * along).T @ e
+        return torch.cat([diagonal[None], image]) + 2 * self.damping * v
+
+    def _diagonal(self) -> Tensor:
+        """The diagonal of what ``_product`` applies."""
+        e = self._basis
+        q = 1 - self._shrink @ e**2
+        factor = q * self._shrink[:, None] + (self._slope[:, None] * e) ** 2
+        return torch.cat([2 * q[None] ** 2, factor]) + 2 * self.damping
