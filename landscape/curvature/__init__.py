@@ -7,17 +7,31 @@ from landscape.curvature.density import (
     smooth,
     smooth_together,
 )
+from landscape.curvature.diagonal import Diagonal, estimate_diagonal
+from landscape.curvature.frobenius import estimate_squared_frobenius
 from landscape.curvature.lanczos import Eigenvalues, lanczos
 from landscape.curvature.measure import Flatness, measure
-from landscape.curvature.network import spectral_density, top_eigenvalues, trace
-from landscape.curvature.trace import Trace, hutchinson
+from landscape.curvature.network import (
+    diagonal,
+    spectral_density,
+    squared_frobenius,
+    top_eigenvalues,
+    trace,
+)
+from landscape.curvature.probes import Estimate
+from landscape.curvature.trace import hutch_pp, hutchinson
 
 __all__ = [
     "Density",
+    "Diagonal",
     "Eigenvalues",
+    "Estimate",
     "Flatness",
     "Quadrature",
-    "Trace",
+    "diagonal",
+    "estimate_diagonal",
+    "estimate_squared_frobenius",
+    "hutch_pp",
     "hutchinson",
     "lanczos",
     "lanczos_quadrature",
@@ -25,6 +39,7 @@ __all__ = [
     "smooth",
     "smooth_together",
     "spectral_density",
+    "squared_frobenius",
     "top_eigenvalues",
     "trace",
 ]

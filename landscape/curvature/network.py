@@ -8,13 +8,18 @@ from torch import Tensor
 
 from landscape.curvature import pyhessian
 from landscape.curvature.density import Density, lanczos_quadrature, smooth
+from landscape.curvature.diagonal import Diagonal, estimate_diagonal
+from landscape.curvature.frobenius import estimate_squared_frobenius
 from landscape.curvature.lanczos import Eigenvalues, Which, check_request, lanczos
-from landscape.curvature.trace import Trace, check_probes, hutchinson
+from landscape.curvature.probes import Estimate, check_budget
+from landscape.curvature.trace import hutch_pp, hutchinson
 from landscape.errors import InputError
 from landscape.objective import Objective
 
 Backend = Literal["lanczos", "pyhessian"]
 BACKENDS = ("lanczos", "pyhessian")
+Estimator = Literal["hutchinson", "hutch++"]
+_ESTIMATORS = {"hutchinson": hutchinson, "hutch++": hutch_pp}
 
 
 def top_eigenvalues(
@@ -72,34 +77,105 @@ def trace(
     objective: Objective,
     w: Tensor,
     *,
-    products: int = 30,
+    products: int | None = None,
+    tolerance: float | None = None,
+    estimator: Estimator = "hutchinson",
     deflate: Eigenvalues | None = None,
     seed: int = 0,
     backend: Backend = "lanczos",
-) -> Trace:
+) -> Estimate:
     """The trace of the Hessian of an objective at w, with its standard error.
 
     Args:
         objective: Whose Hessian.
         w: Weights, shape (P,).
-        products: Hessian products to spend; fixed beforehand, so that the estimate is unbiased.
+        products: Hessian products to spend, by default 30; with a tolerance at most so many, by
+            default 1,000.
+        tolerance: Relative standard error to reach; see ``hutchinson``.
+        estimator: ``"hutchinson"`` or ``"hutch++"``.
         deflate: Eigenpairs at the same w, which lower the variance; see ``hutchinson``.
         seed: Of the probes.
-        backend: ``"lanczos"`` for ours, or ``"pyhessian"``, which takes no ``deflate``.
+        backend: ``"lanczos"`` for ours, or ``"pyhessian"``, which has Hutchinson's estimator with a
+            fixed number of products and takes no ``deflate``.
 
     Raises:
         InputError: a setting is out of range.
         LandscapeError: a Hessian product is not finite.
     """
     _check(backend)
-    check_probes(products)
+    if estimator not in _ESTIMATORS:
+        raise InputError(f"unknown estimator '{estimator}'; known: {', '.join(_ESTIMATORS)}")
     if backend == "pyhessian":
-        return pyhessian.trace(objective, w, products=products, seed=seed)
-    return hutchinson(
+        if estimator != "hutchinson" or tolerance is not None:
+            raise InputError(
+                "PyHessian has only Hutchinson's estimator with fixed products; use "
+                "backend='lanczos'"
+            )
+        budget = check_budget(products, None)
+        return pyhessian.trace(objective, w, products=budget, seed=seed)
+    return _ESTIMATORS[estimator](
         objective.hessian(w),
         objective.size,
         products=products,
+        tolerance=tolerance,
         deflate=deflate,
+        seed=seed,
+        dtype=w.dtype,
+        device=w.device,
+    )
+
+
+def diagonal(
+    objective: Objective, w: Tensor, *, products: int | None = None, seed: int = 0
+) -> Diagonal:
+    """The diagonal of the Hessian of an objective at w, each entry with its standard error.
+
+    Args:
+        objective: Whose Hessian.
+        w: Weights, shape (P,).
+        products: Hessian products to spend, by default 30; see ``estimate_diagonal``.
+        seed: Of the probes.
+
+    Raises:
+        InputError: fewer than 2 products.
+        LandscapeError: a Hessian product is not finite.
+    """
+    return estimate_diagonal(
+        objective.hessian(w),
+        objective.size,
+        products=products,
+        seed=seed,
+        dtype=w.dtype,
+        device=w.device,
+    )
+
+
+def squared_frobenius(
+    objective: Objective,
+    w: Tensor,
+    *,
+    products: int | None = None,
+    tolerance: float | None = None,
+    seed: int = 0,
+) -> Estimate:
+    """The squared Frobenius norm of the Hessian of an objective at w, with its standard error.
+
+    Args:
+        objective: Whose Hessian.
+        w: Weights, shape (P,).
+        products: As for ``trace``.
+        tolerance: As for ``trace``.
+        seed: Of the probes.
+
+    Raises:
+        InputError: a setting is out of range.
+        LandscapeError: a Hessian product is not finite.
+    """
+    return estimate_squared_frobenius(
+        objective.hessian(w),
+        objective.size,
+        products=products,
+        tolerance=tolerance,
         seed=seed,
         dtype=w.dtype,
         device=w.device,

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from landscape.curvature.lanczos import Eigenvalues
 from landscape.curvature.operator import check_finite
-from landscape.curvature.trace import Trace
+from landscape.curvature.probes import Estimate
 from landscape.errors import InputError, LandscapeError
 from landscape.objective import Batch, Objective, batch_size
 
@@ -71,7 +71,7 @@ def top_eigenvalues(
     )
 
 
-def trace(objective: Objective, w: Tensor, *, products: int, seed: int) -> Trace:
+def trace(objective: Objective, w: Tensor, *, products: int, seed: int) -> Estimate:
     """``curvature.trace`` by PyHessian's Hutchinson estimator.
 
     PyHessian stops when its running mean stands still, which biases the mean; here it is made to
@@ -86,7 +86,8 @@ def trace(objective: Objective, w: Tensor, *, products: int, seed: int) -> Trace
         probes = _hessian(objective, w, counter).trace(maxIter=products, tol=-np.inf)
     values = torch.tensor(probes, dtype=torch.float64)
     check_finite(values)
-    return Trace(float(values.mean()), float(values.std() / len(values) ** 0.5), counter.products)
+    error = float(values.std() / len(values) ** 0.5)
+    return Estimate(float(values.mean()), error, counter.products)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import torch
 from cases import Quadratic, classification, dense_hessian, mlp, quadratic
 from torch import nn
 
-from landscape.curvature import top_eigenvalues, trace
+from landscape.curvature import diagonal, squared_frobenius, top_eigenvalues, trace
 from landscape.curvature.network import Backend
 from landscape.errors import InputError, LandscapeError
 from landscape.models import build
@@ -112,6 +112,24 @@ def test_pyhessian_agrees_where_it_can(name: str) -> None:
     assert abs(estimate.value - float(truth.sum())) <= 4 * estimate.standard_error
 
 
+@each
+def test_trace_diagonal_and_norm_are_those_of_the_dense_hessian(name: str) -> None:
+    objective = OBJECTIVES[name]()
+    w = objective.space.vector()
+    dense = dense_hessian(objective, w)
+    for estimator in ("hutchinson", "hutch++"):
+        found = trace(objective, w, products=20, estimator=estimator)
+        assert abs(found.value - float(dense.trace())) <= 5 * found.standard_error
+    exact = squared_frobenius(objective, w, products=objective.size)
+    assert exact.value == pytest.approx(float((dense**2).sum()))
+    found = squared_frobenius(objective, w, tolerance=0.2, products=30)
+    assert abs(found.value - exact.value) <= 5 * found.standard_error
+    entries = diagonal(objective, w, products=objective.size).values
+    torch.testing.assert_close(entries, dense.diag())
+    rough = diagonal(objective, w, products=20, seed=1)
+    assert float(((rough.values - entries).abs() - 7 * rough.standard_errors).max()) <= 1e-9
+
+
 def test_a_scaled_loss_scales_everything() -> None:
     base = Objective(mlp(), classification())
     scaled = Objective(
@@ -175,6 +193,11 @@ def test_pyhessian_leaves_the_global_generator_alone_and_refuses_what_it_cannot(
     assert torch.equal(torch.get_rng_state(), state)
     with pytest.raises(InputError, match="smallest"):
         top_eigenvalues(objective, w, 1, which="smallest", backend="pyhessian")
+    for settings in ({"estimator": "hutch++"}, {"tolerance": 0.1}):
+        with pytest.raises(InputError, match="only Hutchinson's estimator with fixed products"):
+            trace(objective, w, backend="pyhessian", **settings)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="unknown estimator 'xtrace'; known: hutchinson"):
+        trace(objective, w, estimator="xtrace")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="unknown backend 'numpy'"):
         trace(objective, w, backend="numpy")  # type: ignore[arg-type]
     named = Objective(nn.Linear(4, 3).double(), [({"input": x}, y) for x, y in classification()])

@@ -1,68 +1,167 @@
 """The trace and the honesty of its standard error."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from cases import generator, symmetric
 
-from landscape.curvature import hutchinson, lanczos
+from landscape.curvature import (
+    Eigenvalues,
+    Estimate,
+    estimate_diagonal,
+    estimate_squared_frobenius,
+    hutch_pp,
+    hutchinson,
+    lanczos,
+)
 from landscape.errors import InputError, LandscapeError
 
 SPECTRUM = torch.cat([torch.tensor([50.0, 20.0, -5.0]), torch.rand(97, generator=generator())])
 MATRIX = symmetric(SPECTRUM.double())
+TRACE, SQUARES = float(SPECTRUM.double().sum()), float((SPECTRUM.double() ** 2).sum())
+Estimator = Callable[..., Any]
 
 
-def estimate(products: int, seed: int, deflated: bool = False) -> tuple[float, float]:
-    top = None
-    if deflated:
-        top = lanczos(lambda v: MATRIX @ v, 100, 3, which="magnitude", dtype=torch.float64)
-    found = hutchinson(
-        lambda v: MATRIX @ v, 100, products=products, deflate=top, seed=seed, dtype=torch.float64
+def known(products: int = 1000) -> Eigenvalues:
+    return lanczos(
+        lambda v: MATRIX @ v, 100, 3, which="magnitude", max_products=products, dtype=torch.float64
     )
-    assert found.products == products
-    return found.value, found.standard_error
 
 
-@pytest.mark.parametrize("deflated", [False, True])
-def test_the_standard_error_covers_the_truth_as_often_as_it_claims(deflated: bool) -> None:
-    truth = float(SPECTRUM.double().sum())
-    found = torch.tensor([estimate(20, seed, deflated) for seed in range(300)])
-    covered = ((found[:, 0] - truth).abs() <= 2.093 * found[:, 1]).double().mean()  # t, 19 d.o.f.
-    # 95 % of 300 give or take four standard deviations.
-    assert 0.90 <= float(covered) <= 0.997
-    bias = (found[:, 0].mean() - truth) / (found[:, 0].std() / 300**0.5)
+def estimate(estimator: Estimator = hutchinson, seed: int = 0, **settings: object) -> Estimate:
+    return estimator(lambda v: MATRIX @ v, 100, seed=seed, dtype=torch.float64, **settings)
+
+
+CASES: dict[str, tuple[Estimator, float, dict[str, object], float]] = {
+    # the estimator, the truth, the settings, and Student's quantile for its number of probes
+    "hutchinson": (hutchinson, TRACE, {"products": 20}, 2.093),
+    "hutchinson, deflated": (hutchinson, TRACE, {"products": 20, "deflate": known()}, 2.093),
+    "hutchinson to 20 %": (hutchinson, TRACE, {"tolerance": 0.2, "products": 90}, 2.0),
+    "hutch++": (hutch_pp, TRACE, {"products": 60}, 2.093),
+    "hutch++, deflated": (hutch_pp, TRACE, {"products": 60, "deflate": known(4)}, 2.093),
+    "hutch++ to 0.4 %": (hutch_pp, TRACE, {"tolerance": 4e-3, "products": 90}, 2.0),
+    "squared norm": (estimate_squared_frobenius, SQUARES, {"products": 30}, 2.045),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_standard_error_covers_the_truth_as_often_as_it_claims(name: str) -> None:
+    estimator, truth, settings, quantile = CASES[name]
+    found = [estimate(estimator, seed, **settings) for seed in range(200)]
+    values = torch.tensor([one.value for one in found], dtype=torch.float64)
+    errors = torch.tensor([one.standard_error for one in found], dtype=torch.float64)
+    covered = ((values - truth).abs() <= quantile * errors).double().mean()
+    # 95 % of 200 give or take four standard deviations.
+    assert float(covered) == pytest.approx(0.95, abs=0.062)
+    bias = (values.mean() - truth) / (values.std() / 200**0.5)
     assert abs(float(bias)) < 4
 
 
+@pytest.mark.parametrize("estimator", [hutchinson, hutch_pp])
+def test_a_tolerance_is_met_by_no_more_products_than_it_takes(estimator: Estimator) -> None:
+    rough, fine = (
+        [estimate(estimator, seed, tolerance=tolerance, products=98) for seed in range(50)]
+        for tolerance in (0.25, 0.15)
+    )
+    for found, tolerance in ((rough, 0.25), (fine, 0.15)):
+        met = [one.standard_error <= tolerance * one.value for one in found]
+        assert met == [one.converged for one in found]
+        assert sum(met) >= 40
+    spent = [sum(one.products for one in found) for found in (rough, fine)]
+    assert spent[0] <= spent[1]
+    short = estimate(estimator, tolerance=1e-6, products=40)
+    assert (short.products, short.converged) == (40, False)
+
+
+def test_the_number_of_probes_depends_on_no_value_that_is_averaged() -> None:
+    # v^T 1 1^T v on four dimensions is 0, 4 or 16: small averages look certain too early.
+    found = [
+        hutchinson(lambda v: v.sum().expand(14), 14, seed=seed, tolerance=0.5, products=23)
+        for seed in range(400)
+    ]
+    values = torch.tensor([one.value for one in found])
+    assert len({one.products for one in found}) > 2
+    assert float(values.mean()) == pytest.approx(14, abs=4 * float(values.std()) / 20)
+
+
+def test_few_products_of_hutch_plus_plus_are_worth_many_of_hutchinson() -> None:
+    plain = estimate(hutchinson, products=60).standard_error
+    assert estimate(hutch_pp, products=60).standard_error < plain / 5
+
+
+def test_low_rank_is_exact_for_hutch_plus_plus_whatever_is_known() -> None:
+    row = torch.randn(100, generator=generator(2), dtype=torch.float64)
+    for deflate in (None, lanczos(lambda v: row * (row @ v), 100, 2, dtype=torch.float64)):
+        found = hutch_pp(
+            lambda v: row * (row @ v), 100, products=12, deflate=deflate, dtype=torch.float64
+        )
+        assert found.value == pytest.approx(float(row @ row))
+        assert found.standard_error < 1e-9
+        assert found.products == 12
+
+
 def test_known_eigenpairs_lower_the_error_even_when_they_have_not_converged() -> None:
-    plain, deflated = estimate(20, 0)[1], estimate(20, 0, deflated=True)[1]
-    assert deflated < plain / 5
-    rough = lanczos(lambda v: MATRIX @ v, 100, 3, max_products=4, dtype=torch.float64)
+    plain = estimate(products=20).standard_error
+    assert estimate(products=20, deflate=known()).standard_error < plain / 5
+    rough = known(4)
     assert not bool(rough.converged.all())
     values = torch.tensor(
-        [
-            hutchinson(
-                lambda v: MATRIX @ v,
-                100,
-                products=20,
-                deflate=rough,
-                seed=seed,
-                dtype=torch.float64,
-            ).value
-            for seed in range(200)
-        ]
+        [estimate(seed=seed, products=20, deflate=rough).value for seed in range(200)]
     )
     error = float(values.std()) / 200**0.5
-    assert float(values.mean()) == pytest.approx(float(SPECTRUM.sum()), abs=4 * error)
+    assert float(values.mean()) == pytest.approx(TRACE, abs=4 * error)
 
 
-def test_enough_products_give_the_trace_exactly() -> None:
-    found = hutchinson(lambda v: MATRIX @ v, 100, products=100, dtype=torch.float64)
-    assert found.value == pytest.approx(float(SPECTRUM.sum()), rel=1e-6)
-    assert (found.standard_error, found.products) == (0, 100)
+@pytest.mark.parametrize("settings", [{"products": 100}, {"tolerance": 1e-9}])
+def test_enough_products_multiply_the_operator_out(settings: dict[str, object]) -> None:
+    for estimator, truth in (
+        (hutchinson, TRACE),
+        (hutch_pp, TRACE),
+        (estimate_squared_frobenius, SQUARES),
+    ):
+        found = estimate(estimator, **settings)
+        assert found.value == pytest.approx(truth)
+        assert found.standard_error == 0
+        assert found.converged
 
 
-def test_requests_that_make_no_sense_are_refused() -> None:
+def test_hutch_plus_plus_with_nothing_left_to_sketch() -> None:
+    everything = lanczos(lambda v: MATRIX @ v, 100, 100, dtype=torch.float64)
+    found = estimate(hutch_pp, products=40, deflate=everything)
+    assert found.value == pytest.approx(TRACE)
+    assert found.products == 40
+
+
+def test_the_diagonal_is_covered_as_often_as_it_claims() -> None:
+    found = [
+        estimate_diagonal(lambda v: MATRIX @ v, 100, products=20, seed=seed, dtype=torch.float64)
+        for seed in range(200)
+    ]
+    values = torch.stack([one.values for one in found])
+    errors = torch.stack([one.standard_errors for one in found])
+    covered = ((values - MATRIX.diag()).abs() <= 2.093 * errors).double().mean(0)
+    assert float(covered.mean()) == pytest.approx(0.95, abs=0.01)
+    assert float(covered.min()) >= 0.88
+    exact = estimate_diagonal(lambda v: MATRIX @ v, 100, products=100, dtype=torch.float64)
+    torch.testing.assert_close(exact.values, MATRIX.diag())
+    assert (float(exact.standard_errors.max()), exact.products) == (0, 100)
+
+
+@pytest.mark.parametrize(
+    "estimator", [hutchinson, hutch_pp, estimate_squared_frobenius, estimate_diagonal]
+)
+def test_requests_that_make_no_sense_are_refused(estimator: Estimator) -> None:
     with pytest.raises(InputError, match="at least 2"):
-        hutchinson(lambda v: v, 5, products=1)
+        estimator(lambda v: v, 5, products=1)
     with pytest.raises(LandscapeError, match="not finite"):
-        hutchinson(lambda v: v * torch.inf, 5, products=2)
+        estimator(lambda v: v * torch.inf, 50, products=9)
+    if estimator is not estimate_diagonal:
+        for settings, message in (
+            ({"tolerance": 0.0}, "tolerance must be positive"),
+            ({"tolerance": torch.nan}, "tolerance must be positive"),
+            ({"tolerance": 0.1, "products": 11}, "at least 12"),
+        ):
+            with pytest.raises(InputError, match=message):
+                estimator(lambda v: v, 50, **settings)
