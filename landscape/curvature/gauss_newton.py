@@ -1,0 +1,155 @@
+"""The generalised Gauss-Newton matrix and the empirical Fisher information of an objective.
+
+With the outputs f_n of example n, their Jacobian J_n by w and its loss l_n(f_n), both matrices are
+means of J_n^T C_n J_n over the examples:
+
+    Gauss-Newton:      C_n = the Hessian of l_n by f_n (Schraudolph 2002);
+    empirical Fisher:  C_n = r_n r_n^T, r_n = the gradient of l_n by f_n, so that
+                       J_n^T C_n J_n = g_n g_n^T for the gradient g_n of example n's loss by w.
+
+For the cross-entropy and for squared errors the Gauss-Newton matrix is the Fisher information of
+the model's own predictions; the empirical one is not (Kunstner, Balles & Hennig, arXiv 1905.12558).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from landscape.errors import InputError
+from landscape.objective import Batch, Objective, batch_size
+
+Centre = Literal["hessian", "gradient"]
+
+
+class GaussNewton:
+    """v -> (1 / N) sum_n J_n^T C_n J_n v, for an objective at one point.
+
+    The outputs' graphs of all batches are kept from product to product if they fit in memory, and
+    otherwise all recomputed, as the objective's Hessian does.
+
+    Args:
+        objective: Outputs are one tensor, its first axis the example.
+        w: Shape (P,).
+        centre: C_n: ``"hessian"`` for the Gauss-Newton matrix, ``"gradient"`` for the empirical
+            Fisher information.
+        memory: Bytes of saved activations that may be kept.
+
+    Raises:
+        InputError: when called, if the outputs are not as above, or there is no batch.
+
+    Example:
+        >>> data = [(torch.eye(2), torch.tensor([0, 1]))]
+        >>> objective = Objective(torch.nn.Linear(2, 2, bias=False), data)
+        >>> GaussNewton(objective, torch.zeros(4))(torch.tensor([1.0, 0.0, 0.0, 0.0])).tolist()
+        [0.125, 0.0, -0.125, 0.0]
+    """
+
+    def __init__(
+        self, objective: Objective, w: Tensor, *, centre: Centre = "hessian", memory: int = 1 << 30
+    ) -> None:
+        self._objective = objective
+        self._w = w.detach().requires_grad_()
+        self._centre = centre
+        self._memory = memory
+        self._kept: list[_Part] | None = None
+
+    def __call__(self, v: Tensor) -> Tensor:
+        """The product, shape (P,)."""
+        v = v.to(self._w)
+        total, examples = torch.zeros_like(v), 0
+        for part in self._parts():
+            examples += len(part.outputs)
+            total += part.pull(part.centre_product(part.push(v)))
+        if examples == 0:
+            raise InputError("the data has no batch: nothing to evaluate")
+        return total / examples
+
+    def _parts(self) -> Iterator[_Part]:
+        if self._kept is not None:
+            yield from self._kept
+            return
+        used = 0
+
+        def count(tensor: Tensor) -> Tensor:
+            nonlocal used
+            used += tensor.nbytes
+            return tensor
+
+        built = []
+        for batch in self._objective.batches:
+            with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+                part = self._build(batch)
+            if used <= self._memory:
+                built.append(part)
+            else:
+                built.clear()
+            yield part
+        if used <= self._memory:
+            self._kept = built
+
+    def _build(self, batch: Batch) -> _Part:
+        inputs, targets = batch
+        objective = self._objective
+        outputs = objective.space.call(self._w, inputs, objective.buffers)
+        size = batch_size(targets)
+        if not isinstance(outputs, Tensor) or outputs.ndim == 0 or len(outputs) != size:
+            raise InputError(
+                "the Gauss-Newton matrix needs outputs in one tensor whose first axis is the "
+                "example; use the Hessian"
+            )
+        leaf = outputs.detach().requires_grad_()
+        loss = objective.summed(leaf, objective.space.move(targets))
+        (gradient,) = torch.autograd.grad(loss, leaf, create_graph=self._centre == "hessian")
+        # J^T u is linear in u, so that its derivative by u gives J v: a pass forward by two back.
+        direction = torch.zeros_like(leaf, requires_grad=True)
+        pulled = _derivative(outputs, self._w, direction, differentiable=True)
+        return _Part(self._w, outputs, direction, pulled, leaf, gradient, self._centre)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The graphs of one batch."""
+
+    w: Tensor
+    outputs: Tensor
+    direction: Tensor
+    pulled: Tensor
+    leaf: Tensor
+    gradient: Tensor
+    centre: Centre
+
+    def push(self, v: Tensor) -> Tensor:
+        """J v, in the shape of the outputs."""
+        return _derivative(self.pulled, self.direction, v)
+
+    def centre_product(self, u: Tensor) -> Tensor:
+        """C u, example by example."""
+        if self.centre == "hessian":
+            return _derivative(self.gradient, self.leaf, u)
+        along = (self.gradient * u).flatten(1).sum(1)
+        return self.gradient * along.view(-1, *[1] * (u.ndim - 1))
+
+    def pull(self, u: Tensor) -> Tensor:
+        """J^T u, shape (P,)."""
+        return _derivative(self.outputs, self.w, u)
+
+
+def _derivative(
+    outputs: Tensor, inputs: Tensor, weights: Tensor, *, differentiable: bool = False
+) -> Tensor:
+    if not outputs.requires_grad:  # constant
+        return torch.zeros_like(inputs)
+    (found,) = torch.autograd.grad(
+        outputs,
+        inputs,
+        weights,
+        retain_graph=True,
+        create_graph=differentiable,
+        materialize_grads=True,
+    )
+    return found
