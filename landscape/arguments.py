@@ -85,6 +85,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def _parse_train(arguments: list[str]) -> argparse.Namespace:
     """The options of ``train``, which depend on the task and the method before them."""
+    from landscape.choices import CHOICES
     from landscape.methods import METHODS, create
     from landscape.models import MODELS
     from landscape.tasks import TASKS
@@ -103,6 +104,17 @@ def _parse_train(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--name", help="of the run (default: TASK-METHOD-seedSEED)")
     parser.add_argument("--model", default="convnet", help=f"one of {', '.join(MODELS)}")
     parser.add_argument("--prior", type=Path, help="a posterior's file (.safetensors)")
+    parser.add_argument(
+        "--source",
+        type=Path,
+        help="the file of a source task's posterior: the prior, but for a fresh head",
+    )
+    parser.add_argument(
+        "--alpha", type=float, default=1e-4, help="prior variance of the fresh head (default: 1e-4)"
+    )
+    parser.add_argument(
+        "--random", choices=list(CHOICES), default="all", help="parameters (default: all)"
+    )
     parser.add_argument("--samples", type=int, default=30, help="to average predictions over")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing run")
     _add_common(parser)

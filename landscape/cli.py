@@ -13,11 +13,17 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from landscape.arguments import parse
 from landscape.errors import InputError, LandscapeError
 from landscape.memory import keep_freed_memory
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from landscape.posteriors import Posterior
+    from landscape.tasks import Task
 
 NOTE = """
 accuracy, NLL (nats) and ECE: of the samples' average, on the test set. lambda_1 and trace: of the
@@ -74,18 +80,16 @@ def _demo(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from landscape import methods, models, posteriors, tasks, workflow
-    from landscape.devices import choose_device
+    from landscape import choices, methods, models, tasks, workflow
     from landscape.progress import Progress
 
     task = tasks.load(options.task, **options.task_settings)
     method = methods.create(options.method, **options.method_settings)
     model = models.build(options.model, task, seed=options.seed)
-    prior, config = None, {}
-    if options.prior is not None:
-        device = choose_device(options.device)
-        prior = posteriors.load(options.prior, model, device=device, calibration=task.train)
-        config = {"prior": str(options.prior)}
+    random = choices.CHOICES[options.random](model)
+    model, prior, config = _prior(options, model, task)
+    if prior is not None and random is not None:  # the rest stays at the prior's mean
+        model, prior = prior.network(), prior.marginal(random)
     name = options.name or f"{options.task}-{options.method}-seed{options.seed}"
     trained = workflow.train(
         options.out / f"{name}.h5",
@@ -93,14 +97,36 @@ def _train(options: argparse.Namespace) -> None:
         method,
         model,
         prior=prior,
+        random=random,
         samples=options.samples,
         seed=options.seed,
         device=options.device,
         overwrite=options.overwrite,
-        config=config,
+        config={**config, "random": options.random},
         progress=Progress(f"{options.method}: training"),
     )
     _report(trained.run.path, options.json)
+
+
+def _prior(
+    options: argparse.Namespace, model: nn.Module, task: Task
+) -> tuple[nn.Module, Posterior | None, dict[str, Any]]:
+    """The network that training starts from, the prior, and what to note of it."""
+    from landscape import models, posteriors, transfer
+    from landscape.devices import choose_device
+
+    if options.prior is not None and options.source is not None:
+        raise InputError("give --prior or --source, not both")
+    device = choose_device(options.device)
+    if options.prior is not None:
+        prior = posteriors.load(options.prior, model, device=device, calibration=task.train)
+        return model, prior, {"prior": str(options.prior)}
+    if options.source is not None:
+        architecture = posteriors.describe(options.source)["architecture"]
+        source = posteriors.load(options.source, models.rebuild(architecture), device=device)
+        prior = transfer.adapt(source, model, alpha=options.alpha)
+        return prior.network(), prior, {"source": str(options.source), "alpha": options.alpha}
+    return model, None, {}
 
 
 def _measure(options: argparse.Namespace) -> None:

@@ -22,6 +22,7 @@ from landscape.methods import Method
 from landscape.methods.checkpoint import OtherTrainingError
 from landscape.methods.loop import Progress
 from landscape.normalisation import normalisation_layers
+from landscape.parameters import Choice
 from landscape.posteriors import Posterior
 from landscape.prediction import Prediction, RealPrediction, predict, predict_real
 from landscape.store import Run, ensure_new
@@ -45,6 +46,7 @@ def train(
     model: torch.nn.Module,
     *,
     prior: Posterior | None = None,
+    random: Choice = None,
     samples: int = 30,
     seed: int = 0,
     device: str = "auto",
@@ -64,6 +66,7 @@ def train(
         method: The method, with its settings.
         model: A network for the task.
         prior: See the method.
+        random: Which parameters are random; see ``ParameterSpace``.
         samples: Samples to average predictions over.
         seed: Governs training and the samples.
         device: ``"auto"``, or a name that torch knows.
@@ -86,6 +89,7 @@ def train(
         model,
         task,
         prior=prior,
+        random=random,
         seed=seed,
         device=str(where),
         checkpoint=checkpoint,

@@ -92,6 +92,27 @@ def test_train_measure_and_inspect(
     assert found["attributes"]["config"]["method"]["name"] == "fp-bma"
 
 
+@pytest.mark.parametrize("how", [["--random", "normalisation-and-head"], ["--trained", "head"]])
+def test_transfer_with_a_fresh_head_of_another_size(
+    demo: Path, tmp_path: Path, how: list[str]
+) -> None:
+    generator = np.random.default_rng(0)
+    arrays = {"x_train": generator.normal(size=(12, 1, 8, 8)), "y_train": np.arange(12) % 3}
+    arrays |= {"x_test": arrays["x_train"], "y_test": arrays["y_train"]}
+    np.savez(tmp_path / "three.npz", **arrays)
+    options = ["--path", str(tmp_path / "three.npz"), "--out", str(tmp_path), "--name", "moved"]
+    source = ["--source", str(demo / "source.safetensors"), "--epochs", "2", "--samples", "3"]
+    assert main(["train", "arrays", "fp-bma", *options, *source, *how]) == 0
+    run = Run.open(tmp_path / "moved.h5")
+    head = 512 + 1
+    count = 9930 - 7 * head if "--trained" in how else 3 * head
+    assert run.attributes["parameter_count"] == count
+    assert run.config["source"].endswith("source.safetensors")
+    assert (
+        main(["measure", str(run.path), "--samples", "2", "--eigenvalues", "1", "--grid", "0"]) == 0
+    )
+
+
 def test_measuring_again_gives_the_same_and_by_pyhessian_nearly(demo: Path) -> None:
     path = demo / "swag.h5"
     before = Run.open(path)["samples"]
@@ -131,6 +152,9 @@ BAD = {
     "train digits map --samples 0": "samples must be at least 1",
     "train digits fp-bma --out {folder}": "fp-bma needs a Gaussian prior",
     "train digits fp-bma --prior {file}": "as a posterior",
+    "train digits fp-bma --prior a --source b": "give --prior or --source, not both",
+    "train digits fp-bma --source {file}": "as a posterior",
+    "train digits map --random tail": "invalid choice: 'tail'",
     "train digits map --out {demo} --name map": "map.h5 exists",
     "measure {file}": "is not an HDF5 file",
     "measure {demo}/swag.h5 --backend numpy": "unknown backend 'numpy'",

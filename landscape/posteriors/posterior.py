@@ -118,10 +118,13 @@ class Posterior:
         return self.distribution
 
     def network(self) -> nn.Module:
-        """A copy of the network with the posterior mean for its weights."""
+        """A copy of the network with the posterior mean for its weights.
+
+        Those parameters, and no others, require a gradient.
+        """
         module = copy.deepcopy(self.space.module)
         for name, value in self.space.unflatten(self.mean).items():
-            module.get_parameter(name).data.copy_(value)
+            module.get_parameter(name).requires_grad_(True).data.copy_(value)
         if self.calibration is not None:
             buffers = dict(module.named_buffers())
             for name, value in self.buffers(self.mean).items():
