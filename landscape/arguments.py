@@ -51,6 +51,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     measure.add_argument("file", type=Path, help="the run file (.h5), beside its posterior")
     measure.add_argument("--samples", type=int, default=30, help="posterior samples (default: 30)")
     measure.add_argument("--eigenvalues", type=int, default=5, help="how many (default: 5)")
+    measure.add_argument(
+        "--matrix", default="hessian", help="hessian (default), gauss-newton or empirical-fisher"
+    )
     measure.add_argument("--tolerance", type=float, default=1e-3, help="relative residual")
     measure.add_argument("--trace-products", type=int, default=30, help="Hessian products a trace")
     measure.add_argument(

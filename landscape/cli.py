@@ -136,7 +136,15 @@ def _measure(options: argparse.Namespace) -> None:
     trained = workflow.load(options.file, device=options.device)
     settings = {
         name: getattr(options, name)
-        for name in ("samples", "eigenvalues", "tolerance", "trace_products", "backend", "seed")
+        for name in (
+            "samples",
+            "eigenvalues",
+            "matrix",
+            "tolerance",
+            "trace_products",
+            "backend",
+            "seed",
+        )
     }
     settings["density_probes"] = options.density
     with workflow.in_progress(trained.run, measurement=settings):

@@ -158,6 +158,7 @@ BAD = {
     "train digits map --out {demo} --name map": "map.h5 exists",
     "measure {file}": "is not an HDF5 file",
     "measure {demo}/swag.h5 --backend numpy": "unknown backend 'numpy'",
+    "measure {demo}/swag.h5 --matrix kfac": "unknown matrix 'kfac'",
     "measure {demo}/swag.h5 --density 1": "at least 2 probes",
     "measure {demo}/swag.h5 --samples 0": "samples must be at least 1",
     "measure {demo}/map.h5 --plane samples": "needs three",

@@ -11,6 +11,7 @@ from landscape.curvature.diagonal import Diagonal, estimate_diagonal
 from landscape.curvature.frobenius import estimate_squared_frobenius
 from landscape.curvature.gauss_newton import GaussNewton
 from landscape.curvature.lanczos import Eigenvalues, lanczos
+from landscape.curvature.matrices import MATRICES
 from landscape.curvature.measure import Flatness, measure
 from landscape.curvature.network import (
     diagonal,
@@ -27,6 +28,7 @@ __all__ = [
     "Diagonal",
     "Eigenvalues",
     "Estimate",
+    "MATRICES",
     "Flatness",
     "GaussNewton",
     "Quadrature",

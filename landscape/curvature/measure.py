@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from landscape.curvature.density import Density, Quadrature, check_quadrature, smooth_together
+from landscape.curvature.matrices import Matrix
 from landscape.curvature.network import Backend, spectral_density, top_eigenvalues, trace
 from landscape.errors import InputError
 from landscape.files import Store
@@ -31,7 +32,7 @@ class Flatness:
         trace_standard_error: Shape (S,); the estimator's error, not the spread over samples.
         loss: Mean loss on the measured data, shape (S,).
         accuracy: Shape (S,).
-        products: Hessian products spent, shape (S,).
+        products: Products spent, shape (S,).
         seconds: Wall-clock time spent, shape (S,).
         densities: The spectral density of each, on one common grid; empty if not asked for.
     """
@@ -69,6 +70,7 @@ def measure(
     *,
     samples: int = 30,
     eigenvalues: int = 5,
+    matrix: Matrix = "hessian",
     tolerance: float = 1e-3,
     trace_products: int = 30,
     density_probes: int = 0,
@@ -79,20 +81,21 @@ def measure(
     store: Store | None = None,
     progress: Callable[[int, int, Row], None] | None = None,
 ) -> Flatness:
-    """Measure the Hessian of the mean loss at each of a posterior's samples.
+    """Measure the curvature of the mean loss at each of a posterior's samples.
 
     The network is in evaluation mode, with running statistics re-estimated for each sample; there
-    is no augmentation and no weight decay. The Hessian is over the random parameters.
+    is no augmentation and no weight decay. The matrix is over the random parameters.
 
     Args:
         posterior: What to sample from. A point, or a set of fewer samples, gives as many as it has.
         data: The fixed set to measure on, as batches (``Data``, a list, a ``DataLoader``).
         samples: S.
         eigenvalues: k, the number of largest eigenvalues.
+        matrix: ``"hessian"``, ``"gauss-newton"`` or ``"empirical-fisher"``; see ``GaussNewton``.
         tolerance: Relative residual asked of them.
-        trace_products: Hessian products to spend on each trace.
+        trace_products: Products to spend on each trace.
         density_probes: Probes of each sample's spectral density, at least 2; 0 for none.
-        density_steps: Hessian products a probe; see ``lanczos_quadrature``.
+        density_steps: Products a probe; see ``lanczos_quadrature``.
         loss: See ``objective.summed_loss``.
         seed: Of the samples, the starting vectors and the probes.
         backend: ``"lanczos"`` or ``"pyhessian"``.
@@ -104,7 +107,7 @@ def measure(
 
     Raises:
         InputError: a setting is out of range, or there is no data.
-        LandscapeError: a Hessian product is not finite at some sample.
+        LandscapeError: a product is not finite at some sample.
     """
     if samples < 1:
         raise InputError(f"the number of samples must be at least 1, not {samples}")
@@ -122,12 +125,19 @@ def measure(
         objective = base.with_buffers(posterior.buffers(w))
         evaluation = objective.evaluate(w)
         top = top_eigenvalues(
-            objective, w, eigenvalues, tolerance=tolerance, seed=seed + index, backend=backend
+            objective,
+            w,
+            eigenvalues,
+            matrix=matrix,
+            tolerance=tolerance,
+            seed=seed + index,
+            backend=backend,
         )
         deflate = top if backend == "lanczos" else None
         total = trace(
             objective,
             w,
+            matrix=matrix,
             products=trace_products,
             deflate=deflate,
             seed=seed + index,
@@ -138,6 +148,7 @@ def measure(
             density = spectral_density(
                 objective,
                 w,
+                matrix=matrix,
                 probes=density_probes,
                 steps=density_steps,
                 deflate=top,
@@ -163,6 +174,7 @@ def measure(
         if store is not None:
             attributes = {
                 "backend": backend,
+                "matrix": matrix,
                 "tolerance": tolerance,
                 "requested": count,
                 "seed": seed,

@@ -11,6 +11,7 @@ from landscape.curvature.density import Density, lanczos_quadrature, smooth
 from landscape.curvature.diagonal import Diagonal, estimate_diagonal
 from landscape.curvature.frobenius import estimate_squared_frobenius
 from landscape.curvature.lanczos import Eigenvalues, Which, check_request, lanczos
+from landscape.curvature.matrices import Matrix, check_matrix, product_by
 from landscape.curvature.probes import Estimate, check_budget
 from landscape.curvature.trace import hutch_pp, hutchinson
 from landscape.errors import InputError
@@ -28,20 +29,22 @@ def top_eigenvalues(
     k: int = 5,
     *,
     which: Which = "largest",
+    matrix: Matrix = "hessian",
     tolerance: float = 1e-3,
     max_products: int | None = None,
     seed: int = 0,
     backend: Backend = "lanczos",
 ) -> Eigenvalues:
-    """The k extreme eigenvalues of the Hessian of an objective at w.
+    """The k extreme eigenvalues of an objective's curvature at w.
 
     Args:
-        objective: Whose Hessian.
+        objective: Whose curvature.
         w: Weights, shape (P,).
         k: How many.
         which: See ``lanczos``; PyHessian has only its own (largest magnitude).
+        matrix: ``"hessian"``, ``"gauss-newton"`` or ``"empirical-fisher"``; see ``GaussNewton``.
         tolerance: Relative residual at which a pair has converged; see ``lanczos``.
-        max_products: Budget of Hessian products.
+        max_products: Budget of products.
         seed: Of the starting vector.
         backend: ``"lanczos"``, or ``"pyhessian"`` for that package's power iteration.
 
@@ -50,9 +53,9 @@ def top_eigenvalues(
 
     Raises:
         InputError: a setting is out of range.
-        LandscapeError: a Hessian product is not finite.
+        LandscapeError: a product is not finite.
     """
-    _check(backend)
+    _check(backend, matrix)
     check_request(objective.size, k, tolerance)
     if backend == "pyhessian":
         if which == "smallest":
@@ -61,7 +64,7 @@ def top_eigenvalues(
             objective, w, k, tolerance=tolerance, max_products=max_products, seed=seed
         )
     return lanczos(
-        objective.hessian(w),
+        product_by(matrix, objective, w),
         objective.size,
         k,
         which=which,
@@ -80,19 +83,21 @@ def trace(
     products: int | None = None,
     tolerance: float | None = None,
     estimator: Estimator = "hutchinson",
+    matrix: Matrix = "hessian",
     deflate: Eigenvalues | None = None,
     seed: int = 0,
     backend: Backend = "lanczos",
 ) -> Estimate:
-    """The trace of the Hessian of an objective at w, with its standard error.
+    """The trace of an objective's curvature at w, with its standard error.
 
     Args:
-        objective: Whose Hessian.
+        objective: Whose curvature.
         w: Weights, shape (P,).
-        products: Hessian products to spend, by default 30; with a tolerance at most so many, by
+        products: Products to spend, by default 30; with a tolerance at most so many, by
             default 1,000.
         tolerance: Relative standard error to reach; see ``hutchinson``.
         estimator: ``"hutchinson"`` or ``"hutch++"``.
+        matrix: See ``top_eigenvalues``.
         deflate: Eigenpairs at the same w, which lower the variance; see ``hutchinson``.
         seed: Of the probes.
         backend: ``"lanczos"`` for ours, or ``"pyhessian"``, which has Hutchinson's estimator with a
@@ -100,9 +105,9 @@ def trace(
 
     Raises:
         InputError: a setting is out of range.
-        LandscapeError: a Hessian product is not finite.
+        LandscapeError: a product is not finite.
     """
-    _check(backend)
+    _check(backend, matrix)
     if estimator not in _ESTIMATORS:
         raise InputError(f"unknown estimator '{estimator}'; known: {', '.join(_ESTIMATORS)}")
     if backend == "pyhessian":
@@ -114,7 +119,7 @@ def trace(
         budget = check_budget(products, None)
         return pyhessian.trace(objective, w, products=budget, seed=seed)
     return _ESTIMATORS[estimator](
-        objective.hessian(w),
+        product_by(matrix, objective, w),
         objective.size,
         products=products,
         tolerance=tolerance,
@@ -126,22 +131,28 @@ def trace(
 
 
 def diagonal(
-    objective: Objective, w: Tensor, *, products: int | None = None, seed: int = 0
+    objective: Objective,
+    w: Tensor,
+    *,
+    matrix: Matrix = "hessian",
+    products: int | None = None,
+    seed: int = 0,
 ) -> Diagonal:
-    """The diagonal of the Hessian of an objective at w, each entry with its standard error.
+    """The diagonal of an objective's curvature at w, each entry with its standard error.
 
     Args:
-        objective: Whose Hessian.
+        objective: Whose curvature.
         w: Weights, shape (P,).
-        products: Hessian products to spend, by default 30; see ``estimate_diagonal``.
+        matrix: See ``top_eigenvalues``.
+        products: Products to spend, by default 30; see ``estimate_diagonal``.
         seed: Of the probes.
 
     Raises:
         InputError: fewer than 2 products.
-        LandscapeError: a Hessian product is not finite.
+        LandscapeError: a product is not finite.
     """
     return estimate_diagonal(
-        objective.hessian(w),
+        product_by(matrix, objective, w),
         objective.size,
         products=products,
         seed=seed,
@@ -154,25 +165,27 @@ def squared_frobenius(
     objective: Objective,
     w: Tensor,
     *,
+    matrix: Matrix = "hessian",
     products: int | None = None,
     tolerance: float | None = None,
     seed: int = 0,
 ) -> Estimate:
-    """The squared Frobenius norm of the Hessian of an objective at w, with its standard error.
+    """The squared Frobenius norm of an objective's curvature at w, with its standard error.
 
     Args:
-        objective: Whose Hessian.
+        objective: Whose curvature.
         w: Weights, shape (P,).
+        matrix: See ``top_eigenvalues``.
         products: As for ``trace``.
         tolerance: As for ``trace``.
         seed: Of the probes.
 
     Raises:
         InputError: a setting is out of range.
-        LandscapeError: a Hessian product is not finite.
+        LandscapeError: a product is not finite.
     """
     return estimate_squared_frobenius(
-        objective.hessian(w),
+        product_by(matrix, objective, w),
         objective.size,
         products=products,
         tolerance=tolerance,
@@ -186,6 +199,7 @@ def spectral_density(
     objective: Objective,
     w: Tensor,
     *,
+    matrix: Matrix = "hessian",
     probes: int = 10,
     steps: int = 80,
     deflate: Eigenvalues | None = None,
@@ -193,15 +207,16 @@ def spectral_density(
     width: float | None = None,
     seed: int = 0,
 ) -> Density:
-    """The density of the Hessian's eigenvalues at w, with a band over probes.
+    """The density of an objective's curvature eigenvalues at w, with a band over probes.
 
     PyHessian 0.1 has no backend for this: it calls ``torch.eig``, which torch no longer has.
 
     Args:
-        objective: Whose Hessian.
+        objective: Whose curvature.
         w: Weights, shape (P,).
+        matrix: See ``top_eigenvalues``.
         probes: At least 2.
-        steps: Hessian products a probe; see ``lanczos_quadrature``.
+        steps: Products a probe; see ``lanczos_quadrature``.
         deflate: Eigenpairs at the same w, which have no error then; see ``lanczos_quadrature``.
         grid: Where; see ``smooth``.
         width: Of the Gaussian kernel; see ``smooth``.
@@ -209,10 +224,10 @@ def spectral_density(
 
     Raises:
         InputError: a setting is out of range.
-        LandscapeError: a Hessian product is not finite.
+        LandscapeError: a product is not finite.
     """
     found = lanczos_quadrature(
-        objective.hessian(w),
+        product_by(matrix, objective, w),
         objective.size,
         probes=probes,
         steps=steps,
@@ -224,6 +239,9 @@ def spectral_density(
     return smooth(found, grid, width)
 
 
-def _check(backend: str) -> None:
+def _check(backend: str, matrix: str) -> None:
     if backend not in BACKENDS:
         raise InputError(f"unknown backend '{backend}'; known: {', '.join(BACKENDS)}")
+    check_matrix(matrix)
+    if backend == "pyhessian" and matrix != "hessian":
+        raise InputError("PyHessian has only the Hessian; use backend='lanczos'")

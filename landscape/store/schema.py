@@ -44,13 +44,13 @@ _TRAINING = {
 }
 _SAMPLES = {
     "eigenvalues": Field(("sample", "eigenvalue"), "f8", "largest eigenvalues, descending", "nat"),
-    "residuals": Field(("sample", "eigenvalue"), "f8", "norm of H v - lambda v", "nat"),
+    "residuals": Field(("sample", "eigenvalue"), "f8", "norm of A v - lambda v", "nat"),
     "converged": Field(("sample", "eigenvalue"), "u1", "1 where the residual met the tolerance"),
-    "trace": Field(("sample",), "f8", "trace of the Hessian", "nat"),
+    "trace": Field(("sample",), "f8", "trace of the matrix", "nat"),
     "trace_standard_error": Field(("sample",), "f8", "standard error of the trace", "nat"),
     "loss": Field(("sample",), "f8", "mean loss on the measured data", "nat"),
     "accuracy": Field(("sample",), "f8", "accuracy on the measured data"),
-    "products": Field(("sample",), "i4", "Hessian products spent"),
+    "products": Field(("sample",), "i4", "products spent"),
     "seconds": Field(("sample",), "f8", "wall-clock time spent", "s"),
 }
 _DENSITY = {

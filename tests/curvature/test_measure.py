@@ -93,6 +93,16 @@ def test_densities_are_asked_for_stored_on_one_grid_and_counted() -> None:
     np.testing.assert_allclose(stored["weights"].sum(2), 1)
 
 
+def test_the_matrix_asked_for_is_measured_and_recorded() -> None:
+    store, q, batches = Memory(), posterior(), classification()
+    found = measure(q, batches, samples=1, matrix="gauss-newton", trace_products=43, store=store)
+    total = trace(
+        Objective(q.space, batches), q.sample(1, 0)[0], matrix="gauss-newton", products=43
+    )
+    assert found.trace[0] == pytest.approx(total.value)
+    assert store.writes[0][2]["matrix"] == "gauss-newton"
+
+
 def test_the_summary_is_of_the_largest_eigenvalue_and_the_trace() -> None:
     found = measure(posterior(), classification(), samples=4, eigenvalues=2)
     summary = found.summary()

@@ -5,10 +5,18 @@ import warnings
 import pyhessian
 import pytest
 import torch
-from cases import Quadratic, classification, dense_hessian, mlp, quadratic
+from cases import Quadratic, classification, columns, dense_hessian, mlp, quadratic
 from torch import nn
 
-from landscape.curvature import diagonal, squared_frobenius, top_eigenvalues, trace
+from landscape.curvature import (
+    MATRICES,
+    diagonal,
+    spectral_density,
+    squared_frobenius,
+    top_eigenvalues,
+    trace,
+)
+from landscape.curvature.matrices import Matrix, product_by
 from landscape.curvature.network import Backend
 from landscape.errors import InputError, LandscapeError
 from landscape.models import build
@@ -130,6 +138,26 @@ def test_trace_diagonal_and_norm_are_those_of_the_dense_hessian(name: str) -> No
     assert float(((rough.values - entries).abs() - 7 * rough.standard_errors).max()) <= 1e-9
 
 
+@pytest.mark.parametrize("matrix", MATRICES)
+def test_every_measure_is_of_the_matrix_asked_for(matrix: Matrix) -> None:
+    objective = OBJECTIVES["tanh"]()
+    w = objective.space.vector()
+    dense = columns(product_by(matrix, objective, w), objective.size)
+    truth = torch.linalg.eigvalsh(dense).flip(0)
+    top = top_eigenvalues(objective, w, 3, matrix=matrix, tolerance=1e-8)
+    torch.testing.assert_close(top.values, truth[:3])
+    everything = {"matrix": matrix, "products": objective.size}
+    assert trace(objective, w, **everything).value == pytest.approx(float(truth.sum()))
+    assert squared_frobenius(objective, w, **everything).value == pytest.approx(
+        float((truth**2).sum())
+    )
+    torch.testing.assert_close(diagonal(objective, w, **everything).values, dense.diag())
+    density = spectral_density(objective, w, matrix=matrix, probes=2, steps=43)
+    assert float(density.quadrature.nodes.max()) == pytest.approx(float(truth[0]), rel=1e-6)
+    found = [trace(objective, w, matrix=m, products=43).value for m in MATRICES if m != matrix]
+    assert float(truth.sum()) not in [pytest.approx(value, rel=1e-3) for value in found]
+
+
 def test_a_scaled_loss_scales_everything() -> None:
     base = Objective(mlp(), classification())
     scaled = Objective(
@@ -196,6 +224,10 @@ def test_pyhessian_leaves_the_global_generator_alone_and_refuses_what_it_cannot(
     for settings in ({"estimator": "hutch++"}, {"tolerance": 0.1}):
         with pytest.raises(InputError, match="only Hutchinson's estimator with fixed products"):
             trace(objective, w, backend="pyhessian", **settings)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="PyHessian has only the Hessian"):
+        trace(objective, w, matrix="gauss-newton", backend="pyhessian")
+    with pytest.raises(InputError, match="unknown matrix 'kfac'; known: hessian, gauss-newton"):
+        top_eigenvalues(objective, w, matrix="kfac")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="unknown estimator 'xtrace'; known: hutchinson"):
         trace(objective, w, estimator="xtrace")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="unknown backend 'numpy'"):
