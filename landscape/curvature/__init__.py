@@ -1,5 +1,6 @@
 """Curvature of a loss at given weights, and over a posterior's samples."""
 
+from landscape.curvature.blocks import Block, by_block, restrict
 from landscape.curvature.density import (
     Density,
     Quadrature,
@@ -24,6 +25,7 @@ from landscape.curvature.probes import Estimate
 from landscape.curvature.trace import hutch_pp, hutchinson
 
 __all__ = [
+    "Block",
     "Density",
     "Diagonal",
     "Eigenvalues",
@@ -32,6 +34,7 @@ __all__ = [
     "Flatness",
     "GaussNewton",
     "Quadrature",
+    "by_block",
     "diagonal",
     "estimate_diagonal",
     "estimate_squared_frobenius",
@@ -40,6 +43,7 @@ __all__ = [
     "lanczos",
     "lanczos_quadrature",
     "measure",
+    "restrict",
     "smooth",
     "smooth_together",
     "spectral_density",

@@ -1,0 +1,117 @@
+"""Curvature layer by layer: of the diagonal blocks of a matrix over all parameters."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from landscape.curvature.lanczos import Eigenvalues
+from landscape.curvature.matrices import Matrix
+from landscape.curvature.network import top_eigenvalues, trace
+from landscape.curvature.probes import Estimate
+from landscape.errors import InputError
+from landscape.objective import Objective
+from landscape.parameters import ParameterSpace
+
+
+@dataclass(frozen=True)
+class Block:
+    """Curvature of one diagonal block.
+
+    Attributes:
+        names: Its parameters.
+        size: How many numbers they are.
+        top: Largest eigenvalues, at most ``size`` of them.
+        trace: Of the block; over all layers they add up to the whole trace.
+    """
+
+    names: tuple[str, ...]
+    size: int
+    top: Eigenvalues
+    trace: Estimate
+
+
+def by_block(
+    objective: Objective,
+    w: Tensor,
+    blocks: Mapping[str, Sequence[str]] | None = None,
+    *,
+    eigenvalues: int = 1,
+    matrix: Matrix = "hessian",
+    tolerance: float = 1e-3,
+    trace_products: int | None = None,
+    seed: int = 0,
+) -> dict[str, Block]:
+    """Largest eigenvalues and trace of each diagonal block of an objective's curvature at w.
+
+    Args:
+        objective: Whose curvature.
+        w: Weights, shape (P,).
+        blocks: Names of parameters, by the block's name; one block for every layer if ``None``.
+        eigenvalues: How many of each, or all that a smaller block has.
+        matrix: See ``top_eigenvalues``.
+        tolerance: See ``top_eigenvalues``.
+        trace_products: Products for each trace, beside those for the eigenvalues.
+        seed: Of starting vectors and probes.
+
+    Raises:
+        InputError: a name is of no random parameter, a block is empty, or a setting out of range.
+        LandscapeError: a product is not finite.
+    """
+    parts = {
+        name: restrict(objective, w, names)
+        for name, names in (layers(objective.space) if blocks is None else blocks).items()
+    }
+    found = {}
+    for name, part in parts.items():
+        at = part.space.vector()
+        k = min(eigenvalues, part.size)
+        top = top_eigenvalues(part, at, k, matrix=matrix, tolerance=tolerance, seed=seed)
+        total = trace(part, at, products=trace_products, matrix=matrix, deflate=top, seed=seed)
+        found[name] = Block(part.space.names, part.size, top, total)
+    return found
+
+
+def restrict(objective: Objective, w: Tensor, names: Sequence[str]) -> Objective:
+    """The objective as a function of some of its parameters, with the others fixed at w.
+
+    Its ``space.vector()`` is w's part; all that is measured of it is of the diagonal block.
+
+    Args:
+        objective: Over R^P.
+        w: Shape (P,).
+        names: Some of ``objective.space.names``.
+
+    Raises:
+        InputError: a name is of no random parameter, or there is none.
+    """
+    for name in names:
+        if name not in objective.space.names:
+            raise InputError(
+                f"'{name}' is not a random parameter; these are {', '.join(objective.space.names)}"
+            )
+    values = objective.space.unflatten(w.detach())
+    space = ParameterSpace(objective.space.module, list(names))
+    for name, parameter in space.module.named_parameters():
+        if name in values:
+            parameter.data.copy_(values[name])
+    part = copy.copy(objective)
+    part.space, part.size = space, space.size
+    return part
+
+
+def layers(space: ParameterSpace) -> dict[str, list[str]]:
+    """The random parameters by the module that holds them.
+
+    Example:
+        >>> from torch import nn
+        >>> layers(ParameterSpace(nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))))
+        {'0': ['0.weight', '0.bias'], '2': ['2.weight', '2.bias']}
+    """
+    found: dict[str, list[str]] = {}
+    for name in space.names:
+        found.setdefault(name.rpartition(".")[0] or name, []).append(name)
+    return found
