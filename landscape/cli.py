@@ -80,7 +80,17 @@ def _demo(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from landscape import choices, methods, models, tasks, workflow
+    from landscape import processes
+
+    with processes.started_by_torchrun(options.device) as options.device:
+        path = _trained(options)
+        if processes.rank() == 0:
+            _report(path, options.json)
+
+
+def _trained(options: argparse.Namespace) -> Path:
+    """Train, and say which run file it went to."""
+    from landscape import choices, methods, models, processes, tasks, workflow
     from landscape.progress import Progress
 
     task = tasks.load(options.task, **options.task_settings)
@@ -91,7 +101,7 @@ def _train(options: argparse.Namespace) -> None:
     if prior is not None and random is not None:  # the rest stays at the prior's mean
         model, prior = prior.network(), prior.marginal(random)
     name = options.name or f"{options.task}-{options.method}-seed{options.seed}"
-    trained = workflow.train(
+    return workflow.train(
         options.out / f"{name}.h5",
         task,
         method,
@@ -103,9 +113,8 @@ def _train(options: argparse.Namespace) -> None:
         device=options.device,
         overwrite=options.overwrite,
         config={**config, "random": options.random},
-        progress=Progress(f"{options.method}: training"),
-    )
-    _report(trained.run.path, options.json)
+        progress=Progress(f"{options.method}: training") if processes.rank() == 0 else None,
+    ).run.path
 
 
 def _prior(

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from landscape import models, posteriors, tasks
+from landscape import models, posteriors, processes, tasks
 from landscape.curvature import Flatness, measure
 from landscape.devices import choose_device, describe_device
 from landscape.errors import InputError, LandscapeError
@@ -80,7 +80,9 @@ def train(
     """
     if samples < 1:
         raise InputError(f"the number of samples must be at least 1, not {samples}")
-    ensure_new(path, overwrite=overwrite)
+    leads = processes.rank() == 0
+    if leads:
+        ensure_new(path, overwrite=overwrite)
     where = choose_device(device)
     begun = time.perf_counter()
     checkpoint = path.with_suffix(".checkpoint.safetensors")
@@ -98,10 +100,13 @@ def train(
     try:
         posterior = fit()
     except OtherTrainingError:
-        if not overwrite:
+        if not overwrite or not leads:
             raise
         checkpoint.unlink()
         posterior = fit()
+    if not leads:
+        processes.wait_for_all()
+        return Trained(Run.open(path), posterior, task)
     seconds = time.perf_counter() - begun
     prediction = _predict(posterior, task, samples, seed)
     space = posterior.space
@@ -137,6 +142,7 @@ def train(
     _write_prediction(run, prediction, seed)
     run.set_attributes(status="complete")
     checkpoint.unlink(missing_ok=True)
+    processes.wait_for_all()
     return Trained(run, posterior, task)
 
 

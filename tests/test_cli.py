@@ -1,6 +1,8 @@
 """The command line: the whole way through on a small scale, and one line for every bad request."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +92,21 @@ def test_train_measure_and_inspect(
     assert found["lambda_1"]["mean"] == run["samples"]["eigenvalues"][:, 0].mean()
     assert found["accuracy"] == run["predictions"].attributes["accuracy"]
     assert found["attributes"]["config"]["method"]["name"] == "fp-bma"
+
+
+def test_torchrun_trains_as_one_process_does(tmp_path: Path) -> None:
+    train = ["train", "digits", "map", "--shots", "3", "--epochs", "3", "--samples", "1"]
+    both = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m"]
+    command = [*both, "landscape", *train, "--device", "cpu", "--out", str(tmp_path / "two")]
+    found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.count("accuracy") == 1
+    assert main([*train, "--device", "cpu", "--out", str(tmp_path / "one")]) == 0
+    two, one = (Run.open(tmp_path / name / "digits-map-seed0.h5") for name in ("two", "one"))
+    np.testing.assert_allclose(
+        two["training"]["train_loss"], one["training"]["train_loss"], rtol=1e-4
+    )
+    assert two.attributes["status"] == "complete"
 
 
 @pytest.mark.parametrize("how", [["--random", "normalisation-and-head"], ["--trained", "head"]])

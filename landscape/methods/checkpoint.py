@@ -19,7 +19,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
 from torch import Tensor
 
-from landscape.errors import InputError, LandscapeError
+from landscape import processes
+from landscape.errors import InputError
 from landscape.files import replacing
 from landscape.posteriors import Distribution
 from landscape.posteriors.files import KINDS
@@ -60,7 +61,7 @@ class Checkpoint:
         """
         begun = time.monotonic()
         due = last or begun - self._saved >= _SPACING * self._took
-        if self.path is None or not due:
+        if self.path is None or not due or processes.rank() != 0:
             return
         tensors: dict[str, Tensor] = {}
         structure = _pack(value, tensors)
@@ -73,12 +74,8 @@ class Checkpoint:
                 "epoch": str(epoch),
             },
         )
-        try:
-            with replacing(self.path) as temporary:
-                temporary.write_bytes(contents)
-        except OSError as error:
-            reason = error.strerror or error
-            raise LandscapeError(f"could not write {self.path}: {reason}") from error
+        with replacing(self.path) as temporary:
+            temporary.write_bytes(contents)
         self.epoch = epoch
         self._saved = time.monotonic()
         self._took = self._saved - begun

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
+from landscape import processes
 from landscape.errors import InputError
 from landscape.objective import Batch, Loss, batch_size, summed_loss, take
 from landscape.parameters import ParameterSpace
@@ -95,14 +96,14 @@ class State(ABC):
         summed, size = summed_loss(problem.loss), batch_size(batch[1])
         loss, gradient = w.new_zeros(()), torch.zeros_like(w)
         # Dropout draws from the global generator.
-        with seeded(space.device, self.seed * 1_000_003 + self.steps_done + _rank()):
+        with seeded(space.device, self.seed * 1_000_003 + self.steps_done + processes.rank()):
             for inputs, targets in _parts(batch, problem.micro_batch):
                 with torch.autocast(space.device.type, torch.bfloat16, enabled=problem.bfloat16):
                     outputs = space.call(leaf, inputs, buffers, training=True)
                     share = summed(outputs, space.move(targets)) / size
                 loss = loss + share.detach()
                 gradient = gradient + torch.autograd.grad(share, leaf)[0]
-        if _processes() > 1:
+        if processes.count() > 1:
             distributed.all_reduce(gradient)
             distributed.all_reduce(loss)
             if update_statistics:
@@ -144,7 +145,7 @@ def seeded(device: torch.device, seed: int) -> Iterator[None]:
 
 def _parts(batch: Batch, micro_batch: int) -> Iterator[Batch]:
     """This process's share of a batch, ``micro_batch`` examples at a time."""
-    index = torch.arange(batch_size(batch[1]))[_rank() :: _processes()]
+    index = torch.arange(batch_size(batch[1]))[processes.rank() :: processes.count()]
     for part in torch.split(index, micro_batch or max(1, len(index))):
         if len(part) == batch_size(batch[1]):
             yield batch
@@ -152,21 +153,9 @@ def _parts(batch: Batch, micro_batch: int) -> Iterator[Batch]:
             yield take(batch[0], part), take(batch[1], part)
 
 
-def _processes() -> int:
-    return distributed.get_world_size() if _is_distributed() else 1
-
-
-def _rank() -> int:
-    return distributed.get_rank() if _is_distributed() else 0
-
-
-def _is_distributed() -> bool:
-    return distributed.is_available() and distributed.is_initialized()
-
-
 def _average(buffers: dict[str, Tensor]) -> None:
     """Running statistics as the mean over processes."""
     for buffer in buffers.values():
         if buffer.is_floating_point():
             distributed.all_reduce(buffer)
-            buffer /= _processes()
+            buffer /= processes.count()

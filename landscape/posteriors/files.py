@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
 from torch import Tensor, nn
 
-from landscape.errors import InputError, LandscapeError
+from landscape.errors import InputError
 from landscape.files import replacing
 from landscape.objective import Batch
 from landscape.parameters import ParameterSpace
@@ -64,11 +64,8 @@ def save(posterior: Posterior, path: str | os.PathLike[str]) -> Path:
         {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()},
         metadata={"format": FORMAT, "description": json.dumps(description)},
     )
-    try:
-        with replacing(path) as temporary:
-            temporary.write_bytes(contents)
-    except OSError as error:
-        raise LandscapeError(f"could not write {path}: {error.strerror or error}") from error
+    with replacing(path) as temporary:
+        temporary.write_bytes(contents)
     return path
 
 
