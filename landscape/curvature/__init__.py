@@ -11,6 +11,7 @@ from landscape.curvature.density import (
 from landscape.curvature.diagonal import Diagonal, estimate_diagonal
 from landscape.curvature.frobenius import estimate_squared_frobenius
 from landscape.curvature.gauss_newton import GaussNewton
+from landscape.curvature.kl_ball import worst_rise
 from landscape.curvature.lanczos import Eigenvalues, lanczos
 from landscape.curvature.matrices import MATRICES
 from landscape.curvature.measure import Flatness, measure
@@ -22,6 +23,7 @@ from landscape.curvature.network import (
     trace,
 )
 from landscape.curvature.probes import Estimate
+from landscape.curvature.sharpness import Sharpness, expected_sharpness, m_sharpness
 from landscape.curvature.trace import hutch_pp, hutchinson
 
 __all__ = [
@@ -34,14 +36,17 @@ __all__ = [
     "Flatness",
     "GaussNewton",
     "Quadrature",
+    "Sharpness",
     "by_block",
     "diagonal",
     "estimate_diagonal",
     "estimate_squared_frobenius",
+    "expected_sharpness",
     "hutch_pp",
     "hutchinson",
     "lanczos",
     "lanczos_quadrature",
+    "m_sharpness",
     "measure",
     "restrict",
     "smooth",
@@ -50,4 +55,5 @@ __all__ = [
     "squared_frobenius",
     "top_eigenvalues",
     "trace",
+    "worst_rise",
 ]

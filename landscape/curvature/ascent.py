@@ -1,0 +1,68 @@
+"""Projected ascent: the search for a worst case, shared by the sharpness measures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TypeVar
+
+from landscape.errors import InputError, LandscapeError
+
+Point = TypeVar("Point")
+Direction = TypeVar("Direction")
+
+
+def ascend(
+    start: Point,
+    value: Callable[[Point], float],
+    direction: Callable[[Point], Direction],
+    move: Callable[[Point, Direction, float], Point],
+    steps: int,
+) -> Point:
+    """The highest point that ``steps`` evaluations of ``value`` reach from ``start``.
+
+    A step that leads up is taken, and the direction is computed anew; one that does not is tried
+    again at half its length. The first has the full length 1.
+
+    Args:
+        start: Where to begin.
+        value: What to make large.
+        direction: Upwards from a point.
+        move: The feasible point nearest to a point plus length times direction.
+        steps: At least 1.
+
+    Raises:
+        LandscapeError: a value is not finite.
+    """
+    best, height, length = start, _finite(value(start)), 1.0
+    upwards = direction(best)
+    for step in range(steps):
+        candidate = move(best, upwards, length)
+        reached = _finite(value(candidate))
+        if reached > height:
+            best, height = candidate, reached
+            if step + 1 < steps:
+                upwards = direction(best)
+        else:
+            length /= 2
+    return best
+
+
+def check_search(radius: float, steps: int) -> None:
+    """Refuse a ball without inside, and a search that does not begin.
+
+    Raises:
+        InputError: the radius is not positive, or there is no step.
+    """
+    if not (radius > 0 and math.isfinite(radius)):
+        raise InputError(f"radius must be positive, not {radius}")
+    if steps < 1:
+        raise InputError(f"the ascent needs at least 1 step, not {steps}")
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise LandscapeError(
+            f"the loss is {value} within the ball: it overflows there; take a smaller radius"
+        )
+    return value

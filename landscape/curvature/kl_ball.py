@@ -1,0 +1,134 @@
+"""The worst rise of a posterior's expected loss among the posteriors near to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from landscape.curvature.ascent import ascend, check_search
+from landscape.curvature.sharpness import Sharpness, average_rise
+from landscape.errors import InputError
+from landscape.methods.fisher import steepest_step
+from landscape.objective import Batch, Loss, Objective
+from landscape.posteriors import Gaussian, GaussianTangent, Noise, Posterior
+
+_BISECTIONS = 30
+
+
+def worst_rise(
+    posterior: Posterior,
+    data: Iterable[Batch],
+    *,
+    radius: float = 0.2,
+    covariance: bool = True,
+    pairs: int = 15,
+    steps: int = 10,
+    loss: Loss = "cross_entropy",
+    seed: int = 0,
+) -> Sharpness:
+    """Max over q' with KL(q' || q) <= radius^2 / 2 of E_q'[L(w)] - E_q[L(w)].
+
+    This is what FP-BMA lowers (arXiv 2406.15664), with the KL divergence itself and not its second
+    order. q' is searched over (mean, log sigma, U) by ascent along F^-1 g, F the Fisher information
+    of q, on one set of draws; its rise is then measured on another, with the same noise for q and
+    q'. So the value is unbiased for the q' that was found, and a lower bound for the worst.
+
+    Args:
+        posterior: q, Gaussian.
+        data: The fixed set to measure on, as batches.
+        radius: rho, positive; of the mean alone it is a length in standard deviations.
+        covariance: Whether log sigma and U move; the mean alone otherwise.
+        pairs: Mirrored draws to search on, and as many to measure on, at least 2: noise z and -z,
+            so that what is linear in z cancels.
+        steps: Evaluations of the search.
+        loss: See ``objective.summed_loss``.
+        seed: Of the draws.
+
+    Returns:
+        Running statistics are those of the samples of q, also where q' is evaluated.
+
+    Raises:
+        InputError: the posterior is not Gaussian, a setting is out of range, or there is no data.
+        LandscapeError: the loss is not finite within the ball.
+    """
+    check_search(radius, steps)
+    if pairs < 2:
+        raise InputError(f"a worst rise needs at least 2 pairs to know its error, not {pairs}")
+    q = posterior.gaussian
+    generator = torch.Generator(posterior.device).manual_seed(seed)
+    base = Objective(posterior.space, data, loss)
+    search, judge = (
+        _Draws(posterior, base, [q.noise(generator) for _ in range(pairs)]) for _ in range(2)
+    )
+
+    def direction(step: GaussianTangent) -> GaussianTangent:
+        moved = q.moved(step)
+        gradient = moved.chain(search.gradients(moved), search.noises)
+        return steepest_step(q, gradient, radius, covariance=covariance)
+
+    def move(step: GaussianTangent, along: GaussianTangent, length: float) -> GaussianTangent:
+        return within(q, _sum(step, along, length), radius)
+
+    start = GaussianTangent(*(torch.zeros_like(part) for part in (q.mean, q.scale, q.factor)))
+    found = ascend(
+        start, lambda step: float(search.losses(q.moved(step)).mean()), direction, move, steps
+    )
+    rises = judge.losses(q.moved(found)) - judge.losses(q)
+    return average_rise(rises.view(2, pairs).mean(0).tolist())
+
+
+class _Draws:
+    """Losses at samples of fixed noise and of its mirror, with the statistics they have under q."""
+
+    def __init__(self, posterior: Posterior, base: Objective, noises: list[Noise]) -> None:
+        self.noises = noises + [Noise(-noise.diagonal, -noise.factor) for noise in noises]
+        q = posterior.gaussian
+        self._objectives = [
+            base.with_buffers(posterior.buffers(q.transform(noise))) for noise in self.noises
+        ]
+
+    def losses(self, q: Gaussian) -> Tensor:
+        """Shape (2 * pairs,), float64."""
+        pairs = zip(self._objectives, self.noises, strict=True)
+        losses = [objective.loss(q.transform(noise)) for objective, noise in pairs]
+        return torch.stack(losses).double()
+
+    def gradients(self, q: Gaussian) -> list[Tensor]:
+        """By each sample's weights."""
+        pairs = zip(self._objectives, self.noises, strict=True)
+        return [objective.gradient(q.transform(noise)) for objective, noise in pairs]
+
+
+def _sum(step: GaussianTangent, along: GaussianTangent, length: float) -> GaussianTangent:
+    return GaussianTangent(
+        step.mean + length * along.mean,
+        step.log_scale + length * along.log_scale,
+        step.factor + length * along.factor,
+    )
+
+
+def within(q: Gaussian, step: GaussianTangent, radius: float) -> GaussianTangent:
+    """The longest part of ``step`` with KL(q moved by it || q) <= radius^2 / 2, by bisection."""
+    # In float64: the divergence of near Gaussians is what is left when sums over P cancel.
+    exact = Gaussian(q.mean.double(), q.scale.double(), q.factor.double())
+    whole = _scaled(step, 1.0, torch.float64)
+
+    def inside(share: float) -> bool:
+        return float(exact.moved(_scaled(whole, share)).kl(exact)) <= radius**2 / 2
+
+    if inside(1.0):
+        return step
+    low, high = 0.0, 1.0
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if inside(middle) else (low, middle)
+    return _scaled(step, low)
+
+
+def _scaled(
+    step: GaussianTangent, number: float, dtype: torch.dtype | None = None
+) -> GaussianTangent:
+    parts = step.mean, step.log_scale, step.factor
+    return GaussianTangent(*(number * part.to(dtype or part.dtype) for part in parts))

@@ -1,0 +1,184 @@
+"""Sharpness: how much the loss rises around weights, in the mean and in the worst case."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from landscape.curvature.ascent import ascend, check_search
+from landscape.curvature.operator import check_finite
+from landscape.errors import InputError
+from landscape.objective import Batch, Loss, Objective, batch_size, take
+from landscape.posteriors import Posterior
+
+
+@dataclass(frozen=True)
+class Sharpness:
+    """A rise of the loss, a mean over samples or batches.
+
+    Attributes:
+        value: The mean.
+        standard_error: Of the mean over what was drawn; NaN of a single one.
+        rises: Each by itself.
+    """
+
+    value: float
+    standard_error: float
+    rises: tuple[float, ...]
+
+
+def expected_sharpness(
+    posterior: Posterior,
+    data: Iterable[Batch],
+    *,
+    samples: int = 30,
+    loss: Loss = "cross_entropy",
+    seed: int = 0,
+) -> Sharpness:
+    """E_q[L(w)] - L(mean of q), running statistics re-estimated for each weights.
+
+    For N(w, s^2 I) it is the average-case sharpness of w; to second order s^2 tr(H) / 2.
+
+    Args:
+        posterior: q. A point, or a set of fewer samples, gives as many as it has.
+        data: The fixed set to measure on, as batches.
+        samples: How many to draw.
+        loss: See ``objective.summed_loss``.
+        seed: Of the samples.
+
+    Raises:
+        InputError: there is no sample to draw, or no data.
+    """
+    base = Objective(posterior.space, data, loss)
+
+    def at(w: Tensor) -> float:
+        return float(base.with_buffers(posterior.buffers(w)).loss(w))
+
+    weights = posterior.sample(posterior.at_most(samples), seed)
+    flat = at(posterior.mean)
+    return average_rise([at(w) - flat for w in weights])
+
+
+def m_sharpness(
+    objective: Objective,
+    w: Tensor,
+    *,
+    radius: float = 0.05,
+    m: int | None = None,
+    adaptive: bool = False,
+    steps: int = 10,
+    seed: int = 0,
+) -> Sharpness:
+    """The mean over batches B of max over ||e / t|| <= radius of L_B(w + e) - L_B(w).
+
+    With t = 1 this is what SAM lowers (Foret et al., arXiv 2010.01412); adaptive, with t = |w| for
+    each weight, what ASAM does (Kwon et al., arXiv 2102.11600), which no rescaling of layers that
+    leaves the function alone can change. The maximum is searched by projected ascent: the value
+    is a lower bound, and with one step it is the rise along SAM's own perturbation, or 0 where the
+    loss falls along it.
+
+    Args:
+        objective: Its buffers are kept: running statistics are those of w.
+        w: Weights, shape (P,).
+        radius: rho, positive.
+        m: Examples a batch; the objective's own batches if ``None``. They are split, not merged.
+        adaptive: Whether t = |w|.
+        steps: Evaluations of the search.
+        seed: Of the direction in which a search begins where the gradient is zero.
+
+    Returns:
+        Each batch counts by its number of examples.
+
+    Raises:
+        InputError: a setting is out of range, or there is no batch.
+        LandscapeError: the loss is not finite within the ball.
+    """
+    check_search(radius, steps)
+    metric: Callable[[Tensor], Tensor] = (lambda a: w**2 * a) if adaptive else (lambda a: a)
+    generator = torch.Generator(w.device).manual_seed(seed)
+    rises, sizes = [], []
+    for batch in _split(objective.batches, m):
+        part = copy.copy(objective)
+        part.batches = [batch]
+        step = worst_step(part, w, radius, metric, steps, generator)
+        rises.append(float(part.loss(w + step)) - float(part.loss(w)))
+        sizes.append(batch_size(batch[1]))
+    return average_rise(rises, sizes)
+
+
+def worst_step(
+    objective: Objective,
+    w: Tensor,
+    radius: float,
+    metric: Callable[[Tensor], Tensor],
+    steps: int,
+    generator: torch.Generator,
+) -> Tensor:
+    """The step e that raises the loss most among those with e^T M^-1 e <= radius^2, as found.
+
+    Args:
+        objective: L.
+        w: Where, shape (P,).
+        radius: Of the ball.
+        metric: a -> M a, symmetric and positive semi-definite. The search is over a, e = M a.
+        steps: See ``ascend``.
+        generator: For the direction where the gradient is zero.
+    """
+
+    def direction(a: Tensor) -> Tensor:
+        gradient = objective.gradient(w + metric(a))
+        check_finite(gradient)
+        square = gradient @ metric(gradient)
+        if not bool(square > 0):
+            gradient = torch.randn(w.shape, dtype=w.dtype, device=w.device, generator=generator)
+            square = (gradient @ metric(gradient)).clamp_min(torch.finfo(w.dtype).tiny)
+        return gradient * (radius / square.sqrt())
+
+    def move(a: Tensor, along: Tensor, length: float) -> Tensor:
+        moved = a + length * along
+        norm = float((moved @ metric(moved)).sqrt())
+        return moved * (radius / norm) if norm > radius else moved
+
+    found = ascend(
+        torch.zeros_like(w), lambda a: float(objective.loss(w + metric(a))), direction, move, steps
+    )
+    return metric(found)
+
+
+def average_rise(rises: list[float], sizes: list[int] | None = None) -> Sharpness:
+    """The mean of rises, each weighed by a size, with its standard error.
+
+    Raises:
+        InputError: there is none.
+    """
+    if not rises:
+        raise InputError("the data has no batch: nothing to evaluate")
+    values = torch.tensor(rises, dtype=torch.float64)
+    weights = torch.tensor(sizes or [1] * len(rises), dtype=torch.float64)
+    weights /= weights.sum()
+    mean = weights @ values
+    count = len(rises)
+    spread = weights**2 @ (values - mean) ** 2
+    error = math.sqrt(float(spread) * count / (count - 1)) if count > 1 else math.nan
+    return Sharpness(float(mean), error, tuple(rises))
+
+
+def _split(batches: Iterable[Batch], m: int | None) -> Iterator[Batch]:
+    if m is not None and m < 1:
+        raise InputError(f"m must be at least 1, not {m}")
+    for index, (inputs, targets) in enumerate(batches):
+        size = batch_size(targets)
+        if m is None or size <= m:
+            if index == 0 and m is not None and size < m:
+                raise InputError(
+                    f"the objective's batches have {size} examples, fewer than m = {m}"
+                )
+            yield inputs, targets
+            continue
+        for chosen in torch.split(torch.arange(size), m):
+            yield take(inputs, chosen), take(targets, chosen)
