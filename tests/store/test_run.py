@@ -10,7 +10,7 @@ import xarray
 from groups import GROUPS
 
 from landscape.errors import InputError
-from landscape.store import Run, schema, summarise
+from landscape.store import Run, Spread, schema, summarise
 
 
 def test_every_group_is_read_back_as_written(run: Run) -> None:
@@ -125,3 +125,18 @@ def test_the_documentation_names_everything_in_the_schema() -> None:
             assert f"| `{name}` | {', '.join(field.dims)} |" in text, name
     for name in schema.ATTRIBUTES:
         assert f"`{name}`" in text, name
+
+
+def test_a_summary_s_interval_is_student_s() -> None:
+    # Student's table: t(4 degrees of freedom, 97.5 %) = 2.776.
+    values = np.array([1.0, 2.0, 3.0, 4.0, 5.0])
+    spread = Spread.of(values)
+    assert (spread.mean, spread.count) == (3, 5)
+    assert spread.deviation == pytest.approx(np.sqrt(2.5))
+    assert spread.low == pytest.approx(3 - 2.776 * np.sqrt(0.5), abs=1e-3)
+    assert spread.high == pytest.approx(3 + 2.776 * np.sqrt(0.5), abs=1e-3)
+    alone = Spread.of(values[:1])
+    assert np.isnan([alone.deviation, alone.low, alone.high]).all()
+    draws = np.random.default_rng(0).normal(size=(2000, 4))
+    covered = [found.low <= 0 <= found.high for found in map(Spread.of, draws)]
+    assert np.mean(covered) == pytest.approx(0.95, abs=0.02)
