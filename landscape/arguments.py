@@ -55,7 +55,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--matrix", default="hessian", help="hessian (default), gauss-newton or empirical-fisher"
     )
     measure.add_argument("--tolerance", type=float, default=1e-3, help="relative residual")
-    measure.add_argument("--trace-products", type=int, default=30, help="Hessian products a trace")
+    measure.add_argument("--max-products", type=int, help="budget for the eigenvalues of a sample")
+    measure.add_argument("--trace-products", type=int, help="products a trace (default: 30)")
+    measure.add_argument("--trace-tolerance", type=float, help="relative standard error to reach")
     measure.add_argument(
         "--density",
         type=int,

@@ -150,7 +150,9 @@ def _measure(options: argparse.Namespace) -> None:
             "eigenvalues",
             "matrix",
             "tolerance",
+            "max_products",
             "trace_products",
+            "trace_tolerance",
             "backend",
             "seed",
         )

@@ -12,6 +12,7 @@ import torch
 from landscape.curvature.density import Density, Quadrature, check_quadrature, smooth_together
 from landscape.curvature.matrices import Matrix
 from landscape.curvature.network import Backend, spectral_density, top_eigenvalues, trace
+from landscape.curvature.probes import check_budget
 from landscape.errors import InputError
 from landscape.files import Store
 from landscape.objective import Batch, Loss, Objective
@@ -72,7 +73,9 @@ def measure(
     eigenvalues: int = 5,
     matrix: Matrix = "hessian",
     tolerance: float = 1e-3,
-    trace_products: int = 30,
+    max_products: int | None = None,
+    trace_products: int | None = None,
+    trace_tolerance: float | None = None,
     density_probes: int = 0,
     density_steps: int = 80,
     loss: Loss = "cross_entropy",
@@ -93,7 +96,10 @@ def measure(
         eigenvalues: k, the number of largest eigenvalues.
         matrix: ``"hessian"``, ``"gauss-newton"`` or ``"empirical-fisher"``; see ``GaussNewton``.
         tolerance: Relative residual asked of them.
-        trace_products: Products to spend on each trace.
+        max_products: Budget for each sample's eigenvalues; see ``lanczos``.
+        trace_products: Products to spend on each trace, by default 30; with a tolerance at most so
+            many, by default 1,000.
+        trace_tolerance: Relative standard error of the trace to reach; see ``hutchinson``.
         density_probes: Probes of each sample's spectral density, at least 2; 0 for none.
         density_steps: Products a probe; see ``lanczos_quadrature``.
         loss: See ``objective.summed_loss``.
@@ -111,6 +117,7 @@ def measure(
     """
     if samples < 1:
         raise InputError(f"the number of samples must be at least 1, not {samples}")
+    check_budget(trace_products, trace_tolerance)
     if density_probes:
         check_quadrature(density_probes, density_steps)
         if backend == "pyhessian":
@@ -130,6 +137,7 @@ def measure(
             eigenvalues,
             matrix=matrix,
             tolerance=tolerance,
+            max_products=max_products,
             seed=seed + index,
             backend=backend,
         )
@@ -139,6 +147,7 @@ def measure(
             w,
             matrix=matrix,
             products=trace_products,
+            tolerance=trace_tolerance,
             deflate=deflate,
             seed=seed + index,
             backend=backend,

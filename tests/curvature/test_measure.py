@@ -103,6 +103,15 @@ def test_the_matrix_asked_for_is_measured_and_recorded() -> None:
     assert store.writes[0][2]["matrix"] == "gauss-newton"
 
 
+def test_budgets_and_tolerances_are_passed_on() -> None:
+    q, batches = posterior(), classification()
+    short = measure(q, batches, samples=1, max_products=6, tolerance=1e-12)
+    assert not short.converged.any()
+    assert short.products[0] == 6 + 30
+    fine = measure(q, batches, samples=1, trace_tolerance=1e-9)
+    assert fine.trace_standard_error[0] == 0
+
+
 def test_the_summary_is_of_the_largest_eigenvalue_and_the_trace() -> None:
     found = measure(posterior(), classification(), samples=4, eigenvalues=2)
     summary = found.summary()
@@ -176,6 +185,8 @@ def test_bad_requests_are_refused() -> None:
         measure(posterior(), classification(), samples=0)
     with pytest.raises(InputError, match="cannot compute densities"):
         measure(posterior(), classification(), density_probes=2, backend="pyhessian")
+    with pytest.raises(InputError, match="tolerance must be positive"):
+        measure(posterior(), [], trace_tolerance=-1.0)
     with pytest.raises(InputError, match="at least 2 probes"):
         measure(posterior(), classification(), density_probes=1)
     with pytest.raises(InputError, match="no batch"):
