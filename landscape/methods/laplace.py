@@ -13,15 +13,17 @@ from torch import Tensor, nn
 from landscape.choices import head
 from landscape.errors import InputError
 from landscape.methods.gauss_newton import curvature
+from landscape.methods.kronecker import check_kronecker, kronecker_factors
 from landscape.methods.loop import Problem
 from landscape.methods.map import MAPState
 from landscape.methods.point_estimate import FromPointEstimate
 from landscape.objective import Batch, Loss
 from landscape.parameters import ParameterSpace
-from landscape.posteriors import Gaussian, Point, Posterior
+from landscape.posteriors import Distribution, Gaussian, Kronecker, Point, Posterior
+from landscape.posteriors.kronecker import Block
 from landscape.tasks import Task
 
-STRUCTURES = ("last-layer", "diagonal", "full")
+STRUCTURES = ("last-layer", "diagonal", "full", "kronecker")
 _MAX_FULL = 1 << 13
 """Parameters of a full covariance; their matrix takes 512 MiB, its eigenvectors minutes."""
 
@@ -38,7 +40,9 @@ class Laplace(FromPointEstimate[MAPState]):
     Attributes:
         structure: ``"last-layer"``, the full matrix of the last linear layer, whose parameters
             then are the only random ones; ``"diagonal"``, its diagonal over all random
-            parameters; or ``"full"`` over all of them, for small networks.
+            parameters; ``"full"`` over all of them, for small networks; or ``"kronecker"``, a
+            block for each weight of linear and convolutional layers (``pip install
+            landscape[kronecker]``).
         prior_precision: N times the weight decay that it stands for; 0 for the value of the
             largest marginal likelihood.
     """
@@ -57,9 +61,12 @@ class Laplace(FromPointEstimate[MAPState]):
         """Where the point estimate starts.
 
         Raises:
-            InputError: the covariance would be too large, or there is no last layer.
+            InputError: the covariance would be too large, there is no last layer, or the network
+                or the loss has no Kronecker factors.
         """
         _random(problem.space, self.structure)
+        if self.structure == "kronecker":
+            check_kronecker(problem.space, problem.loss)
         state: MAPState = self.estimator.init(problem, prior=prior, seed=seed)
         return state
 
@@ -97,24 +104,35 @@ class Laplace(FromPointEstimate[MAPState]):
         if not isinstance(point.distribution, Point):
             raise InputError(f"laplace needs a point posterior, not a {point.distribution.kind}")
         space = ParameterSpace(point.network(), _random(point.space, self.structure))
-        mean = space.vector()
-        buffers = point.buffers(point.mean)
-        found = curvature(space, mean, batches, loss, buffers, full=self.structure != "diagonal")
-        if found.ndim == 1:
-            precision = self.prior_precision or best_precision(found, mean)
-            gaussian = Gaussian.diagonal(mean, (found + precision).rsqrt())
-        else:
-            eigenvalues, basis = torch.linalg.eigh(found)
-            eigenvalues = eigenvalues.clamp_min(0.0)
-            precision = self.prior_precision or best_precision(eigenvalues, mean)
-            gaussian = _of_spectrum(mean, basis, 1 / (eigenvalues + precision))
+        distribution, precision = self._distribution(space, point, batches, loss)
         return replace(
             point,
             space=space,
-            distribution=gaussian,
+            distribution=distribution,
             method=self.name,
             settings={**point.settings, "prior_precision": precision},
         )
+
+    def _distribution(
+        self, space: ParameterSpace, point: Posterior, batches: Iterable[Batch], loss: Loss
+    ) -> tuple[Distribution, float]:
+        """What ``around`` puts there, and its prior precision."""
+        mean = space.vector()
+        if self.structure == "kronecker":
+            factors = kronecker_factors(space, point.network(), batches, loss)
+            values = torch.cat([factor.values.reshape(-1) for factor in factors])
+            precision = self.prior_precision or best_precision(values, mean)
+            blocks = [Block(f.left, f.right, (f.values + precision).rsqrt()) for f in factors]
+            return Kronecker(mean, tuple(blocks)), precision
+        full = self.structure != "diagonal"
+        found = curvature(space, mean, batches, loss, point.buffers(point.mean), full=full)
+        if not full:
+            precision = self.prior_precision or best_precision(found, mean)
+            return Gaussian.diagonal(mean, (found + precision).rsqrt()), precision
+        eigenvalues, basis = torch.linalg.eigh(found)
+        eigenvalues = eigenvalues.clamp_min(0.0)
+        precision = self.prior_precision or best_precision(eigenvalues, mean)
+        return _of_spectrum(mean, basis, 1 / (eigenvalues + precision)), precision
 
 
 def best_precision(eigenvalues: Tensor, mean: Tensor) -> float:
@@ -147,7 +165,7 @@ def _random(space: ParameterSpace, structure: str) -> list[str]:
         zip(space.names, (shape.numel() for shape in space.shapes), strict=True)
     )
     size = sum(sizes[name] for name in names)
-    if structure != "diagonal" and size > _MAX_FULL:
+    if structure in ("last-layer", "full") and size > _MAX_FULL:
         raise InputError(
             f"a full covariance of {size} parameters is too large (at most {_MAX_FULL}): use "
             "structure='diagonal'"

@@ -2,6 +2,7 @@
 
 from landscape.posteriors.files import describe, load, save
 from landscape.posteriors.gaussian import Gaussian
+from landscape.posteriors.kronecker import Kronecker
 from landscape.posteriors.point import Point
 from landscape.posteriors.posterior import Distribution, Posterior, isotropic
 from landscape.posteriors.samples import Samples
@@ -12,6 +13,7 @@ __all__ = [
     "Gaussian",
     "GaussianGradient",
     "GaussianTangent",
+    "Kronecker",
     "Noise",
     "Point",
     "Posterior",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,19 @@ from landscape.files import replacing
 from landscape.objective import Batch
 from landscape.parameters import ParameterSpace
 from landscape.posteriors.gaussian import Gaussian
+from landscape.posteriors.kronecker import Kronecker
 from landscape.posteriors.point import Point
-from landscape.posteriors.posterior import Posterior
+from landscape.posteriors.posterior import Distribution, Posterior
 from landscape.posteriors.samples import Samples
 
 FORMAT = "landscape-posterior-1"
-KINDS: dict[str, type[Point] | type[Gaussian] | type[Samples]] = {
-    kind.kind: kind for kind in (Point, Gaussian, Samples)
+KINDS: dict[str, Callable[..., Distribution]] = {
+    Point.kind: Point,
+    Gaussian.kind: Gaussian,
+    Samples.kind: Samples,
+    Kronecker.kind: Kronecker.from_tensors,
 }
+"""What makes a distribution of its tensors, by kind."""
 
 
 def save(posterior: Posterior, path: str | os.PathLike[str]) -> Path:

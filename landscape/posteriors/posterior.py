@@ -16,10 +16,11 @@ from landscape.normalisation import normalisation_layers, reestimate
 from landscape.objective import Batch
 from landscape.parameters import Choice, ParameterSpace
 from landscape.posteriors.gaussian import Gaussian
+from landscape.posteriors.kronecker import Kronecker
 from landscape.posteriors.point import Point
 from landscape.posteriors.samples import Samples
 
-Distribution = Point | Gaussian | Samples
+Distribution = Point | Gaussian | Samples | Kronecker
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Posterior:
 
     Attributes:
         space: The parameter space; its private module carries the fixed parameters.
-        distribution: ``Point``, ``Gaussian`` or ``Samples``.
+        distribution: ``Point``, ``Gaussian``, ``Samples`` or ``Kronecker``.
         method: Name of the method that made it, e.g. ``"swag"``.
         history: Per-epoch training record: lists of equal length by name.
         settings: Settings of the method, for the record.
@@ -93,6 +94,8 @@ class Posterior:
         Raises:
             InputError: the distribution has no density.
         """
+        if isinstance(self.distribution, Kronecker):
+            return self.distribution.log_prob(w)
         return self.gaussian.log_prob(w)
 
     def kl(self, prior: Posterior) -> Tensor:

@@ -181,6 +181,6 @@ def test_what_has_no_laplace_approximation_is_refused() -> None:
         with pytest.raises(InputError, match=message):
             method.around(given, data, loss=loss)
     with pytest.raises(InputError, match="structure must be one of"):
-        Laplace(structure="kronecker")
+        Laplace(structure="banded")
     with pytest.raises(InputError, match="12003 parameters is too large"):
         Laplace().fit(wide, task, device="cpu")
