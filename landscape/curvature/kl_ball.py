@@ -113,10 +113,9 @@ def within(q: Gaussian, step: GaussianTangent, radius: float) -> GaussianTangent
     """The longest part of ``step`` with KL(q moved by it || q) <= radius^2 / 2, by bisection."""
     # In float64: the divergence of near Gaussians is what is left when sums over P cancel.
     exact = Gaussian(q.mean.double(), q.scale.double(), q.factor.double())
-    whole = _scaled(step, 1.0, torch.float64)
 
     def inside(share: float) -> bool:
-        return float(exact.moved(_scaled(whole, share)).kl(exact)) <= radius**2 / 2
+        return float(exact.moved(_scaled(step, share)).kl(exact)) <= radius**2 / 2
 
     if inside(1.0):
         return step
@@ -127,8 +126,5 @@ def within(q: Gaussian, step: GaussianTangent, radius: float) -> GaussianTangent
     return _scaled(step, low)
 
 
-def _scaled(
-    step: GaussianTangent, number: float, dtype: torch.dtype | None = None
-) -> GaussianTangent:
-    parts = step.mean, step.log_scale, step.factor
-    return GaussianTangent(*(number * part.to(dtype or part.dtype) for part in parts))
+def _scaled(step: GaussianTangent, number: float) -> GaussianTangent:
+    return GaussianTangent(number * step.mean, number * step.log_scale, number * step.factor)

@@ -83,6 +83,12 @@ def test_one_step_is_sam_s_perturbation_and_more_steps_rise_higher() -> None:
     assert many > one
 
 
+def test_a_maximum_inside_the_ball_is_found() -> None:
+    hill = quadratic(-torch.eye(2).double())
+    found = m_sharpness(hill, torch.tensor([0.3, 0.4]).double(), radius=2.0, steps=30)
+    assert found.value == pytest.approx(0.5 * 0.25, rel=1e-3)
+
+
 def test_batches_are_split_into_m_examples() -> None:
     w = torch.ones(4).double()
     found = m_sharpness(linear(), w, m=3)
@@ -173,6 +179,18 @@ def test_the_worst_gaussian_of_one_dimension_is_as_wide_as_the_ball_lets_it() ->
     assert found.standard_error < 0.1 * truth
     alone = worst_rise(q, DATA, radius=0.4, pairs=5, covariance=False, loss=first)
     assert alone.value < 0.5 * found.value
+
+
+def test_a_worst_case_is_not_judged_by_the_draws_it_was_found_on() -> None:
+    # In 200 dimensions the widths that suit two pairs of draws suit others less.
+    q = isotropic(Quadratic(torch.eye(200).double()), 1.0)
+    low, high = 1.0, 10.0
+    for _ in range(100):
+        ratio = (low + high) / 2
+        low, high = (ratio, high) if 200 * (ratio - 1 - math.log(ratio)) < 4 else (low, ratio)
+    found = worst_rise(q, DATA, radius=2.0, pairs=2, loss=first)
+    truth = 0.5 * 200 * (ratio - 1)
+    assert 0.3 * truth < found.value < truth
 
 
 def test_a_wider_ball_has_a_higher_rise_on_a_network() -> None:
