@@ -191,26 +191,26 @@ def measure(
             }
             store.write("samples", _columns(rows), attributes)
             if quadratures:
-                store.write("density", *_group(smooth_together(quadratures), seed))
+                densities = smooth_together(quadratures)
+                about = {"kernel_width": densities[0].width, "matrix": matrix, "seed": seed}
+                store.write("density", _variables(densities), about)
         if progress is not None:
             progress(len(rows), count, rows[-1])
-    densities = smooth_together(quadratures) if quadratures else ()
-    return Flatness(**_columns(rows), densities=tuple(densities))
+    return Flatness(
+        **_columns(rows), densities=tuple(smooth_together(quadratures) if quadratures else ())
+    )
 
 
-def _group(
-    densities: list[Density], seed: int
-) -> tuple[dict[str, np.ndarray], dict[str, str | int | float]]:
-    """The variables and attributes of a run file's group ``density``."""
+def _variables(densities: list[Density]) -> dict[str, np.ndarray]:
+    """The group ``density`` of a run file."""
     rules = [density.quadrature for density in densities]
-    variables = {
+    return {
         "grid": densities[0].grid.numpy(),
         "density": np.stack([density.density for density in densities]),
         "standard_error": np.stack([density.standard_error for density in densities]),
         "nodes": np.stack([rule.nodes for rule in rules]),
         "weights": np.stack([rule.weights for rule in rules]),
     }
-    return variables, {"kernel_width": densities[0].width, "seed": seed}
 
 
 def _columns(rows: list[Row]) -> dict[str, np.ndarray]:

@@ -95,12 +95,20 @@ def test_densities_are_asked_for_stored_on_one_grid_and_counted() -> None:
 
 def test_the_matrix_asked_for_is_measured_and_recorded() -> None:
     store, q, batches = Memory(), posterior(), classification()
-    found = measure(q, batches, samples=1, matrix="gauss-newton", trace_products=43, store=store)
+    found = measure(
+        q,
+        batches,
+        samples=1,
+        matrix="gauss-newton",
+        trace_products=43,
+        density_probes=2,
+        store=store,
+    )
     total = trace(
         Objective(q.space, batches), q.sample(1, 0)[0], matrix="gauss-newton", products=43
     )
     assert found.trace[0] == pytest.approx(total.value)
-    assert store.writes[0][2]["matrix"] == "gauss-newton"
+    assert [attributes["matrix"] for _, _, attributes in store.writes] == ["gauss-newton"] * 2
 
 
 def test_budgets_and_tolerances_are_passed_on() -> None:
