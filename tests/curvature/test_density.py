@@ -36,7 +36,7 @@ TRUTH = smoothed(SPECTRUM, GRID, 0.5)
 BULK = (GRID > -0.5) & (GRID < 1.5)
 
 
-def density(*, deflated: bool = False, probes: int = 10, steps: int = 25, seed: int = 0) -> Density:
+def density(*, deflated: bool = False, probes: int = 10, steps: int = 14, seed: int = 0) -> Density:
     known = None
     if deflated:
         known = lanczos(
