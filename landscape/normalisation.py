@@ -17,6 +17,8 @@ from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from landscape.errors import InputError
 from landscape.parameters import ParameterSpace
 
+_TOGETHER = 1 << 25
+
 
 def normalisation_layers(module: nn.Module) -> list[nn.Module]:
     """The layers of ``module`` that keep running statistics: batch and instance normalisation."""
@@ -33,10 +35,11 @@ def reestimate(
 ) -> dict[str, Tensor]:
     """Buffers with the running statistics of the weights ``vector``.
 
-    They are those of one pass with all examples in one batch, however the examples are divided:
-    with more than one batch, a layer's statistics wait until those of the layers before it are
-    known, so that there is a pass for every layer. Dropout is off. A module without running
-    statistics gets its buffers back unchanged, without a pass.
+    They are those of one pass with all examples in one batch, however the examples are divided.
+    With more than one batch a layer's statistics wait until those of the layers before it are
+    known, so that there is a pass for every layer; batches are therefore put together, up to 32
+    MiB of inputs. Dropout is off. A module without running statistics gets its buffers back
+    unchanged, without a pass.
 
     Args:
         space: The parameter space.
@@ -93,10 +96,32 @@ def _pass(
     with ExitStack() as hooks:
         for layer in open_layers:
             hooks.enter_context(layer.register_forward_pre_hook(collect))
-        for inputs, _ in batches:
+        for inputs in _together(inputs for inputs, _ in batches):
             space.call(vector, inputs, buffers)
             count += 1
     return count, moments
+
+
+def _together(parts: Iterable[Any]) -> Iterator[Any]:
+    """Consecutive tensors of examples as one, up to ``_TOGETHER`` bytes; others as they are."""
+    held: list[Tensor] = []
+    for part in parts:
+        fits = (
+            held
+            and isinstance(part, Tensor)
+            and part.shape[1:] == held[0].shape[1:]
+            and part.dtype == held[0].dtype
+            and part.nbytes + sum(each.nbytes for each in held) <= _TOGETHER
+        )
+        if held and not fits:
+            yield torch.cat(held)
+            held = []
+        if isinstance(part, Tensor):
+            held.append(part)
+        else:
+            yield part
+    if held:
+        yield torch.cat(held)
 
 
 class _Moments:

@@ -8,6 +8,7 @@ import torch
 from cases import classification, generator, joined, mlp, shuffled
 from torch import Tensor, nn
 
+from landscape import normalisation
 from landscape.errors import InputError
 from landscape.normalisation import reestimate
 from landscape.parameters import ParameterSpace
@@ -47,9 +48,11 @@ def at_once(model: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("batch", [1, 6, 7, 22, 23])
 @pytest.mark.parametrize("make", [Branches, images])
+@pytest.mark.parametrize("together", [0, 300, 1 << 25])
 def test_statistics_are_those_of_one_pass_however_the_data_are_divided(
-    make: Callable[[], nn.Module], batch: int
+    make: Callable[[], nn.Module], batch: int, together: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(normalisation, "_TOGETHER", together)
     model = make().double()
     space = ParameterSpace(model)
     x, _ = joined(classification())
@@ -102,3 +105,19 @@ def test_data_that_give_no_statistics_are_refused() -> None:
     ):
         with pytest.raises(InputError, match=message):
             reestimate(space, space.vector(), batches)
+
+
+def test_small_batches_are_put_together_and_what_does_not_fit_is_not() -> None:
+    class Counting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.calls, self.first, self.second = 0, nn.BatchNorm1d(4), nn.BatchNorm1d(4)
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            self.calls += 1
+            return self.second(self.first(inputs.flatten(0, -2)))
+
+    for shapes, calls in (([(3, 4)] * 5, 1), ([(3, 4), (3, 2, 4), (3, 2, 4)], 4)):
+        space = ParameterSpace(Counting())
+        reestimate(space, space.vector(), [(torch.randn(shape), None) for shape in shapes])
+        assert space.module.calls == calls  # twice two batches: a pass for each of two layers
