@@ -66,9 +66,25 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         help="spectral density by so many probes",
     )
     measure.add_argument("--backend", default="lanczos", help="lanczos (default) or pyhessian")
-    measure.add_argument("--plane", help="samples or random (default: by the posterior)")
+    measure.add_argument("--plane", help="of the surface; see 'landscape surface --help'")
     measure.add_argument("--grid", type=int, default=41, help="points a side; 0 for no surface")
     _add_common(measure)
+
+    surface = command("surface", "evaluate the loss of a trained run on a plane")
+    surface.add_argument("file", type=Path, help="the run file (.h5), beside its posterior")
+    surface.add_argument(
+        "--plane",
+        help="samples, pca, random or eigenvectors (default: samples, random where there are few)",
+    )
+    surface.add_argument("--split", default="train", help="train (default) or test")
+    surface.add_argument("--samples", type=int, default=30, help="samples to place on it")
+    surface.add_argument("--grid", type=int, default=41, help="points along x")
+    surface.add_argument("--rows", type=int, help="points along y (default: as many)")
+    surface.add_argument(
+        "--margin", type=float, default=0.5, help="beyond the samples, of their range"
+    )
+    surface.add_argument("--extent", type=float, help="half the width, in place of the margin")
+    _add_common(surface)
 
     show = command("inspect", "say what a run file holds")
     show.add_argument("file", type=Path)

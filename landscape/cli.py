@@ -1,4 +1,4 @@
-"""The command line: landscape demo | train | measure | inspect | app.
+"""The command line: landscape demo | train | measure | surface | inspect | app.
 
 Results go to standard output, progress and errors to standard error. The exit code is 0, or 1 when
 work that started failed, or 2 when the request was wrong.
@@ -172,6 +172,21 @@ def _measure(options: argparse.Namespace) -> None:
     _report(options.file, options.json)
 
 
+def _surface(options: argparse.Namespace) -> None:
+    from landscape import workflow
+    from landscape.progress import Progress
+
+    trained = workflow.load(options.file, device=options.device)
+    settings = {
+        name: getattr(options, name)
+        for name in ("plane", "split", "samples", "margin", "extent", "seed")
+    }
+    settings["shape"] = (options.rows or options.grid, options.grid)
+    with workflow.in_progress(trained.run, surface=settings):
+        workflow.measure_surface(trained, progress=Progress("loss surface"), **settings)
+    _report(options.file, options.json)
+
+
 def _inspect(options: argparse.Namespace) -> None:
     _report(options.file, options.json)
 
@@ -218,6 +233,7 @@ COMMANDS = {
     "demo": _demo,
     "train": _train,
     "measure": _measure,
+    "surface": _surface,
     "inspect": _inspect,
     "app": _app,
 }

@@ -206,7 +206,7 @@ def measure_curvature(
     trained: Trained, *, progress: Callable[..., None] | None = None, **settings: Any
 ) -> Flatness:
     """``landscape.measure`` on the training set, each sample written as soon as it is finished."""
-    target = _OnTrainingSet(trained)
+    target = _OnSplit(trained)
     return measure(
         trained.posterior,
         trained.task.train,
@@ -221,32 +221,36 @@ def measure_surface(
     trained: Trained,
     *,
     plane: PlaneKind | None = None,
+    split: str = "train",
     progress: Callable[..., None] | None = None,
     **settings: Any,
 ) -> Surface:
-    """``landscape.surface`` on the training set, written to the run.
+    """``landscape.surface`` on the training set or the test set, written to the run.
 
-    The plane is through the first three samples by default; for a posterior that has fewer, as a
-    point does, a random one.
+    That of the test set is beside the other, as ``surfaces/<kind>-test``. The plane is through the
+    first three samples by default; for a posterior that has fewer, as a point does, a random one.
     """
+    if split not in ("train", "test"):
+        raise InputError(f"a surface is on the split 'train' or 'test', not '{split}'")
     if plane is None:
         plane = "samples" if trained.posterior.at_most(3) == 3 else "random"
     return surface(
         trained.posterior,
-        trained.task.train,
+        trained.task.train if split == "train" else trained.task.test,
         plane=plane,
         loss=trained.task.loss,
-        store=_OnTrainingSet(trained),
+        store=_OnSplit(trained, split),
         progress=progress,
         **settings,
     )
 
 
 @dataclass(frozen=True)
-class _OnTrainingSet:
+class _OnSplit:
     """A store that notes which data a measurement was made on."""
 
     trained: Trained
+    split: str = "train"
 
     def write(
         self,
@@ -254,11 +258,12 @@ class _OnTrainingSet:
         variables: Mapping[str, object],
         attributes: Mapping[str, str | int | float] | None = None,
     ) -> None:
-        data: dict[str, str | int | float] = {
-            "split": "train",
-            "examples": len(self.trained.task.train),
+        name = group if self.split == "train" else f"{group}-{self.split}"
+        noted: dict[str, str | int | float] = {
+            "split": self.split,
+            "examples": self.trained.task.sizes[self.split],
         }
-        self.trained.run.write(group, variables, {**(attributes or {}), **data})
+        self.trained.run.write(name, variables, {**(attributes or {}), **noted})
 
 
 def _predict(

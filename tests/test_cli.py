@@ -86,6 +86,12 @@ def test_train_measure_and_inspect(
     assert run.groups == ("training", "samples", "density", "predictions")
     assert run["density"]["density"].shape == (2, 512)
     assert run.config["measurement"]["eigenvalues"] == 2
+    plane = ["--plane", "eigenvectors", "--grid", "3", "--rows", "2", "--samples", "3"]
+    assert main(["surface", str(path), *plane, "--split", "test"]) == 0
+    there = run["surfaces/eigenvectors-test"]
+    assert there["loss"].shape == (2, 3)
+    assert there.attributes["split"] == "test"
+    assert there.attributes["x_axis"].startswith("Hessian eigenvector of ")
     capsys.readouterr()
     assert main(["inspect", str(path), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -171,6 +177,7 @@ BAD = {
     "train digits fp-bma --prior {file}": "as a posterior",
     "train digits fp-bma --prior a --source b": "give --prior or --source, not both",
     "train digits fp-bma --source {file}": "as a posterior",
+    "surface {demo}/swag.h5 --split shifted": "'train' or 'test', not 'shifted'",
     "train digits map --random tail": "invalid choice: 'tail'",
     "train digits map --out {demo} --name map": "map.h5 exists",
     "measure {file}": "is not an HDF5 file",

@@ -70,13 +70,16 @@ def surface(
     Args:
         posterior: What to sample from. A point posterior has one sample.
         data: The fixed set to evaluate on, as batches.
-        plane: ``"samples"`` through the first three samples, ``"random"`` along two
-            filter-normalised directions through the posterior's mean, or a plane of your own.
+        plane: ``"samples"`` through the first three samples; ``"pca"`` along the principal
+            directions of all of them; ``"random"`` along two filter-normalised directions through
+            the posterior's mean; ``"eigenvectors"`` along those of the Hessian's two largest
+            eigenvalues there; or a plane of your own.
         shape: Points along (y, x), each at least 2.
         samples: S, how many samples to place; the first ones that ``measure`` draws of the seed.
         margin: How far the grid reaches beyond the samples' projections, as a share of their range.
         extent: Half the width of the grid around the origin, in place of ``margin``; by default a
-            random plane reaches as far as the norm of its first filter-normalised direction.
+            random plane reaches as far as the norm of the posterior's mean, and so does one
+            along eigenvectors of a posterior with one sample.
         loss: See ``objective.summed_loss``.
         seed: Of the samples and the random directions.
         store: A run to write the surface to, as ``surfaces/<kind>``.
@@ -94,23 +97,31 @@ def surface(
         raise InputError(f"the margin of a surface must not be negative, not {margin}")
     if isinstance(plane, str) and plane not in PLANES:
         raise InputError(f"unknown plane '{plane}'; known: {', '.join(PLANES)}, or a Plane")
+    objective = Objective(posterior.space, data, loss)
+
+    def at(w: Tensor) -> Objective:
+        return objective.with_buffers(posterior.buffers(w))
+
     count = posterior.at_most(samples)
     weights = posterior.sample(count, seed)
     if isinstance(plane, Plane):
         chosen = plane
     elif plane == "samples":
         chosen = planes.through_samples(weights)
-    else:
+    elif plane == "pca":
+        chosen = planes.principal(weights)
+    elif plane == "random":
         chosen = planes.random(posterior.space, posterior.mean, seed)
+    else:
+        chosen = planes.eigenvectors(at(posterior.mean), posterior.mean, seed)
     projection = chosen.project(weights)
-    if extent is None and chosen.kind == "random":
+    if extent is None and (plane == "random" or (plane == "eigenvectors" and count == 1)):
         extent = float(posterior.mean.norm())
     x = _axis(projection.coordinates[:, 0], shape[1], margin, extent)
     y = _axis(projection.coordinates[:, 1], shape[0], margin, extent)
-    objective = Objective(posterior.space, data, loss)
 
     def evaluate(w: Tensor) -> tuple[float, float]:
-        found = objective.with_buffers(posterior.buffers(w)).evaluate(w)
+        found = at(w).evaluate(w)
         return found.loss, found.accuracy
 
     values = np.empty((*shape, 2))

@@ -8,12 +8,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from landscape.curvature import top_eigenvalues
 from landscape.errors import InputError
+from landscape.objective import Objective
 from landscape.parameters import ParameterSpace
 from landscape.surfaces.directions import filter_normalised, orthonormal_pair
 
-PlaneKind = Literal["samples", "random"]
-PLANES = ("samples", "random")
+PlaneKind = Literal["samples", "random", "pca", "eigenvectors"]
+PLANES = ("samples", "random", "pca", "eigenvectors")
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Plane:
     Attributes:
         origin: Shape (P,).
         basis: Shape (2, P), orthonormal, so that coordinates are Euclidean lengths in R^P.
-        kind: ``"samples"`` or ``"random"``.
+        kind: One of ``PLANES``; the name that a run file has for it.
         axes: What each axis is, in words.
     """
 
@@ -90,6 +92,43 @@ def random(space: ParameterSpace, w: Tensor, seed: int) -> Plane:
     basis = orthonormal_pair(first, filter_normalised(space, w, generator))
     axes = ("random filter-normalised direction", "another, orthogonal to x")
     return Plane(w, basis, "random", axes)
+
+
+def principal(vectors: Tensor) -> Plane:
+    """The plane through the mean of ``vectors`` along their two principal directions.
+
+    Of the planes through the mean it holds most of their variance. The rows of ``vectors`` (S, P)
+    may be a posterior's samples, or the weights along a training path (arXiv 1712.09913, section
+    7).
+
+    Raises:
+        InputError: the vectors lie on one line, or are fewer than three.
+    """
+    if len(vectors) < 3:
+        raise InputError(
+            f"principal directions need three samples, not {len(vectors)}; use plane='random'"
+        )
+    mean = vectors.double().mean(0)
+    centred = vectors.double() - mean
+    values, rotation = torch.linalg.eigh(centred @ centred.T)
+    shares = values.flip(0)[:2] / values.sum()
+    directions = rotation.T.flip(0)[:2] @ centred
+    basis = orthonormal_pair(directions[0].to(vectors), directions[1].to(vectors))
+    first, second = (f"{100 * float(share):.0f} % of the variance" for share in shares)
+    axes = (f"first principal direction, {first}", f"second, {second}")
+    return Plane(mean.to(vectors), basis, "pca", axes)
+
+
+def eigenvectors(objective: Objective, w: Tensor, seed: int) -> Plane:
+    """The plane through w along the eigenvectors of the Hessian's two largest eigenvalues there.
+
+    Raises:
+        LandscapeError: a Hessian product is not finite.
+    """
+    found = top_eigenvalues(objective, w, 2, seed=seed)
+    basis = orthonormal_pair(*found.vectors.to(w))
+    first, second = (f"eigenvector of {float(value):.3g}" for value in found.values)
+    return Plane(w, basis, "eigenvectors", (f"Hessian {first}", f"Hessian {second}"))
 
 
 def variance_share(plane: Plane, samples: Tensor) -> float:

@@ -17,6 +17,7 @@ from landscape.surfaces import (
     Surface,
     filter_normalised,
     orthonormal_pair,
+    principal,
     surface,
     through_samples,
 )
@@ -223,7 +224,7 @@ def test_planes_that_are_none_are_refused() -> None:
 def test_bad_requests_are_refused() -> None:
     for settings, message in (
         ({"shape": (1, 5)}, "shape is"),
-        ({"plane": "pca"}, "unknown plane 'pca'; known: samples, random"),
+        ({"plane": "tsne"}, "unknown plane 'tsne'; known: samples, random, pca, eigenvectors"),
         ({"extent": 0.0}, "extent of a surface must be positive"),
         ({"extent": np.nan}, "extent of a surface must be positive"),
         ({"margin": -1.0}, "margin of a surface must not be negative"),
@@ -232,3 +233,32 @@ def test_bad_requests_are_refused() -> None:
     ):
         with pytest.raises(InputError, match=message):
             evaluated(posterior(), **settings)
+
+
+def test_the_principal_plane_holds_most_of_the_variance() -> None:
+    q = posterior()
+    found, samples = evaluated(q, plane="pca"), q.sample(5, 0)
+    values = torch.linalg.svdvals(samples - samples.mean(0)) ** 2
+    assert found.variance_share == pytest.approx(float(values[:2].sum() / values.sum()))
+    torch.testing.assert_close(found.plane.origin, samples.mean(0))
+    assert found.plane.kind == "pca"
+    share = 100 * float(values[0] / values.sum())
+    assert found.plane.axes[0] == f"first principal direction, {share:.0f} % of the variance"
+
+
+def test_the_plane_of_eigenvectors_is_that_of_the_largest_curvature() -> None:
+    found = evaluated(posterior(), plane="eigenvectors", extent=2.0, shape=(3, 5))
+    values, vectors = torch.linalg.eigh(MATRIX)
+    cosines = (found.plane.basis @ vectors[:, [-1, -2]]).abs()
+    torch.testing.assert_close(cosines, torch.eye(2).double(), atol=1e-3, rtol=0)
+    torch.testing.assert_close(found.plane.origin, posterior().mean)
+    # Along it the loss is a parabola of that curvature.
+    ends = found.loss[1, 0] + found.loss[1, 4] - 2 * found.loss[1, 2]
+    assert ends == pytest.approx(4 * float(values[-1]), rel=1e-5)
+
+
+def test_samples_on_a_line_have_no_principal_plane() -> None:
+    line = torch.arange(4.0)[:, None] * torch.ones(6)
+    for vectors, message in ((line, "span no plane"), (line[:2], "need three samples")):
+        with pytest.raises(InputError, match=message):
+            principal(vectors)
