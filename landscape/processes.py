@@ -57,6 +57,9 @@ def started_by_torchrun(device: str) -> Iterator[str]:
     distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
     try:
         yield device
+        # So that no worker thread holds a tensor any more when the interpreter goes away: it would
+        # take the process down with it.
+        wait_for_all()
     finally:
         distributed.destroy_process_group()
 

@@ -139,6 +139,7 @@ for kind in (FPBMA, SAM, BSAM):
     found = kind(epochs=3, batch_size=10).fit(model, task, prior=prior, device="cpu")
     ends[kind.name] = {"mean": found.mean, "loss": found.history["train_loss"]}
 torch.save(ends, f"{out}/{rank}.pt")
+distributed.barrier()  # see landscape.processes
 distributed.destroy_process_group()
 """
 
