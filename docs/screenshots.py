@@ -2,7 +2,7 @@
 
     python docs/screenshots.py RUNS_FOLDER OUT_FOLDER
 
-Writes ``runs.png``, ``run.png`` and ``surface-3d.png`` of the newest run that has a surface. Needs
+Writes one image a page, of the two newest runs that have a surface, and ``surface-3d.png``. Needs
 Playwright and a Chromium on the PATH.
 """
 
@@ -12,9 +12,9 @@ import argparse
 import shutil
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 from landscape_app.data import list_runs
-from landscape_app.pages.runs import address
 from landscape_app.server import in_background
 from playwright.sync_api import Page, sync_playwright
 
@@ -43,13 +43,13 @@ def main() -> int:
         return 2
     arguments.out.mkdir(parents=True, exist_ok=True)
     try:
-        name = newest_with_surface(arguments.runs)
+        names = newest_with_surface(arguments.runs)
         with in_background(arguments.runs) as site, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
             page = browser.new_page(
-                viewport={"width": 1280, "height": 1130}, device_scale_factor=1.5
+                viewport={"width": 1280, "height": 900}, device_scale_factor=1.5
             )
-            take(page, site, name, arguments.out)
+            take(page, site, names, arguments.out)
             browser.close()
     except InputError as error:
         print(error, file=sys.stderr)
@@ -57,32 +57,39 @@ def main() -> int:
     return 0
 
 
-def newest_with_surface(folder: Path) -> str:
-    """The newest run that has a surface to show.
+def newest_with_surface(folder: Path) -> list[str]:
+    """The newest runs that have a surface to show, at most two.
 
     Raises:
         InputError: there is none.
     """
-    for run in list_runs(folder):
-        if isinstance(run, Summary) and run.surfaces:
-            return run.name
-    raise InputError(f"no run in {folder} has a surface; `landscape demo` makes some")
+    found = [run for run in list_runs(folder) if isinstance(run, Summary) and run.surfaces]
+    if not found:
+        raise InputError(f"no run in {folder} has a surface; `landscape demo` makes some")
+    return [run.name for run in found[:2]]
 
 
-def take(page: Page, site: str, name: str, out: Path) -> None:
-    """Visit the two pages and save the three images."""
+def take(page: Page, site: str, names: list[str], out: Path) -> None:
+    """Visit the pages and save an image of each."""
     page.goto(site)
-    page.wait_for_selector("table.runs")
+    page.wait_for_selector(".ag-row")
+    page.wait_for_timeout(500)
     page.screenshot(path=out / "runs.png")
-    page.goto(site + address(name))
-    page.wait_for_selector("#surface .contourlayer path")
-    page.wait_for_selector("#training .scatterlayer path")
-    page.screenshot(path=out / "run.png")
-    page.get_by_label("3D").check()
-    page.wait_for_selector("#surface canvas")
+    runs = "&".join(f"run={quote(name)}" for name in names)
+    for name, drawn in (
+        ("surface", ".contourlayer path"),
+        ("flatness", "#trace .scatterlayer path.point"),
+        ("averaging", "#metrics .scatterlayer path.point"),
+        ("training", "#training .scatterlayer path.js-line"),
+    ):
+        page.goto(f"{site}/{name}?{runs}&ranges=own")
+        page.wait_for_selector(drawn, state="attached")
+        page.wait_for_timeout(500)
+        page.screenshot(path=out / f"{name}.png", full_page=True)
+    page.goto(f"{site}/surface?run={quote(names[0])}&view=3d")
+    page.wait_for_selector("canvas")
     page.wait_for_timeout(2000)  # software rendering needs a moment for the first frame
-    page.mouse.move(0, 0)  # no buttons over the figure
-    page.locator("section", has=page.locator("#surface")).screenshot(path=out / "surface-3d.png")
+    page.screenshot(path=out / "surface-3d.png")
 
 
 if __name__ == "__main__":

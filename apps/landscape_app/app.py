@@ -1,11 +1,10 @@
-"""The Dash application: one layout that stays, and callbacks that fill it."""
+"""The Dash application: one layout that stays, and callbacks that fill it from the address."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import dash
 import flask
@@ -13,15 +12,15 @@ import plotly.graph_objects as go
 from dash import ClientsideFunction, Input, Output, State, dcc, html
 
 from landscape.errors import InputError
-from landscape.store import Run
-from landscape_app import figures
-from landscape_app.components import HIDDEN, SHOWN, notice, shown
-from landscape_app.data import NotMeasured, load_run, run_files, surface_names
-from landscape_app.pages import run as run_page
-from landscape_app.pages import runs as runs_page
+from landscape_app import navigation
+from landscape_app.components import HIDDEN, notice, shown
+from landscape_app.data import NotMeasured, open_runs, stamp
+from landscape_app.figures import darkened
+from landscape_app.pages import FIGURE_PAGES, details, runs, surface
+from landscape_app.pages.page import Draw, Page
+from landscape_app.url import View
 
 REFRESH_MILLISECONDS = 3000
-_RUN_ADDRESS = "/run/"
 _INDEX = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -38,8 +37,9 @@ _INDEX = """<!DOCTYPE html>
 # The browser itself then refuses whatever would leave this server.
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; frame-ancestors 'self'"
+    "img-src 'self' data: blob:; font-src 'self' data:; frame-ancestors 'self'"
 )
+_PAGES = ["runs", "other", *(page.key for page in FIGURE_PAGES)]
 
 
 def create_app(folder: Path) -> dash.Dash:
@@ -61,30 +61,66 @@ def create_app(folder: Path) -> dash.Dash:
     app.layout = _layout()
     app.server.after_request(_add_policy)
     _watch(app, folder)
-    _fill_pages(app, folder)
-    _fill_figures(app, folder)
+    _fill_frame(app, folder)
+    _fill_lists(app, folder)
+    for page in FIGURE_PAGES:
+        _fill_page(app, folder, page)
+    app.clientside_callback(
+        ClientsideFunction("landscape", "linkCameras"),
+        Output("surface-camera", "data"),
+        *(Input(slot, "relayoutData") for slot in surface.SLOTS),
+        prevent_initial_call=True,
+    )
     return app
 
 
 def _layout() -> html.Div:
-    # Both pages are always here, and hidden by style, so that no graph is ever mounted anew.
+    # All pages are always here, and hidden by style, so that no graph is ever mounted anew.
     return html.Div(
         [
-            dcc.Location(id="url"),
+            dcc.Location(id="url", refresh=False),
             dcc.Interval(id="clock", interval=REFRESH_MILLISECONDS),
             dcc.Store(id="seen"),
-            html.Div(
+            dcc.Store(id="dark"),
+            dcc.Store(id="surface-camera"),
+            html.Header(
                 [
                     dcc.Link("landscape", href="/", className="brand"),
-                    html.Span("how flat is the posterior?", className="tagline"),
+                    html.Nav(id="pages", **{"aria-label": "Pages"}),
+                    html.Div(
+                        dcc.RadioItems(
+                            id="theme",
+                            options=["light", "dark", "automatic"],
+                            value="automatic",
+                            inline=True,
+                            persistence=True,
+                        ),
+                        role="radiogroup",
+                        className="theme",
+                        **{"aria-label": "Colours"},
+                    ),
                 ],
                 className="top",
-                role="banner",
             ),
+            html.Div(id="compared"),
             html.Main(
                 [
-                    html.Div(id="runs-page", style=HIDDEN),
-                    html.Div(run_page.layout(), id="run-page", style=HIDDEN),
+                    html.Div(id="trouble", role="status"),
+                    html.Div(id="highlighted", role="status"),
+                    html.Div(runs.layout(), id="runs-page", style=HIDDEN),
+                    html.Div(id="other-page", style=HIDDEN),
+                    *(
+                        html.Div(
+                            [
+                                html.Div(id=f"{page.key}-controls", className="controls"),
+                                *page.layout(),
+                                html.Div(id=f"{page.key}-below"),
+                            ],
+                            id=f"{page.key}-page",
+                            style=HIDDEN,
+                        )
+                        for page in FIGURE_PAGES
+                    ),
                 ]
             ),
         ]
@@ -95,139 +131,123 @@ def _watch(app: dash.Dash, folder: Path) -> None:
     @app.callback(
         Output("seen", "data"),
         Input("url", "pathname"),
+        Input("url", "search"),
         Input("clock", "n_intervals"),
         State("seen", "data"),
     )
-    def watch(pathname: str | None, _: int | None, seen: dict[str, str] | None) -> Any:
+    def watch(path: str | None, query: str | None, _: int | None, seen: Any) -> Any:
         """What to show and the state of its files; the pages are drawn again when it changes."""
-        now = _state_of(pathname or "/", folder)
+        view = View.parse((path or "/") + (query or ""))
+        now = {"address": view.address, "stamp": stamp(folder, view)}
         return dash.no_update if now == seen else now
 
+    app.clientside_callback(
+        ClientsideFunction("landscape", "setTheme"), Output("dark", "data"), Input("theme", "value")
+    )
 
-def _fill_pages(app: dash.Dash, folder: Path) -> None:
+
+def _fill_frame(app: dash.Dash, folder: Path) -> None:
     @app.callback(
-        Output("runs-page", "children"),
-        Output("runs-page", "style"),
-        Output("run-page", "style"),
+        Output("pages", "children"),
+        Output("compared", "children"),
+        Output("trouble", "children"),
+        Output("highlighted", "children"),
+        *(Output(f"{key}-page", "style") for key in _PAGES),
+        Input("seen", "data"),
+    )
+    def fill(seen: dict[str, str]) -> tuple[Any, ...]:
+        view = View.parse(seen["address"])
+        opened, faults = open_runs(folder, view)
+        present = view.page or "runs"
+        if present not in _PAGES:
+            present = "other"
+        elif view.page and not opened:  # a page of figures with nothing to draw
+            present = ""
+        return (
+            navigation.pages(view),
+            navigation.compared(opened, view),
+            navigation.trouble(view, faults),
+            navigation.highlighted(view),
+            *(shown(key == present) for key in _PAGES),
+        )
+
+
+def _fill_lists(app: dash.Dash, folder: Path) -> None:
+    @app.callback(
+        Output("runs-header", "children"),
+        Output("grid", "rowData"),
+        Output("grid-frame", "style"),
+        Output("runs-below", "children"),
         Input("seen", "data"),
     )
     def fill_runs(seen: dict[str, str]) -> tuple[Any, ...]:
-        if seen["page"] == "run":
-            return None, HIDDEN, SHOWN
-        if seen["page"] == "runs":
-            return runs_page.content(folder), SHOWN, HIDDEN
-        return runs_page.no_such_page(seen["name"]), SHOWN, HIDDEN
+        view = View.parse(seen["address"])
+        if view.page:
+            raise dash.exceptions.PreventUpdate
+        return runs.header(folder), *runs.fill(folder, view)
+
+    @app.callback(Output("other-page", "children"), Input("seen", "data"))
+    def fill_other(seen: dict[str, str]) -> Any:
+        view = View.parse(seen["address"])
+        if view.page == "run":
+            return details.content(folder, view)
+        if (view.page or "runs") in _PAGES:
+            raise dash.exceptions.PreventUpdate
+        return [notice("No such page", f"There is nothing at `{seen['address']}`.", "error")]
+
+
+def _fill_page(app: dash.Dash, folder: Path, page: Page) -> None:
+    @app.callback(
+        Output(f"{page.key}-controls", "children"),
+        Output(f"{page.key}-below", "children"),
+        Input("seen", "data"),
+    )
+    def fill(seen: dict[str, str]) -> tuple[Any, Any]:
+        view = View.parse(seen["address"])
+        opened, _ = open_runs(folder, view)
+        if view.page != page.key or not opened:
+            raise dash.exceptions.PreventUpdate
+        return page.controls(opened, view), page.below(opened, view)
+
+    for identifier, draw in page.graphs.items():
+        _fill_graph(app, folder, page.key, identifier, draw)
+
+
+def _fill_graph(app: dash.Dash, folder: Path, page: str, identifier: str, draw: Draw) -> None:
+    app.clientside_callback(
+        ClientsideFunction("landscape", "keepView"),
+        Output(identifier, "figure"),
+        Input(f"{identifier}-drawn", "data"),
+    )
 
     @app.callback(
-        Output("run-header", "children"),
-        Output("run-sections", "style"),
-        Output("surface-name", "options"),
-        Output("surface-name", "value"),
-        Output("surface-chooser", "style"),
-        Output("metrics-table", "children"),
-        Output("run-attributes", "children"),
+        Output(f"{identifier}-drawn", "data"),
+        Output(f"{identifier}-frame", "style"),
+        Output(f"{identifier}-message", "children"),
         Input("seen", "data"),
-        State("surface-name", "value"),
+        Input("dark", "data"),
     )
-    def fill_run(seen: dict[str, str], chosen: str | None) -> tuple[Any, ...]:
-        if seen["page"] != "run":
-            return None, HIDDEN, [], None, HIDDEN, None, None
+    def fill(seen: dict[str, str] | None, dark: bool | None) -> tuple[Any, Any, Any]:
+        view = View.parse(seen["address"]) if seen else View()
+        opened, _ = open_runs(folder, view)
+        if view.page != page or not opened:
+            raise dash.exceptions.PreventUpdate
         try:
-            run = load_run(folder, seen["name"])
-            names = surface_names(run)
-            return (
-                run_page.header(run),
-                SHOWN,
-                names,
-                chosen if chosen in names else next(iter(names), None),
-                shown(len(names) > 1),
-                run_page.metrics(run),
-                run_page.attributes(run),
-            )
-        except InputError as error:
-            return run_page.not_there(error), HIDDEN, [], None, HIDDEN, None, None
-
-
-def _fill_figures(app: dash.Dash, folder: Path) -> None:
-    def callback(identifier: str, *controls: Input) -> Callable[..., Any]:
-        app.clientside_callback(
-            ClientsideFunction("landscape", "keepView"),
-            Output(identifier, "figure"),
-            Input(f"{identifier}-drawn", "data"),
-        )
-        return app.callback(
-            Output(f"{identifier}-drawn", "data"),
-            Output(f"{identifier}-frame", "style"),
-            Output(f"{identifier}-message", "children"),
-            Input("seen", "data"),
-            *controls,
-        )
-
-    def fill(seen: dict[str, str], draw: Callable[[Run], go.Figure], view: str = "") -> Any:
-        # ``view`` names what zoom and camera are of: under another they start afresh.
-        if seen["page"] != "run":
-            return go.Figure(), HIDDEN, None
-        try:
-            figure = draw(load_run(folder, seen["name"]))
-            return figure.update_layout(uirevision=f"{seen['name']}/{view}"), SHOWN, None
+            figure = draw(opened, view)
         except NotMeasured as error:
             return go.Figure(), HIDDEN, notice("Not measured", str(error))
         except InputError as error:
             return go.Figure(), HIDDEN, notice("Cannot be shown", str(error), "error")
-
-    @callback(
-        "surface",
-        Input("surface-name", "value"),
-        Input("surface-kind", "value"),
-        Input("surface-scale", "value"),
-    )
-    def fill_surface(seen: dict[str, str], name: str | None, kind: str, scale: str) -> Any:
-        form: figures.Kind = "3d" if kind == "3d" else "contour"
-        return fill(
-            seen,
-            lambda run: figures.surface_figure(run, name or "samples", form, scale == "log"),
-            f"{name}/{form}",
-        )
-
-    @callback("eigenvalues", Input("eigenvalue-scale", "value"))
-    def fill_eigenvalues(seen: dict[str, str], scale: str) -> Any:
-        return fill(seen, lambda run: figures.eigenvalues_figure(run, log=scale == "log"), scale)
-
-    @callback("trace")
-    def fill_trace(seen: dict[str, str]) -> Any:
-        return fill(seen, figures.trace_figure)
-
-    @callback("metrics")
-    def fill_metrics(seen: dict[str, str]) -> Any:
-        return fill(seen, figures.metrics_figure)
-
-    @callback("training")
-    def fill_training(seen: dict[str, str]) -> Any:
-        return fill(seen, figures.training_figure)
+        if figure is None:
+            return go.Figure(), HIDDEN, None
+        # Zoom and camera outlast a new figure, and start afresh for another choice of runs, say.
+        figure.update_layout(uirevision=_framed(view))
+        return darkened(figure) if dark else figure, {}, None
 
 
-def _state_of(pathname: str, folder: Path) -> dict[str, str]:
-    """Which page an address means, with a stamp that changes when the page's files do."""
-    if pathname in ("", "/"):
-        try:
-            return {"page": "runs", "name": "", "stamp": str([*map(_stamp, run_files(folder))])}
-        except InputError as error:
-            return {"page": "runs", "name": "", "stamp": str(error)}
-    name = unquote(pathname.removeprefix(_RUN_ADDRESS))
-    if not pathname.startswith(_RUN_ADDRESS):
-        return {"page": "unknown", "name": pathname, "stamp": ""}
-    try:
-        return {"page": "run", "name": name, "stamp": str(_stamp(load_run(folder, name).path))}
-    except InputError as error:
-        return {"page": "run", "name": name, "stamp": str(error)}
-
-
-def _stamp(path: Path) -> tuple[str, int, int]:
-    try:
-        status = path.lstat()
-    except OSError:  # it went away since the folder was read: that, too, is a change
-        return path.name, 0, 0
-    return path.name, status.st_mtime_ns, status.st_size
+def _framed(view: View) -> str:
+    """The part of a view that changes what the axes are of."""
+    return replace(view.set("loss", "linear"), picked={}).address
 
 
 def _add_policy(response: flask.Response) -> flask.Response:

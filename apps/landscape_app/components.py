@@ -1,12 +1,14 @@
-"""The pieces that both pages are built of."""
+"""The pieces that all pages are built of."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from dash import dcc, html
 
 from landscape_app.figures import CONFIG
+from landscape_app.url import View
 
 HIDDEN = {"display": "none"}
 SHOWN: dict[str, str] = {}
@@ -49,32 +51,54 @@ def graph(identifier: str, label: str) -> html.Div:
     The graph is always in the layout and only its ``figure`` changes: mounted anew, it would lose
     the camera and the zoom.
     """
+    place = dcc.Graph(id=identifier, config=_CONFIG, responsive=True)
     return html.Div(
         [
             html.Div(
-                dcc.Graph(id=identifier, config=_CONFIG, responsive=True),
+                dcc.Loading(
+                    place,
+                    delay_show=400,
+                    overlay_style={"visibility": "visible", "opacity": 0.6},
+                    parent_className="loading",
+                ),
                 id=f"{identifier}-frame",
                 className="frame",
                 role="group",
-                **_named(label),
+                **named(label),
             ),
             html.Div(id=f"{identifier}-message", role="status"),
             dcc.Store(id=f"{identifier}-drawn"),
-        ]
-    )
-
-
-def switch(identifier: str, label: str, options: dict[str, str], value: str) -> html.Div:
-    """A choice between a few values, as radio buttons side by side."""
-    return html.Div(
-        [
-            html.Span(label, className="control-label"),
-            dcc.RadioItems(options=options, value=value, id=identifier, inline=True),
         ],
-        className="control",
-        role="radiogroup",
-        **_named(label),
+        className="figure",
     )
+
+
+def choice(label: str, options: Mapping[str, View], chosen: str) -> html.Nav:
+    """A choice between a few values: each is a link to the address that has it.
+
+    Args:
+        label: What is chosen.
+        options: What each choice shows, by its words.
+        chosen: Words of the present choice.
+    """
+    links = [
+        html.Li(
+            dcc.Link(words, href=view.address, className="active" if words == chosen else ""),
+            **({"aria-current": "true"} if words == chosen else {}),
+        )
+        for words, view in options.items()
+    ]
+    return html.Nav(
+        [html.Span(label, className="control-label"), html.Ul(links)],
+        className="control",
+        **named(label),
+    )
+
+
+def setting(label: str, name: str, words: Mapping[str, str], view: View) -> html.Nav:
+    """The choice of one of ``url.SETTINGS``, whose values are called ``words``."""
+    options = {text: view.set(name, value) for value, text in words.items()}
+    return choice(label, options, words[view.setting(name)])
 
 
 def section(title: str, about: str, *children: Any) -> html.Section:
@@ -84,5 +108,6 @@ def section(title: str, about: str, *children: Any) -> html.Section:
     )
 
 
-def _named(label: str) -> dict[str, Any]:
+def named(label: str) -> dict[str, Any]:
+    """The name of an element for those who do not see it."""
     return {"aria-label": label}

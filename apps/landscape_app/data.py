@@ -7,11 +7,13 @@ back as one ``InputError`` line.
 from __future__ import annotations
 
 import stat
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from landscape.errors import InputError
 from landscape.store import Group, Run, Summary, summarise
+from landscape_app.url import View
 
 SUFFIX = ".h5"
 
@@ -82,6 +84,59 @@ def load_run(folder: Path, name: str) -> Run:
     return Run.open(path)
 
 
+def open_runs(folder: Path, view: View) -> tuple[list[Run], list[InputError]]:
+    """The runs that ``view`` compares, in its order, and what is wrong with the others."""
+    runs: list[Run] = []
+    faults: list[InputError] = []
+    for name in view.runs:
+        try:
+            runs.append(load_run(folder, name))
+        except InputError as fault:
+            faults.append(fault)
+    return runs, faults
+
+
+def settings(run: Run) -> dict[str, object]:
+    """Every setting of a run, ``{"method.rank": 5, ...}``, with its seed, method and task.
+
+    Raises:
+        InputError: the settings in the file are damaged.
+    """
+    named = ("method", "task", "seed", "parameters", "parameter_count", "device", "dtype")
+    found: dict[str, object] = {
+        name: run.attributes[name] for name in named if name in run.attributes
+    }
+    return found | _flattened(run.config, "")
+
+
+def _flattened(tree: Mapping[str, object], prefix: str) -> dict[str, object]:
+    found: dict[str, object] = {}
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            found |= _flattened(value, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = value
+    return found
+
+
+def stamp(folder: Path, view: View) -> str:
+    """A text that changes when the files change that ``view`` shows."""
+    try:
+        names = {run_file.stem for run_file in run_files(folder)}
+    except InputError as error:
+        return str(error)
+    if view.page:
+        names = {*view.runs, *([view.name] if view.page == "run" else [])}
+    states = []
+    for name in sorted(names):
+        try:
+            status = (folder / (name + SUFFIX)).lstat()
+        except (OSError, ValueError):  # gone, or no name of a file: the page says so
+            continue
+        states.append((name, status.st_mtime_ns, status.st_size))
+    return str(states)
+
+
 def read(run: Run, group: str, *required: str, optional: tuple[str, ...] = ()) -> Group:
     """Read the named variables of one group and the group's attributes, and nothing else.
 
@@ -104,6 +159,32 @@ def read(run: Run, group: str, *required: str, optional: tuple[str, ...] = ()) -
     return found
 
 
+def read_each(
+    runs: Sequence[Run], group: str, *required: str, optional: tuple[str, ...] = ()
+) -> dict[int, Group]:
+    """``read`` for several runs: what each of them holds, by its position in ``runs``.
+
+    Raises:
+        NotMeasured: no run holds it; the message is about the first.
+        InputError: see ``read``.
+    """
+    found: dict[int, Group] = {}
+    faults: list[NotMeasured] = []
+    for position, run in enumerate(runs):
+        try:
+            measured = read(run, group, *required, optional=optional)
+        except NotMeasured as fault:
+            faults.append(fault)
+            continue
+        if all(measured[name].size for name in required):
+            found[position] = measured
+        else:
+            faults.append(missing(run, group))
+    if not found:
+        raise faults[0] if faults else InputError("choose a run to show")
+    return found
+
+
 def missing(run: Run, group: str) -> NotMeasured:
     """The error that says that ``group`` is not in the file, and what puts it there."""
     if group in ("training", "predictions"):
@@ -112,11 +193,12 @@ def missing(run: Run, group: str) -> NotMeasured:
     return NotMeasured(f"{what} not measured: run `landscape measure {run.path}`")
 
 
-def surface_names(run: Run) -> list[str]:
-    """The surfaces in the file, the plane through the samples first.
+def surface_names(*runs: Run) -> list[str]:
+    """The surfaces that are in any of the files, the plane through the samples first.
 
     Raises:
-        InputError: the file can no longer be read.
+        InputError: a file can no longer be read.
     """
-    names = [name.partition("/")[2] for name in run.groups if name.startswith("surfaces/")]
+    groups = {name for run in runs for name in run.groups}
+    names = [name.partition("/")[2] for name in groups if name.startswith("surfaces/")]
     return sorted(names, key=lambda name: (name != "samples", name))

@@ -28,6 +28,11 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{sign}{magnitude:,.{max(digits - 1 - power, 0)}f}"
 
 
+def finite(value: float | None) -> float | None:
+    """A number that JSON has; None for the others."""
+    return value if value is not None and math.isfinite(value) else None
+
+
 def percent(value: float | None) -> str:
     """A share as a percentage: ``93.5 %``."""
     if value is None or not math.isfinite(value):

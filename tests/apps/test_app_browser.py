@@ -30,14 +30,19 @@ FLAGS = [
     "--disable-background-networking",
 ]
 CAMERA = """() => {
-    const plot = document.querySelector("#surface .js-plotly-plot");
+    const plot = document.querySelector("#surface-0 .js-plotly-plot");
     return plot._fullLayout.scene._scene.getCamera().eye;
 }"""
 RANGE = """name =>
     document.querySelector(`#${name} .js-plotly-plot`)?._fullLayout?.xaxis.range"""
-HEIGHT = "() => document.querySelector('#surface .js-plotly-plot')._fullLayout.scene.zaxis.tickvals"
+NAMES = """() => [...document.querySelectorAll('#grid .ag-row')]
+    .sort((one, other) => one.getAttribute('row-index') - other.getAttribute('row-index'))
+    .map(row => row.querySelector('[col-id=name]').innerText).join(' ')"""
+HEIGHT = (
+    "() => document.querySelector('#surface-0 .js-plotly-plot')._fullLayout.scene.zaxis.tickvals"
+)
 
-TROUBLE = "#run-header .notice-error, #runs-page .notice-error"
+TROUBLE = "main .notice-error"
 
 
 @dataclass
@@ -109,34 +114,162 @@ def colours(page: Page, selector: str) -> int:
         return len(np.unique(np.asarray(image.convert("RGB")).reshape(-1, 3), axis=0))
 
 
-def test_the_list_leads_to_a_run_with_every_figure_drawn(
-    show: Callable[..., Page], complete: Run
-) -> None:
+FIGURES = {
+    "surface": ("#surface-0 .contourlayer path", "#surface-0 .scatterlayer path.point"),
+    "flatness": ("#eigenvalues .scatterlayer path.point", "#trace .scatterlayer path.point"),
+    "averaging": ("#metrics .scatterlayer path.point",),
+    "training": ("#training .scatterlayer path.js-line",),
+}
+
+
+def brightness(page: Page, selector: str) -> float:
+    """Median grey value of an element, 0 to 255."""
+    with Image.open(io.BytesIO(page.locator(selector).screenshot())) as image:
+        return float(np.median(np.asarray(image.convert("L"))))
+
+
+def test_the_list_leads_to_a_run_and_its_numbers(show: Callable[..., Page], complete: Run) -> None:
     page = show(complete.path.parent)
     page.get_by_role("link", name="digits-swag-0").click()
     page.get_by_role("heading", name="digits-swag-0").wait_for()
     assert page.locator(".fact", has_text="Accuracy").inner_text().split("\n")[1] == "93.5 %"
-    for drawn in (
-        "#surface .contourlayer path",
-        "#surface .scatterlayer path.point",
-        "#eigenvalues .scatterlayer path.point",
-        "#trace .scatterlayer path.point",
-        "#metrics .scatterlayer path.point",
-        "#training .scatterlayer path.js-line",
-    ):
-        page.locator(drawn).first.wait_for(state="attached")
-        box = page.locator(drawn).first.bounding_box()
-        assert box is not None
-        assert box["width"] > 0
-    assert colours(page, "#surface") > 100
-    assert page.locator("#metrics-table tbody tr").count() == 4
+    assert page.locator(".metrics tbody tr").count() == 4
     page.get_by_text("Settings and provenance").click()
     assert page.get_by_text("parameter_count").is_visible()
+    page.get_by_role("navigation", name="Look at it in").get_by_text("Flatness").click()
+    page.locator("#trace .scatterlayer path.point").first.wait_for(state="attached")
+
+
+@pytest.mark.parametrize(("name", "drawn"), FIGURES.items(), ids=FIGURES)
+def test_a_page_draws_its_figures(
+    name: str, drawn: tuple[str, ...], show: Callable[..., Page], complete: Run
+) -> None:
+    page = show(complete.path.parent, f"/{name}?run=digits-swag-0")
+    for mark in drawn:
+        page.locator(mark).first.wait_for(state="attached")
+        box = page.locator(mark).first.bounding_box()
+        assert box is not None
+        assert box["width"] > 0
+    assert page.locator(".top [aria-current=page]").inner_text().lower() == name
+
+
+def test_runs_are_chosen_in_the_list_and_dropped_anywhere(
+    show: Callable[..., Page], new_run: Callable[..., Run], tmp_path: Path
+) -> None:
+    for seed in range(5):
+        new_run(f"swag-{seed}", seed=seed)
+    page = show(tmp_path)
+    for seed in range(4):
+        page.get_by_title(f"Choose swag-{seed}").click()
+        page.get_by_title(f"Take off swag-{seed}").wait_for()
+    page.get_by_title("Four runs are chosen already").wait_for()
+    page.get_by_role("navigation", name="Pages").get_by_text("Surface").click()
+    for slot in range(4):
+        page.locator(f"#surface-{slot} .contourlayer path").first.wait_for(state="attached")
+    page.locator("#compared").get_by_title("Take swag-1 off").click()
+    page.locator("#surface-3-frame").wait_for(state="hidden")
+    assert page.url.endswith("/surface?run=swag-0&run=swag-2&run=swag-3")
+    page.go_back()
+    page.locator("#surface-3-frame").wait_for()
+
+
+def test_the_list_is_sorted_by_number_and_filtered_while_typing(
+    show: Callable[..., Page], new_run: Callable[..., Run], tmp_path: Path
+) -> None:
+    for name, nll in (("a-run", 0.9), ("b-run", 10.0), ("c-run", 2.0)):
+        run = new_run(name)
+        run.write("predictions", dict(run["predictions"]), {"nll": nll})
+    page = show(tmp_path)
+    page.locator("#grid [col-id=nll] .ag-header-cell-text").click()
+    page.wait_for_function(NAMES + " === 'a-run c-run b-run'")
+    page.locator("#grid [col-id=name] input, #grid .ag-floating-filter-input input").first.fill("c")
+    page.wait_for_function(NAMES + " === 'c-run'")
+
+
+def test_settings_that_differ_are_set_side_by_side(
+    show: Callable[..., Page], new_run: Callable[..., Run], tmp_path: Path
+) -> None:
+    new_run("one")
+    new_run("two", seed=7)
+    page = show(tmp_path, "/?run=one&run=two")
+    section = page.locator("section", has_text="Where their settings differ")
+    section.wait_for()
+    assert [row.split() for row in section.locator("tbody tr").all_inner_texts()] == [
+        ["seed", "0", "7"]
+    ]
+
+
+def test_a_permalink_shows_what_was_on_the_screen(
+    show: Callable[..., Page], complete: Run, visit: Visit
+) -> None:
+    page = show(complete.path.parent, "/surface?run=digits-swag-0")
+    for choice in ("random", "3D", "logarithmic"):
+        page.locator("#surface-controls").get_by_text(choice, exact=True).click()
+        page.locator("#surface-controls [aria-current]", has_text=choice).wait_for()
+    address = page.url
+    page.goto("about:blank")
+    page.goto(address)
+    page.locator("#surface-0 .gtitle", has_text="a random plane").wait_for()
+    page.wait_for_function(HEIGHT)
+
+
+def test_a_dark_page_has_dark_figures(show: Callable[..., Page], complete: Run) -> None:
+    page = show(complete.path.parent, "/flatness?run=digits-swag-0")
+    page.locator("#trace .scatterlayer path.point").first.wait_for(state="attached")
+    light = brightness(page, "#trace")
+    page.get_by_label("Colours").get_by_text("dark").click()
+    page.wait_for_function(
+        "() => document.querySelector('#trace .js-plotly-plot')._fullLayout.paper_bgcolor"
+        " === '#161b22'"
+    )
+    assert brightness(page, "#trace") < 80 < 200 < light
+    page.get_by_label("Colours").get_by_text("automatic").click()
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function("() => document.documentElement.dataset.theme === 'dark'")
+
+
+def test_a_page_without_runs_leads_to_the_list(show: Callable[..., Page], complete: Run) -> None:
+    page = show(complete.path.parent, "/flatness")
+    page.get_by_text("No run is chosen").wait_for()
+    page.get_by_role("link", name="list of runs").click()
+    page.get_by_title("Choose digits-swag-0").wait_for()
+
+
+def test_the_keyboard_reaches_the_controls(show: Callable[..., Page], complete: Run) -> None:
+    page = show(complete.path.parent, "/surface?run=digits-swag-0")
+    link = page.locator("#surface-controls").get_by_text("logarithmic")
+    link.wait_for()
+    link.focus()
+    page.keyboard.press("Enter")
+    page.locator("#surface-controls [aria-current]", has_text="logarithmic").wait_for()
+    assert page.evaluate("() => document.activeElement.innerText") == "logarithmic"
+
+
+def test_cameras_of_surfaces_side_by_side_are_linked(
+    show: Callable[..., Page], new_run: Callable[..., Run], tmp_path: Path
+) -> None:
+    new_run("one")
+    new_run("two", seed=1)
+    page = show(tmp_path, "/surface?run=one&run=two&view=3d")
+    page.locator("#surface-1 canvas").first.wait_for()
+    page.wait_for_function(CAMERA)
+    page.wait_for_timeout(500)
+    before = page.evaluate(CAMERA)
+    box = page.locator("#surface-1 canvas").first.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 150, box["y"] + 150)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 250, box["y"] + 160, steps=5)
+    page.mouse.up()
+    page.wait_for_timeout(500)
+    after = page.evaluate(CAMERA)
+    assert distance(after, before) > 0.1
+    assert after == pytest.approx(page.evaluate(CAMERA.replace("#surface-0", "#surface-1")))
 
 
 def test_nothing_offers_to_upload_a_figure(show: Callable[..., Page], complete: Run) -> None:
-    page = show(complete.path.parent, "/run/digits-swag-0")
-    page.locator("#surface .modebar-btn").first.wait_for(state="attached")
+    page = show(complete.path.parent, "/surface?run=digits-swag-0")
+    page.locator("#surface-0 .modebar-btn").first.wait_for(state="attached")
     titles = page.locator(".modebar-btn").evaluate_all(
         "buttons => buttons.map(button => button.dataset.title + button.getAttribute('aria-label'))"
     )
@@ -148,16 +281,16 @@ def test_nothing_offers_to_upload_a_figure(show: Callable[..., Page], complete: 
 def test_3d_on_demand_keeps_the_camera_when_the_figure_changes(
     show: Callable[..., Page], complete: Run
 ) -> None:
-    page = show(complete.path.parent, "/run/digits-swag-0")
-    page.locator("#surface .contourlayer path").first.wait_for(state="attached")
-    assert page.locator("#surface canvas").count() == 0
-    page.locator("#surface-kind").get_by_label("3D").check()
-    page.locator("#surface canvas").first.wait_for()
+    page = show(complete.path.parent, "/surface?run=digits-swag-0")
+    page.locator("#surface-0 .contourlayer path").first.wait_for(state="attached")
+    assert page.locator("#surface-0 canvas").count() == 0
+    page.get_by_role("link", name="3D").click()
+    page.locator("#surface-0 canvas").first.wait_for()
     page.wait_for_function(CAMERA)
     page.wait_for_timeout(500)
-    assert colours(page, "#surface canvas >> nth=0") > 1000
+    assert colours(page, "#surface-0 canvas >> nth=0") > 1000
     before = page.evaluate(CAMERA)
-    box = page.locator("#surface canvas").first.bounding_box()
+    box = page.locator("#surface-0 canvas").first.bounding_box()
     assert box is not None
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x, y)
@@ -165,34 +298,39 @@ def test_3d_on_demand_keeps_the_camera_when_the_figure_changes(
     page.mouse.move(x + 120, y + 20, steps=6)
     page.mouse.up()
     turned = page.evaluate(CAMERA)
-    assert abs(turned["x"] - before["x"]) > 0.1
+    assert distance(turned, before) > 0.1
     for _ in range(2):
         page.mouse.wheel(0, 200)
         page.wait_for_timeout(500)
     farther = page.evaluate(CAMERA)
     assert length(farther) > 1.05 * length(turned)
-    page.locator("#surface-scale").get_by_label("logarithmic").check()
+    page.get_by_role("link", name="logarithmic").click()
     page.wait_for_function(HEIGHT)
     assert page.evaluate(CAMERA) == pytest.approx(farther, abs=1e-3)
-    page.locator("#surface [data-title='Reset camera to default']").click()
+    page.locator("#surface-0 [data-title='Reset camera to default']").click()
     page.wait_for_timeout(500)
     reset = page.evaluate(CAMERA)
     assert length(reset) < 0.95 * length(farther)
-    page.locator("#surface-scale").get_by_label("linear").check()
+    page.get_by_role("link", name="linear").click()
     page.wait_for_function(f"() => !({HEIGHT})()")
     assert page.evaluate(CAMERA) == pytest.approx(reset, abs=1e-3)
+
+
+def distance(one: dict[str, float], other: dict[str, float]) -> float:
+    return length({axis: one[axis] - other[axis] for axis in one})
 
 
 def length(eye: dict[str, float]) -> float:
     return sum(value**2 for value in eye.values()) ** 0.5
 
 
-@pytest.mark.parametrize("name", ["surface", "trace"])
+@pytest.mark.parametrize("name", ["surface-0", "trace"])
 def test_a_zoom_and_its_end_outlast_a_new_figure(
     name: str, show: Callable[..., Page], new_run: Callable[..., Run], tmp_path: Path
 ) -> None:
     run = new_run("zoomed")
-    page = show(tmp_path, "/run/zoomed")
+    where = "flatness" if name == "trace" else "surface"
+    page = show(tmp_path, f"/{where}?run=zoomed")
     page.locator(f"#{name} .nsewdrag").first.wait_for(state="attached")
     page.locator(f"#{name}").scroll_into_view_if_needed()
     page.wait_for_timeout(300)
@@ -220,7 +358,7 @@ def test_an_axis_that_nobody_touched_follows_the_data(
     show: Callable[..., Page], started: Run
 ) -> None:
     write_samples(started, np.random.default_rng(0), samples=4)
-    page = show(started.path.parent, "/run/digits-map-0")
+    page = show(started.path.parent, "/flatness?run=digits-map-0")
     page.wait_for_function(f"() => ({RANGE})('trace')?.[1] === 3.5")
     write_samples(started, np.random.default_rng(0), samples=9)
     page.wait_for_function(f"() => ({RANGE})('trace')?.[1] === 8.5")
@@ -243,11 +381,10 @@ def redraw(page: Page, name: str, run: Run) -> None:
 
 
 def test_another_plane_is_a_choice_away(show: Callable[..., Page], complete: Run) -> None:
-    page = show(complete.path.parent, "/run/digits-swag-0")
-    page.locator("#surface .gtitle", has_text="through the samples").wait_for()
-    page.locator("#surface-name").click()
-    page.get_by_role("option", name="random").click()
-    page.locator("#surface .gtitle", has_text="a random plane").wait_for()
+    page = show(complete.path.parent, "/surface?run=digits-swag-0")
+    page.locator("#surface-0 .gtitle", has_text="through the samples").wait_for()
+    page.get_by_role("link", name="random").click()
+    page.locator("#surface-0 .gtitle", has_text="a random plane").wait_for()
 
 
 def test_an_empty_folder_says_what_to_do_and_follows_the_folder(
@@ -273,22 +410,32 @@ def test_a_missing_quantity_stands_where_its_figure_would(
     show: Callable[..., Page], started: Run
 ) -> None:
     page = show(started.path.parent, "/run/digits-map-0")
-    for place in ("surface", "eigenvalues", "trace", "metrics", "training"):
-        page.locator(f"#{place}-message .notice", has_text="landscape").wait_for()
-        assert not page.locator(f"#{place}-frame").is_visible()
-    assert page.get_by_text("This run is not complete").is_visible()
+    site = page.url.removesuffix("/run/digits-map-0")
+    page.get_by_text("This run is not complete").wait_for()
+    page.locator("section .notice", has_text="landscape train").wait_for()
+    places = {
+        "surface": ("surface-0",),
+        "flatness": ("eigenvalues", "trace"),
+        "averaging": ("metrics",),
+        "training": ("training",),
+    }
+    for name, identifiers in places.items():
+        page.goto(f"{site}/{name}?run=digits-map-0")
+        for place in identifiers:
+            page.locator(f"#{place}-message .notice", has_text="landscape").wait_for()
+            assert not page.locator(f"#{place}-frame").is_visible()
 
 
 def test_a_file_that_breaks_and_a_folder_that_goes_are_told(
     show: Callable[..., Page], new_run: Callable[..., Run], tmp_path: Path
 ) -> None:
     run = new_run("short-lived")
-    page = show(tmp_path, "/run/short-lived")
-    page.locator("#surface .contourlayer path").first.wait_for(state="attached")
+    page = show(tmp_path, "/surface?run=short-lived")
+    page.locator("#surface-0 .contourlayer path").first.wait_for(state="attached")
     run.path.write_bytes(run.path.read_bytes()[:1000])
     page.locator(TROUBLE, has_text="truncated").wait_for()
     shutil.rmtree(tmp_path)
-    page.get_by_role("link", name="All runs").click()
+    page.get_by_role("link", name="Runs").click()
     page.get_by_text("The folder cannot be read").wait_for()
 
 

@@ -34,5 +34,31 @@
     return { ...figure, layout: { ...layout, scene: { ...layout.scene, camera: scene.getCamera() } } };
   }
 
-  window.dash_clientside = Object.assign({}, window.dash_clientside, { landscape: { keepView } });
+  // Surfaces side by side are looked at from one place.
+  function linkCameras() {
+    const moved = dash_clientside.callback_context.triggered_id;
+    const plots = document.querySelectorAll("[id^=surface-] .js-plotly-plot");
+    const source = document.querySelector(`#${moved} .js-plotly-plot`)?._fullLayout?.scene?._scene;
+    if (source) {
+      const camera = source.getCamera();
+      for (const plot of plots) {
+        const other = plot._fullLayout?.scene?._scene;
+        if (other && other !== source && !same(other.getCamera(), camera)) {
+          window.Plotly.relayout(plot, { "scene.camera": camera });
+        }
+      }
+    }
+    return dash_clientside.no_update;
+  }
+
+  const same = (one, other) =>
+    ["eye", "center", "up"].every((part) =>
+      ["x", "y", "z"].every((axis) => Math.abs(one[part][axis] - other[part][axis]) < 1e-6),
+    );
+
+  window.dash_clientside = Object.assign({}, window.dash_clientside);
+  window.dash_clientside.landscape = Object.assign({}, window.dash_clientside.landscape, {
+    keepView,
+    linkCameras,
+  });
 })();

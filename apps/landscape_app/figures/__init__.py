@@ -3,15 +3,18 @@
 A quantity that the run file does not hold raises ``NotMeasured`` with the command that measures it.
 """
 
-from landscape_app.figures.curvature import eigenvalues_figure, trace_figure
+from landscape_app.figures.flatness import eigenvalues_figure, trace_figure
+from landscape_app.figures.frame import Frame
 from landscape_app.figures.prediction import metrics_figure, metrics_table
 from landscape_app.figures.surface import Kind, surface_figure
-from landscape_app.figures.theme import CONFIG
+from landscape_app.figures.theme import CONFIG, darkened
 from landscape_app.figures.training import training_figure
 
 __all__ = [
     "CONFIG",
+    "Frame",
     "Kind",
+    "darkened",
     "eigenvalues_figure",
     "metrics_figure",
     "metrics_table",

@@ -11,9 +11,9 @@ from plotly.subplots import make_subplots
 
 from landscape.store import Group, Run, Spread
 from landscape.store.summary import number
-from landscape_app import formats
-from landscape_app.data import missing, read
-from landscape_app.figures import theme
+from landscape_app.data import read, read_each
+from landscape_app.figures import samples, theme
+from landscape_app.figures.samples import Picked
 
 _AVERAGE = "average over samples"
 _PANELS = (("nll", "negative log-likelihood (nat)", ".4f"), ("accuracy", "accuracy", ".1%"))
@@ -44,68 +44,63 @@ def metrics_table(run: Run) -> list[MetricRow]:
     return [_row(group, name) for name in ("accuracy", "nll", "ece", "brier")]
 
 
-def metrics_figure(run: Run) -> go.Figure:
+def metrics_figure(*runs: Run, picked: Picked = samples.NONE) -> go.Figure:
     """Two panels, NLL and accuracy: every sample alone as a point, their average as a line.
 
     Args:
-        run: The run file.
+        *runs: The run files.
+        picked: Samples to highlight.
 
     Raises:
-        NotMeasured: the run has no predictions.
-        InputError: the run file cannot be read.
+        NotMeasured: no run has predictions.
+        InputError: a run file cannot be read.
     """
-    group = read(run, "predictions", "nll", "accuracy")
-    samples = len(group["nll"])
-    if not samples:
-        raise missing(run, "predictions")
-    figure = make_subplots(rows=1, cols=2, horizontal_spacing=0.13)
-    for column, (name, label, digits) in enumerate(_PANELS, start=1):
-        average = number(group.attributes, name)
-        figure.add_trace(
-            go.Scatter(
-                x=np.arange(samples),
-                y=group[name],
-                mode="markers",
-                name="one sample alone",
-                legendgroup="single",
-                showlegend=column == 1,
-                marker={"color": theme.BLUE, "size": 8},
-                hovertemplate=f"sample %{{x}}<br>{label} %{{y:{digits}}}<extra></extra>",
-            ),
-            row=1,
-            col=column,
-        )
-        if average is not None:
+    found = read_each(runs, "predictions", "nll", "accuracy")
+    figure = make_subplots(cols=2, horizontal_spacing=0.13)
+    for column, (metric, label, digits) in enumerate(_PANELS, start=1):
+        for position, group in found.items():
+            colour, symbol = theme.MARKS[position]
+            name = samples.plain_name(runs[position])
+            count = len(group[metric])
             figure.add_trace(
                 go.Scatter(
-                    x=[-0.5, samples - 0.5],
+                    x=np.arange(count) + samples.aside(position, len(runs)),
+                    y=group[metric],
+                    mode="markers",
+                    name=f"{name}: one sample alone" if len(runs) > 1 else "one sample alone",
+                    legendgroup=f"{name} alone",
+                    showlegend=column == 1,
+                    marker={"color": colour, "symbol": symbol, "size": 8},
+                    hovertemplate=f"%{{customdata[0]}}, sample %{{customdata[1]}}<br>{label} "
+                    f"%{{y:{digits}}}<extra></extra>",
+                    **samples.points(runs[position], count, picked),
+                ),
+                row=1,
+                col=column,
+            )
+            average = number(group.attributes, metric)
+            if average is None:
+                continue
+            figure.add_trace(
+                go.Scatter(
+                    x=[-0.5, count - 0.5],
                     y=[average, average],
                     mode="lines",
                     name=_AVERAGE,
-                    legendgroup="average",
+                    legendgroup=f"{name} average",
                     showlegend=column == 1,
-                    line={"color": theme.VERMILION, "width": 2.5},
-                    hovertemplate=f"{_AVERAGE}<br>{label} %{{y:{digits}}}<extra></extra>",
+                    line={"color": colour, "width": 2.5},
+                    hovertemplate=f"{name}: {_AVERAGE}<br>{label} %{{y:{digits}}}<extra></extra>",
                 ),
                 row=1,
                 col=column,
             )
         figure.update_yaxes(title_text=label, row=1, col=column)
     figure.update_yaxes(tickformat=".1~%", row=1, col=2)
-    figure.update_xaxes(title_text="posterior sample", range=[-0.5, samples - 0.5])
-    figure.update_xaxes(tick0=0, dtick=max(1, round(samples / 10)))
-    about = predicted_on(group, samples)
-    return theme.titled(figure, "The average against single samples", about, legend_above=True)
-
-
-def predicted_on(group: Group, samples: int) -> str:
-    """In words: how many samples predicted which examples."""
-    examples = number(group.attributes, "examples")
-    split = group.attributes.get("split")
-    words = formats.count(samples, "sample")
-    if examples is not None:
-        words += " on " + formats.count(int(examples), "example")
-    return words + (f" of the {split} split" if split else "")
+    longest = max(len(group["nll"]) for group in found.values())
+    figure.update_xaxes(title_text="posterior sample", **samples.whole_ticks(longest))
+    lines = samples.about(runs, found, "nll")
+    return theme.titled(figure, "The average against single samples", *lines, legend_above=True)
 
 
 def _row(group: Group, name: str) -> MetricRow:

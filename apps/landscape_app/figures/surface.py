@@ -12,7 +12,9 @@ from landscape.store import Group, Run
 from landscape.store.summary import number
 from landscape_app import formats
 from landscape_app.data import read
-from landscape_app.figures import theme
+from landscape_app.figures import samples, theme
+from landscape_app.figures.frame import Frame
+from landscape_app.figures.samples import Picked
 from landscape_app.figures.scale import Scale
 
 Kind = Literal["contour", "3d"]
@@ -24,7 +26,14 @@ _HOVER_SAMPLE = (
 )
 
 
-def surface_figure(run: Run, name: str, kind: Kind = "contour", log: bool = False) -> go.Figure:
+def surface_figure(
+    run: Run,
+    name: str,
+    kind: Kind = "contour",
+    log: bool = False,
+    frame: Frame | None = None,
+    picked: Picked = samples.NONE,
+) -> go.Figure:
     """The loss on the plane ``name`` with the posterior's samples projected on it.
 
     Grid points whose loss is NaN or infinite stay gaps, and the subtitle counts them.
@@ -34,6 +43,8 @@ def surface_figure(run: Run, name: str, kind: Kind = "contour", log: bool = Fals
         name: Which surface, e.g. ``"samples"`` or ``"random"``.
         kind: ``"contour"``, or ``"3d"`` with the samples at the height of their own loss.
         log: Colour and height by the logarithm of the loss.
+        frame: Ranges to use instead of the surface's own.
+        picked: Samples to highlight.
 
     Raises:
         NotMeasured: the run has no such surface.
@@ -42,12 +53,16 @@ def surface_figure(run: Run, name: str, kind: Kind = "contour", log: bool = Fals
     if kind not in ("contour", "3d"):
         raise InputError(f"a surface is drawn as 'contour' or '3d', not '{kind}'")
     group = read(run, f"surfaces/{name}", "x", "y", "loss", optional=_SAMPLES)
-    scale = Scale.over(group["loss"], log)
+    scale = Scale.over(group["loss"] if frame is None else np.array(frame.loss), log)
     drawn = scale(group["loss"])
     if not np.isfinite(drawn).any():
         what = "positive finite" if log else "finite"
         raise InputError(f"surface '{name}' of {run.path} has no {what} loss to draw")
-    figure = _solid(group, drawn, scale) if kind == "3d" else _flat(group, drawn, scale)
+    marked = samples.picked_of(run, picked)
+    draw = _solid if kind == "3d" else _flat
+    figure = draw(group, drawn, scale, marked)
+    if frame is not None:
+        _fit(figure, frame, scale)
     titles = {"samples": "the plane through the samples", "random": "a random plane"}
     title = f"Loss on {titles.get(str(group.attributes.get('kind')), f'the plane {name}')}"
     # An axis in space has no room for a sentence.
@@ -55,7 +70,7 @@ def surface_figure(run: Run, name: str, kind: Kind = "contour", log: bool = Fals
     return theme.titled(figure, title, _facts(group), _blanks(drawn), axes, legend_above=True)
 
 
-def _flat(group: Group, drawn: np.ndarray, scale: Scale) -> go.Figure:
+def _flat(group: Group, drawn: np.ndarray, scale: Scale, marked: list[int]) -> go.Figure:
     figure = go.Figure(
         go.Contour(
             x=group["x"],
@@ -95,8 +110,8 @@ def _flat(group: Group, drawn: np.ndarray, scale: Scale) -> go.Figure:
         figure.add_trace(
             go.Scatter(
                 **shared,
-                marker={"size": ring, "symbol": "circle-open-dot", "color": theme.BLACK}
-                | {"line": {"width": 2, "color": theme.BLACK}},
+                marker={"size": ring, "symbol": "circle-open-dot", "color": _colours(group, marked)}
+                | {"line": {"width": 2}},
                 name="posterior sample; the ring grows with its distance to the plane, "
                 f"up to {formats.number(farthest)}",
                 showlegend=True,
@@ -114,7 +129,7 @@ def _flat(group: Group, drawn: np.ndarray, scale: Scale) -> go.Figure:
     return figure
 
 
-def _solid(group: Group, drawn: np.ndarray, scale: Scale) -> go.Figure:
+def _solid(group: Group, drawn: np.ndarray, scale: Scale, marked: list[int]) -> go.Figure:
     figure = go.Figure(
         go.Surface(
             x=group["x"],
@@ -135,7 +150,7 @@ def _solid(group: Group, drawn: np.ndarray, scale: Scale) -> go.Figure:
                 y=group["sample_y"],
                 z=scale(group["sample_loss"]),
                 mode="markers",
-                marker={"size": 5, "color": theme.VERMILION}
+                marker={"size": 5, "color": _colours(group, marked, theme.ORANGE)}
                 | {"line": {"width": 1, "color": "white"}},
                 customdata=_sample_hover(group),
                 hovertemplate=_HOVER_SAMPLE,
@@ -162,6 +177,30 @@ def _solid(group: Group, drawn: np.ndarray, scale: Scale) -> go.Figure:
         },
     )
     return figure
+
+
+def _fit(figure: go.Figure, frame: Frame, scale: Scale) -> None:
+    low, high = (float(end) for end in scale(np.array(frame.loss)))
+    figure.update_traces({"zmin": low, "zmax": high}, {"type": "contour"})
+    figure.update_traces({"cmin": low, "cmax": high}, {"type": "surface"})
+    figure.update_xaxes(range=frame.x)
+    figure.update_yaxes(range=frame.y)
+    if "scene" in figure.layout:
+        x, y = np.ptp(frame.x), np.ptp(frame.y)
+        figure.update_scenes(
+            xaxis_range=frame.x,
+            yaxis_range=frame.y,
+            zaxis_range=(low, high),
+            aspectratio={"x": x / max(x, y), "y": y / max(x, y), "z": 0.6},
+        )
+
+
+def _colours(group: Group, marked: list[int], plain: str = theme.BLACK) -> list[str]:
+    colours = [plain] * len(group["sample_x"])
+    for index in marked:
+        if index < len(colours):
+            colours[index] = theme.VERMILION
+    return colours
 
 
 def _facts(group: Group) -> str:

@@ -29,6 +29,9 @@ BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK = OKABE_ITO = (
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross")
 
+MARKS = tuple(zip((BLUE, VERMILION, GREEN, ORANGE), SYMBOLS[:4], strict=True))
+"""Colour and marker of the first, second, ... of the runs that are compared, in all figures."""
+
 CONFIG: dict[str, Any] = {
     "displaylogo": False,
     # The button would upload the figure's data to a public service.
@@ -48,6 +51,8 @@ _AXIS = {
     "automargin": True,
     "title": {"standoff": 10},
 }
+_DARK_MUTED, _DARK_MISSING = "#9aa7b8", "#4a5462"
+_DARK_GROUND, _DARK_LINE = "#161b22", "#3a4452"
 _SCENE_AXIS = {
     "gridcolor": "#cfd6df",
     "backgroundcolor": "#f7f8fa",
@@ -74,8 +79,21 @@ TEMPLATE = go.layout.Template(
         "yaxis": _AXIS,
         "scene": {"xaxis": _SCENE_AXIS, "yaxis": _SCENE_AXIS, "zaxis": _SCENE_AXIS},
         "hoverlabel": {"font": {"family": FONT, "size": 12.5}, "align": "left"},
-        "legend": {"bgcolor": "rgba(255,255,255,0)", "font": {"size": 12.5}},
+        "legend": {"bgcolor": "rgba(0,0,0,0)", "font": {"size": 12.5}},
         "margin": {"l": 64, "r": 24, "b": 56},
+    }
+)
+
+_DARK_AXIS = {"gridcolor": "#29313c", "linecolor": _DARK_LINE, "tickcolor": _DARK_LINE}
+_DARK_SCENE_AXIS = {"gridcolor": _DARK_LINE, "backgroundcolor": "#1d232c"}
+_DARK = go.layout.Template(TEMPLATE).update(
+    layout={
+        "font": {"color": "#e3e8ef"},
+        "paper_bgcolor": _DARK_GROUND,
+        "plot_bgcolor": _DARK_GROUND,
+        "xaxis": _DARK_AXIS,
+        "yaxis": _DARK_AXIS,
+        "scene": dict.fromkeys(("xaxis", "yaxis", "zaxis"), _DARK_SCENE_AXIS),
     }
 )
 
@@ -105,5 +123,13 @@ def titled(figure: go.Figure, title: str, *details: str, legend_above: bool = Fa
 
 def line_styles(count: int) -> list[tuple[str, str]]:
     """``count`` pairs of colour and marker symbol, all different for the first 35."""
-    pairs = ((colour, symbol) for symbol in cycle(SYMBOLS) for colour in OKABE_ITO)
-    return list(islice(pairs, count))
+    return list(islice(zip(cycle(OKABE_ITO), cycle(SYMBOLS), strict=False), count))
+
+
+def darkened(figure: go.Figure) -> go.Figure:
+    """The same figure for a dark page; changed in place, and returned."""
+    text = str(figure.layout.title.text or "").replace(MUTED, _DARK_MUTED)
+    figure.update_layout(template=_DARK, title_text=text)
+    if figure.layout.plot_bgcolor == MISSING:
+        figure.update_layout(plot_bgcolor=_DARK_MISSING)
+    return figure

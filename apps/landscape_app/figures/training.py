@@ -9,54 +9,75 @@ from plotly.subplots import make_subplots
 from landscape.store import Run
 from landscape.store.summary import number
 from landscape_app import formats
-from landscape_app.data import missing, read
-from landscape_app.figures import theme
+from landscape_app.data import missing, read_each
+from landscape_app.figures import samples, theme
 
-# name of the variable, panel, words in the legend, colour
+# name of the variable, axis, words in the legend, dash
 _LINES = (
-    ("train_loss", 1, "loss of the training batches", theme.BLUE),
-    ("validation_loss", 1, "validation loss", theme.VERMILION),
-    ("validation_accuracy", 2, "validation accuracy", theme.VERMILION),
+    ("train_loss", "loss (nat)", "loss of the training batches", "dot"),
+    ("validation_loss", "loss (nat)", "validation loss", "solid"),
+    ("validation_accuracy", "accuracy", "validation accuracy", "solid"),
+    ("perturbation_norm", "length of the perturbation", "perturbation", "solid"),
 )
 
 
-def training_figure(run: Run) -> go.Figure:
-    """Two panels over the epochs: the losses, and the accuracy on the validation split.
+def training_figure(*runs: Run) -> go.Figure:
+    """Panels over the epochs: losses, accuracy on the validation split, the perturbation's length.
 
     Args:
-        run: The run file.
+        *runs: The run files.
 
     Raises:
-        NotMeasured: the run has no training record.
-        InputError: the run file cannot be read.
+        NotMeasured: no run has a training record.
+        InputError: a run file cannot be read.
     """
-    group = read(run, "training", "epoch", optional=tuple(name for name, *_ in _LINES))
-    epochs = group["epoch"]
-    lines = [line for line in _LINES if np.isfinite(group.get(line[0], np.empty(0))).any()]
-    if not lines:
-        raise missing(run, "training")
-    panels = sorted({panel for _, panel, _, _ in lines})
-    figure = make_subplots(rows=1, cols=len(panels), horizontal_spacing=0.13)
-    for name, panel, words, colour in lines:
-        column = panels.index(panel) + 1
+    names = tuple(name for name, *_ in _LINES)
+    found = read_each(runs, "training", "epoch", optional=names)
+    drawn = {
+        (position, name): group[name]
+        for position, group in found.items()
+        for name in names
+        if np.isfinite(group.get(name, np.empty(0))).any()
+    }
+    if not drawn:
+        raise missing(runs[0], "training")
+    lines = [line for line in _LINES if any(name == line[0] for _, name in drawn)]
+    panels = list(dict.fromkeys(axis for _, axis, _, _ in lines))
+    figure = make_subplots(cols=len(panels), horizontal_spacing=0.09)
+    for (position, name), values in drawn.items():
+        _, axis, words, dash = next(line for line in lines if line[0] == name)
+        colour, symbol = theme.MARKS[position]
+        whose = f"{samples.plain_name(runs[position])}: " if len(runs) > 1 else ""
+        epochs = found[position]["epoch"]
         figure.add_trace(
             go.Scatter(
                 x=epochs,
-                y=group[name],
+                y=values,
                 mode="lines+markers" if len(epochs) < 40 else "lines",
-                name=words,
-                line={"color": colour, "width": 2, "dash": "dot" if panel == 2 else "solid"},
-                marker={"size": 5},
-                hovertemplate=f"epoch %{{x}}<br>{words} %{{y:.4g}}<extra></extra>",
+                name=whose + words,
+                line={"color": colour, "width": 2, "dash": dash},
+                marker={"size": 5, "symbol": symbol},
+                hovertemplate=f"{whose}epoch %{{x}}<br>{words} %{{y:.4g}}<extra></extra>",
             ),
             row=1,
-            col=column,
+            col=panels.index(axis) + 1,
         )
-        figure.update_yaxes(title_text="loss (nat)" if panel == 1 else "accuracy", col=column)
-        if panel == 2:
+    for column, axis in enumerate(panels, start=1):
+        figure.update_yaxes(title_text=axis, col=column)
+        if axis == "accuracy":
             figure.update_yaxes(tickformat=".1~%", col=column)
     figure.update_xaxes(title_text="epoch")
-    seconds = number(run.attributes, "training_seconds")
-    took = f", {formats.duration(seconds)} in all" if seconds is not None else ""
-    about = formats.count(len(epochs), "epoch") + took
-    return theme.titled(figure, "Training record", about, legend_above=True)
+    theme.titled(figure, "Training record", _about(runs, found), legend_above=True)
+    # A line of the legend for each run, which its four quantities fill.
+    return figure.update_layout(margin_t=figure.layout.margin.t + 24 * (len(found) - 1))
+
+
+def _about(runs: tuple[Run, ...], found: dict[int, samples.Group]) -> str:
+    lines = []
+    for position, group in found.items():
+        seconds = number(runs[position].attributes, "training_seconds")
+        took = f", {formats.duration(seconds)} in all" if seconds is not None else ""
+        whose = f"{runs[position].path.stem}: " if len(runs) > 1 else ""
+        lines.append(whose + formats.count(len(group["epoch"]), "epoch") + took)
+    absent = [run.path.stem for position, run in enumerate(runs) if position not in found]
+    return " · ".join([*lines, *(f"{name}: not in the file" for name in absent)])

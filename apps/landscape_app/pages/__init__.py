@@ -1,1 +1,7 @@
-"""The two pages: the list of runs, and one run."""
+"""The pages: the list of runs, one run's details, and those of figures, which compare runs."""
+
+from landscape_app.pages import averaging, flatness, surface, training
+
+FIGURE_PAGES = (surface.PAGE, flatness.PAGE, averaging.PAGE, training.PAGE)
+
+__all__ = ["FIGURE_PAGES"]

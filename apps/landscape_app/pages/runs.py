@@ -1,104 +1,190 @@
-"""The page that lists the runs of a folder."""
+"""The list of the runs in a folder: sorted, filtered, and chosen to be compared."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-from dash import dcc, html
+from dash import html
+from dash_ag_grid import AgGrid
 
 from landscape.errors import InputError
-from landscape.store import Spread, Summary
+from landscape.store import Run, Spread, Summary
 from landscape_app import formats
-from landscape_app.components import badge, notice
-from landscape_app.data import BrokenRun, list_runs
+from landscape_app.components import notice, section
+from landscape_app.data import BrokenRun, list_runs, open_runs, settings
+from landscape_app.url import MOST_RUNS, View
 
-_COLUMNS = (
-    ("Run", "", ""),
-    ("Method and task", "", ""),
-    ("Status", "", ""),
-    ("Samples", "number", "Posterior samples that the predictions average over"),
-    ("Accuracy", "number", "Accuracy of the average over samples"),
-    ("NLL", "number", "Negative log-likelihood of the average over samples, in nat"),
-    ("ECE", "number", "Expected calibration error of the average over samples"),
-    ("λ₁", "number", "Largest Hessian eigenvalue: mean ± standard deviation over samples"),
-    ("Trace", "number", "Trace of the Hessian: mean ± standard deviation over samples"),
-    ("Training", "number", "Wall-clock time of training"),
+# field, words, meaning
+_TEXTS = (
+    ("method", "Method", "How it was trained"),
+    ("task", "Task", "What it was trained on"),
+    ("status", "Status", "running, complete or failed"),
 )
+_NUMBERS = (
+    ("seed", "Seed", "The seed that governs the run"),
+    ("samples", "Samples", "Posterior samples that the predictions average over"),
+    ("accuracy", "Accuracy", "Accuracy of the average over samples"),
+    ("nll", "NLL", "Negative log-likelihood of the average over samples, in nat"),
+    ("ece", "ECE", "Expected calibration error of the average over samples"),
+    ("lambda_1", "λ₁", "Largest Hessian eigenvalue: mean ± standard deviation over samples"),
+    ("trace", "Trace", "Trace of the Hessian: mean ± standard deviation over samples"),
+    ("training", "Training", "Wall-clock time of training"),
+)
+_WIDE = {"samples": 100, "accuracy": 100, "lambda_1": 116, "trace": 116, "training": 100}
+_SEARCH = {
+    "floatingFilter": True,
+    "suppressFloatingFilterButton": True,
+    "suppressHeaderFilterButton": True,
+}
+"""A field above the column that narrows the rows while one types."""
+_ROW, _HEADER, _MOST_ROWS = 42, 100, 14
 
 
-def content(folder: Path) -> list[Any]:
-    """Everything below the header: the runs, the broken files, or why there are none."""
-    heading = html.Header(
-        [html.H1("Runs"), html.P(["in ", html.Code(str(folder))], className="where")],
-        className="page-header",
-    )
+def layout() -> list[Any]:
+    """The page with nothing in it yet. The grid stays, and so does how it is sorted."""
+    return [
+        html.Div(id="runs-header"),
+        html.Div(
+            AgGrid(
+                id="grid",
+                columnDefs=_columns(),
+                defaultColDef={"sortable": True, "filter": True, "minWidth": 84},
+                getRowId="params.data.name",
+                columnSize="responsiveSizeToFit",
+                dashGridOptions={
+                    "rowHeight": _ROW,
+                    "ensureDomOrder": True,
+                    "tooltipShowDelay": 400,
+                    "suppressCellFocus": False,
+                },
+                style={"height": "100%", "width": "100%"},
+            ),
+            id="grid-frame",
+        ),
+        html.Div(id="runs-below"),
+    ]
+
+
+def header(folder: Path) -> html.Header:
+    """What the list is of."""
+    where = html.P(["in ", html.Code(str(folder))], className="where")
+    return html.Header([html.H1("Runs"), where], className="page-header")
+
+
+def fill(folder: Path, view: View) -> tuple[list[dict[str, Any]], dict[str, str], list[Any]]:
+    """The rows of the grid, its style, and what stands below it."""
     try:
         found = list_runs(folder)
     except InputError as error:
-        return [heading, notice("The folder cannot be read", str(error), "error")]
+        fault = notice("The folder cannot be read", str(error), "error")
+        return [], {"display": "none"}, [fault]
     runs = [run for run in found if isinstance(run, Summary)]
     broken = [run for run in found if isinstance(run, BrokenRun)]
-    body: list[Any] = [heading]
-    if runs:
-        body.append(_table(runs))
-    elif not broken:
-        body.append(_nothing_here(folder))
+    below: list[Any] = _differences(open_runs(folder, view)[0])
+    if not found:
+        below.append(_nothing_here(folder))
     if broken:
-        body.append(_broken(broken))
-    return body
+        below.append(_broken(broken))
+    height = f"{_HEADER + _ROW * min(len(runs), _MOST_ROWS)}px"
+    style = {"height": height} if runs else {"display": "none"}
+    return [_row(run, view) for run in runs], style, below
 
 
-def no_such_page(pathname: str) -> list[Any]:
-    """What stands at an address that is neither the list nor a run."""
-    return [
-        notice("No such page", f"There is nothing at `{pathname}`.", "error"),
-        dcc.Link("← All runs", href="/", className="back"),
-    ]
-
-
-def address(name: str) -> str:
-    """The path of a run's page."""
-    return "/run/" + quote(name, safe="")
-
-
-def _table(runs: Sequence[Summary]) -> html.Div:
-    head = [
-        html.Th(words, scope="col", className=kind, title=meaning)
-        for words, kind, meaning in _COLUMNS
-    ]
+def _differences(runs: Sequence[Run]) -> list[Any]:
+    """The settings that are not the same in all ``runs``."""
+    if len(runs) < 2:
+        return []
+    try:
+        tables = [settings(run) for run in runs]
+    except InputError as error:
+        return [notice("The settings cannot be compared", str(error), "error")]
+    names = sorted({name for table in tables for name in table})
+    rows = []
+    for name in names:
+        values = [json.dumps(table[name]) if name in table else formats.ABSENT for table in tables]
+        if len(set(values)) > 1:
+            cells = [html.Td(value) for value in values]
+            rows.append(html.Tr([html.Th(name, scope="row"), *cells]))
+    head = ["Setting", *(run.path.stem for run in runs)]
     table = html.Table(
-        [html.Thead(html.Tr(head)), html.Tbody([_row(run) for run in runs])], className="runs"
-    )
-    return html.Div(table, className="panel table-frame")
-
-
-def _row(run: Summary) -> html.Tr:
-    seed = "" if run.seed is None else f"seed {run.seed}"
-    task = " · ".join(filter(None, [run.task, seed]))
-    name = [
-        dcc.Link(run.name, href=address(run.name)),
-        html.Small(formats.moment(run.created_at)),
-    ]
-    numbers = (
-        formats.ABSENT if run.samples is None else f"{run.samples:,}",
-        formats.percent(run.accuracy),
-        formats.number(run.nll),
-        formats.number(run.ece),
-        _spread(run.lambda_1),
-        _spread(run.trace),
-        formats.duration(run.training_seconds),
-    )
-    return html.Tr(
         [
-            html.Th(name, scope="row"),
-            html.Td([run.method or formats.ABSENT, html.Small(task)]),
-            html.Td(badge(run.status)),
-            *(html.Td(value, className="number") for value in numbers),
-        ]
+            html.Thead(html.Tr([html.Th(words, scope="col") for words in head])),
+            html.Tbody(rows),
+        ],
+        className="attributes",
     )
+    about = f"{formats.count(len(rows), 'setting')} of {len(names)}."
+    return [section("Where their settings differ", about, html.Div(table, className="table-frame"))]
+
+
+def _columns() -> list[dict[str, Any]]:
+    columns: list[dict[str, Any]] = [
+        {
+            "field": "chosen",
+            "headerName": "Show",
+            "headerTooltip": f"Choose up to {MOST_RUNS} runs to compare",
+            "cellRenderer": "ChooseRun",
+            "filter": False,
+            "width": 64,
+            "minWidth": 64,
+        },
+        {"field": "name", "headerName": "Run", "cellRenderer": "RunLink", "minWidth": 150}
+        | {"tooltipField": "created"}
+        | _SEARCH,
+    ]
+    for name, words, meaning in _TEXTS:
+        columns.append({"field": name, "headerName": words, "headerTooltip": meaning} | _SEARCH)
+    for name, words, meaning in _NUMBERS:
+        columns.append(
+            {
+                "field": name,
+                "headerName": words,
+                "headerTooltip": meaning,
+                "minWidth": _WIDE.get(name, 84),
+                "type": "rightAligned",
+                "filter": "agNumberColumnFilter",
+                # Sorted as the number, shown as the pages write it.
+                "valueFormatter": {"function": f"params.data.written.{name}"},
+            }
+        )
+    return columns
+
+
+def _row(run: Summary, view: View) -> dict[str, Any]:
+    chosen = run.name in view.runs
+    full = len(view.runs) >= MOST_RUNS and not chosen
+    written = {
+        "seed": formats.ABSENT if run.seed is None else str(run.seed),
+        "samples": formats.ABSENT if run.samples is None else f"{run.samples:,}",
+        "accuracy": formats.percent(run.accuracy),
+        "nll": formats.number(run.nll),
+        "ece": formats.number(run.ece),
+        "lambda_1": _spread(run.lambda_1),
+        "trace": _spread(run.trace),
+        "training": formats.duration(run.training_seconds),
+    }
+    return {
+        "name": run.name,
+        "address": view.at("run", run.name).address,
+        "chosen": chosen,
+        "choose": "" if full else view.toggle(run.name).address,
+        "created": formats.moment(run.created_at),
+        "method": run.method,
+        "task": run.task,
+        "status": run.status,
+        "seed": run.seed,
+        "samples": run.samples,
+        "accuracy": formats.finite(run.accuracy),
+        "nll": formats.finite(run.nll),
+        "ece": formats.finite(run.ece),
+        "lambda_1": formats.finite(run.lambda_1 and run.lambda_1.mean),
+        "trace": formats.finite(run.trace and run.trace.mean),
+        "training": formats.finite(run.training_seconds),
+        "written": written,
+    }
 
 
 def _spread(spread: Spread | None) -> str:

@@ -1,10 +1,11 @@
-"""The page of one run: its layout, which never changes, and what fills it."""
+"""The page of one run: its numbers, settings and provenance."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from dash import dcc, html
@@ -12,11 +13,12 @@ from dash import dcc, html
 from landscape.errors import InputError
 from landscape.store import Run, Summary, schema, summarise
 from landscape_app import formats
-from landscape_app.components import badge, fact, graph, notice, section, switch
-from landscape_app.data import NotMeasured
+from landscape_app.components import badge, choice, fact, notice, section
+from landscape_app.data import NotMeasured, load_run
 from landscape_app.figures import metrics_table
+from landscape_app.pages import FIGURE_PAGES
+from landscape_app.url import View
 
-_SCALES = {"linear": "linear", "log": "logarithmic"}
 _brief = partial(formats.number, digits=2)
 # words, how a value is written, how its deviation is
 _METRICS = {
@@ -27,113 +29,55 @@ _METRICS = {
 }
 
 
-def layout() -> list[Any]:
-    """The page with nothing in it yet; callbacks fill it by the identifiers."""
-    controls = html.Div(
-        [
-            html.Div(
-                [
-                    html.Label("Plane", htmlFor="surface-name", className="control-label"),
-                    dcc.Dropdown(id="surface-name", clearable=False, searchable=False),
-                ],
-                id="surface-chooser",
-                className="control",
-            ),
-            switch("surface-kind", "View", {"contour": "contour", "3d": "3D"}, "contour"),
-            switch("surface-scale", "Loss scale", _SCALES, "linear"),
-        ],
-        className="controls",
-    )
-    return [
-        html.Div(id="run-header"),
-        html.Div(
-            [
-                section(
-                    "Loss surface",
-                    "The loss on a plane in parameter space, with the posterior's samples "
-                    "projected onto it. Hover over a sample for its distance to the plane.",
-                    controls,
-                    graph("surface", "Loss surface"),
-                ),
-                section(
-                    "Flatness",
-                    "Curvature of the loss at each sample of the posterior: smaller is flatter.",
-                    html.Div(
-                        switch("eigenvalue-scale", "Eigenvalue axis", _SCALES, "linear"),
-                        className="controls",
-                    ),
-                    html.Div(
-                        [
-                            graph("eigenvalues", "Largest Hessian eigenvalues of each sample"),
-                            graph("trace", "Trace of the Hessian at each sample"),
-                        ],
-                        className="columns",
-                    ),
-                ),
-                section(
-                    "Predictions",
-                    "What averaging over the samples gains over any single one of them.",
-                    graph("metrics", "NLL and accuracy of single samples and of their average"),
-                    html.Div(id="metrics-table"),
-                ),
-                section(
-                    "Training",
-                    "Loss and accuracy as training went on.",
-                    graph("training", "Losses and validation accuracy by epoch"),
-                ),
-                html.Details(
-                    [html.Summary("Settings and provenance"), html.Div(id="run-attributes")],
-                    className="panel",
-                ),
-            ],
-            id="run-sections",
-        ),
-    ]
+def content(folder: Path, view: View) -> list[Any]:
+    """The run ``view.name``, or why it cannot be shown."""
+    try:
+        run = load_run(folder, view.name)
+        return [*_header(run, view), _predictions(run), _provenance(run)]
+    except InputError as error:
+        return [
+            html.Header(_back(view), className="page-header"),
+            notice("This run cannot be shown", str(error), "error"),
+        ]
 
 
-def header(run: Run) -> list[Any]:
-    """Name, status and the numbers that sum the run up.
-
-    Raises:
-        InputError: the file is damaged where they are read.
-    """
+def _header(run: Run, view: View) -> list[Any]:
     found = summarise(run)
     seed = "" if found.seed is None else f"seed {found.seed}"
     facts = [found.method, found.task, seed, formats.moment(found.created_at)]
     top = html.Header(
         [
-            back(),
+            _back(view),
             html.H1([run.path.stem, badge(found.status)]),
             html.P(" · ".join(filter(None, facts)), className="where"),
         ],
         className="page-header",
     )
-    return [top, *_remark(found.status), html.Dl(_facts(found), className="facts")]
-
-
-def not_there(error: InputError) -> list[Any]:
-    """What stands in place of a run that cannot be shown."""
+    name = run.path.stem
+    alone = view if name in view.runs else View(runs=(name,))
+    pages = {page.title: alone.at(page.key) for page in FIGURE_PAGES}
     return [
-        html.Header(back(), className="page-header"),
-        notice("This run cannot be shown", str(error), "error"),
+        top,
+        *_remark(found.status),
+        html.Dl(_facts(found), className="facts"),
+        html.Div(choice("Look at it in", pages, ""), className="controls"),
     ]
 
 
-def back() -> dcc.Link:
-    """The way back to the list."""
-    return dcc.Link("← All runs", href="/", className="back")
+def _back(view: View) -> dcc.Link:
+    return dcc.Link("← All runs", href=view.at("").address, className="back")
 
 
-def metrics(run: Run) -> html.Table | None:
-    """The predictive metrics as a table; None without predictions, which the figure's place says.
-
-    Raises:
-        InputError: the file is damaged where they are read.
-    """
+def _predictions(run: Run) -> html.Section:
+    about = "What averaging over the samples gains over any single one of them."
     try:
-        found = metrics_table(run)
-    except NotMeasured:
-        return None
+        return section("Predictions", about, _metrics_table(run))
+    except NotMeasured as error:
+        return section("Predictions", about, notice("Not measured", str(error)))
+
+
+def _metrics_table(run: Run) -> html.Table:
+    found = metrics_table(run)
     head = ["Metric", "Average over samples", "One sample alone: mean ± sd", "Lowest – highest"]
     rows = []
     for row in found:
@@ -164,8 +108,12 @@ def metrics(run: Run) -> html.Table | None:
     )
 
 
-def attributes(run: Run) -> html.Table:
-    """Every attribute of the run; JSON is indented, and a hover gives an attribute's meaning."""
+def _provenance(run: Run) -> html.Details:
+    table = _attributes(run)
+    return html.Details([html.Summary("Settings and provenance"), table], className="panel")
+
+
+def _attributes(run: Run) -> html.Table:
     known = [name for name in schema.ATTRIBUTES if name in run.attributes]
     others = sorted(set(run.attributes) - set(known))
     rows = [

@@ -1,0 +1,27 @@
+"""What averaging over posterior samples does to the predictions of the chosen runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from landscape_app import figures
+from landscape_app.components import graph, section
+from landscape_app.pages.page import Page
+
+
+def _layout() -> list[Any]:
+    return [
+        section(
+            "Single samples and their average",
+            "What averaging over the samples gains over any single one of them.",
+            graph("metrics", "NLL and accuracy of single samples and of their average"),
+        )
+    ]
+
+
+PAGE = Page(
+    key="averaging",
+    title="Averaging",
+    layout=_layout,
+    graphs={"metrics": lambda runs, view: figures.metrics_figure(*runs, picked=view.picked)},
+)

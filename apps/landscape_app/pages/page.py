@@ -1,0 +1,40 @@
+"""What a page of figures is: a layout that never changes, and what fills it for a view."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import plotly.graph_objects as go
+
+from landscape.store import Run
+from landscape_app.url import View
+
+Draw = Callable[[Sequence[Run], View], go.Figure | None]
+"""A figure of the chosen runs; None where this view has no use for it."""
+
+
+def _nothing(_: Sequence[Run], __: View) -> Any:
+    return None
+
+
+@dataclass(frozen=True)
+class Page:
+    """One of the pages that compare runs.
+
+    Attributes:
+        key: First part of its address.
+        title: Its name.
+        layout: What is on it; graphs are empty, for callbacks to fill.
+        graphs: How each of its graphs is drawn, by the graph's identifier.
+        controls: The links that change what is shown.
+        below: What stands below the figures, tables of numbers say.
+    """
+
+    key: str
+    title: str
+    layout: Callable[[], list[Any]]
+    graphs: Mapping[str, Draw] = field(default_factory=dict)
+    controls: Callable[[Sequence[Run], View], Any] = _nothing
+    below: Callable[[Sequence[Run], View], Any] = _nothing

@@ -1,0 +1,77 @@
+"""The loss surfaces of the chosen runs, side by side on the same scales."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import plotly.graph_objects as go
+from dash import html
+
+from landscape.errors import InputError
+from landscape.store import Run
+from landscape_app import figures
+from landscape_app.components import choice, graph, section, setting
+from landscape_app.data import surface_names
+from landscape_app.figures.samples import plain_name
+from landscape_app.pages.page import Page
+from landscape_app.url import MOST_RUNS, View
+
+_SCALES = {"linear": "linear", "log": "logarithmic"}
+_RANGES = {"shared": "shared by all", "own": "each its own"}
+SLOTS = tuple(f"surface-{position}" for position in range(MOST_RUNS))
+"""Identifiers of the places for surfaces."""
+
+
+def _layout() -> list[Any]:
+    return [
+        section(
+            "Loss surface",
+            "The loss on a plane in parameter space, with the posterior's samples projected onto "
+            "it. Hover over a sample for its distance to the plane.",
+            html.Div([graph(slot, "Loss surface") for slot in SLOTS], className="surfaces"),
+        )
+    ]
+
+
+def _controls(runs: Sequence[Run], view: View) -> list[Any]:
+    try:
+        names = surface_names(*runs)
+    except InputError:  # said where the figure would be
+        names = []
+    planes = {name: replace(view, plane=name) for name in names}
+    return [
+        *([choice("Plane", planes, _plane(runs, view))] if len(names) > 1 else []),
+        setting("View", "view", {"contour": "contour", "3d": "3D"}, view),
+        setting("Loss scale", "loss", _SCALES, view),
+        *([setting("Ranges", "ranges", _RANGES, view)] if len(runs) > 1 else []),
+    ]
+
+
+def _plane(runs: Sequence[Run], view: View) -> str:
+    return view.plane or next(iter(surface_names(*runs)), "samples")
+
+
+def _draw(position: int, runs: Sequence[Run], view: View) -> go.Figure | None:
+    if position >= len(runs):
+        return None
+    run, name, log = runs[position], _plane(runs, view), view.setting("loss") == "log"
+    kind: figures.Kind = "3d" if view.setting("view") == "3d" else "contour"
+    shared = len(runs) > 1 and view.setting("ranges") == "shared"
+    frame = figures.Frame.around(runs, name, log) if shared else None
+    figure = figures.surface_figure(run, name, kind, log, frame, view.picked)
+    if len(runs) > 1:
+        title = figure.layout.title.text
+        figure.update_layout(title_text=title.replace("<b>", f"<b>{plain_name(run)}: ", 1))
+    return figure
+
+
+PAGE = Page(
+    key="surface",
+    title="Surface",
+    layout=_layout,
+    graphs={slot: partial(_draw, position) for position, slot in enumerate(SLOTS)},
+    controls=_controls,
+)

@@ -1,0 +1,28 @@
+"""How training of the chosen runs went."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from landscape_app import figures
+from landscape_app.components import graph, section
+from landscape_app.pages.page import Page
+
+
+def _layout() -> list[Any]:
+    return [
+        section(
+            "Training",
+            "Losses, accuracy on the validation split, and where the method perturbs its weights "
+            "the length of the perturbation.",
+            graph("training", "Losses and validation accuracy by epoch"),
+        )
+    ]
+
+
+PAGE = Page(
+    key="training",
+    title="Training",
+    layout=_layout,
+    graphs={"training": lambda runs, _: figures.training_figure(*runs)},
+)

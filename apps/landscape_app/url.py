@@ -1,0 +1,123 @@
+"""What is on the screen, written as its address: the only state that the pages have.
+
+``/surface?run=swag&run=fp-bma&view=3d&pick=swag:0,4`` is the surface page of two runs in space with
+two samples highlighted. Every control is a link to another such address, so that the address is a
+permalink, and the browser's Back undoes a choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from urllib.parse import parse_qsl, quote, unquote, urlencode
+
+MOST_RUNS = 4
+SETTINGS: Mapping[str, tuple[str, ...]] = {
+    "view": ("contour", "3d"),
+    "loss": ("linear", "log"),
+    "ranges": ("shared", "own"),
+    "eigenvalues": ("linear", "log"),
+}
+"""The settings that have a fixed choice of values; the first is taken unless the address says."""
+
+_SAFE = ":,"
+
+
+@dataclass(frozen=True)
+class View:
+    """What to show.
+
+    Attributes:
+        page: First part of the path; ``""`` is the list of runs.
+        name: Of ``/run/NAME``, the run whose details are shown; otherwise what follows the page.
+        runs: The runs that are compared, at most ``MOST_RUNS``, in the order they were chosen.
+        plane: Which surface; ``""`` for the first that there is.
+        settings: Values of ``SETTINGS`` that are not the first.
+        picked: Samples to highlight, by the name of their run.
+    """
+
+    page: str = ""
+    name: str = ""
+    runs: tuple[str, ...] = ()
+    plane: str = ""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    picked: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, address: str) -> View:
+        """Read an address; what it does not understand of the query is left out.
+
+        Example:
+            >>> View.parse("/surface?run=a&run=b&view=3d&pick=b:4,0").picked
+            {'b': (0, 4)}
+        """
+        path, _, query = address.partition("?")
+        page, _, name = path.strip("/").partition("/")
+        runs: list[str] = []
+        settings: dict[str, str] = {}
+        picked: dict[str, tuple[int, ...]] = {}
+        plane = ""
+        for key, value in parse_qsl(query.removeprefix("?")):
+            if key == "run" and value not in runs:
+                runs.append(value)
+            elif key == "plane":
+                plane = value
+            elif key == "pick":
+                run, _, numbers = value.rpartition(":")
+                picked[run] = _indices(numbers)
+            elif value in SETTINGS.get(key, ())[1:]:
+                settings[key] = value
+        chosen = tuple(runs[:MOST_RUNS])
+        picked = {run: picked[run] for run in chosen if picked.get(run)}
+        return cls(page, unquote(name), chosen, plane, settings, picked)
+
+    @property
+    def address(self) -> str:
+        """The address that ``parse`` reads as this view."""
+        path = "/" + self.page + (f"/{quote(self.name, safe='')}" if self.name else "")
+        return path + self.query
+
+    @property
+    def query(self) -> str:
+        """The address after its path, with the question mark if there is anything to say."""
+        parts = [("run", run) for run in self.runs]
+        parts += [("plane", self.plane)] if self.plane else []
+        parts += self.settings.items()
+        parts += [
+            ("pick", f"{run}:{','.join(map(str, samples))}") for run, samples in self.picked.items()
+        ]
+        return "?" + urlencode(parts, safe=_SAFE) if parts else ""
+
+    def setting(self, name: str) -> str:
+        """The value of one of ``SETTINGS``."""
+        return self.settings.get(name, SETTINGS[name][0])
+
+    def set(self, name: str, value: str) -> View:
+        """This view with another value of one of ``SETTINGS``."""
+        others = {key: kept for key, kept in self.settings.items() if key != name}
+        return replace(
+            self, settings=others if value == SETTINGS[name][0] else {**others, name: value}
+        )
+
+    def at(self, page: str, name: str = "") -> View:
+        """The same choices on another page."""
+        return replace(self, page=page, name=name)
+
+    def toggle(self, run: str) -> View:
+        """This view with one run more, or without it if it is among them."""
+        if run not in self.runs:
+            return replace(self, runs=(*self.runs, run))
+        others = {name: samples for name, samples in self.picked.items() if name != run}
+        return replace(self, runs=tuple(name for name in self.runs if name != run), picked=others)
+
+    def pick(self, picked: Mapping[str, tuple[int, ...]]) -> View:
+        """This view with these samples highlighted and no others."""
+        return replace(
+            self,
+            picked={run: tuple(sorted(set(picked[run]))) for run in self.runs if picked.get(run)},
+        )
+
+
+def _indices(text: str) -> tuple[int, ...]:
+    parts = {part for part in text.split(",") if part.isascii() and part.isdigit()}
+    return tuple(sorted({int(part) for part in parts if len(part) < 7}))
