@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,12 +55,12 @@ def started_by_torchrun(device: str) -> Iterator[str]:
             )
         device = f"cuda:{local}"
         torch.cuda.set_device(device)
+    # The optimisers import it anyway. Imported while a group is open, it keeps that group's threads
+    # alive, and one that still holds a tensor when the interpreter goes away aborts the process.
+    importlib.import_module("torch._dynamo")
     distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
     try:
         yield device
-        # So that no worker thread holds a tensor any more when the interpreter goes away: it would
-        # take the process down with it.
-        wait_for_all()
     finally:
         distributed.destroy_process_group()
 

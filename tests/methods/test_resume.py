@@ -1,5 +1,7 @@
 """Training that is interrupted, stopped early, or done in pieces."""
 
+import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -123,31 +125,38 @@ def test_bfloat16_is_inside_the_network_alone() -> None:
 
 
 PROCESS = """
-import sys, torch
-from torch import distributed
+import os, sys, torch
 sys.path.insert(0, sys.argv[1])
 from problems import blobs, network
+from landscape import processes
 from landscape.methods import BSAM, FPBMA, SAM
 from landscape.parameters import ParameterSpace
 from landscape.posteriors import isotropic
-rank, store, out = int(sys.argv[2]), sys.argv[3], sys.argv[4]
-distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
 task, model = blobs(31, dtype=torch.float64), network().double()
 prior = isotropic(model, 0.02, mean=ParameterSpace(model).vector())
 ends = {}
-for kind in (FPBMA, SAM, BSAM):
-    found = kind(epochs=3, batch_size=10).fit(model, task, prior=prior, device="cpu")
-    ends[kind.name] = {"mean": found.mean, "loss": found.history["train_loss"]}
-torch.save(ends, f"{out}/{rank}.pt")
-distributed.barrier()  # see landscape.processes
-distributed.destroy_process_group()
+with processes.started_by_torchrun("cpu"):
+    for kind in (FPBMA, SAM, BSAM):
+        found = kind(epochs=3, batch_size=10).fit(model, task, prior=prior, device="cpu")
+        ends[kind.name] = {"mean": found.mean, "loss": found.history["train_loss"]}
+    torch.save(ends, f"{sys.argv[2]}/{processes.rank()}.pt")
+# A thread of the group that outlives it may abort the interpreter when it ends.
+tasks = os.listdir("/proc/self/task") if os.path.isdir("/proc/self/task") else []
+left = [name for each in tasks if "gloo" in (name := open(f"/proc/self/task/{each}/comm").read())]
+assert not left, left
 """
 
 
 def test_two_processes_train_as_one(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
     def start(rank: int) -> subprocess.Popen[bytes]:
-        arguments = [str(Path(__file__).parent), str(rank), f"{tmp_path}/store", str(tmp_path)]
-        return subprocess.Popen([sys.executable, "-c", PROCESS, *arguments])
+        group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": 2, "RANK": rank}
+        environment = os.environ | {name: str(value) for name, value in group.items()}
+        arguments = [str(Path(__file__).parent), str(tmp_path)]
+        return subprocess.Popen([sys.executable, "-c", PROCESS, *arguments], env=environment)
 
     with start(0) as one, start(1) as two:
         assert (one.wait(120), two.wait(120)) == (0, 0)
