@@ -68,6 +68,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     measure.add_argument("--backend", default="lanczos", help="lanczos (default) or pyhessian")
     measure.add_argument("--plane", help="of the surface; see 'landscape surface --help'")
     measure.add_argument("--grid", type=int, default=41, help="points a side; 0 for no surface")
+    _add_workers(measure)
     _add_common(measure)
 
     surface = command("surface", "evaluate the loss of a trained run on a plane")
@@ -84,6 +85,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--margin", type=float, default=0.5, help="beyond the samples, of their range"
     )
     surface.add_argument("--extent", type=float, help="half the width, in place of the margin")
+    _add_workers(surface)
     _add_common(surface)
 
     show = command("inspect", "say what a run file holds")
@@ -187,6 +189,16 @@ def _add_settings(
                 help=shown,
                 metavar="X",
             )
+
+
+def _add_workers(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--workers", type=int, default=0, metavar="N", help="work in N processes of this machine"
+    )
+    parser.add_argument("--dask", metavar="ADDRESS", help="work on the cluster of this scheduler")
+    parser.add_argument(
+        "--fresh", action="store_true", help="do again what an interrupted run has finished"
+    )
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:

@@ -141,6 +141,7 @@ def _prior(
 def _measure(options: argparse.Namespace) -> None:
     from landscape import workflow
     from landscape.progress import Progress
+    from landscape.units import workers
 
     trained = workflow.load(options.file, device=options.device)
     settings = {
@@ -158,8 +159,17 @@ def _measure(options: argparse.Namespace) -> None:
         )
     }
     settings["density_probes"] = options.density
-    with workflow.in_progress(trained.run, measurement=settings):
-        workflow.measure_curvature(trained, progress=Progress("curvature"), **settings)
+    bar = Progress("curvature")
+
+    def progress(done: int, total: int, row: dict[str, Any]) -> None:
+        bar(done, total, f"lambda_1 {row['eigenvalues'][0]:.3g}")
+
+    with (
+        workers(options.workers, options.dask) as executor,
+        workflow.in_progress(trained.run, measurement=settings),
+    ):
+        how: dict[str, Any] = {"executor": executor, "fresh": options.fresh}
+        workflow.measure_curvature(trained, progress=progress, **settings, **how)
         if options.grid:
             workflow.measure_surface(
                 trained,
@@ -168,6 +178,7 @@ def _measure(options: argparse.Namespace) -> None:
                 shape=(options.grid, options.grid),
                 seed=options.seed,
                 progress=Progress("loss surface"),
+                **how,
             )
     _report(options.file, options.json)
 
@@ -175,6 +186,7 @@ def _measure(options: argparse.Namespace) -> None:
 def _surface(options: argparse.Namespace) -> None:
     from landscape import workflow
     from landscape.progress import Progress
+    from landscape.units import workers
 
     trained = workflow.load(options.file, device=options.device)
     settings = {
@@ -182,8 +194,17 @@ def _surface(options: argparse.Namespace) -> None:
         for name in ("plane", "split", "samples", "margin", "extent", "seed")
     }
     settings["shape"] = (options.rows or options.grid, options.grid)
-    with workflow.in_progress(trained.run, surface=settings):
-        workflow.measure_surface(trained, progress=Progress("loss surface"), **settings)
+    with (
+        workers(options.workers, options.dask) as executor,
+        workflow.in_progress(trained.run, surface=settings),
+    ):
+        workflow.measure_surface(
+            trained,
+            executor=executor,
+            fresh=options.fresh,
+            progress=Progress("loss surface"),
+            **settings,
+        )
     _report(options.file, options.json)
 
 

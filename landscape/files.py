@@ -11,11 +11,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+
 from landscape.errors import LandscapeError
 
 
+class Stored(Protocol):
+    """One group of a store: its variables by name, and what was noted about it."""
+
+    @property
+    def attributes(self) -> Mapping[str, str | int | float]:
+        """What was noted."""
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """A variable."""
+
+
 class Store(Protocol):
-    """Where finished samples go; ``landscape.store.Run`` is one."""
+    """Where finished units go, and are taken up from; ``landscape.store.Run`` is one."""
 
     def write(
         self,
@@ -23,7 +36,19 @@ class Store(Protocol):
         variables: Mapping[str, object],
         attributes: Mapping[str, str | int | float] | None = None,
     ) -> None:
-        """Put the variables of one group away."""
+        """Put the variables of one group away, in place of what it held."""
+
+    def read(self, group: str) -> Stored:
+        """What was put away; KeyError where nothing was."""
+
+
+def stored(store: Store | None, group: str, request: str) -> Stored | None:
+    """What a store holds of the same request (the attribute ``request``), if anything."""
+    try:
+        found = None if store is None else store.read(group)
+    except KeyError:
+        return None
+    return found if found is not None and found.attributes.get("request") == request else None
 
 
 @contextmanager

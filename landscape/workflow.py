@@ -26,6 +26,7 @@ from landscape.parameters import Choice
 from landscape.posteriors import Posterior
 from landscape.prediction import Prediction, RealPrediction, predict, predict_real
 from landscape.store import Run, ensure_new
+from landscape.store.groups import Group
 from landscape.surfaces import PlaneKind, Surface, surface
 from landscape.tasks import Task
 
@@ -203,15 +204,21 @@ def load(path: Path, *, device: str = "auto") -> Trained:
 
 
 def measure_curvature(
-    trained: Trained, *, progress: Callable[..., None] | None = None, **settings: Any
+    trained: Trained,
+    *,
+    fresh: bool = False,
+    progress: Callable[..., None] | None = None,
+    **settings: Any,
 ) -> Flatness:
-    """``landscape.measure`` on the training set, each sample written as soon as it is finished."""
-    target = _OnSplit(trained)
+    """``landscape.measure`` on the training set, each sample written as soon as it is finished.
+
+    With ``fresh``, samples that the run holds already are measured anew.
+    """
     return measure(
         trained.posterior,
         trained.task.train,
         loss=trained.task.loss,
-        store=target,
+        store=_OnSplit(trained, fresh=fresh),
         progress=progress,
         **settings,
     )
@@ -222,6 +229,7 @@ def measure_surface(
     *,
     plane: PlaneKind | None = None,
     split: str = "train",
+    fresh: bool = False,
     progress: Callable[..., None] | None = None,
     **settings: Any,
 ) -> Surface:
@@ -229,6 +237,7 @@ def measure_surface(
 
     That of the test set is beside the other, as ``surfaces/<kind>-test``. The plane is through the
     first three samples by default; for a posterior that has fewer, as a point does, a random one.
+    With ``fresh``, rows that the run holds already are evaluated anew.
     """
     if split not in ("train", "test"):
         raise InputError(f"a surface is on the split 'train' or 'test', not '{split}'")
@@ -239,7 +248,7 @@ def measure_surface(
         trained.task.train if split == "train" else trained.task.test,
         plane=plane,
         loss=trained.task.loss,
-        store=_OnSplit(trained, split),
+        store=_OnSplit(trained, split, fresh),
         progress=progress,
         **settings,
     )
@@ -251,6 +260,7 @@ class _OnSplit:
 
     trained: Trained
     split: str = "train"
+    fresh: bool = False
 
     def write(
         self,
@@ -258,12 +268,19 @@ class _OnSplit:
         variables: Mapping[str, object],
         attributes: Mapping[str, str | int | float] | None = None,
     ) -> None:
-        name = group if self.split == "train" else f"{group}-{self.split}"
         noted: dict[str, str | int | float] = {
             "split": self.split,
             "examples": self.trained.task.sizes[self.split],
         }
-        self.trained.run.write(name, variables, {**(attributes or {}), **noted})
+        self.trained.run.write(self._name(group), variables, {**(attributes or {}), **noted})
+
+    def read(self, group: str) -> Group:
+        if self.fresh:
+            raise KeyError(group)
+        return self.trained.run.read(self._name(group))
+
+    def _name(self, group: str) -> str:
+        return group if self.split == "train" else f"{group}-{self.split}"
 
 
 def _predict(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from landscape.objective import Objective
+from landscape.store import schema
+from landscape.store.groups import Group
 
 Batches = list[tuple[Tensor, Tensor]]
 
@@ -102,3 +104,23 @@ def shuffled(batches: Batches, batch: int = 7) -> DataLoader[tuple[Tensor, Tenso
     """The same examples in other batches at every pass, the last one smaller."""
     data = TensorDataset(*joined(batches))
     return DataLoader(data, batch_size=batch, shuffle=True, generator=generator(3))  # type: ignore[arg-type]
+
+
+class Memory:
+    """A store that keeps what it was given, and checks it as a run file would."""
+
+    def __init__(self) -> None:
+        self.writes: list[tuple[str, Mapping[str, object], Mapping[str, object]]] = []
+
+    def read(self, group: str) -> Group:
+        last = {name: (variables, attributes) for name, variables, attributes in self.writes}
+        variables, attributes = last[group]
+        return Group(schema.conform(group, variables), attributes)  # type: ignore[arg-type]
+
+    def write(
+        self,
+        group: str,
+        variables: Mapping[str, object],
+        attributes: Mapping[str, object] | None = None,
+    ) -> None:
+        self.writes.append((group, variables, attributes or {}))

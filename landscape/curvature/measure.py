@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from concurrent.futures import Executor
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from landscape import units
 from landscape.curvature.density import Density, Quadrature, check_quadrature, smooth_together
+from landscape.curvature.lanczos import check_request
 from landscape.curvature.matrices import Matrix
-from landscape.curvature.network import Backend, spectral_density, top_eigenvalues, trace
+from landscape.curvature.network import Backend, check_backend
 from landscape.curvature.probes import check_budget
+from landscape.curvature.sample import Row, SampleWork, measure_sample
 from landscape.errors import InputError
-from landscape.files import Store
-from landscape.objective import Batch, Loss, Objective
+from landscape.files import Store, stored
+from landscape.objective import Batch, Loss
 from landscape.posteriors import Posterior
+from landscape.posteriors.loss import PosteriorLoss
 
-Row = dict[str, object]
+_COLUMNS = (
+    "eigenvalues",
+    "residuals",
+    "converged",
+    "trace",
+    "trace_standard_error",
+    "loss",
+    "accuracy",
+    "products",
+    "seconds",
+)
 
 
 @dataclass(frozen=True)
@@ -82,6 +98,7 @@ def measure(
     seed: int = 0,
     backend: Backend = "lanczos",
     store: Store | None = None,
+    executor: Executor | None = None,
     progress: Callable[[int, int, Row], None] | None = None,
 ) -> Flatness:
     """Measure the curvature of the mean loss at each of a posterior's samples.
@@ -105,7 +122,9 @@ def measure(
         loss: See ``objective.summed_loss``.
         seed: Of the samples, the starting vectors and the probes.
         backend: ``"lanczos"`` or ``"pyhessian"``.
-        store: A run to write each sample to as soon as it is finished.
+        store: A run to write each sample to as soon as it is finished. Samples that it holds of the
+            same settings and the same loss are taken over, so that what was interrupted continues.
+        executor: Where samples are measured, each by itself; see ``units.run``. Here if ``None``.
         progress: Called after each sample with (number finished, S, its row).
 
     Returns:
@@ -113,104 +132,109 @@ def measure(
 
     Raises:
         InputError: a setting is out of range, or there is no data.
-        LandscapeError: a product is not finite at some sample.
+        LandscapeError: a product is not finite at some sample, or a worker died.
     """
     if samples < 1:
         raise InputError(f"the number of samples must be at least 1, not {samples}")
+    check_backend(backend, matrix)
+    check_request(posterior.space.size, eigenvalues, tolerance)
     check_budget(trace_products, trace_tolerance)
     if density_probes:
         check_quadrature(density_probes, density_steps)
         if backend == "pyhessian":
             raise InputError("PyHessian 0.1 cannot compute densities; use backend='lanczos'")
+    settings: dict[str, Any] = {
+        "eigenvalues": eigenvalues,
+        "matrix": matrix,
+        "tolerance": tolerance,
+        "max_products": max_products,
+        "trace_products": trace_products,
+        "trace_tolerance": trace_tolerance,
+        "density_probes": density_probes,
+        "density_steps": density_steps if density_probes else 0,
+        "seed": seed,
+        "backend": backend,
+    }
     count = posterior.at_most(samples)
     weights = posterior.sample(count, seed)
-    base = Objective(posterior.space, data, loss)
-    rows: list[Row] = []
-    quadratures: list[Quadrature] = []
-    for index, w in enumerate(weights):
-        begun = time.perf_counter()
-        objective = base.with_buffers(posterior.buffers(w))
-        evaluation = objective.evaluate(w)
-        top = top_eigenvalues(
-            objective,
-            w,
-            eigenvalues,
-            matrix=matrix,
-            tolerance=tolerance,
-            max_products=max_products,
-            seed=seed + index,
-            backend=backend,
-        )
-        deflate = top if backend == "lanczos" else None
-        total = trace(
-            objective,
-            w,
-            matrix=matrix,
-            products=trace_products,
-            tolerance=trace_tolerance,
-            deflate=deflate,
-            seed=seed + index,
-            backend=backend,
-        )
-        spent = top.products + total.products
-        if density_probes:
-            density = spectral_density(
-                objective,
-                w,
-                matrix=matrix,
-                probes=density_probes,
-                steps=density_steps,
-                deflate=top,
-                seed=seed + index,
-            )
-            quadratures.append(density.quadrature)
-            spent += density.quadrature.products
-        if w.is_cuda:
-            torch.cuda.synchronize(w.device)
-        rows.append(
-            {
-                "eigenvalues": top.values.numpy(),
-                "residuals": top.residuals.numpy(),
-                "converged": top.converged.numpy(),
-                "trace": total.value,
-                "trace_standard_error": total.standard_error,
-                "loss": evaluation.loss,
-                "accuracy": evaluation.accuracy,
-                "products": spent,
-                "seconds": time.perf_counter() - begun,
-            }
-        )
+    work = SampleWork(PosteriorLoss(posterior, data, loss), settings)
+    rows = _taken_over(work, weights, store)
+    attributes = {
+        "backend": backend,
+        "matrix": matrix,
+        "tolerance": tolerance,
+        "requested": count,
+        "seed": seed,
+        "parameters": f"{posterior.space.size} random parameters",
+        "request": work.request,
+    }
+    missing = [index for index in range(count) if index not in rows]
+    items = [(index, weights[index]) for index in missing]
+    for position, row in units.run(measure_sample, work, items, executor):
+        rows[missing[position]] = row
         if store is not None:
-            attributes = {
-                "backend": backend,
-                "matrix": matrix,
-                "tolerance": tolerance,
-                "requested": count,
-                "seed": seed,
-                "parameters": f"{posterior.space.size} random parameters",
-            }
-            store.write("samples", _columns(rows), attributes)
-            if quadratures:
-                densities = smooth_together(quadratures)
-                about = {"kernel_width": densities[0].width, "matrix": matrix, "seed": seed}
-                store.write("density", _variables(densities), about)
+            _write(store, rows, attributes)
         if progress is not None:
-            progress(len(rows), count, rows[-1])
+            progress(len(rows), count, row)
+    columns = _columns([rows[index] for index in range(count)])
+    densities = smooth_together(_quadratures(columns)) if density_probes else ()
     return Flatness(
-        **_columns(rows), densities=tuple(smooth_together(quadratures) if quadratures else ())
+        **{each.name: columns[each.name] for each in fields(Flatness) if each.name in columns},
+        densities=tuple(densities),
     )
 
 
-def _variables(densities: list[Density]) -> dict[str, np.ndarray]:
-    """The group ``density`` of a run file."""
-    rules = [density.quadrature for density in densities]
-    return {
-        "grid": densities[0].grid.numpy(),
-        "density": np.stack([density.density for density in densities]),
-        "standard_error": np.stack([density.standard_error for density in densities]),
-        "nodes": np.stack([rule.nodes for rule in rules]),
-        "weights": np.stack([rule.weights for rule in rules]),
-    }
+def _taken_over(work: SampleWork, weights: Tensor, store: Store | None) -> dict[int, Row]:
+    """The samples that a store holds of this very measurement, by number."""
+    found = stored(store, "samples", work.request)
+    if store is None or found is None:
+        return {}
+    columns = {name: found[name] for name in ("sample", *_COLUMNS)}
+    if work.settings["density_probes"]:
+        density = stored(store, "density", work.request)
+        if density is None:
+            return {}
+        columns |= {name: density[name] for name in ("nodes", "weights")}
+    rows: dict[int, Row] = {}
+    for index, *values in zip(*columns.values(), strict=False):
+        if index < len(weights):
+            rows[int(index)] = dict(zip(list(columns)[1:], values, strict=True))
+    # The settings do not name the posterior and the data; the loss gives them away.
+    for index, row in list(rows.items())[:1]:
+        loss = work.loss.evaluate(weights[index]).loss
+        if not np.isclose(loss, row["loss"], rtol=1e-4, equal_nan=True):
+            return {}
+    return rows
+
+
+def _write(store: Store, rows: dict[int, Row], attributes: dict[str, str | int | float]) -> None:
+    columns = _columns([rows[index] for index in sorted(rows)])
+    finished = {"sample": sorted(rows), **{name: columns[name] for name in _COLUMNS}}
+    if "nodes" in columns:
+        densities = smooth_together(_quadratures(columns))
+        about = {name: attributes[name] for name in ("matrix", "seed", "request")}
+        store.write(
+            "density",
+            {
+                "sample": sorted(rows),
+                "grid": densities[0].grid.numpy(),
+                "density": np.stack([density.density for density in densities]),
+                "standard_error": np.stack([density.standard_error for density in densities]),
+                "nodes": columns["nodes"],
+                "weights": columns["weights"],
+            },
+            {"kernel_width": densities[0].width, **about},
+        )
+    store.write("samples", finished, attributes)
+
+
+def _quadratures(columns: dict[str, np.ndarray]) -> list[Quadrature]:
+    nodes, weights = torch.from_numpy(columns["nodes"]), torch.from_numpy(columns["weights"])
+    known = columns["eigenvalues"].shape[1]  # nodes that took no product; nor do repeated ones
+    return [
+        Quadrature(points, weight, int((weight[:, known:] > 0).sum()))
+        for points, weight in zip(nodes, weights, strict=True)
+    ]
 
 
 def _columns(rows: list[Row]) -> dict[str, np.ndarray]:

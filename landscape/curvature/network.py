@@ -55,7 +55,7 @@ def top_eigenvalues(
         InputError: a setting is out of range.
         LandscapeError: a product is not finite.
     """
-    _check(backend, matrix)
+    check_backend(backend, matrix)
     check_request(objective.size, k, tolerance)
     if backend == "pyhessian":
         if which == "smallest":
@@ -107,7 +107,7 @@ def trace(
         InputError: a setting is out of range.
         LandscapeError: a product is not finite.
     """
-    _check(backend, matrix)
+    check_backend(backend, matrix)
     if estimator not in _ESTIMATORS:
         raise InputError(f"unknown estimator '{estimator}'; known: {', '.join(_ESTIMATORS)}")
     if backend == "pyhessian":
@@ -239,7 +239,12 @@ def spectral_density(
     return smooth(found, grid, width)
 
 
-def _check(backend: str, matrix: str) -> None:
+def check_backend(backend: str, matrix: str) -> None:
+    """Refuse a backend or matrix that is unknown, or a backend that lacks the matrix.
+
+    Raises:
+        InputError: it is so.
+    """
     if backend not in BACKENDS:
         raise InputError(f"unknown backend '{backend}'; known: {', '.join(BACKENDS)}")
     check_matrix(matrix)

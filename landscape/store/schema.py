@@ -42,7 +42,9 @@ _TRAINING = {
     "perturbation_norm": Field(("epoch",), "f8", "mean Euclidean length of the perturbation"),
     "seconds": Field(("epoch",), "f8", "wall-clock time since training began", "s"),
 }
+_SAMPLE = Field(("sample",), "i4", "number of the posterior sample, from 0")
 _SAMPLES = {
+    "sample": _SAMPLE,
     "eigenvalues": Field(("sample", "eigenvalue"), "f8", "largest eigenvalues, descending", "nat"),
     "residuals": Field(("sample", "eigenvalue"), "f8", "norm of A v - lambda v", "nat"),
     "converged": Field(("sample", "eigenvalue"), "u1", "1 where the residual met the tolerance"),
@@ -54,6 +56,7 @@ _SAMPLES = {
     "seconds": Field(("sample",), "f8", "wall-clock time spent", "s"),
 }
 _DENSITY = {
+    "sample": _SAMPLE,
     "grid": Field(("grid",), "f8", "where the density is evaluated", "nat"),
     "density": Field(
         ("sample", "grid"), "f8", "eigenvalues per parameter and unit, mean over probes", "1/nat"
@@ -77,6 +80,7 @@ _SURFACE = {
     "y": Field(("y",), "f8", "coordinate along the second direction, in parameter units"),
     "loss": Field(("y", "x"), "f8", "mean loss; NaN and infinity are kept as computed", "nat"),
     "accuracy": Field(("y", "x"), "f8", "accuracy; NaN where the network's output is not finite"),
+    "finished": Field(("y",), "u1", "0 where the row has not been evaluated yet, and holds NaN"),
     "sample_x": Field(("sample",), "f8", "each posterior sample's projection on the plane"),
     "sample_y": Field(("sample",), "f8", "each posterior sample's projection on the plane"),
     "sample_off_plane": Field(("sample",), "f8", "Euclidean distance of the sample to the plane"),

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor
 
+from landscape import units
 from landscape.errors import InputError
-from landscape.files import Store
-from landscape.objective import Batch, Loss, Objective
+from landscape.files import Store, stored
+from landscape.objective import Batch, Loss
 from landscape.posteriors import Posterior
+from landscape.posteriors.loss import PosteriorLoss
 from landscape.surfaces import plane as planes
 from landscape.surfaces.plane import PLANES, Plane, PlaneKind
+
+_SECONDS = 1.0  # between two writes of a surface: a row of a small network takes less than a write
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,7 @@ def surface(
     loss: Loss = "cross_entropy",
     seed: int = 0,
     store: Store | None = None,
+    executor: Executor | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Surface:
     """Evaluate the mean loss on a plane through a posterior.
@@ -82,14 +90,18 @@ def surface(
             along eigenvectors of a posterior with one sample.
         loss: See ``objective.summed_loss``.
         seed: Of the samples and the random directions.
-        store: A run to write the surface to, as ``surfaces/<kind>``.
-        progress: Called with (number of points finished, number of points).
+        store: A run to write the surface to, as ``surfaces/<kind>``: finished rows once a second,
+            and whatever is finished when the work is stopped. Rows that it holds of the same
+            surface are taken over.
+        executor: Where rows are evaluated; see ``units.run``. Here if ``None``.
+        progress: Called after each row with (number of rows finished, number of rows).
 
     Returns:
         The surface.
 
     Raises:
         InputError: a setting is out of range, there is no data, or the samples span no plane.
+        LandscapeError: a worker died.
     """
     if len(shape) != 2 or min(shape) < 2:
         raise InputError(f"a surface's shape is (points along y, points along x), not {shape}")
@@ -97,61 +109,92 @@ def surface(
         raise InputError(f"the margin of a surface must not be negative, not {margin}")
     if isinstance(plane, str) and plane not in PLANES:
         raise InputError(f"unknown plane '{plane}'; known: {', '.join(PLANES)}, or a Plane")
-    objective = Objective(posterior.space, data, loss)
-
-    def at(w: Tensor) -> Objective:
-        return objective.with_buffers(posterior.buffers(w))
-
+    mean_loss = PosteriorLoss(posterior, data, loss)
     count = posterior.at_most(samples)
     weights = posterior.sample(count, seed)
-    if isinstance(plane, Plane):
-        chosen = plane
-    elif plane == "samples":
-        chosen = planes.through_samples(weights)
-    elif plane == "pca":
-        chosen = planes.principal(weights)
-    elif plane == "random":
-        chosen = planes.random(posterior.space, posterior.mean, seed)
-    else:
-        chosen = planes.eigenvectors(at(posterior.mean), posterior.mean, seed)
+    chosen = plane if isinstance(plane, Plane) else _plane(plane, mean_loss, weights, seed)
     projection = chosen.project(weights)
     if extent is None and (plane == "random" or (plane == "eigenvectors" and count == 1)):
         extent = float(posterior.mean.norm())
-    x = _axis(projection.coordinates[:, 0], shape[1], margin, extent)
-    y = _axis(projection.coordinates[:, 1], shape[0], margin, extent)
-
-    def evaluate(w: Tensor) -> tuple[float, float]:
-        found = at(w).evaluate(w)
-        return found.loss, found.accuracy
-
-    values = np.empty((*shape, 2))
-    for index in np.ndindex(*shape):
-        values[index] = evaluate(chosen.at(float(x[index[1]]), float(y[index[0]])))
-        if progress is not None:
-            progress(index[0] * shape[1] + index[1] + 1, shape[0] * shape[1])
+    own = dict(units.run(PosteriorLoss.evaluate, mean_loss, list(weights), executor))
     result = Surface(
-        x=x,
-        y=y,
-        loss=values[..., 0],
-        accuracy=values[..., 1],
+        x=_axis(projection.coordinates[:, 0], shape[1], margin, extent),
+        y=_axis(projection.coordinates[:, 1], shape[0], margin, extent),
+        loss=np.full(shape, np.nan),
+        accuracy=np.full(shape, np.nan),
         sample_x=projection.coordinates[:, 0].cpu().numpy(),
         sample_y=projection.coordinates[:, 1].cpu().numpy(),
         sample_off_plane=projection.off_plane.cpu().numpy(),
-        sample_loss=np.array([evaluate(w)[0] for w in weights]),
+        sample_loss=np.array([own[index].loss for index in range(count)]),
         plane=chosen,
         variance_share=planes.variance_share(chosen, weights),
     )
-    if store is not None:
-        attributes: dict[str, str | int | float] = {
-            "kind": chosen.kind,
-            "x_axis": chosen.axes[0],
-            "y_axis": chosen.axes[1],
-            "seed": seed,
-        }
-        if not np.isnan(result.variance_share):
-            attributes["variance_share"] = result.variance_share
-        store.write(f"surfaces/{chosen.kind}", result.variables(), attributes)
+    request = json.dumps({"shape": list(shape), "seed": seed, "parameters": posterior.space.names})
+    finished = _take_over(result, store, request)
+    missing = np.flatnonzero(~finished)
+    saved = time.monotonic()
+    rows = units.run(_row, (mean_loss, chosen, result.x), result.y[missing].tolist(), executor)
+    try:
+        for position, (result.loss[missing[position]], result.accuracy[missing[position]]) in rows:
+            finished[missing[position]] = True
+            if store is not None and time.monotonic() - saved > _SECONDS:
+                _write(store, result, finished, seed, request)
+                saved = time.monotonic()
+            if progress is not None:
+                progress(int(finished.sum()), shape[0])
+    finally:  # whatever stopped the rest
+        if store is not None and finished.any():
+            _write(store, result, finished, seed, request)
     return result
+
+
+def _plane(kind: PlaneKind, loss: PosteriorLoss, weights: Tensor, seed: int) -> Plane:
+    if kind == "samples":
+        return planes.through_samples(weights)
+    if kind == "pca":
+        return planes.principal(weights)
+    mean = loss.posterior.mean
+    if kind == "random":
+        return planes.random(loss.posterior.space, mean, seed)
+    return planes.eigenvectors(loss.at(mean), mean, seed)
+
+
+def _row(shared: tuple[PosteriorLoss, Plane, np.ndarray], y: float) -> np.ndarray:
+    """Loss and accuracy along x at one y, shape (2, X): the unit of work."""
+    loss, plane, x = shared
+    found = [loss.evaluate(plane.at(float(each), y)) for each in x]
+    return np.array([[each.loss for each in found], [each.accuracy for each in found]])
+
+
+def _take_over(result: Surface, store: Store | None, request: str) -> np.ndarray:
+    """Put the rows that a store holds of this very surface into it; which they are, shape (Y,)."""
+    found = stored(store, f"surfaces/{result.plane.kind}", request)
+    finished = np.zeros(len(result.y), dtype=bool)
+    # The settings do not name the posterior, the data and the plane; these give them away.
+    if found is None or not all(
+        getattr(result, name).shape == found[name].shape
+        and np.allclose(getattr(result, name), found[name], rtol=1e-4, equal_nan=True)
+        for name in ("x", "y", "sample_x", "sample_y", "sample_loss")
+    ):
+        return finished
+    finished |= found["finished"].astype(bool)
+    for name in ("loss", "accuracy"):
+        getattr(result, name)[finished] = found[name][finished]
+    return finished
+
+
+def _write(store: Store, result: Surface, finished: np.ndarray, seed: int, request: str) -> None:
+    attributes: dict[str, str | int | float] = {
+        "kind": result.plane.kind,
+        "x_axis": result.plane.axes[0],
+        "y_axis": result.plane.axes[1],
+        "seed": seed,
+        "request": request,
+    }
+    if not np.isnan(result.variance_share):
+        attributes["variance_share"] = result.variance_share
+    variables = {**result.variables(), "finished": finished}
+    store.write(f"surfaces/{result.plane.kind}", variables, attributes)
 
 
 def _axis(coordinates: Tensor, points: int, margin: float, extent: float | None) -> np.ndarray:

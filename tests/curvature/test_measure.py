@@ -1,11 +1,11 @@
 """Measuring a posterior sample by sample."""
 
-from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from cases import classification, dense_hessian, joined, mlp
+from cases import Memory, classification, dense_hessian, joined, mlp
 from torch import nn
 
 from landscape.curvature import measure, spectral_density, top_eigenvalues, trace
@@ -16,21 +16,6 @@ from landscape.posteriors import Point, Posterior, isotropic
 from landscape.prediction import predict
 from landscape.store import schema
 from landscape.surfaces import surface
-
-
-class Memory:
-    """A store that keeps what it was given."""
-
-    def __init__(self) -> None:
-        self.writes: list[tuple[str, Mapping[str, object], Mapping[str, object]]] = []
-
-    def write(
-        self,
-        group: str,
-        variables: Mapping[str, object],
-        attributes: Mapping[str, object] | None = None,
-    ) -> None:
-        self.writes.append((group, variables, attributes or {}))
 
 
 def posterior() -> Posterior:
@@ -66,6 +51,57 @@ def test_each_sample_is_stored_as_soon_as_it_is_finished() -> None:
     assert {group for group, _, _ in store.writes} == {"samples"}
     assert store.writes[0][2]["requested"] == 3
     assert [(done, total) for done, total, _ in seen] == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_an_interrupted_measurement_continues_with_the_samples_that_are_missing() -> None:
+    store, q, batches = Memory(), posterior(), classification()
+    settings: dict[str, Any] = {"eigenvalues": 2, "density_probes": 2, "density_steps": 10}
+    whole = measure(q, batches, samples=4, **settings)
+
+    def stop(done: int, total: int, row: object) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        measure(q, batches, samples=4, **settings, store=store, progress=stop)
+    seen: list[int] = []
+    found = measure(
+        q,
+        batches,
+        samples=4,
+        **settings,
+        store=store,
+        progress=lambda done, total, row: seen.append(done),
+    )
+    assert seen == [3, 4]
+    for name in ("eigenvalues", "residuals", "converged", "trace", "loss", "products"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(whole, name))
+    assert found.seconds[0] == store.writes[1][1]["seconds"][0]  # type: ignore[index]
+    for one, other in zip(found.densities, whole.densities, strict=True):
+        torch.testing.assert_close(one.density, other.density)
+        assert one.quadrature.products == other.quadrature.products == 20
+    more = measure(q, batches, samples=5, **settings, store=store)
+    np.testing.assert_array_equal(more.trace[:4], whole.trace)
+    assert len(store.writes) == 2 * 5
+
+
+@pytest.mark.parametrize("change", ["seed", "matrix", "density", "posterior", "data"])
+def test_samples_of_another_measurement_are_not_taken_over(change: str) -> None:
+    store, q, batches = Memory(), posterior(), classification()
+    measure(q, batches, samples=2, eigenvalues=2, store=store)
+    settings: dict[str, Any] = {
+        "seed": {"seed": 1},
+        "matrix": {"matrix": "gauss-newton"},
+        "density": {"density_probes": 2, "density_steps": 3},
+    }.get(change, {})
+    if change == "posterior":
+        q = isotropic(mlp(), 0.2, mean=q.mean)
+    if change == "data":
+        batches = batches[1:]
+    again = measure(q, batches, samples=2, eigenvalues=2, **settings, store=store)
+    anew = measure(q, batches, samples=2, eigenvalues=2, **settings)
+    np.testing.assert_array_equal(again.eigenvalues, anew.eigenvalues)
+    np.testing.assert_array_equal(again.loss, anew.loss)
 
 
 def test_densities_are_asked_for_stored_on_one_grid_and_counted() -> None:

@@ -1,0 +1,115 @@
+"""The curvature at one posterior sample: the unit of work of ``measure``."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from landscape.curvature.density import lanczos_quadrature
+from landscape.curvature.lanczos import Eigenvalues, lanczos
+from landscape.curvature.matrices import Matrix, product_by
+from landscape.curvature.network import top_eigenvalues, trace
+from landscape.curvature.probes import Estimate
+from landscape.curvature.trace import hutchinson
+from landscape.objective import Objective
+from landscape.posteriors.loss import PosteriorLoss
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class SampleWork:
+    """What all samples of a measurement share: what a worker is sent."""
+
+    loss: PosteriorLoss
+    settings: dict[str, Any]
+
+    @property
+    def request(self) -> str:
+        """The settings, and which parameters, as text."""
+        names = self.loss.posterior.space.names
+        return json.dumps({**self.settings, "parameters": names}, sort_keys=True)
+
+
+def measure_sample(work: SampleWork, sample: tuple[int, Tensor]) -> Row:
+    """Everything about one sample, (its number, its weights)."""
+    begun = time.perf_counter()
+    index, w = sample
+    objective = work.loss.at(w)
+    evaluation = objective.evaluate(w)
+    row: Row = {"loss": evaluation.loss, "accuracy": evaluation.accuracy}
+    settings = {**work.settings, "seed": work.settings["seed"] + index}
+    measured = _by_pyhessian if settings["backend"] == "pyhessian" else _by_lanczos
+    row |= measured(objective, w, **settings)
+    if w.is_cuda:
+        torch.cuda.synchronize(w.device)
+    return {**row, "seconds": time.perf_counter() - begun}
+
+
+def _by_lanczos(
+    objective: Objective,
+    w: Tensor,
+    *,
+    eigenvalues: int,
+    matrix: Matrix,
+    tolerance: float,
+    max_products: int | None,
+    trace_products: int | None,
+    trace_tolerance: float | None,
+    density_probes: int,
+    density_steps: int,
+    seed: int,
+    backend: str,
+) -> Row:
+    product = product_by(matrix, objective, w)  # one for all, for it keeps the gradient's graphs
+    size = objective.size
+    where: dict[str, Any] = {"dtype": w.dtype, "device": w.device, "seed": seed}
+    top = lanczos(
+        product, size, eigenvalues, tolerance=tolerance, max_products=max_products, **where
+    )
+    total = hutchinson(
+        product, size, products=trace_products, tolerance=trace_tolerance, deflate=top, **where
+    )
+    row = _row(top, total)
+    if density_probes:
+        quadrature = lanczos_quadrature(
+            product, size, probes=density_probes, steps=density_steps, deflate=top, **where
+        )
+        row["nodes"], row["weights"] = quadrature.nodes.numpy(), quadrature.weights.numpy()
+        row["products"] += quadrature.products
+    return row
+
+
+def _by_pyhessian(
+    objective: Objective,
+    w: Tensor,
+    *,
+    eigenvalues: int,
+    tolerance: float,
+    max_products: int | None,
+    trace_products: int | None,
+    trace_tolerance: float | None,
+    **settings: Any,
+) -> Row:
+    common = {name: settings[name] for name in ("matrix", "seed", "backend")}
+    top = top_eigenvalues(
+        objective, w, eigenvalues, tolerance=tolerance, max_products=max_products, **common
+    )
+    total = trace(objective, w, products=trace_products, tolerance=trace_tolerance, **common)
+    return _row(top, total)
+
+
+def _row(top: Eigenvalues, total: Estimate) -> Row:
+    return {
+        "eigenvalues": top.values.numpy(),
+        "residuals": top.residuals.numpy(),
+        "converged": top.converged.numpy(),
+        "trace": total.value,
+        "trace_standard_error": total.standard_error,
+        "products": top.products + total.products,
+    }
