@@ -71,18 +71,24 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     _add_workers(measure)
     _add_common(measure)
 
-    surface = command("surface", "evaluate the loss of a trained run on a plane")
+    surface = command("surface", "evaluate the loss of a trained run on a plane or along a line")
     surface.add_argument("file", type=Path, help="the run file (.h5), beside its posterior")
     surface.add_argument(
         "--plane",
         help="samples, pca, random or eigenvectors (default: samples, random where there are few)",
     )
+    surface.add_argument(
+        "--line",
+        metavar="KIND",
+        help="a line in place of a plane: one of its kinds, or a curve of low loss between two "
+        "samples, bezier or chain",
+    )
     surface.add_argument("--split", default="train", help="train (default) or test")
     surface.add_argument("--samples", type=int, default=30, help="samples to place on it")
-    surface.add_argument("--grid", type=int, default=41, help="points along x")
+    surface.add_argument("--grid", type=int, default=41, help="points along x (default: 41)")
     surface.add_argument("--rows", type=int, help="points along y (default: as many)")
     surface.add_argument(
-        "--margin", type=float, default=0.5, help="beyond the samples, of their range"
+        "--margin", type=float, default=0.5, help="beyond the samples, of their range (0.5)"
     )
     surface.add_argument("--extent", type=float, help="half the width, in place of the margin")
     _add_workers(surface)

@@ -190,21 +190,24 @@ def _surface(options: argparse.Namespace) -> None:
 
     trained = workflow.load(options.file, device=options.device)
     settings = {
-        name: getattr(options, name)
-        for name in ("plane", "split", "samples", "margin", "extent", "seed")
+        name: getattr(options, name) for name in ("split", "samples", "margin", "extent", "seed")
     }
-    settings["shape"] = (options.rows or options.grid, options.grid)
+    if options.line is not None:
+        if options.plane is not None or options.rows is not None:
+            raise InputError("--line is in place of a plane: it takes no --plane and no --rows")
+        settings |= {"kind": options.line, "points": options.grid}
+    else:
+        settings |= {"plane": options.plane, "shape": (options.rows or options.grid, options.grid)}
     with (
         workers(options.workers, options.dask) as executor,
         workflow.in_progress(trained.run, surface=settings),
     ):
-        workflow.measure_surface(
-            trained,
-            executor=executor,
-            fresh=options.fresh,
-            progress=Progress("loss surface"),
-            **settings,
-        )
+        if options.line is not None:
+            how: dict[str, Any] = {"executor": executor, "progress": Progress("loss along a line")}
+            workflow.measure_line(trained, **settings, **how)
+        else:
+            how = {"executor": executor, "progress": Progress("loss surface")}
+            workflow.measure_surface(trained, fresh=options.fresh, **settings, **how)
     _report(options.file, options.json)
 
 

@@ -73,6 +73,7 @@ class ParameterSpace:
         self.size = sum(shape.numel() for shape in self.shapes)
         self._lengths = [shape.numel() for shape in self.shapes]
         self._values = [named[name] for name in chosen]
+        self._is_tied = _has_tied_tensors(self.module)  # looking for them takes time at every call
 
     @property
     def device(self) -> torch.device:
@@ -145,9 +146,8 @@ class ParameterSpace:
             buffers = self.buffers() if training else {}
         values = {**self.unflatten(vector), **buffers}
         moved = self.move(inputs)
-        if isinstance(moved, dict):
-            return functional_call(self.module, values, (), moved)
-        return functional_call(self.module, values, moved if isinstance(moved, tuple) else (moved,))
+        arguments = ((), moved) if isinstance(moved, dict) else (moved, None)
+        return functional_call(self.module, values, *arguments, tie_weights=self._is_tied)
 
     def move(self, value: Any) -> Any:
         """``value`` with its tensors on the space's device, real ones in the space's type."""
@@ -159,6 +159,15 @@ class ParameterSpace:
         if isinstance(value, list | tuple):
             return tuple(self.move(item) for item in value)
         return value
+
+
+def _has_tied_tensors(module: nn.Module) -> bool:
+    """Whether a parameter or buffer has two names."""
+    every = [
+        *module.named_parameters(remove_duplicate=False),
+        *module.named_buffers(remove_duplicate=False),
+    ]
+    return len(every) > len({id(tensor) for _, tensor in every})
 
 
 def _choose(named: Mapping[str, nn.Parameter], random: Choice) -> list[str]:

@@ -27,8 +27,8 @@ from landscape.posteriors import Posterior
 from landscape.prediction import Prediction, RealPrediction, predict, predict_real
 from landscape.store import Run, ensure_new
 from landscape.store.groups import Group
-from landscape.surfaces import PlaneKind, Surface, surface
-from landscape.tasks import Task
+from landscape.surfaces import Line, PlaneKind, Surface, line, surface
+from landscape.tasks import Data, Task
 
 
 @dataclass(frozen=True)
@@ -239,19 +239,42 @@ def measure_surface(
     first three samples by default; for a posterior that has fewer, as a point does, a random one.
     With ``fresh``, rows that the run holds already are evaluated anew.
     """
-    if split not in ("train", "test"):
-        raise InputError(f"a surface is on the split 'train' or 'test', not '{split}'")
+    data = _data(trained.task, split)
     if plane is None:
         plane = "samples" if trained.posterior.at_most(3) == 3 else "random"
     return surface(
         trained.posterior,
-        trained.task.train if split == "train" else trained.task.test,
+        data,
         plane=plane,
         loss=trained.task.loss,
         store=_OnSplit(trained, split, fresh),
         progress=progress,
         **settings,
     )
+
+
+def measure_line(
+    trained: Trained,
+    *,
+    split: str = "train",
+    progress: Callable[..., None] | None = None,
+    **settings: Any,
+) -> Line:
+    """``landscape.surfaces.line`` on the training set or the test set, written to the run."""
+    return line(
+        trained.posterior,
+        _data(trained.task, split),
+        loss=trained.task.loss,
+        store=_OnSplit(trained, split),
+        progress=progress,
+        **settings,
+    )
+
+
+def _data(task: Task, split: str) -> Data:
+    if split not in ("train", "test"):
+        raise InputError(f"a surface is on the split 'train' or 'test', not '{split}'")
+    return task.train if split == "train" else task.test
 
 
 @dataclass(frozen=True)

@@ -89,3 +89,13 @@ def test_worker_processes_measure_the_same(trained: Path, tmp_path: Path) -> Non
     np.testing.assert_allclose(
         Run.open(path)["surfaces/samples"]["loss"], surface["loss"], rtol=1e-4
     )
+
+
+def test_lines_and_curves_are_written_beside_surfaces(trained: Path, tmp_path: Path) -> None:
+    path = copied(trained, tmp_path)
+    assert main(["surface", str(path), "--line", "bezier", "--grid", "5", "--split", "test"]) == 0
+    found = Run.open(path)["lines/bezier-test"]
+    assert found["loss"].shape == (5,)
+    assert found.attributes["split"] == "test"
+    assert main(["surface", str(path), "--line", "pca", "--plane", "pca"]) == 2
+    assert main(["surface", str(path), "--line", "none"]) == 2

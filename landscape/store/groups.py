@@ -92,8 +92,9 @@ def _write_variable(target: h5py.Group, name: str, array: np.ndarray, field: sch
 def group_names(file: h5py.File) -> list[str]:
     """The schema's groups that a file holds."""
     names = list(schema.GROUPS)
-    if isinstance(file.get(schema.SURFACES), h5py.Group):
-        names += [f"{schema.SURFACES}/{name}" for name in file[schema.SURFACES]]
+    for family in schema.FAMILIES:
+        if isinstance(file.get(family), h5py.Group):
+            names += [f"{family}/{name}" for name in file[family]]
     return [name for name in names if isinstance(file.get(name), h5py.Group)]
 
 

@@ -87,13 +87,20 @@ _SURFACE = {
     "sample_loss": Field(("sample",), "f8", "loss of the sample itself, off the plane", "nat"),
 }
 
+_LINE = {
+    "x": Field(("x",), "f8", "length along the line, or t in [0, 1] along the curve"),
+    "loss": Field(("x",), "f8", "mean loss; NaN and infinity are kept as computed", "nat"),
+    "accuracy": Field(("x",), "f8", "accuracy; NaN where the network's output is not finite"),
+}
+
 GROUPS: Mapping[str, Mapping[str, Field]] = {
     "training": _TRAINING,
     "samples": _SAMPLES,
     "density": _DENSITY,
     "predictions": _PREDICTIONS,
 }
-SURFACES = "surfaces"
+# Groups of groups, each of its members of one kind.
+FAMILIES: Mapping[str, Mapping[str, Field]] = {"surfaces": _SURFACE, "lines": _LINE}
 
 ATTRIBUTES: Mapping[str, str] = {
     "schema_name": "always " + NAME,
@@ -124,7 +131,7 @@ def fields(group: str) -> Mapping[str, Field]:
     """The variables that ``group`` may hold.
 
     Args:
-        group: One of ``GROUPS``, or ``"surfaces/<name>"``.
+        group: One of ``GROUPS``, ``"surfaces/<name>"`` or ``"lines/<name>"``.
 
     Raises:
         InputError: the schema has no such group.
@@ -132,9 +139,9 @@ def fields(group: str) -> Mapping[str, Field]:
     if group in GROUPS:
         return GROUPS[group]
     parent, _, name = group.partition("/")
-    if parent == SURFACES and name and "/" not in name:
-        return _SURFACE
-    known = ", ".join([*GROUPS, SURFACES + "/<name>"])
+    if parent in FAMILIES and name and "/" not in name:
+        return FAMILIES[parent]
+    known = ", ".join([*GROUPS, *(f"{family}/<name>" for family in FAMILIES)])
     raise InputError(f"a run file has no group '{group}'; it may hold {known}")
 
 

@@ -1,7 +1,9 @@
-"""Loss surfaces over planes in parameter space."""
+"""The loss over planes, lines and curves in parameter space."""
 
+from landscape.surfaces.curve import CURVES, Curve, CurveKind, lowest_curve
 from landscape.surfaces.directions import filter_normalised, orthonormal_pair
 from landscape.surfaces.grid import Surface, surface
+from landscape.surfaces.line import LINES, Line, LineKind, line
 from landscape.surfaces.plane import (
     PLANES,
     Plane,
@@ -12,12 +14,20 @@ from landscape.surfaces.plane import (
 )
 
 __all__ = [
+    "CURVES",
+    "Curve",
+    "CurveKind",
+    "LINES",
+    "Line",
+    "LineKind",
     "PLANES",
     "Plane",
     "PlaneKind",
     "Surface",
     "eigenvectors",
     "filter_normalised",
+    "line",
+    "lowest_curve",
     "orthonormal_pair",
     "principal",
     "surface",

@@ -112,14 +112,14 @@ def surface(
     mean_loss = PosteriorLoss(posterior, data, loss)
     count = posterior.at_most(samples)
     weights = posterior.sample(count, seed)
-    chosen = plane if isinstance(plane, Plane) else _plane(plane, mean_loss, weights, seed)
+    chosen = plane if isinstance(plane, Plane) else planes.of_kind(plane, mean_loss, weights, seed)
     projection = chosen.project(weights)
     if extent is None and (plane == "random" or (plane == "eigenvectors" and count == 1)):
         extent = float(posterior.mean.norm())
     own = dict(units.run(PosteriorLoss.evaluate, mean_loss, list(weights), executor))
     result = Surface(
-        x=_axis(projection.coordinates[:, 0], shape[1], margin, extent),
-        y=_axis(projection.coordinates[:, 1], shape[0], margin, extent),
+        x=axis(projection.coordinates[:, 0], shape[1], margin, extent),
+        y=axis(projection.coordinates[:, 1], shape[0], margin, extent),
         loss=np.full(shape, np.nan),
         accuracy=np.full(shape, np.nan),
         sample_x=projection.coordinates[:, 0].cpu().numpy(),
@@ -146,17 +146,6 @@ def surface(
         if store is not None and finished.any():
             _write(store, result, finished, seed, request)
     return result
-
-
-def _plane(kind: PlaneKind, loss: PosteriorLoss, weights: Tensor, seed: int) -> Plane:
-    if kind == "samples":
-        return planes.through_samples(weights)
-    if kind == "pca":
-        return planes.principal(weights)
-    mean = loss.posterior.mean
-    if kind == "random":
-        return planes.random(loss.posterior.space, mean, seed)
-    return planes.eigenvectors(loss.at(mean), mean, seed)
 
 
 def _row(shared: tuple[PosteriorLoss, Plane, np.ndarray], y: float) -> np.ndarray:
@@ -197,7 +186,12 @@ def _write(store: Store, result: Surface, finished: np.ndarray, seed: int, reque
     store.write(f"surfaces/{result.plane.kind}", variables, attributes)
 
 
-def _axis(coordinates: Tensor, points: int, margin: float, extent: float | None) -> np.ndarray:
+def axis(coordinates: Tensor, points: int, margin: float, extent: float | None) -> np.ndarray:
+    """Evenly spaced points over what samples project to and a margin, or from -extent to extent.
+
+    Raises:
+        InputError: the extent is not positive, or the samples have no spread.
+    """
     if extent is not None:
         if not 0 < extent < np.inf:
             raise InputError(f"the extent of a surface must be positive, not {extent}")

@@ -12,6 +12,7 @@ from landscape.curvature import top_eigenvalues
 from landscape.errors import InputError
 from landscape.objective import Objective
 from landscape.parameters import ParameterSpace
+from landscape.posteriors.loss import PosteriorLoss
 from landscape.surfaces.directions import filter_normalised, orthonormal_pair
 
 PlaneKind = Literal["samples", "random", "pca", "eigenvectors"]
@@ -61,6 +62,23 @@ class Plane:
         basis = self.basis.double()
         coordinates = shifted @ basis.T
         return Projection(coordinates, (shifted - coordinates @ basis).norm(dim=1))
+
+
+def of_kind(kind: PlaneKind, loss: PosteriorLoss, weights: Tensor, seed: int) -> Plane:
+    """The plane that a name stands for, of a posterior with the samples ``weights`` (S, P).
+
+    Raises:
+        InputError: the samples span no plane.
+        LandscapeError: a Hessian product is not finite.
+    """
+    mean = loss.posterior.mean
+    if kind == "samples":
+        return through_samples(weights)
+    if kind == "pca":
+        return principal(weights)
+    if kind == "random":
+        return random(loss.posterior.space, mean, seed)
+    return eigenvectors(loss.at(mean), mean, seed)
 
 
 def through_samples(samples: Tensor) -> Plane:

@@ -1,0 +1,99 @@
+"""The time of a surface's point over one bare forward pass, beside loss-landscapes, in one run.
+
+    pip install loss-landscapes
+    python benchmarks/surface.py
+
+Both evaluate a random plane on the same data with the same network; ours gives
+the accuracy too. The forward pass is the module's own, in evaluation mode, with its loss. With
+batch normalisation, ours re-estimates running statistics at every point, and loss-landscapes keeps
+those of the centre: another surface.
+"""
+
+import argparse
+import platform
+import time
+from importlib.metadata import version
+from statistics import median
+
+import loss_landscapes
+import torch
+from loss_landscapes.metrics import Loss
+from torch import Tensor, nn
+
+import landscape as ls
+from landscape.memory import keep_freed_memory
+from landscape.posteriors import Point, Posterior
+
+
+def networks() -> list[tuple[str, nn.Module, Tensor, Tensor]]:
+    """Name, network, inputs, targets."""
+    digits = ls.tasks.load("digits")
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(500, 3, 32, 32, generator=generator)
+    labels = torch.randint(10, (500,), generator=generator)
+    found: list[tuple[str, nn.Module, Tensor, Tensor]] = [
+        ("convnet, 100 digits", ls.models.build("convnet", digits), *whole(digits.train))
+    ]
+    for normalisation in ("group", "batch"):
+        model = ls.models.build(
+            "resnet20", input_shape=(3, 32, 32), classes=10, normalisation=normalisation
+        )
+        found.append((f"ResNet-20, {normalisation} norm, 500 images", model, images, labels))
+    return found
+
+
+def whole(data: ls.tasks.Data) -> tuple[Tensor, Tensor]:
+    return data.inputs, data.targets
+
+
+def seconds_a_point(model: nn.Module, x: Tensor, y: Tensor, side: int) -> dict[str, float]:
+    """Of a bare forward pass and of each tool, one after the other."""
+    model.eval()
+    space = ls.ParameterSpace(model)
+    posterior = Posterior(space, Point(space.vector()), calibration=[(x, y)])
+
+    def forward() -> None:
+        with torch.no_grad():
+            for _ in range(side**2):
+                nn.functional.cross_entropy(model(x), y).item()
+
+    def ours() -> None:
+        ls.surface(posterior, [(x, y)], plane="random", shape=(side, side), samples=1)
+
+    def theirs() -> None:
+        metric = Loss(nn.functional.cross_entropy, x, y)
+        with torch.no_grad():
+            loss_landscapes.random_plane(model, metric, 1, side, "model", deepcopy_model=True)
+
+    taken = {}
+    for name, work in (("forward", forward), ("landscape", ours), ("loss-landscapes", theirs)):
+        begun = time.perf_counter()
+        work()
+        taken[name] = (time.perf_counter() - begun) / side**2
+    return taken
+
+
+def main() -> None:
+    """Print the table, in Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--side", type=int, default=11, help="points a side")
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    keep_freed_memory()  # as the command line does
+    print(
+        f"{platform.machine()}, {torch.get_num_threads()} threads; torch {torch.__version__}, "
+        f"loss-landscapes {version('loss-landscapes')}; medians of {options.rounds} rounds.\n"
+    )
+    print("| | forward, ms | landscape, forwards | loss-landscapes, forwards |\n|---|---|---|---|")
+    for name, model, x, y in networks():
+        rounds = [seconds_a_point(model, x, y, options.side) for _ in range(options.rounds)]
+        over = {
+            tool: median(each[tool] / each["forward"] for each in rounds)
+            for tool in ("landscape", "loss-landscapes")
+        }
+        bare = 1000 * median(each["forward"] for each in rounds)
+        print(f"| {name} | {bare:.2f} | {over['landscape']:.2f} | {over['loss-landscapes']:.2f} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""A curve of low loss between two points (Garipov et al., arXiv 1802.10026)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import cycle
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from landscape.errors import InputError, LandscapeError
+from landscape.normalisation import normalisation_layers
+from landscape.objective import batch_size, summed_loss
+from landscape.posteriors.loss import PosteriorLoss
+
+CurveKind = Literal["bezier", "chain"]
+CURVES = ("bezier", "chain")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """phi(t) = sum_i c_i(t) * knots[i] for t in [0, 1], with weights that sum to 1.
+
+    Attributes:
+        knots: Shape (M, P); the first and the last are the ends.
+        kind: ``"bezier"``, whose c_i are Bernstein polynomials, or ``"chain"``, which goes straight
+            from knot to knot in equal times.
+    """
+
+    knots: Tensor
+    kind: CurveKind
+
+    def coefficients(self, t: float) -> Tensor:
+        """c(t), shape (M,)."""
+        last = len(self.knots) - 1
+        if self.kind == "chain":
+            index = torch.arange(last + 1, dtype=torch.float64)
+            found = (1 - (t * last - index).abs()).clamp_min(0)
+        else:
+            found = torch.ones(1, dtype=torch.float64)
+            for _ in range(last):  # de Casteljau
+                padded = torch.nn.functional.pad(found, (1, 1))
+                found = (1 - t) * padded[1:] + t * padded[:-1]
+        return found.to(self.knots)
+
+    def at(self, t: float) -> Tensor:
+        """phi(t), shape (P,)."""
+        return self.coefficients(t) @ self.knots
+
+
+def lowest_curve(
+    loss: PosteriorLoss,
+    start: Tensor,
+    end: Tensor,
+    *,
+    kind: CurveKind = "bezier",
+    bends: int = 1,
+    steps: int = 500,
+    learning_rate: float = 0.02,
+    seed: int = 0,
+) -> Curve:
+    """The curve between two points along which the mean loss, averaged over t, is low.
+
+    Minimises E[L(phi(t))] over t uniform in [0, 1] by stochastic gradient descent with momentum 0.9
+    and a cosine schedule on the knots between the ends, one t and one batch a step, from the
+    straight line. Layers with running statistics use the batch's, as in training.
+
+    Args:
+        loss: The mean loss, with the data whose batches it is trained on.
+        start: Shape (P,).
+        end: Shape (P,).
+        kind: ``"bezier"`` or ``"chain"``.
+        bends: Knots between the ends, at least 1.
+        steps: Steps, at least 1.
+        learning_rate: The first.
+        seed: Of the t.
+
+    Raises:
+        InputError: a setting is out of range, or there is no data.
+        LandscapeError: the loss is not finite on the way.
+    """
+    if kind not in CURVES:
+        raise InputError(f"unknown curve '{kind}'; known: {', '.join(CURVES)}")
+    if bends < 1 or steps < 1 or not learning_rate > 0:
+        raise InputError("a curve needs at least one bend, one step and a positive learning rate")
+    space, summed = loss.posterior.space, summed_loss(loss.loss)
+    training = bool(normalisation_layers(space.module))
+    shares = torch.linspace(0, 1, bends + 2, dtype=start.dtype, device=start.device)[:, None]
+    curve = Curve(start + shares * (end - start), kind)
+    inner = curve.knots[1:-1].clone().requires_grad_()
+    optimiser = torch.optim.SGD([inner], learning_rate, momentum=0.9)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    generator = torch.Generator().manual_seed(seed)
+    batches = cycle(loss.data)
+    for step in range(steps):
+        t = float(torch.rand((), generator=generator))
+        batch = next(batches, None)
+        if batch is None:
+            raise InputError("the data has no batch: nothing to train a curve on")
+        coefficients = curve.coefficients(t)
+        fixed = coefficients[0] * start + coefficients[-1] * end
+        outputs = space.call(fixed + coefficients[1:-1] @ inner, batch[0], training=training)
+        value = summed(outputs, space.move(batch[1])) / batch_size(batch[1])
+        if not bool(value.isfinite()):
+            raise LandscapeError(
+                f"the loss along the curve is not finite at step {step + 1}: use a lower learning "
+                "rate"
+            )
+        optimiser.zero_grad()
+        value.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        schedule.step()
+    return Curve(torch.cat([start[None], inner.detach(), end[None]]), kind)
