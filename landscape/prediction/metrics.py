@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from landscape.errors import InputError
+from landscape.prediction.calibration import BINS, Calibration, calibration
 
 
 def accuracy(log_probabilities: Tensor, labels: Tensor) -> float:
@@ -33,10 +34,8 @@ def brier(log_probabilities: Tensor, labels: Tensor) -> float:
     return float(((probabilities - target) ** 2).sum(1).mean())
 
 
-def ece(log_probabilities: Tensor, labels: Tensor, *, bins: int = 15) -> float:
+def ece(log_probabilities: Tensor, labels: Tensor, *, bins: int = BINS) -> float:
     """Expected calibration error with equal-width bins (Guo et al., arXiv 1706.04599).
-
-    Bin b holds confidences in (b / bins, (b + 1) / bins], so that confidence 1.0 is in the last.
 
     Args:
         log_probabilities: Shape (N, C).
@@ -48,15 +47,23 @@ def ece(log_probabilities: Tensor, labels: Tensor, *, bins: int = 15) -> float:
         >>> ece(sure_and_half_right, torch.tensor([0, 1]))
         0.5
     """
+    return float(reliability(log_probabilities, labels, bins=bins).ece)
+
+
+def reliability(log_probabilities: Tensor, labels: Tensor, *, bins: int = BINS) -> Calibration:
+    """The predictions in bins by their confidence: a reliability diagram, and its ``ece``.
+
+    Args:
+        log_probabilities: Shape (N, C).
+        labels: Shape (N,).
+        bins: Number of bins.
+
+    Raises:
+        InputError: the predictions cannot be scored, or there is no bin.
+    """
     _check(log_probabilities, labels)
-    if bins < 1:
-        raise InputError(f"the number of bins must be at least 1, not {bins}")
     confidence, predicted = log_probabilities.double().exp().max(1)
-    right = (predicted == labels).double()
-    index = ((confidence * bins).ceil().long() - 1).clamp(0, bins - 1)
-    gap = torch.zeros(bins, dtype=torch.float64, device=labels.device)
-    gap.index_add_(0, index, confidence - right)
-    return float(gap.abs().sum() / len(labels))
+    return calibration(confidence, predicted == labels, bins=bins)
 
 
 def _check(log_probabilities: Tensor, labels: Tensor) -> None:

@@ -118,6 +118,7 @@ FIGURES = {
     "surface": ("#surface-0 .contourlayer path", "#surface-0 .scatterlayer path.point"),
     "flatness": ("#eigenvalues .scatterlayer path.point", "#trace .scatterlayer path.point"),
     "averaging": ("#metrics .scatterlayer path.point",),
+    "calibration": ("#calibration .scatterlayer path.point", "#calibration .bars path"),
     "training": ("#training .scatterlayer path.js-line",),
 }
 
@@ -417,6 +418,7 @@ def test_a_missing_quantity_stands_where_its_figure_would(
         "surface": ("surface-0",),
         "flatness": ("eigenvalues", "trace"),
         "averaging": ("metrics",),
+        "calibration": ("calibration",),
         "training": ("training",),
     }
     for name, identifiers in places.items():

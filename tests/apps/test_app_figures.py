@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 import pytest
+import torch
 from landscape_app import figures, formats
 from landscape_app.data import NotMeasured
 
 from landscape.errors import InputError
+from landscape.prediction import Prediction
 from landscape.store import Run
 
 FIGURES: dict[str, Callable[[Run], go.Figure]] = {
@@ -18,6 +20,7 @@ FIGURES: dict[str, Callable[[Run], go.Figure]] = {
     "trace": figures.trace_figure,
     "training": figures.training_figure,
     "metrics": figures.metrics_figure,
+    "calibration": figures.calibration_figure,
     "surface": lambda run: figures.surface_figure(run, "samples"),
     "surface-3d": lambda run: figures.surface_figure(run, "samples", "3d", log=True),
 }
@@ -157,6 +160,40 @@ def test_the_metrics_set_the_average_beside_single_samples(complete: Run) -> Non
     single, average = figures.metrics_figure(complete).data[:2]
     np.testing.assert_array_equal(single.y, nll)
     assert set(average.y) == {0.231}
+
+
+def test_the_reliability_diagram_has_the_error_of_the_library_and_every_example(
+    complete: Run,
+) -> None:
+    group = complete["predictions"]
+    figure = figures.calibration_figure(complete)
+    _, points, bars = figure.data
+    predicted = Prediction(*(torch.from_numpy(group[n]) for n in ("log_probabilities", "labels")))
+    expected = predicted.metrics()["ece"]
+    assert f"ECE {formats.number(expected)}" in title(figure)
+    counts = np.asarray(bars.y)
+    assert counts.sum() == len(group["labels"])
+    gaps = counts * np.abs(np.asarray(points.x) - np.asarray(points.y))
+    assert gaps.sum() / counts.sum() == pytest.approx(expected)
+    low, high = points.customdata[:, 1], points.customdata[:, 2]
+    np.testing.assert_allclose(points.y - points.error_y.arrayminus, low)
+    np.testing.assert_allclose(points.y + points.error_y.array, high)
+    assert (low >= 0).all()
+    assert (high <= 1).all()
+
+
+def test_runs_keep_their_colours_and_an_absent_one_is_named(complete: Run, started: Run) -> None:
+    figure = figures.calibration_figure(started, complete)
+    _, points, bars = figure.data
+    assert points.marker.color == bars.marker.color == figures.theme.MARKS[1][0]
+    assert "digits-map-0: not in the file" in title(figure)
+
+
+def test_predictions_that_are_not_finite_are_one_line(started: Run) -> None:
+    arrays = {"log_probabilities": np.full((2, 3, 4), np.nan), "labels": [0, 1, 2]}
+    started.write("predictions", arrays)
+    with pytest.raises(InputError, match="hold NaN"):
+        figures.calibration_figure(started)
 
 
 def test_training_without_validation_has_one_panel(started: Run) -> None:

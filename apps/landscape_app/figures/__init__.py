@@ -3,6 +3,7 @@
 A quantity that the run file does not hold raises ``NotMeasured`` with the command that measures it.
 """
 
+from landscape_app.figures.calibration import calibration_figure
 from landscape_app.figures.flatness import eigenvalues_figure, trace_figure
 from landscape_app.figures.frame import Frame
 from landscape_app.figures.prediction import metrics_figure, metrics_table
@@ -14,6 +15,7 @@ __all__ = [
     "CONFIG",
     "Frame",
     "Kind",
+    "calibration_figure",
     "darkened",
     "eigenvalues_figure",
     "metrics_figure",

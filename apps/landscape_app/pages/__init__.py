@@ -1,7 +1,7 @@
 """The pages: the list of runs, one run's details, and those of figures, which compare runs."""
 
-from landscape_app.pages import averaging, flatness, surface, training
+from landscape_app.pages import averaging, calibration, flatness, surface, training
 
-FIGURE_PAGES = (surface.PAGE, flatness.PAGE, averaging.PAGE, training.PAGE)
+FIGURE_PAGES = (surface.PAGE, flatness.PAGE, averaging.PAGE, calibration.PAGE, training.PAGE)
 
 __all__ = ["FIGURE_PAGES"]

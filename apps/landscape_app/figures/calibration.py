@@ -1,0 +1,107 @@
+"""Whether a prediction that says 80 % is right in 80 % of the cases."""
+
+from __future__ import annotations
+
+import plotly.graph_objects as go
+import torch
+from plotly.subplots import make_subplots
+
+from landscape.prediction import Calibration, Prediction, reliability
+from landscape.store import Group, Run
+from landscape_app import formats
+from landscape_app.data import read_each
+from landscape_app.figures import samples, theme
+
+_HOVER = (
+    "%{meta}<br>confidence %{x:.1%}<br>accuracy %{y:.1%}, %{customdata[1]:.1%} – "
+    "%{customdata[2]:.1%}<br>%{customdata[0]:,} examples<extra></extra>"
+)
+
+
+def calibration_figure(*runs: Run) -> go.Figure:
+    """Reliability diagram of the averaged prediction: accuracy against confidence, and counts.
+
+    Fifteen bins of equal width; error bars are Wilson's 95 % intervals of each bin's accuracy. The
+    calibration errors in the subtitle are those of ``landscape.prediction.ece``.
+
+    Args:
+        *runs: The run files.
+
+    Raises:
+        NotMeasured: no run has predictions.
+        InputError: a run file cannot be read, or its predictions cannot be scored.
+    """
+    found = read_each(runs, "predictions", "log_probabilities", "labels")
+    figure = make_subplots(rows=2, shared_xaxes=True, row_heights=[0.74, 0.26])
+    figure.update_layout(barmode="group", bargap=0.08)
+    figure.add_trace(
+        go.Scatter(
+            x=[0, 1],
+            y=[0, 1],
+            mode="lines",
+            line={"color": theme.MUTED, "dash": "dash", "width": 1.2},
+            name="as sure as right",
+            hoverinfo="skip",
+        ),
+        row=1,
+        col=1,
+    )
+    errors = []
+    for position, group in found.items():
+        bins = reliability(average(group), torch.from_numpy(group["labels"]))
+        whose = f"{runs[position].path.stem}: " if len(runs) > 1 else ""
+        errors.append(f"{whose}ECE {formats.number(float(bins.ece))}")
+        _add(figure, bins, position, samples.plain_name(runs[position]))
+    figure.update_xaxes(range=[0, 1.01], tickformat=".0%")
+    figure.update_xaxes(title_text="confidence of the averaged prediction", row=2)
+    figure.update_yaxes(title_text="accuracy", range=[-0.02, 1.03], tickformat=".0%", row=1)
+    figure.update_yaxes(title_text="examples", type="log", dtick=1, row=2)
+    lines = samples.about(runs, found, "log_probabilities")
+    notes = " · ".join([*errors, "error bars: 95 % intervals (Wilson)"])
+    return theme.titled(figure, "Reliability diagram", *lines, notes, legend_above=True)
+
+
+def average(group: Group) -> torch.Tensor:
+    """Logarithm of the average over samples of the probabilities in a group, shape (N, C)."""
+    every = torch.from_numpy(group["log_probabilities"])
+    return Prediction(every, torch.from_numpy(group["labels"])).average
+
+
+def _add(figure: go.Figure, bins: Calibration, position: int, name: str) -> None:
+    filled = bins.counts > 0
+    counts, confidence = bins.counts[filled], bins.mean_confidence[filled]
+    accuracy = bins.accuracy[filled]
+    low, high = (end[filled] for end in bins.accuracy_interval())
+    colour, symbol = theme.MARKS[position]
+    shared = {"name": name, "legendgroup": name, "meta": name}
+    figure.add_trace(
+        go.Scatter(
+            x=confidence.numpy(),
+            y=accuracy.numpy(),
+            error_y={"type": "data", "symmetric": False, "thickness": 1.4, "width": 4}
+            | {"array": (high - accuracy).numpy(), "arrayminus": (accuracy - low).numpy()},
+            mode="lines+markers",
+            line={"color": colour, "width": 1.6},
+            marker={"color": colour, "symbol": symbol, "size": 8},
+            customdata=torch.stack([counts, low, high], 1).numpy(),
+            hovertemplate=_HOVER,
+            **shared,
+        ),
+        row=1,
+        col=1,
+    )
+    edges = bins.edges
+    figure.add_trace(
+        go.Bar(
+            x=((edges[:-1] + edges[1:]) / 2)[filled].numpy(),
+            y=counts.numpy(),
+            marker={"color": colour},
+            showlegend=False,
+            customdata=torch.stack([edges[:-1], edges[1:]], 1)[filled].numpy(),
+            hovertemplate="%{meta}<br>confidence %{customdata[0]:.1%} – %{customdata[1]:.1%}"
+            "<br>%{y:,} examples<extra></extra>",
+            **shared,
+        ),
+        row=2,
+        col=1,
+    )
