@@ -2,19 +2,25 @@
 
 from landscape.prediction.averaging import Prediction, predict
 from landscape.prediction.calibration import Calibration, calibration
+from landscape.prediction.correlation import Correlation, spearman
 from landscape.prediction.metrics import accuracy, brier, ece, nll, reliability
+from landscape.prediction.ordering import metrics_in_order, metrics_in_random_orders
 from landscape.prediction.regression import RealPrediction, predict_real
 
 __all__ = [
     "Calibration",
+    "Correlation",
     "Prediction",
     "RealPrediction",
     "accuracy",
     "brier",
     "calibration",
     "ece",
+    "metrics_in_order",
+    "metrics_in_random_orders",
     "nll",
     "predict",
     "predict_real",
     "reliability",
+    "spearman",
 ]

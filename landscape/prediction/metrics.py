@@ -16,19 +16,19 @@ def accuracy(log_probabilities: Tensor, labels: Tensor) -> float:
         log_probabilities: Shape (N, C).
         labels: Shape (N,), in [0, C).
     """
-    _check(log_probabilities, labels)
+    check_predictions(log_probabilities, labels)
     return float((log_probabilities.argmax(1) == labels).double().mean())
 
 
 def nll(log_probabilities: Tensor, labels: Tensor) -> float:
     """Mean negative log-likelihood in nats; infinite where a label has probability 0."""
-    _check(log_probabilities, labels)
+    check_predictions(log_probabilities, labels)
     return float(-log_probabilities.double().gather(1, labels[:, None]).mean())
 
 
 def brier(log_probabilities: Tensor, labels: Tensor) -> float:
     """Mean squared distance of the probabilities to the one-hot label, in [0, 2] (Brier 1950)."""
-    _check(log_probabilities, labels)
+    check_predictions(log_probabilities, labels)
     probabilities = log_probabilities.double().exp()
     target = torch.nn.functional.one_hot(labels, probabilities.shape[1]).double()
     return float(((probabilities - target) ** 2).sum(1).mean())
@@ -61,12 +61,22 @@ def reliability(log_probabilities: Tensor, labels: Tensor, *, bins: int = BINS) 
     Raises:
         InputError: the predictions cannot be scored, or there is no bin.
     """
-    _check(log_probabilities, labels)
+    check_predictions(log_probabilities, labels)
     confidence, predicted = log_probabilities.double().exp().max(1)
     return calibration(confidence, predicted == labels, bins=bins)
 
 
-def _check(log_probabilities: Tensor, labels: Tensor) -> None:
+def check_predictions(log_probabilities: Tensor, labels: Tensor) -> None:
+    """Refuse what cannot be scored.
+
+    Args:
+        log_probabilities: Shape (N, C).
+        labels: Shape (N,), in [0, C).
+
+    Raises:
+        InputError: the shapes do not fit, a label is no class, there is no example, or a
+            log-probability is NaN.
+    """
     if log_probabilities.ndim != 2 or labels.shape != log_probabilities.shape[:1]:
         raise InputError(
             f"metrics need log-probabilities (N, C) and labels (N,), not "

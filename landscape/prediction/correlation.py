@@ -1,0 +1,76 @@
+"""Rank correlation over a posterior's samples, with an interval that says how little few show."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from landscape.errors import InputError
+
+_FEWEST = 3
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """Spearman's rank correlation of n pairs, and its 95 % bootstrap interval.
+
+    Attributes:
+        rho: In [-1, 1]; NaN where one of the quantities is constant, or n < 2.
+        low: 2.5 % quantile over resampled pairs; NaN for n < 3.
+        high: 97.5 % quantile.
+        count: n.
+    """
+
+    rho: float
+    low: float
+    high: float
+    count: int
+
+
+def spearman(x: np.ndarray, y: np.ndarray, *, resamples: int = 2000, seed: int = 0) -> Correlation:
+    """Spearman's correlation of ``x`` and ``y`` with a percentile bootstrap over pairs.
+
+    Pairs in which a value is not finite are left out. Resamples in which a quantity is constant
+    have no correlation and are left out too.
+
+    Args:
+        x: Shape (n,).
+        y: Shape (n,).
+        resamples: Of the bootstrap.
+        seed: Of the bootstrap.
+
+    Raises:
+        InputError: the shapes differ, or there is no resample.
+
+    Example:
+        >>> spearman(np.array([1.0, 2.0, 3.0]), np.array([1.0, 8.0, 27.0])).rho
+        1.0
+    """
+    if x.ndim != 1 or x.shape != y.shape:
+        raise InputError(f"a correlation needs two vectors of one length, not {x.shape}, {y.shape}")
+    if resamples < 1:
+        raise InputError(f"the number of resamples must be at least 1, not {resamples}")
+    kept = np.isfinite(x) & np.isfinite(y)
+    pairs = np.stack([x[kept], y[kept]]).astype(float)
+    count = pairs.shape[1]
+    rho = float(_rank_correlation(pairs[:, None])[0]) if count > 1 else math.nan
+    if count < _FEWEST or math.isnan(rho):
+        return Correlation(rho, math.nan, math.nan, count)
+    chosen = np.random.default_rng(seed).integers(0, count, (resamples, count))
+    found = _rank_correlation(pairs[:, chosen])
+    low, high = np.nanquantile(found, [0.025, 0.975])
+    return Correlation(rho, float(low), float(high), count)
+
+
+def _rank_correlation(pairs: np.ndarray) -> np.ndarray:
+    """Pearson's correlation of the ranks of each row: (2, R, n) -> (R,); NaN if one is constant."""
+    from scipy.stats import rankdata  # slow to import, and needed here alone
+
+    ranks = rankdata(pairs, axis=-1)
+    ranks -= ranks.mean(-1, keepdims=True)
+    x, y = ranks
+    scale = np.sqrt((x**2).sum(-1) * (y**2).sum(-1))
+    with np.errstate(invalid="ignore"):
+        return np.asarray((x * y).sum(-1) / np.where(scale > 0, scale, np.nan))
