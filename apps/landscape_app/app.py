@@ -66,6 +66,13 @@ def create_app(folder: Path) -> dash.Dash:
     for page in FIGURE_PAGES:
         _fill_page(app, folder, page)
     app.clientside_callback(
+        ClientsideFunction("landscape", "brush"),
+        Output("url", "search"),
+        *(Input(graph, "selectedData") for page in FIGURE_PAGES for graph in page.brushed),
+        State("url", "search"),
+        prevent_initial_call=True,
+    )
+    app.clientside_callback(
         ClientsideFunction("landscape", "linkCameras"),
         Output("surface-camera", "data"),
         *(Input(slot, "relayoutData") for slot in surface.SLOTS),
@@ -204,16 +211,16 @@ def _fill_page(app: dash.Dash, folder: Path, page: Page) -> None:
     )
     def fill(seen: dict[str, str]) -> tuple[Any, Any]:
         view = View.parse(seen["address"])
-        opened, _ = open_runs(folder, view)
-        if view.page != page.key or not opened:
+        opened = open_runs(folder, view)[0] if view.page == page.key else []
+        if not opened:
             raise dash.exceptions.PreventUpdate
         return page.controls(opened, view), page.below(opened, view)
 
     for identifier, draw in page.graphs.items():
-        _fill_graph(app, folder, page.key, identifier, draw)
+        _fill_graph(app, folder, page, identifier, draw)
 
 
-def _fill_graph(app: dash.Dash, folder: Path, page: str, identifier: str, draw: Draw) -> None:
+def _fill_graph(app: dash.Dash, folder: Path, page: Page, identifier: str, draw: Draw) -> None:
     app.clientside_callback(
         ClientsideFunction("landscape", "keepView"),
         Output(identifier, "figure"),
@@ -229,8 +236,8 @@ def _fill_graph(app: dash.Dash, folder: Path, page: str, identifier: str, draw: 
     )
     def fill(seen: dict[str, str] | None, dark: bool | None) -> tuple[Any, Any, Any]:
         view = View.parse(seen["address"]) if seen else View()
-        opened, _ = open_runs(folder, view)
-        if view.page != page or not opened:
+        opened = open_runs(folder, view)[0] if view.page == page.key else []
+        if not opened:
             raise dash.exceptions.PreventUpdate
         try:
             figure = draw(opened, view)
@@ -241,7 +248,9 @@ def _fill_graph(app: dash.Dash, folder: Path, page: str, identifier: str, draw: 
         if figure is None:
             return go.Figure(), HIDDEN, None
         # Zoom and camera outlast a new figure, and start afresh for another choice of runs, say.
-        figure.update_layout(uirevision=_framed(view))
+        figure.update_layout(uirevision=_framed(view), selectionrevision=view.address)
+        if identifier in page.brushed:
+            figure.update_layout(clickmode="event+select")
         return darkened(figure) if dark else figure, {}, None
 
 

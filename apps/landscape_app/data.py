@@ -7,15 +7,17 @@ back as one ``InputError`` line.
 from __future__ import annotations
 
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from landscape.errors import InputError
 from landscape.store import Group, Run, Summary, summarise
 from landscape_app.url import View
 
 SUFFIX = ".h5"
+Found = TypeVar("Found")
 
 
 class NotMeasured(InputError):
@@ -168,18 +170,30 @@ def read_each(
         NotMeasured: no run holds it; the message is about the first.
         InputError: see ``read``.
     """
-    found: dict[int, Group] = {}
+
+    def reader(run: Run) -> Group:
+        measured = read(run, group, *required, optional=optional)
+        if not all(measured[name].size for name in required):
+            raise missing(run, group)
+        return measured
+
+    return each_of(runs, reader)
+
+
+def each_of(runs: Sequence[Run], reader: Callable[[Run], Found]) -> dict[int, Found]:
+    """What ``reader`` finds in each of the runs that have it, by position in ``runs``.
+
+    Raises:
+        NotMeasured: no run holds it; the message is about the first.
+        InputError: a file cannot be read.
+    """
+    found: dict[int, Found] = {}
     faults: list[NotMeasured] = []
     for position, run in enumerate(runs):
         try:
-            measured = read(run, group, *required, optional=optional)
+            found[position] = reader(run)
         except NotMeasured as fault:
             faults.append(fault)
-            continue
-        if all(measured[name].size for name in required):
-            found[position] = measured
-        else:
-            faults.append(missing(run, group))
     if not found:
         raise faults[0] if faults else InputError("choose a run to show")
     return found
@@ -189,6 +203,10 @@ def missing(run: Run, group: str) -> NotMeasured:
     """The error that says that ``group`` is not in the file, and what puts it there."""
     if group in ("training", "predictions"):
         return NotMeasured(f"{group} not recorded in {run.path}: `landscape train` writes it")
+    if group == "density":
+        return NotMeasured(
+            f"spectral density not measured: run `landscape measure {run.path} --density 10`"
+        )
     what = "curvature" if group == "samples" else f"surface '{group.partition('/')[2]}'"
     return NotMeasured(f"{what} not measured: run `landscape measure {run.path}`")
 

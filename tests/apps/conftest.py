@@ -56,6 +56,21 @@ def write_samples(run: Run, generator: np.random.Generator, samples: int = SAMPL
     )
 
 
+def write_density(run: Run, generator: np.random.Generator, samples: int = SAMPLES) -> None:
+    grid = np.linspace(-2.0, 40.0, 512)
+    centres = generator.uniform(20, 30, samples)
+    heights = [
+        0.99 * np.exp(-0.5 * (grid / 0.4) ** 2) + 0.01 * np.exp(-0.5 * ((grid - c) / 0.4) ** 2)
+        for c in centres
+    ]
+    density = np.array(heights) / (0.4 * np.sqrt(2 * np.pi))
+    run.write(
+        "density",
+        {"grid": grid, "density": density, "standard_error": 0.05 * density},
+        {"kernel_width": 0.4, "matrix": "hessian", "examples": 100, "split": "train"},
+    )
+
+
 def write_predictions(run: Run, generator: np.random.Generator, samples: int = SAMPLES) -> None:
     logits = generator.normal(0, 2, (samples, EXAMPLES, CLASSES))
     run.write(
@@ -65,6 +80,7 @@ def write_predictions(run: Run, generator: np.random.Generator, samples: int = S
             "labels": generator.integers(0, CLASSES, EXAMPLES),
             "nll": generator.uniform(0.25, 0.4, samples),
             "accuracy": generator.uniform(0.88, 0.93, samples),
+            "ece": generator.uniform(0.03, 0.06, samples),
         },
         {
             "split": "test",
@@ -124,6 +140,7 @@ def write_run(folder: Path, name: str, *, method: str = "swag", seed: int = 0) -
     run = start_run(folder, name, method=method, seed=seed)
     write_training(run)
     write_samples(run, generator)
+    write_density(run, generator)
     write_predictions(run, generator)
     write_surfaces(run, generator)
     run.set_attributes(status="complete")

@@ -42,6 +42,21 @@ HEIGHT = (
     "() => document.querySelector('#surface-0 .js-plotly-plot')._fullLayout.scene.zaxis.tickvals"
 )
 
+_TRACES = """const plot = document.querySelector(`#${graph} .js-plotly-plot`);
+    const traces = (plot?._fullData ?? []).filter(({ customdata }) => customdata?.length);"""
+PICKED = f"""([graph, run, expected]) => {{
+    {_TRACES}
+    const escaped = run.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;");
+    const mine = traces.filter(({{ customdata }}) => customdata[0][0] === escaped);
+    return mine.length > 0 && mine.every(({{ selectedpoints }}) =>
+        JSON.stringify([...(selectedpoints ?? [-1])].sort((a, b) => a - b)) ===
+        JSON.stringify(expected));
+}}"""
+UNPICKED = f"""graph => {{
+    {_TRACES}
+    return traces.length > 0 && !traces.some(({{ selectedpoints }}) => selectedpoints);
+}}"""
+
 TROUBLE = "main .notice-error"
 
 
@@ -117,7 +132,9 @@ def colours(page: Page, selector: str) -> int:
 FIGURES = {
     "surface": ("#surface-0 .contourlayer path", "#surface-0 .scatterlayer path.point"),
     "flatness": ("#eigenvalues .scatterlayer path.point", "#trace .scatterlayer path.point"),
-    "averaging": ("#metrics .scatterlayer path.point",),
+    "flatness below": ("#spread .boxlayer path.point", "#relation .scatterlayer path.point"),
+    "flatness at its end": ("#density .scatterlayer path.js-line",),
+    "averaging": ("#metrics .scatterlayer path.point", "#averaging path.js-line"),
     "calibration": ("#calibration .scatterlayer path.point", "#calibration .bars path"),
     "training": ("#training .scatterlayer path.js-line",),
 }
@@ -145,6 +162,7 @@ def test_the_list_leads_to_a_run_and_its_numbers(show: Callable[..., Page], comp
 def test_a_page_draws_its_figures(
     name: str, drawn: tuple[str, ...], show: Callable[..., Page], complete: Run
 ) -> None:
+    name = name.split()[0]
     page = show(complete.path.parent, f"/{name}?run=digits-swag-0")
     for mark in drawn:
         page.locator(mark).first.wait_for(state="attached")
@@ -381,6 +399,45 @@ def redraw(page: Page, name: str, run: Run) -> None:
     page.wait_for_timeout(300)
 
 
+def test_samples_brushed_in_one_figure_are_highlighted_in_the_others(
+    show: Callable[..., Page], new_run: Callable[..., Run], tmp_path: Path
+) -> None:
+    for seed, name in enumerate(("one", "a & <b>")):
+        new_run(name, seed=seed)
+    page = show(tmp_path, "/flatness?run=one&run=a%20%26%20%3Cb%3E")
+    page.locator("#trace .scatterlayer path.point").first.wait_for(state="attached")
+    page.wait_for_timeout(500)
+    # A click on the third sample of the second run.
+    page.locator("#trace").scroll_into_view_if_needed()
+    page.locator("#trace .scatterlayer .trace >> nth=1 >> path.point >> nth=2").hover(force=True)
+    page.mouse.down()
+    page.mouse.up()
+    for graph in ("eigenvalues", "trace", "spread", "relation"):
+        page.wait_for_function(PICKED, arg=[graph, "a & <b>", [2]])
+        assert page.evaluate(PICKED, [graph, "one", []])
+    assert page.url.endswith("pick=a%20%26%20%3Cb%3E:2")
+    # A box around all that is in another figure, drawn after its Box Select is chosen.
+    page.locator("#relation").scroll_into_view_if_needed()
+    page.locator("#relation").hover()
+    page.locator("#relation [data-title='Box Select']").click()
+    box = page.locator("#relation .nsewdrag").first.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 3, box["y"] + 3)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] - 3, box["y"] + box["height"] - 3, steps=6)
+    page.mouse.up()
+    for graph in ("eigenvalues", "trace", "spread", "relation"):
+        page.wait_for_function(PICKED, arg=[graph, "one", list(range(10))])
+    page.get_by_role("link", name="Highlight none").click()
+    for graph in ("eigenvalues", "trace", "spread", "relation"):
+        page.wait_for_function(UNPICKED, arg=graph)
+    assert "pick" not in page.url
+    # The choice holds on other pages.
+    page.goto(page.url + "&pick=one:4")
+    page.get_by_role("navigation", name="Pages").get_by_text("Averaging").click()
+    page.wait_for_function(PICKED, arg=["metrics", "one", [4]])
+
+
 def test_another_plane_is_a_choice_away(show: Callable[..., Page], complete: Run) -> None:
     page = show(complete.path.parent, "/surface?run=digits-swag-0")
     page.locator("#surface-0 .gtitle", has_text="through the samples").wait_for()
@@ -416,8 +473,8 @@ def test_a_missing_quantity_stands_where_its_figure_would(
     page.locator("section .notice", has_text="landscape train").wait_for()
     places = {
         "surface": ("surface-0",),
-        "flatness": ("eigenvalues", "trace"),
-        "averaging": ("metrics",),
+        "flatness": ("eigenvalues", "trace", "spread", "relation", "density"),
+        "averaging": ("metrics", "averaging"),
         "calibration": ("calibration",),
         "training": ("training",),
     }

@@ -18,8 +18,12 @@ from landscape.store import Run
 FIGURES: dict[str, Callable[[Run], go.Figure]] = {
     "eigenvalues": figures.eigenvalues_figure,
     "trace": figures.trace_figure,
+    "spread": figures.spread_figure,
+    "relation": figures.relation_figure,
+    "density": figures.density_figure,
     "training": figures.training_figure,
     "metrics": figures.metrics_figure,
+    "averaging": figures.averaging_figure,
     "calibration": figures.calibration_figure,
     "surface": lambda run: figures.surface_figure(run, "samples"),
     "surface-3d": lambda run: figures.surface_figure(run, "samples", "3d", log=True),
@@ -106,7 +110,7 @@ def test_the_samples_carry_their_distance_to_the_plane(complete: Run) -> None:
     rings = figures.surface_figure(complete, "samples").data[-1]
     assert np.argmax(rings.marker.size) == np.argmax(away)
     assert len(set(np.asarray(rings.marker.size)[away == 0])) == 1
-    assert rings.customdata[5][2] == formats.number(away[5], 4)
+    assert rings.customdata[5][3] == formats.number(away[5], 4)
     points = figures.surface_figure(complete, "samples", "3d").data[-1]
     np.testing.assert_allclose(points.z, complete["surfaces/samples"]["sample_loss"])
 
@@ -156,7 +160,11 @@ def test_the_metrics_set_the_average_beside_single_samples(complete: Run) -> Non
     assert rows["nll"].single is not None
     assert rows["nll"].single.mean == pytest.approx(nll.mean())
     assert (rows["nll"].lowest, rows["nll"].highest) == (nll.min(), nll.max())
-    assert rows["ece"].single is None
+    ece = complete["predictions"]["ece"]
+    assert rows["ece"].single is not None
+    assert rows["ece"].single.mean == pytest.approx(ece.mean())
+    assert rows["ece"].highest == ece.max()
+    assert rows["brier"].single is None  # a file of an older version
     single, average = figures.metrics_figure(complete).data[:2]
     np.testing.assert_array_equal(single.y, nll)
     assert set(average.y) == {0.231}
@@ -180,6 +188,33 @@ def test_the_reliability_diagram_has_the_error_of_the_library_and_every_example(
     np.testing.assert_allclose(points.y + points.error_y.array, high)
     assert (low >= 0).all()
     assert (high <= 1).all()
+
+
+def test_the_average_over_all_samples_is_the_same_in_every_order(complete: Run) -> None:
+    figure = figures.averaging_figure(complete)
+    group = complete["predictions"]
+    arrays = [torch.from_numpy(group[name]) for name in ("log_probabilities", "labels")]
+    whole = Prediction(arrays[0].double(), arrays[1])
+    first, last = (complete["samples"]["eigenvalues"][:, 0].argsort()[i] for i in (0, -1))
+    for metric, axis in (("nll", "x"), ("accuracy", "x2"), ("ece", "x3")):
+        low, high, flat, sharp, mean = [t for t in figure.data if (t.xaxis or "x") == axis]
+        assert (flat.name, sharp.name) == ("flat first", "sharp first")
+        for trace in (low, high, flat, sharp, mean):
+            assert len(trace.y) == 10
+            assert trace.y[-1] == pytest.approx(whole.metrics()[metric])
+        assert flat.y[0] == pytest.approx(whole.sample_metrics()[first][metric])
+        assert sharp.y[0] == pytest.approx(whole.sample_metrics()[last][metric])
+        assert (low.y <= mean.y + 1e-12).all()
+        assert (mean.y <= high.y + 1e-12).all()
+
+
+def test_without_curvature_there_are_random_orders_alone(complete: Run, started: Run) -> None:
+    group = complete["predictions"]
+    started.write("predictions", dict(group), group.attributes)
+    figure = figures.averaging_figure(started)
+    assert len(figure.data) == 9
+    assert "not in order of flatness" in title(figure)
+    assert "landscape measure" in title(figure)
 
 
 def test_runs_keep_their_colours_and_an_absent_one_is_named(complete: Run, started: Run) -> None:

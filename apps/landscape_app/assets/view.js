@@ -13,6 +13,9 @@
     const before = given[graph] ?? {};
     given[graph] = {};
     for (const name of axesOf(layout)) given[graph][name] = layout[name].range?.slice();
+    const drawn = (window.landscapeDrawn ??= {}); // when, by graph: see brush.js
+    drawn[graph] = performance.now();
+    plot?.once?.("plotly_afterplot", () => (drawn[graph] = performance.now()));
     if (!live || live.uirevision !== layout.uirevision) return figure;
 
     // Drawn whole first, so that a double click later finds the whole again.

@@ -3,10 +3,14 @@
 A quantity that the run file does not hold raises ``NotMeasured`` with the command that measures it.
 """
 
+from landscape_app.figures.averaging import averaging_figure
 from landscape_app.figures.calibration import calibration_figure
+from landscape_app.figures.density import density_figure
 from landscape_app.figures.flatness import eigenvalues_figure, trace_figure
 from landscape_app.figures.frame import Frame
 from landscape_app.figures.prediction import metrics_figure, metrics_table
+from landscape_app.figures.relation import relation_figure
+from landscape_app.figures.spread import spread_figure
 from landscape_app.figures.surface import Kind, surface_figure
 from landscape_app.figures.theme import CONFIG, darkened
 from landscape_app.figures.training import training_figure
@@ -15,11 +19,15 @@ __all__ = [
     "CONFIG",
     "Frame",
     "Kind",
+    "averaging_figure",
     "calibration_figure",
     "darkened",
+    "density_figure",
     "eigenvalues_figure",
     "metrics_figure",
     "metrics_table",
+    "relation_figure",
+    "spread_figure",
     "surface_figure",
     "trace_figure",
     "training_figure",

@@ -1,4 +1,4 @@
-"""Curvature at each posterior sample: the largest Hessian eigenvalues, and the trace."""
+"""Curvature at each posterior sample: the largest eigenvalues, and the trace."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HOVER_TRACE = (
 
 
 def eigenvalues_figure(*runs: Run, log: bool = False, picked: Picked = samples.NONE) -> go.Figure:
-    """The largest Hessian eigenvalues of every sample; error bars are the residuals.
+    """The largest eigenvalues of every sample; error bars are the residuals.
 
     Args:
         *runs: The run files, one panel each.
@@ -89,14 +89,15 @@ def eigenvalues_figure(*runs: Run, log: bool = False, picked: Picked = samples.N
         if (every <= 0).any():
             notes.append(f"{np.count_nonzero(every <= 0)} not positive: not on this axis")
     lines = samples.about(runs, found, "eigenvalues")
-    theme.titled(figure, "Largest Hessian eigenvalues", *lines, " · ".join(notes))
+    matrix, which = samples.matrices(runs, found)
+    theme.titled(figure, f"Largest eigenvalues of {matrix}", *lines, which, " · ".join(notes))
     if titles:
         figure.update_layout(margin_t=figure.layout.margin.t + 24)
     return figure
 
 
 def trace_figure(*runs: Run, picked: Picked = samples.NONE) -> go.Figure:
-    """The trace of the Hessian at every sample with its standard error, and the mean over samples.
+    """The trace at every sample with its standard error, and the mean over samples.
 
     Args:
         *runs: The run files.
@@ -137,4 +138,6 @@ def trace_figure(*runs: Run, picked: Picked = samples.NONE) -> go.Figure:
     if means:
         notes += f" · dashed: mean over samples, {', '.join(means)}"
     lines = samples.about(runs, found, "trace")
-    return theme.titled(figure, "Trace of the Hessian", *lines, notes, legend_above=len(runs) > 1)
+    matrix, which = samples.matrices(runs, found)
+    title = f"Trace of {matrix}"
+    return theme.titled(figure, title, *lines, which, notes, legend_above=len(runs) > 1)

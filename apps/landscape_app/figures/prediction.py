@@ -40,7 +40,7 @@ def metrics_table(run: Run) -> list[MetricRow]:
         NotMeasured: the run has no predictions.
         InputError: the run file cannot be read.
     """
-    group = read(run, "predictions", optional=("nll", "accuracy"))
+    group = read(run, "predictions", optional=("accuracy", "nll", "ece", "brier"))
     return [_row(group, name) for name in ("accuracy", "nll", "ece", "brier")]
 
 

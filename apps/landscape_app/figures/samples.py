@@ -13,6 +13,12 @@ Picked = Mapping[str, Sequence[int]]
 
 NONE: Picked = {}
 
+_MATRICES = {
+    "hessian": "the Hessian",
+    "gauss-newton": "the Gauss–Newton matrix",
+    "empirical-fisher": "the empirical Fisher information",
+}
+
 
 def points(run: Run, count: int, picked: Picked, *others: Sequence[Any]) -> dict[str, Any]:
     """The properties of a Plotly trace whose points are samples 0, 1, ... of ``run``.
@@ -63,6 +69,26 @@ def about(runs: Sequence[Run], found: Mapping[int, Group], axis: str) -> list[st
     if len(runs) == 1:
         return list(lines)
     return [" · ".join(f"{', '.join(names)}: {words}" for words, names in lines.items())]
+
+
+def matrices(runs: Sequence[Run], found: Mapping[int, Group]) -> tuple[str, str]:
+    """What the curvature is of, and a line that tells the runs apart where it is not the same.
+
+    Args:
+        runs: All runs.
+        found: What was read of them: groups with the attribute ``matrix``.
+    """
+    words = {position: _matrix(group) for position, group in found.items()}
+    if len(set(words.values())) == 1:
+        return next(iter(words.values())), ""
+    line = " · ".join(f"{runs[position].path.stem}: {word}" for position, word in words.items())
+    return "the curvature matrix", line
+
+
+def _matrix(group: Group) -> str:
+    # Files that do not say are older than any other matrix.
+    name = str(group.attributes.get("matrix", "hessian"))
+    return _MATRICES.get(name, f"the matrix {name}")
 
 
 def plain_name(run: Run) -> str:

@@ -36,6 +36,34 @@ class Scale:
         return np.log10(drawn) if self.log else drawn
 
 
+@dataclass(frozen=True)
+class Symlog:
+    """Linear around zero and logarithmic away from it, on both sides: sign(t) log10(1 + |t| / c).
+
+    Attributes:
+        threshold: c, up to about where the scale is linear; positive.
+    """
+
+    threshold: float
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """Where ``values`` are drawn."""
+        return np.sign(values) * np.log10(1 + np.abs(values) / self.threshold)
+
+    def ticks(self, values: np.ndarray) -> dict[str, Any]:
+        """Zero and powers of ten on either side, within the range of ``values``."""
+        low, high = float(values.min()), float(values.max())
+        largest = max(abs(low), abs(high), self.threshold)
+        lowest = int(np.ceil(np.log10(self.threshold)))
+        powers = 10.0 ** np.arange(lowest, int(np.floor(np.log10(largest))) + 1)
+        marks = np.concatenate([-powers[::-1], [0.0], powers])
+        marks = marks[(low <= marks) & (marks <= high)]
+        return {
+            "tickvals": self(marks).tolist(),
+            "ticktext": [formats.number(mark, 1) for mark in marks],
+        }
+
+
 def log_ticks(values: np.ndarray) -> tuple[list[float], list[str]]:
     """Round numbers 1, 2, 5, 10, ... in the range of the positive ``values``, and their labels."""
     drawable = values[np.isfinite(values) & (values > 0)]

@@ -21,8 +21,8 @@ Kind = Literal["contour", "3d"]
 _SAMPLES = ("sample_x", "sample_y", "sample_off_plane", "sample_loss")
 _HOVER = "x %{x:.4g}, y %{y:.4g}<br>loss %{text}<extra></extra>"
 _HOVER_SAMPLE = (
-    "sample %{customdata[0]}<br>x %{x:.4g}, y %{y:.4g}<br>its own loss %{customdata[1]}"
-    "<br>distance to the plane %{customdata[2]}<extra></extra>"
+    "sample %{customdata[1]}<br>x %{x:.4g}, y %{y:.4g}<br>its own loss %{customdata[2]}"
+    "<br>distance to the plane %{customdata[3]}<extra></extra>"
 )
 
 
@@ -60,7 +60,7 @@ def surface_figure(
         raise InputError(f"surface '{name}' of {run.path} has no {what} loss to draw")
     marked = samples.picked_of(run, picked)
     draw = _solid if kind == "3d" else _flat
-    figure = draw(group, drawn, scale, marked)
+    figure = draw(samples.plain_name(run), group, drawn, scale, marked)
     if frame is not None:
         _fit(figure, frame, scale)
     titles = {"samples": "the plane through the samples", "random": "a random plane"}
@@ -70,7 +70,7 @@ def surface_figure(
     return theme.titled(figure, title, _facts(group), _blanks(drawn), axes, legend_above=True)
 
 
-def _flat(group: Group, drawn: np.ndarray, scale: Scale, marked: list[int]) -> go.Figure:
+def _flat(name: str, group: Group, drawn: np.ndarray, scale: Scale, marked: list[int]) -> go.Figure:
     figure = go.Figure(
         go.Contour(
             x=group["x"],
@@ -94,7 +94,7 @@ def _flat(group: Group, drawn: np.ndarray, scale: Scale, marked: list[int]) -> g
             "x": group["sample_x"],
             "y": group["sample_y"],
             "mode": "markers",
-            "customdata": _sample_hover(group),
+            "customdata": _sample_hover(name, group),
             "hovertemplate": _HOVER_SAMPLE,
             "legendgroup": "samples",
         }
@@ -129,7 +129,9 @@ def _flat(group: Group, drawn: np.ndarray, scale: Scale, marked: list[int]) -> g
     return figure
 
 
-def _solid(group: Group, drawn: np.ndarray, scale: Scale, marked: list[int]) -> go.Figure:
+def _solid(
+    name: str, group: Group, drawn: np.ndarray, scale: Scale, marked: list[int]
+) -> go.Figure:
     figure = go.Figure(
         go.Surface(
             x=group["x"],
@@ -152,7 +154,7 @@ def _solid(group: Group, drawn: np.ndarray, scale: Scale, marked: list[int]) -> 
                 mode="markers",
                 marker={"size": 5, "color": _colours(group, marked, theme.ORANGE)}
                 | {"line": {"width": 1, "color": "white"}},
-                customdata=_sample_hover(group),
+                customdata=_sample_hover(name, group),
                 hovertemplate=_HOVER_SAMPLE,
                 name="posterior sample, at the height of its own loss off the plane",
                 showlegend=True,
@@ -233,9 +235,9 @@ def _written(loss: np.ndarray) -> np.ndarray:
     return np.array([[formats.number(value, 4) for value in row] for row in loss.tolist()])
 
 
-def _sample_hover(group: Group) -> list[list[str]]:
+def _sample_hover(name: str, group: Group) -> list[list[str | int]]:
     return [
-        [str(index), formats.number(loss, 4), formats.number(away, 4)]
+        [name, index, formats.number(loss, 4), formats.number(away, 4)]
         for index, (loss, away) in enumerate(
             zip(group["sample_loss"], group["sample_off_plane"], strict=True)
         )

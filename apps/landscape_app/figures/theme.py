@@ -133,3 +133,9 @@ def darkened(figure: go.Figure) -> go.Figure:
     if figure.layout.plot_bgcolor == MISSING:
         figure.update_layout(plot_bgcolor=_DARK_MISSING)
     return figure
+
+
+def faint(colour: str) -> str:
+    """``#rrggbb`` as a transparent colour, for bands and boxes."""
+    red, green, blue = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
+    return f"rgba({red},{green},{blue},0.22)"

@@ -15,7 +15,13 @@ def _layout() -> list[Any]:
             "Single samples and their average",
             "What averaging over the samples gains over any single one of them.",
             graph("metrics", "NLL and accuracy of single samples and of their average"),
-        )
+        ),
+        section(
+            "How many samples, and which",
+            "The average over the first n samples: the flat ones first, the sharp ones first, or "
+            "in random order.",
+            graph("averaging", "NLL, accuracy and ECE of the average over the first n samples"),
+        ),
     ]
 
 
@@ -23,5 +29,9 @@ PAGE = Page(
     key="averaging",
     title="Averaging",
     layout=_layout,
-    graphs={"metrics": lambda runs, view: figures.metrics_figure(*runs, picked=view.picked)},
+    graphs={
+        "metrics": lambda runs, view: figures.metrics_figure(*runs, picked=view.picked),
+        "averaging": lambda runs, _: figures.averaging_figure(*runs),
+    },
+    brushed=("metrics",),
 )

@@ -16,10 +16,23 @@ def _layout() -> list[Any]:
     return [
         section(
             "Flatness",
-            "Curvature of the loss at each sample of the posterior: smaller is flatter.",
-            graph("eigenvalues", "Largest Hessian eigenvalues of each sample"),
-            graph("trace", "Trace of the Hessian at each sample"),
-        )
+            "Curvature of the loss at each sample of the posterior: smaller is flatter. Click a "
+            "sample, or draw a box around several (Box Select, at a figure's top), to highlight "
+            "them in every figure.",
+            graph("eigenvalues", "Largest eigenvalues at each sample"),
+            graph("trace", "Trace at each sample"),
+            graph("spread", "Largest eigenvalue and trace of all samples of each run"),
+        ),
+        section(
+            "Flatness and prediction",
+            "Whether the samples where the loss is flatter predict better.",
+            graph("relation", "Largest eigenvalue against NLL and error of each sample"),
+        ),
+        section(
+            "All eigenvalues",
+            "How many eigenvalues there are of which size, estimated by random probes.",
+            graph("density", "Spectral density"),
+        ),
     ]
 
 
@@ -37,6 +50,12 @@ PAGE = Page(
             *runs, log=view.setting("eigenvalues") == "log", picked=view.picked
         ),
         "trace": lambda runs, view: figures.trace_figure(*runs, picked=view.picked),
+        "spread": lambda runs, view: figures.spread_figure(
+            *runs, log=view.setting("eigenvalues") == "log", picked=view.picked
+        ),
+        "relation": lambda runs, view: figures.relation_figure(*runs, picked=view.picked),
+        "density": lambda runs, view: figures.density_figure(*runs, picked=view.picked),
     },
     controls=_controls,
+    brushed=("eigenvalues", "trace", "spread", "relation"),
 )

@@ -30,6 +30,8 @@ class Page:
         graphs: How each of its graphs is drawn, by the graph's identifier.
         controls: The links that change what is shown.
         below: What stands below the figures, tables of numbers say.
+        brushed: Of its graphs, those whose points are posterior samples, to be highlighted by a
+            click or a box. Their ``customdata`` begins with the run and the sample's number.
     """
 
     key: str
@@ -38,3 +40,4 @@ class Page:
     graphs: Mapping[str, Draw] = field(default_factory=dict)
     controls: Callable[[Sequence[Run], View], Any] = _nothing
     below: Callable[[Sequence[Run], View], Any] = _nothing
+    brushed: Sequence[str] = ()

@@ -29,8 +29,8 @@ _NUMBERS = (
     ("accuracy", "Accuracy", "Accuracy of the average over samples"),
     ("nll", "NLL", "Negative log-likelihood of the average over samples, in nat"),
     ("ece", "ECE", "Expected calibration error of the average over samples"),
-    ("lambda_1", "λ₁", "Largest Hessian eigenvalue: mean ± standard deviation over samples"),
-    ("trace", "Trace", "Trace of the Hessian: mean ± standard deviation over samples"),
+    ("lambda_1", "λ₁", "Largest eigenvalue: mean ± standard deviation over samples"),
+    ("trace", "Trace", "Trace of the same matrix: mean ± standard deviation over samples"),
     ("training", "Training", "Wall-clock time of training"),
 )
 _WIDE = {"samples": 100, "accuracy": 100, "lambda_1": 116, "trace": 116, "training": 100}

@@ -74,4 +74,5 @@ PAGE = Page(
     layout=_layout,
     graphs={slot: partial(_draw, position) for position, slot in enumerate(SLOTS)},
     controls=_controls,
+    brushed=SLOTS,
 )

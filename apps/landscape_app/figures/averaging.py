@@ -1,0 +1,105 @@
+"""What each further sample adds to the average, and whether the flat ones add more."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from landscape.store import Run
+from landscape_app import formats
+from landscape_app.data import each_of
+from landscape_app.figures import samples, theme
+from landscape_app.paired import ORDERS, Averages, Curves, averages
+
+_PANELS = (("nll", "NLL (nat)", ".4f"), ("accuracy", "accuracy", ".1%"), ("ece", "ECE", ".4f"))
+# attribute of Averages, words, dash
+_LINES = (
+    ("flat_first", "flat first", "solid"),
+    ("sharp_first", "sharp first", "dash"),
+    ("random", "random, mean", "dot"),
+)
+
+
+def averaging_figure(*runs: Run) -> go.Figure:
+    """NLL, accuracy and ECE of the average over the first n samples, in several orders.
+
+    Flat first is in order of lambda_1. The band holds nine tenths of twenty random orders.
+
+    Args:
+        *runs: The run files.
+
+    Raises:
+        NotMeasured: no run has predictions.
+        InputError: a run file cannot be read, or its predictions cannot be scored.
+    """
+    found = each_of(runs, averages)
+    figure = make_subplots(cols=3, horizontal_spacing=0.08)
+    for column, (metric, label, digits) in enumerate(_PANELS, start=1):
+        for position, curves in found.items():
+            whose = f"{samples.plain_name(runs[position])}: " if len(runs) > 1 else ""
+            for trace in _traces(curves, metric, whose, position, digits):
+                figure.add_trace(
+                    trace.update(showlegend=trace.showlegend and column == 1), 1, column
+                )
+        figure.update_yaxes(title_text=label, col=column)
+    longest = max(len(curves.random["nll"]) for curves in found.values())
+    ticks = {"tick0": 1, "dtick": max(1, round(longest / 6)), "range": [0.5, longest + 0.5]}
+    figure.update_xaxes(title_text="samples averaged", **ticks)
+    figure.update_yaxes(tickformat=".1~%", col=2)
+    lines = [
+        f"{runs[position].path.stem}: samples are not in order of flatness, {curves.lost}"
+        for position, curves in found.items()
+        if curves.lost
+    ]
+    absent = [run.path.stem for position, run in enumerate(runs) if position not in found]
+    if absent:
+        lines.append(f"{', '.join(absent)}: not in the file")
+    counts = {len(curves.random["nll"]) for curves in found.values()}
+    about = " or ".join(formats.count(count, "sample") for count in sorted(counts))
+    notes = f"{about} · band: the middle 90 % of {ORDERS} random orders"
+    theme.titled(figure, "The average over the first n samples", notes, *lines, legend_above=True)
+    return figure.update_layout(margin_t=figure.layout.margin.t + 22 * (len(found) - 1))
+
+
+def _traces(
+    found: Averages, metric: str, whose: str, position: int, digits: str
+) -> list[go.Scatter]:
+    colour, symbol = theme.MARKS[position]
+    count = np.arange(1, len(found.random[metric]) + 1)
+    shared: dict[str, Any] = {"x": count}
+    ends = {"line": {"width": 0}, "hoverinfo": "skip", "showlegend": False, "mode": "lines"}
+    group = f"{whose}random"
+    traces = [
+        go.Scatter(y=found.low[metric], name=f"{whose}5 % of random orders", **shared, **ends),
+        go.Scatter(
+            y=found.high[metric],
+            name=f"{whose}95 % of random orders",
+            fill="tonexty",
+            fillcolor=theme.faint(colour),
+            **shared,
+            **ends,
+        ),
+    ]
+    for trace in traces:
+        trace.update(legendgroup=group)
+    for attribute, words, dash in _LINES:
+        curves: Curves | None = getattr(found, attribute)
+        if curves is None:
+            continue
+        traces.append(
+            go.Scatter(
+                y=curves[metric],
+                mode="lines+markers" if attribute == "flat_first" else "lines",
+                line={"color": colour, "width": 2 if attribute != "random" else 1.4, "dash": dash},
+                marker={"size": 5, "symbol": symbol},
+                name=whose + words,
+                legendgroup=group if attribute == "random" else whose + words,
+                showlegend=True,
+                hovertemplate=f"{whose}{words}<br>%{{x}} samples: %{{y:{digits}}}<extra></extra>",
+                **shared,
+            )
+        )
+    return traces

@@ -1,0 +1,82 @@
+"""Whether the flatter samples of a posterior predict better."""
+
+from __future__ import annotations
+
+import math
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from landscape.prediction import Correlation, spearman
+from landscape.store import Run
+from landscape_app import formats
+from landscape_app.data import each_of
+from landscape_app.figures import samples, theme
+from landscape_app.figures.samples import Picked
+from landscape_app.paired import flatness_and_error
+
+_PANELS = (("nll", "NLL of the sample alone (nat)", "NLL"), ("error", "its error", "error"))
+_HOVER = (
+    "%{customdata[0]}, sample %{customdata[1]}<br>λ<sub>1</sub> %{x:.4g}<br>%{y:.4g}<extra></extra>"
+)
+
+
+def relation_figure(*runs: Run, picked: Picked = samples.NONE) -> go.Figure:
+    """lambda_1 of every sample against its own NLL and its own error, with rank correlations.
+
+    Args:
+        *runs: The run files.
+        picked: Samples to highlight.
+
+    Raises:
+        NotMeasured: no run has both curvature and predictions, of the same samples.
+        InputError: a run file cannot be read.
+    """
+    found = each_of(runs, flatness_and_error)
+    figure = make_subplots(cols=2, horizontal_spacing=0.11)
+    notes = []
+    for position, group in found.items():
+        colour, symbol = theme.MARKS[position]
+        name = samples.plain_name(runs[position])
+        numbers = []
+        for column, (quantity, _, words) in enumerate(_PANELS, start=1):
+            figure.add_trace(
+                go.Scatter(
+                    x=group["lambda_1"],
+                    y=group[quantity],
+                    mode="markers",
+                    name=name,
+                    legendgroup=name,
+                    showlegend=column == 1 and len(runs) > 1,
+                    marker={"color": colour, "symbol": symbol, "size": 9},
+                    hovertemplate=_HOVER,
+                    **samples.points(runs[position], len(group["lambda_1"]), picked),
+                ),
+                row=1,
+                col=column,
+            )
+            numbers.append(f"{words} {_written(spearman(group['lambda_1'], group[quantity]))}")
+        whose = f"{runs[position].path.stem}: " if len(runs) > 1 else ""
+        count = formats.count(len(group["lambda_1"]), "sample")
+        notes.append(f"{whose}{', '.join(numbers)}, {count}")
+    for column, (_, label, _) in enumerate(_PANELS, start=1):
+        figure.update_xaxes(title_text="λ<sub>1</sub> (nat)", col=column)
+        figure.update_yaxes(title_text=label, col=column)
+    figure.update_yaxes(tickformat=".1~%", col=2)
+    matrix, which = samples.matrices(runs, found)
+    about = "Spearman's ρ with its 95 % bootstrap interval over samples"
+    absent = [run.path.stem for position, run in enumerate(runs) if position not in found]
+    lost = f"not in the file: {', '.join(absent)}" if absent else ""
+    title = f"Largest eigenvalue of {matrix} against test NLL and error"
+    return theme.titled(
+        figure, title, *notes, which, " · ".join(filter(None, [about, lost])), legend_above=True
+    )
+
+
+def _written(found: Correlation) -> str:
+    if math.isnan(found.rho):
+        return "ρ undefined"
+    if math.isnan(found.low):
+        return f"ρ = {formats.number(found.rho, 2)}"
+    low, high = (formats.number(end, 2) for end in (found.low, found.high))
+    return f"ρ = {formats.number(found.rho, 2)} [{low}, {high}]"

@@ -1,0 +1,73 @@
+"""How flat the samples of each run are, all together: boxes with every sample beside them."""
+
+from __future__ import annotations
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from landscape.store import Run
+from landscape_app import formats
+from landscape_app.data import read_each
+from landscape_app.figures import samples, theme
+from landscape_app.figures.samples import Picked
+from landscape_app.figures.scale import log_ticks
+
+_PANELS = (("largest", "λ<sub>1</sub> (nat)"), ("trace", "trace (nat)"))
+_HOVER = "%{customdata[0]}, sample %{customdata[1]}<br>%{y:.4g}<extra></extra>"
+
+
+def spread_figure(*runs: Run, log: bool = False, picked: Picked = samples.NONE) -> go.Figure:
+    """lambda_1 and trace of every sample, a box with its points for each run.
+
+    Args:
+        *runs: The run files.
+        log: Logarithmic axes; values that are not positive are then left out, and counted.
+        picked: Samples to highlight.
+
+    Raises:
+        NotMeasured: no run has been measured.
+        InputError: a run file cannot be read.
+    """
+    found = read_each(runs, "samples", "eigenvalues", "trace")
+    figure = make_subplots(cols=2, horizontal_spacing=0.11)
+    lost = 0
+    for column, (quantity, label) in enumerate(_PANELS, start=1):
+        drawn = []
+        for position, group in found.items():
+            values = group["eigenvalues"][:, 0] if quantity == "largest" else group["trace"]
+            drawn.append(values)
+            colour, symbol = theme.MARKS[position]
+            name = samples.plain_name(runs[position])
+            method = formats.plain(runs[position].attributes.get("method", ""))
+            figure.add_trace(
+                go.Box(
+                    x=[f"{name}<br>({method})" if method not in ("", name) else name] * len(values),
+                    y=np.where((values > 0) | (not log), values, np.nan),
+                    name=name,
+                    boxpoints="all",
+                    jitter=0.5,
+                    pointpos=0,
+                    line={"color": colour, "width": 1.5},
+                    fillcolor=theme.faint(colour),
+                    marker={"color": colour, "symbol": symbol, "size": 7},
+                    showlegend=False,
+                    hoveron="points",
+                    hovertemplate=_HOVER,
+                    **samples.points(runs[position], len(values), picked),
+                ),
+                row=1,
+                col=column,
+            )
+        figure.update_yaxes(title_text=label, row=1, col=column)
+        if log:
+            every = np.concatenate(drawn)
+            marks, labels = log_ticks(every)
+            lost += int(np.count_nonzero(every <= 0))
+            figure.update_yaxes(type="log", tickvals=marks, ticktext=labels, col=column)
+    notes = "a point a sample; box: quartiles and median"
+    if lost:
+        notes += f" · {lost} not positive: not on this axis"
+    matrix, which = samples.matrices(runs, found)
+    lines = samples.about(runs, found, "trace")
+    return theme.titled(figure, f"Spread over samples of {matrix}", *lines, which, notes)

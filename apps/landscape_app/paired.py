@@ -1,0 +1,111 @@
+"""Curvature and predictions of the same posterior samples, brought together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape.prediction import metrics_in_order, metrics_in_random_orders
+from landscape.store import Group, Run
+from landscape_app.data import NotMeasured, missing, read
+
+ORDERS = 20
+"""Random orders of the samples; the middle nine tenths of them make a band."""
+
+Curves = Mapping[str, np.ndarray]
+"""Accuracy, NLL and ECE of the average over the first n samples, each of shape (S,)."""
+
+
+@dataclass(frozen=True)
+class Averages:
+    """What averaging over the first n of S samples predicts.
+
+    Attributes:
+        flat_first: In order of lambda_1; None where that is not known.
+        sharp_first: In the opposite order.
+        random: Mean over random orders.
+        low: 5 % quantile over random orders.
+        high: 95 % quantile.
+        lost: Why there is no order by flatness; empty where there is.
+    """
+
+    flat_first: Curves | None
+    sharp_first: Curves | None
+    random: Curves
+    low: Curves
+    high: Curves
+    lost: str = ""
+
+
+def averages(run: Run) -> Averages:
+    """The averages of a run's predictions, its samples in several orders.
+
+    Where fewer samples were measured than predicted with, only those are averaged.
+
+    Raises:
+        NotMeasured: the run has no predictions.
+        InputError: the file cannot be read, or its predictions cannot be scored.
+    """
+    group = read(run, "predictions", "log_probabilities", "labels")
+    predictions = torch.from_numpy(group["log_probabilities"])
+    labels = torch.from_numpy(group["labels"])
+    if not predictions.numel():
+        raise missing(run, "predictions")
+    flat = sharp = None
+    lost = ""
+    try:
+        key = torch.from_numpy(np.ascontiguousarray(flatness_and_error(run)["lambda_1"]))
+        predictions = predictions[: len(key)]
+        flat = _plain(metrics_in_order(predictions, labels, key))
+        sharp = _plain(metrics_in_order(predictions, labels, key, descending=True))
+    except NotMeasured as error:
+        lost = str(error)
+    found = metrics_in_random_orders(predictions, labels, orders=ORDERS)
+    low, high = (
+        {name: values.quantile(share, 0).numpy() for name, values in found.items()}
+        for share in (0.05, 0.95)
+    )
+    mean = {name: values.mean(0).numpy() for name, values in found.items()}
+    return Averages(flat, sharp, mean, low, high, lost)
+
+
+def _plain(found: Mapping[str, Tensor]) -> Curves:
+    return {name: values.numpy() for name, values in found.items()}
+
+
+def flatness_and_error(run: Run) -> Group:
+    """lambda_1 of each posterior sample beside how well that sample alone predicts.
+
+    Samples are drawn one after the other, so that the first of more are the same as of fewer.
+
+    Returns:
+        ``lambda_1``, ``nll`` and ``error`` (1 - accuracy), each of shape (S,), and the attributes
+        of the group ``samples``.
+
+    Raises:
+        NotMeasured: one of them is not in the file, or they are of different samples.
+        InputError: the file cannot be read.
+    """
+    flat = read(run, "samples", "eigenvalues")
+    scores = read(run, "predictions", "nll", "accuracy")
+    seeds = [group.attributes.get("seed") for group in (flat, scores)]
+    if seeds[0] != seeds[1]:
+        raise NotMeasured(
+            f"curvature and predictions in {run.path} are of different samples (seeds {seeds[0]} "
+            f"and {seeds[1]}): run `landscape measure {run.path} --seed {seeds[1]}`"
+        )
+    count = min(len(flat["eigenvalues"]), len(scores["nll"]))
+    if not count or not flat["eigenvalues"].size:
+        raise missing(run, "samples")
+    return Group(
+        {
+            "lambda_1": flat["eigenvalues"][:count, 0],
+            "nll": scores["nll"][:count],
+            "error": 1 - scores["accuracy"][:count],
+        },
+        flat.attributes,
+    )

@@ -1,0 +1,124 @@
+"""The figures of the flatness page: what they draw is what the file and scipy say."""
+
+from __future__ import annotations
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+from landscape_app import figures, formats
+from landscape_app.data import NotMeasured
+from landscape_app.figures.scale import Symlog
+from landscape_app.paired import flatness_and_error
+from scipy import stats
+
+from landscape.store import Run
+
+
+def title(figure: go.Figure) -> str:
+    return str(figure.layout.title.text)
+
+
+def scored(run: Run, eigenvalues: list[float], nll: list[float], seed: int = 3) -> Run:
+    run.write("samples", {"eigenvalues": [[v] for v in eigenvalues]}, {"seed": seed})
+    accuracy = 1 - np.asarray(nll) / 10
+    run.write("predictions", {"nll": nll, "accuracy": accuracy}, {"seed": 3})
+    return run
+
+
+@pytest.mark.parametrize(
+    ("matrix", "words"),
+    [
+        (None, "the Hessian"),
+        ("hessian", "the Hessian"),
+        ("gauss-newton", "the Gauss–Newton matrix"),
+        ("empirical-fisher", "the empirical Fisher information"),
+    ],
+)
+def test_the_titles_name_the_matrix(matrix: str | None, words: str, started: Run) -> None:
+    attributes = {"seed": 3} if matrix is None else {"seed": 3, "matrix": matrix}
+    arrays = {"eigenvalues": [[3.0], [2.0], [1.0]], "trace": [4.0, 3.0, 2.0]}
+    started.write("samples", arrays, attributes)
+    started.write("predictions", {"nll": [1.0] * 3, "accuracy": [0.5] * 3}, {"seed": 3})
+    grid = {"grid": np.linspace(0, 1, 9), "density": np.ones((3, 9))}
+    started.write("density", grid, attributes)
+    for draw in (
+        figures.eigenvalues_figure,
+        figures.trace_figure,
+        figures.spread_figure,
+        figures.relation_figure,
+        figures.density_figure,
+    ):
+        assert words in title(draw(started))
+
+
+def test_runs_of_different_matrices_are_told_apart(complete: Run, started: Run) -> None:
+    started.write("samples", {"trace": [1.0]}, {"matrix": "gauss-newton"})
+    found = title(figures.trace_figure(complete, started))
+    assert "Trace of the curvature matrix" in found
+    assert "digits-swag-0: the Hessian · digits-map-0: the Gauss–Newton matrix" in found
+
+
+def test_the_correlation_in_the_title_is_that_of_scipy(started: Run) -> None:
+    generator = np.random.default_rng(0)
+    x = generator.lognormal(size=30)
+    y = x + generator.lognormal(size=30)
+    figure = figures.relation_figure(scored(started, x.tolist(), y.tolist()))
+    rho = stats.spearmanr(x, y).statistic
+    assert f"NLL ρ = {formats.number(rho, 2)} [" in title(figure)
+    assert "30 samples" in title(figure)
+    np.testing.assert_allclose(figure.data[0].y, y)
+    np.testing.assert_allclose(figure.data[1].y, y / 10)
+
+
+def test_samples_are_paired_only_if_they_are_the_same(started: Run) -> None:
+    run = scored(started, [1.0, 2.0], [3.0, 4.0, 5.0])
+    assert flatness_and_error(run)["nll"].tolist() == [3, 4]  # the first of more are the same
+    with pytest.raises(NotMeasured, match=r"different samples \(seeds 4 and 3\).*--seed 3`"):
+        flatness_and_error(scored(started, [1.0, 2.0], [3.0, 4.0], seed=4))
+
+
+def test_a_lone_sample_has_no_correlation(started: Run) -> None:
+    assert "NLL ρ undefined" in title(figures.relation_figure(scored(started, [1.0], [1.0])))
+
+
+def test_a_box_holds_every_sample_of_its_run(complete: Run, started: Run) -> None:
+    started.write("samples", {"eigenvalues": [[2.0], [-1.0]], "trace": [5.0, 4.0]})
+    figure = figures.spread_figure(complete, started, picked={"digits-map-0": [1]})
+    largest, other, trace, _ = figure.data
+    np.testing.assert_array_equal(largest.y, complete["samples"]["eigenvalues"][:, 0])
+    np.testing.assert_array_equal(trace.y, complete["samples"]["trace"])
+    assert (list(largest.selectedpoints), list(other.selectedpoints)) == ([], [1])
+    assert "1 not positive" in title(figures.spread_figure(complete, started, log=True))
+
+
+def test_the_density_is_the_mean_with_the_error_of_the_mean(complete: Run) -> None:
+    group = complete["density"]
+    lower, upper, line = figures.density_figure(complete).data
+    mean = group["density"].mean(0)
+    seen = mean > 1e-3
+    np.testing.assert_allclose(np.asarray(line.y)[seen], mean[seen])
+    np.testing.assert_array_equal(line.customdata, group["grid"])
+    error = np.sqrt((group["standard_error"] ** 2).sum(0)) / len(group["density"])
+    expected = 2 * 1.96 * error
+    np.testing.assert_allclose((np.asarray(upper.y) - lower.y)[seen], expected[seen], rtol=1e-6)
+    assert upper.fill == "tonexty"
+
+
+def test_the_densities_of_highlighted_samples_are_drawn(complete: Run) -> None:
+    figure = figures.density_figure(complete, picked={"digits-swag-0": [4, 99]})
+    (thin,) = [trace for trace in figure.data if "sample 4" in str(trace.name)]
+    assert np.nanmax(thin.y) == pytest.approx(complete["density"]["density"][4].max())
+    assert len(figure.data) == 4
+
+
+def test_the_axis_is_linear_around_zero_and_the_same_on_both_sides() -> None:
+    scale = Symlog(0.1)
+    values = np.array([-100.0, -0.001, 0.0, 0.001, 0.01, 100.0])
+    drawn = scale(values)
+    np.testing.assert_allclose(drawn, -scale(-values))
+    assert drawn[4] / drawn[3] == pytest.approx(10, rel=0.05)
+    assert (np.diff(drawn) > 0).all()
+    ticks = scale.ticks(values)
+    assert ticks["ticktext"][:2] == ["−100", "−10"]
+    assert "0" in ticks["ticktext"]
+    np.testing.assert_allclose(ticks["tickvals"][-1], scale(np.array([100.0]))[0])
