@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from landscape.devices import second_derivatives
 from landscape.errors import InputError
 from landscape.likelihood import GaussianLikelihood
 from landscape.parameters import Choice, ParameterSpace
@@ -242,7 +243,8 @@ class HessianOperator:
     def __call__(self, v: Tensor) -> Tensor:
         """H v, shape (P,)."""
         self.products += 1
-        return self._objective._mean(self._products(v.to(self._w)))
+        with second_derivatives():
+            return self._objective._mean(self._products(v.to(self._w)))
 
     def _products(self, v: Tensor) -> Iterator[tuple[Tensor, int]]:
         if self._kept is not None:

@@ -20,6 +20,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from landscape.devices import second_derivatives
 from landscape.errors import InputError
 from landscape.objective import Batch, Objective, batch_size
 
@@ -62,9 +63,10 @@ class GaussNewton:
         """The product, shape (P,)."""
         v = v.to(self._w)
         total, examples = torch.zeros_like(v), 0
-        for part in self._parts():
-            examples += len(part.outputs)
-            total += part.pull(part.centre_product(part.push(v)))
+        with second_derivatives():
+            for part in self._parts():
+                examples += len(part.outputs)
+                total += part.pull(part.centre_product(part.push(v)))
         if examples == 0:
             raise InputError("the data has no batch: nothing to evaluate")
         return total / examples

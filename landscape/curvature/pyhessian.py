@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from landscape.curvature.lanczos import Eigenvalues
 from landscape.curvature.operator import check_finite
 from landscape.curvature.probes import Estimate
+from landscape.devices import second_derivatives
 from landscape.errors import InputError, LandscapeError
 from landscape.objective import Batch, Objective, batch_size
 
@@ -93,7 +94,7 @@ def trace(objective: Objective, w: Tensor, *, products: int, seed: int) -> Estim
 @contextmanager
 def _running(seed: int) -> Iterator[None]:
     """PyHessian draws from the global generator; it is left as it was."""
-    with torch.random.fork_rng(), warnings.catch_warnings():
+    with torch.random.fork_rng(), warnings.catch_warnings(), second_derivatives():
         # PyHessian calls backward(create_graph=True) on a module that is thrown away here.
         warnings.filterwarnings("ignore", message="Using backward.. with create_graph=True")
         torch.manual_seed(seed)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from landscape.errors import InputError
 from landscape.models.layers import image_shape
@@ -97,8 +96,6 @@ class _Attention(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         shape = (*inputs.shape[:2], 3, self.heads, -1)
         q, k, v = self.qkv(inputs).reshape(shape).permute(2, 0, 3, 1, 4)
-        # The fused kernels have no second derivative, which Hessian products need.
-        with sdpa_kernel(SDPBackend.MATH):
-            attended = nn.functional.scaled_dot_product_attention(q, k, v)
+        attended = nn.functional.scaled_dot_product_attention(q, k, v)
         outputs: Tensor = self.project(attended.transpose(1, 2).flatten(2))
         return outputs
