@@ -18,6 +18,7 @@ from landscape.errors import InputError
 from landscape.parameters import ParameterSpace
 
 _TOGETHER = 1 << 25
+_PIECE = 1 << 19
 
 
 def normalisation_layers(module: nn.Module) -> list[nn.Module]:
@@ -124,6 +125,23 @@ def _together(parts: Iterable[Any]) -> Iterator[Any]:
         yield torch.cat(held)
 
 
+def _var_mean(inputs: Tensor, dims: list[int]) -> tuple[Tensor, Tensor]:
+    """Variance (divisor n) and mean by channel; as ``torch.var_mean``, in a fraction of its time.
+
+    On the CPU that does not vectorise over the axes before and after the channel's. Here it is two
+    passes, the second in pieces that stay in the cache.
+    """
+    if inputs.device.type != "cpu":
+        variance, mean = torch.var_mean(inputs, dims, correction=0)
+        return variance, mean
+    mean = inputs.mean(dims, keepdim=True)
+    squares = torch.zeros(inputs.shape[1], dtype=torch.float64)
+    rows = max(1, len(inputs) * _PIECE // max(1, inputs.nbytes))
+    for piece in torch.split(inputs, rows):
+        squares += (piece - mean).square_().sum(dims)
+    return squares / (inputs.numel() // inputs.shape[1]), mean.flatten()
+
+
 class _Moments:
     """Mean and variance by channel of what a layer was given so far, kept in its buffers.
 
@@ -142,7 +160,7 @@ class _Moments:
         inside = list(range(2, inputs.ndim))
         if self._over_batch:
             count = inputs.numel() // inputs.shape[1]
-            variance, mean = torch.var_mean(inputs, [0, *inside], correction=0)
+            variance, mean = _var_mean(inputs, [0, *inside])
         else:  # instance normalisation keeps the mean of each example's own moments
             count = inputs.shape[0]
             variance, mean = (m.mean(0) for m in torch.var_mean(inputs, inside, correction=1))
