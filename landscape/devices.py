@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -54,12 +56,31 @@ def second_derivatives() -> Iterator[None]:
     products in full precision, for TF32, which torch allows in convolutions, is no better than the
     residuals asked for.
     """
-    before = [getattr(module, name) for module, name, _ in _TF32]
+    with _turn:
+        if not _second.users:
+            _second.before = [getattr(module, name) for module, name, _ in _TF32]
+            for module, name, value in _TF32:
+                setattr(module, name, value)
+            _second.attention = sdpa_kernel(SDPBackend.MATH)
+            _second.attention.__enter__()
+        _second.users += 1
     try:
-        for module, name, value in _TF32:
-            setattr(module, name, value)
-        with sdpa_kernel(SDPBackend.MATH):
-            yield
+        yield
     finally:
-        for (module, name, _), value in zip(_TF32, before, strict=True):
-            setattr(module, name, value)
+        with _turn:
+            _second.users -= 1
+            if not _second.users:
+                _second.attention.__exit__(None, None, None)
+                for (module, name, _), value in zip(_TF32, _second.before, strict=True):
+                    setattr(module, name, value)
+
+
+class _Second:
+    """The settings belong to the process: the first thread sets them, the last restores them."""
+
+    users = 0
+    before: list[Any]
+    attention: AbstractContextManager[None]
+
+
+_second, _turn = _Second(), threading.Lock()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import os
 import pickle
 import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -32,8 +32,8 @@ def run(
 
     Args:
         unit: A function that a worker can import, of what all units share and of one item.
-        shared: What all units share; with an executor it is pickled once, and a worker unpickles it
-            once.
+        shared: What all units share; with an executor it is pickled once, and each thread
+            of a worker unpickles a copy of its own once.
         items: One for each unit.
         executor: Any of ``concurrent.futures``, or Dask's ``client.get_executor()``; without one
             the units run here, in order.
@@ -92,7 +92,7 @@ def workers(processes: int = 0, dask: str | None = None) -> Iterator[Executor | 
 
 
 class _Payload:
-    """Something pickled, that each process unpickles once."""
+    """Something pickled, that each thread of a worker unpickles once."""
 
     def __init__(self, data: bytes, digest: str) -> None:
         self.data, self.digest = data, digest
@@ -108,23 +108,23 @@ class _Payload:
             ) from error
         return cls(data, hashlib.sha256(data).hexdigest())
 
-    def __hash__(self) -> int:
-        return hash(self.digest)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Payload) and other.digest == self.digest
-
     def itself(self) -> _Payload:
         return self
 
 
-@functools.lru_cache(maxsize=1)
-def _unpickled(payload: _Payload) -> Any:
-    return pickle.loads(payload.data)  # written by ``run``, in the process that started this one
+# By thread, for a module in use by one thread is not another's to use.
+_unpickled = threading.local()
+
+
+def _shared(payload: _Payload) -> Any:
+    if getattr(_unpickled, "digest", None) != payload.digest:
+        # Written by ``run``, in the process that sent this one its work.
+        _unpickled.value, _unpickled.digest = pickle.loads(payload.data), payload.digest
+    return _unpickled.value
 
 
 def _call(unit: Callable[[Any, Item], Result], payload: _Payload, item: Item) -> Result:
-    return unit(_unpickled(payload), item)
+    return unit(_shared(payload), item)
 
 
 def _result(future: Future[Result]) -> Result:

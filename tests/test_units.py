@@ -77,6 +77,16 @@ def test_processes_measure_what_one_process_does(pool: Executor) -> None:
     np.testing.assert_allclose(one.loss, two.loss, rtol=1e-12)
 
 
+def test_threads_do_not_meet_in_one_module() -> None:
+    q, batches = posterior(), classification(examples=400, batch=50)
+    settings: dict[str, Any] = {"samples": 12, "eigenvalues": 2}
+    here = measure(q, batches, **settings)
+    with ThreadPoolExecutor(4) as executor:
+        there = measure(q, batches, **settings, executor=executor)
+    for name in ("eigenvalues", "trace", "loss", "accuracy"):
+        np.testing.assert_allclose(getattr(there, name), getattr(here, name), rtol=1e-9)
+
+
 def test_an_error_in_a_worker_arrives_as_it_is(pool: Executor) -> None:
     with pytest.raises(InputError, match="no batch"):
         measure(posterior(), [], samples=2, executor=pool)
