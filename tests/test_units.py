@@ -33,6 +33,16 @@ def add(shared: dict[str, int], item: int) -> int:
     return shared["base"] + item
 
 
+class Shared:
+    """Something with an identity."""
+
+
+def whose(shared: Shared, item: int) -> tuple[int, int]:
+    """The thread, and the copy that it works with, slowly, so that both threads have work."""
+    time.sleep(0.05)
+    return threading.get_ident(), id(shared)
+
+
 def die(shared: None, item: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -77,14 +87,12 @@ def test_processes_measure_what_one_process_does(pool: Executor) -> None:
     np.testing.assert_allclose(one.loss, two.loss, rtol=1e-12)
 
 
-def test_threads_do_not_meet_in_one_module() -> None:
-    q, batches = posterior(), classification(examples=400, batch=50)
-    settings: dict[str, Any] = {"samples": 12, "eigenvalues": 2}
-    here = measure(q, batches, **settings)
-    with ThreadPoolExecutor(4) as executor:
-        there = measure(q, batches, **settings, executor=executor)
-    for name in ("eigenvalues", "trace", "loss", "accuracy"):
-        np.testing.assert_allclose(getattr(there, name), getattr(here, name), rtol=1e-9)
+def test_each_thread_has_a_copy_of_its_own() -> None:
+    # A module in use has the weights of its user: two threads must not meet in one.
+    with ThreadPoolExecutor(2) as executor:
+        found = [copy for _, copy in units.run(whose, Shared(), range(6), executor)]
+    threads, copies = zip(*found, strict=True)
+    assert len(set(threads)) == len(set(copies)) == len(set(found)) == 2
 
 
 def test_an_error_in_a_worker_arrives_as_it_is(pool: Executor) -> None:
