@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from landscape.devices import second_derivatives
 from landscape.errors import InputError
 from landscape.likelihood import GaussianLikelihood
+from landscape.memory import spare
 from landscape.parameters import Choice, ParameterSpace
 
 Batch = tuple[Any, Any]
@@ -189,12 +190,13 @@ class Objective:
 
         return self._mean(values())
 
-    def hessian(self, w: Tensor, *, memory: int = 1 << 30) -> HessianOperator:
+    def hessian(self, w: Tensor, *, memory: int | None = None) -> HessianOperator:
         """The Hessian of L at w as an operator v -> H v.
 
         Args:
             w: Shape (P,).
-            memory: Bytes of saved activations that may be kept from product to product.
+            memory: Bytes of saved activations that may be kept from product to product; by default
+                a quarter of what is free.
         """
         return HessianOperator(self, w, memory)
 
@@ -231,13 +233,13 @@ class HessianOperator:
         products: How many products were taken.
     """
 
-    def __init__(self, objective: Objective, w: Tensor, memory: int = 1 << 30) -> None:
+    def __init__(self, objective: Objective, w: Tensor, memory: int | None = None) -> None:
         self.size = objective.size
         self.products = 0
         self._objective = objective
         self._w = w.detach().requires_grad_()
         self._kept: list[tuple[Tensor, int]] | None = None
-        self._memory = memory
+        self._memory = spare(w.device) if memory is None else memory
         self._used = 0
 
     def __call__(self, v: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import pickle
@@ -15,6 +16,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from landscape import memory
 from landscape.errors import InputError, LandscapeError
 
 Shared = TypeVar("Shared")
@@ -83,9 +85,8 @@ def workers(processes: int = 0, dask: str | None = None) -> Iterator[Executor | 
     elif processes:
         threads = max(1, (os.cpu_count() or 1) // processes)
         # Not forked: a fork copies the locks of torch's threads, and not the threads.
-        with ProcessPoolExecutor(
-            processes, get_context("spawn"), initializer=_begin_worker, initargs=(threads,)
-        ) as pool:
+        begin = functools.partial(_begin_worker, processes, threads)
+        with ProcessPoolExecutor(processes, get_context("spawn"), initializer=begin) as pool:
             yield pool
     else:
         yield None
@@ -137,7 +138,8 @@ def _result(future: Future[Result]) -> Result:
         ) from error
 
 
-def _begin_worker(threads: int) -> None:
+def _begin_worker(processes: int, threads: int) -> None:
+    memory.divide_among(processes)
     torch.set_num_threads(threads)
     # Ctrl-C ends a worker at once and silently; the process that waits for it reports.
     signal.signal(signal.SIGINT, signal.SIG_DFL)

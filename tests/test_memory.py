@@ -1,9 +1,13 @@
-"""Freed memory is kept, in a process that asks for it."""
+"""Freed memory is kept in a process that asks for it, and what may be kept has a limit."""
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import torch
+
+from landscape import memory
 
 SCRIPT = """
 import resource, sys, torch
@@ -29,3 +33,39 @@ def test_large_tensors_reuse_memory() -> None:
     before, kept, after = found.stdout.split()
     assert kept == "True"
     assert int(after) < int(before) / 20
+
+
+def test_what_is_kept_is_a_quarter_of_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = torch.device("cpu")
+    monkeypatch.setattr(memory, "_available", lambda: 8000)
+    assert memory.spare(cpu) == 2000
+    monkeypatch.setattr(memory, "_share", memory._share)  # put back afterwards
+    memory.divide_among(4)
+    assert memory.spare(cpu) == 500
+
+
+@pytest.mark.parametrize(
+    ("files", "free"),
+    [
+        ({}, 1 << 32),
+        ({"/proc/meminfo": "MemTotal: 9 kB\nMemAvailable: 5 kB\n"}, 5120),
+        ({"memory.max": "4000", "memory.current": "1000"}, 3000),
+        ({"memory.max": "max", "memory.current": "1000"}, 1 << 32),
+        ({"memory.max": "1000", "memory.current": "4000"}, 0),
+        (
+            {"memory/memory.limit_in_bytes": "4000", "memory/memory.usage_in_bytes": "500"},
+            3500,
+        ),
+    ],
+)
+def test_the_limit_of_a_container_counts(
+    files: dict[str, str], free: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(path: Path) -> str:
+        name = str(path).removeprefix("/sys/fs/cgroup/")
+        if name not in files:
+            raise FileNotFoundError(path)
+        return files[name]
+
+    monkeypatch.setattr(Path, "read_text", read)
+    assert memory._available() == free

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from landscape.devices import second_derivatives
 from landscape.errors import InputError
+from landscape.memory import spare
 from landscape.objective import Batch, Objective, batch_size
 
 Centre = Literal["hessian", "gradient"]
@@ -38,7 +39,7 @@ class GaussNewton:
         w: Shape (P,).
         centre: C_n: ``"hessian"`` for the Gauss-Newton matrix, ``"gradient"`` for the empirical
             Fisher information.
-        memory: Bytes of saved activations that may be kept.
+        memory: Bytes of saved activations that may be kept; by default a quarter of what is free.
 
     Raises:
         InputError: when called, if the outputs are not as above, or there is no batch.
@@ -51,12 +52,17 @@ class GaussNewton:
     """
 
     def __init__(
-        self, objective: Objective, w: Tensor, *, centre: Centre = "hessian", memory: int = 1 << 30
+        self,
+        objective: Objective,
+        w: Tensor,
+        *,
+        centre: Centre = "hessian",
+        memory: int | None = None,
     ) -> None:
         self._objective = objective
         self._w = w.detach().requires_grad_()
         self._centre = centre
-        self._memory = memory
+        self._memory = spare(w.device) if memory is None else memory
         self._kept: list[_Part] | None = None
 
     def __call__(self, v: Tensor) -> Tensor:
