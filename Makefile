@@ -23,7 +23,7 @@ lint: .venv/.installed-test
 
 ## Execute the notebooks on the demo's results and keep their outputs.
 notebooks: .venv/.installed-test
-	$(BIN)/jupytext --to ipynb --execute notebooks/*.py
+	PLOTLY_RENDERER=png $(BIN)/jupytext --to ipynb --execute notebooks/*.py
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
