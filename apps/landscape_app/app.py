@@ -73,6 +73,13 @@ def create_app(folder: Path) -> dash.Dash:
         prevent_initial_call=True,
     )
     app.clientside_callback(
+        ClientsideFunction("landscape", "choosePoint"),
+        Output("url", "search", allow_duplicate=True),
+        *(Input(slot, "clickData") for slot in surface.SLOTS),
+        State("url", "search"),
+        prevent_initial_call=True,
+    )
+    app.clientside_callback(
         ClientsideFunction("landscape", "linkCameras"),
         Output("surface-camera", "data"),
         *(Input(slot, "relayoutData") for slot in surface.SLOTS),
@@ -256,7 +263,7 @@ def _fill_graph(app: dash.Dash, folder: Path, page: Page, identifier: str, draw:
 
 def _framed(view: View) -> str:
     """The part of a view that changes what the axes are of."""
-    return replace(view.set("loss", "linear"), picked={}).address
+    return replace(view.set("loss", "linear"), picked={}, at=None).address
 
 
 def _add_policy(response: flask.Response) -> flask.Response:

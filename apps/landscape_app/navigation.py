@@ -27,7 +27,7 @@ def pages(view: View) -> html.Ul:
         [
             html.Li(
                 dcc.Link(
-                    title, href=view.at(key).address, className="active" if key == view.page else ""
+                    title, href=view.on(key).address, className="active" if key == view.page else ""
                 ),
                 **({"aria-current": "page"} if key == view.page else {}),
             )
@@ -54,7 +54,7 @@ def compared(runs: Sequence[Run], view: View) -> html.Ul | None:
             html.Li(
                 [
                     html.Span(sign, style=style, **{"aria-hidden": "true"}),
-                    dcc.Link(name, href=view.at("run", name).address, title=f"Details of {name}"),
+                    dcc.Link(name, href=view.on("run", name).address, title=f"Details of {name}"),
                     html.Small(about),
                     dcc.Link(
                         "×",
@@ -73,7 +73,7 @@ def trouble(view: View, faults: Sequence[InputError]) -> list[Any]:
     if view.page not in {page.key for page in FIGURE_PAGES}:
         return []
     if not view.runs:
-        choose = dcc.Link("list of runs", href=view.at("").address)
+        choose = dcc.Link("list of runs", href=view.on("").address)
         return [
             html.Div(
                 [

@@ -7,6 +7,7 @@ permalink, and the browser's Back undoes a choice.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from urllib.parse import parse_qsl, quote, unquote, urlencode
@@ -34,6 +35,7 @@ class View:
         plane: Which surface; ``""`` for the first that there is.
         settings: Values of ``SETTINGS`` that are not the first.
         picked: Samples to highlight, by the name of their run.
+        at: Point of the surface, (x, y), through which it is sliced.
     """
 
     page: str = ""
@@ -42,6 +44,7 @@ class View:
     plane: str = ""
     settings: Mapping[str, str] = field(default_factory=dict)
     picked: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    at: tuple[float, float] | None = None
 
     @classmethod
     def parse(cls, address: str) -> View:
@@ -57,11 +60,14 @@ class View:
         settings: dict[str, str] = {}
         picked: dict[str, tuple[int, ...]] = {}
         plane = ""
+        at: tuple[float, float] | None = None
         for key, value in parse_qsl(query.removeprefix("?")):
             if key == "run" and value not in runs:
                 runs.append(value)
             elif key == "plane":
                 plane = value
+            elif key == "at":
+                at = _point(value)
             elif key == "pick":
                 run, _, numbers = value.rpartition(":")
                 picked[run] = _indices(numbers)
@@ -69,7 +75,7 @@ class View:
                 settings[key] = value
         chosen = tuple(runs[:MOST_RUNS])
         picked = {run: picked[run] for run in chosen if picked.get(run)}
-        return cls(page, unquote(name), chosen, plane, settings, picked)
+        return cls(page, unquote(name), chosen, plane, settings, picked, at)
 
     @property
     def address(self) -> str:
@@ -83,6 +89,7 @@ class View:
         parts = [("run", run) for run in self.runs]
         parts += [("plane", self.plane)] if self.plane else []
         parts += self.settings.items()
+        parts += [("at", f"{self.at[0]:g},{self.at[1]:g}")] if self.at else []
         parts += [
             ("pick", f"{run}:{','.join(map(str, samples))}") for run, samples in self.picked.items()
         ]
@@ -99,7 +106,7 @@ class View:
             self, settings=others if value == SETTINGS[name][0] else {**others, name: value}
         )
 
-    def at(self, page: str, name: str = "") -> View:
+    def on(self, page: str, name: str = "") -> View:
         """The same choices on another page."""
         return replace(self, page=page, name=name)
 
@@ -116,6 +123,14 @@ class View:
             self,
             picked={run: tuple(sorted(set(picked[run]))) for run in self.runs if picked.get(run)},
         )
+
+
+def _point(text: str) -> tuple[float, float] | None:
+    try:
+        x, y = (float(part) for part in text.split(","))
+    except ValueError:
+        return None
+    return (x, y) if math.isfinite(x) and math.isfinite(y) else None
 
 
 def _indices(text: str) -> tuple[int, ...]:

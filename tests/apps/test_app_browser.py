@@ -399,6 +399,42 @@ def redraw(page: Page, name: str, run: Run) -> None:
     page.wait_for_timeout(300)
 
 
+@pytest.mark.parametrize("view", ["contour", "3d"])
+def test_a_click_on_a_surface_slices_it_there(
+    view: str, show: Callable[..., Page], complete: Run
+) -> None:
+    page = show(complete.path.parent, f"/surface?run=digits-swag-0&view={view}")
+    if view == "3d":
+        page.locator("#surface-0 canvas").first.wait_for()
+        page.wait_for_function(CAMERA)
+    else:
+        page.locator("#surface-0 .contourlayer path").first.wait_for(state="attached")
+    page.wait_for_timeout(800)
+    assert not page.locator("#slices-frame").is_visible()
+    place = page.locator("#surface-0 .nsewdrag, #surface-0 canvas").first.bounding_box()
+    assert place is not None
+    page.evaluate("""() => document.querySelector('#surface-0 .js-plotly-plot').on(
+        'plotly_hover', ({ points: [{ customdata }] }) => { window.over = !customdata; })""")
+    for across, down in ((x / 10, y / 10) for y in (6, 5, 7) for x in (5, 4, 6, 3, 7)):
+        page.mouse.move(place["x"] + across * place["width"], place["y"] + down * place["height"])
+        page.wait_for_timeout(250)
+        if page.evaluate("() => window.over"):
+            break
+    page.mouse.down()
+    page.wait_for_timeout(200)  # in space, a frame must see the button down
+    page.mouse.up()
+    page.wait_for_url("**at=*")
+    page.locator("#slices .scatterlayer path.js-line").first.wait_for(state="attached")
+    x, y = (float(value) for value in page.url.split("at=")[1].split(","))
+    assert -3 <= x <= 4
+    assert -2 <= y <= 2.5
+    marks = page.evaluate(
+        "() => document.querySelector('#slices .js-plotly-plot')._fullData.map(({x}) => x)"
+    )
+    assert marks[1] == pytest.approx([x], abs=0.12)
+    assert marks[3] == pytest.approx([y], abs=0.06)
+
+
 def test_samples_brushed_in_one_figure_are_highlighted_in_the_others(
     show: Callable[..., Page], new_run: Callable[..., Run], tmp_path: Path
 ) -> None:

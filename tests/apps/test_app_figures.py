@@ -26,6 +26,7 @@ FIGURES: dict[str, Callable[[Run], go.Figure]] = {
     "averaging": figures.averaging_figure,
     "calibration": figures.calibration_figure,
     "surface": lambda run: figures.surface_figure(run, "samples"),
+    "slices": lambda run: figures.slices_figure(run, name="samples", at=(0.0, 0.0)),
     "surface-3d": lambda run: figures.surface_figure(run, "samples", "3d", log=True),
 }
 
@@ -103,6 +104,23 @@ def test_a_surface_without_a_value_to_draw_says_so(log: bool, started: Run) -> N
     run = surface_of(started, [[np.nan, np.inf]] * 2)
     with pytest.raises(InputError, match=r"no .*finite loss"):
         figures.surface_figure(run, "samples", log=log)
+
+
+def test_slices_go_through_the_nearest_point_of_the_grid(started: Run) -> None:
+    run = surface_of(started, [[1, 2, 3], [4, 5, -6], [7, np.nan, 9]])
+    figure = figures.slices_figure(run, name="samples", at=(8.0, 1.4))  # at column 1 and row 1
+    along_x, mark, along_y, _ = figure.data
+    assert list(along_x.x) == [0, 10, 20]
+    assert list(along_x.y) == [4, 5, -6]
+    assert list(along_y.x) == [0, 1, 2]
+    np.testing.assert_array_equal(along_y.y, [2, 5, np.nan])
+    assert (list(mark.x), list(mark.y)) == ([10], [5])
+    assert "x 10.0, y 1.00, loss 5.000" in title(figure)
+    assert "1 of 6 points" in title(figure)
+    figure = figures.slices_figure(run, name="samples", at=(99.0, -99.0), log=True)
+    assert list(figure.data[0].y) == [1, 2, 3]
+    log = figures.slices_figure(run, name="samples", at=(99.0, 1.0), log=True)
+    np.testing.assert_array_equal(log.data[0].y, [4, 5, np.nan])
 
 
 def test_the_samples_carry_their_distance_to_the_plane(complete: Run) -> None:

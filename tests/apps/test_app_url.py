@@ -9,6 +9,7 @@ FULL = View(
     plane="random",
     settings={"view": "3d", "loss": "log"},
     picked={"fp & bma:1/é": (0, 4)},
+    at=(-0.5, 1e-3),
 )
 
 
@@ -31,7 +32,18 @@ def test_a_default_is_not_in_the_address() -> None:
 
 @pytest.mark.parametrize(
     "query",
-    ["view=4d", "loss=", "colour=red", "pick=swag:0", "pick=a:x,-1,²", "&&&=", "view=contour"],
+    [
+        "view=4d",
+        "loss=",
+        "colour=red",
+        "pick=swag:0",
+        "pick=a:x,-1,²",
+        "&&&=",
+        "view=contour",
+        "at=1",
+        "at=nan,1",
+        "at=a,b",
+    ],
 )
 def test_what_an_address_gets_wrong_is_left_out(query: str) -> None:
     assert View.parse("/surface?run=a&" + query) == View("surface", runs=("a",))

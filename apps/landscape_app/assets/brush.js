@@ -35,6 +35,28 @@
     return next === search ? dash_clientside.no_update : next;
   }
 
+  // A click on a surface slices it there. In space, where nothing can be boxed, a click on a sample
+  // highlights that.
+  function choosePoint(...values) {
+    const search = values.pop() ?? "";
+    const { triggered, inputs_list: inputs } = dash_clientside.callback_context;
+    if (!triggered.length) return dash_clientside.no_update;
+    const [graph] = triggered[0].prop_id.split(".");
+    const points = values[inputs.findIndex(({ id }) => id === graph)]?.points ?? [];
+    const [point] = points;
+    if (!point) return dash_clientside.no_update;
+    if (Array.isArray(point.customdata)) {
+      return point.z === undefined ? dash_clientside.no_update : withPicked(search, [point]);
+    }
+    const parts = search.replace(/^\?/, "").split("&");
+    const others = parts.filter((part) => part && !part.startsWith("at="));
+    const [x, y] = [point.x, point.y].map((value) => Number(value.toPrecision(6)));
+    return `?${[...others, `at=${x},${y}`].join("&")}`;
+  }
+
   window.dash_clientside = Object.assign({}, window.dash_clientside);
-  window.dash_clientside.landscape = Object.assign({}, window.dash_clientside.landscape, { brush });
+  window.dash_clientside.landscape = Object.assign({}, window.dash_clientside.landscape, {
+    brush,
+    choosePoint,
+  });
 })();

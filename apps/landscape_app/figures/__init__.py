@@ -10,6 +10,7 @@ from landscape_app.figures.flatness import eigenvalues_figure, trace_figure
 from landscape_app.figures.frame import Frame
 from landscape_app.figures.prediction import metrics_figure, metrics_table
 from landscape_app.figures.relation import relation_figure
+from landscape_app.figures.slices import slices_figure
 from landscape_app.figures.spread import spread_figure
 from landscape_app.figures.surface import Kind, surface_figure
 from landscape_app.figures.theme import CONFIG, darkened
@@ -27,6 +28,7 @@ __all__ = [
     "metrics_figure",
     "metrics_table",
     "relation_figure",
+    "slices_figure",
     "spread_figure",
     "surface_figure",
     "trace_figure",

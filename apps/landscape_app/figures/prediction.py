@@ -100,7 +100,9 @@ def metrics_figure(*runs: Run, picked: Picked = samples.NONE) -> go.Figure:
     longest = max(len(group["nll"]) for group in found.values())
     figure.update_xaxes(title_text="posterior sample", **samples.whole_ticks(longest))
     lines = samples.about(runs, found, "nll")
-    return theme.titled(figure, "The average against single samples", *lines, legend_above=True)
+    theme.titled(figure, "The average against single samples", *lines, legend_above=True)
+    # A line of the legend for every two runs.
+    return figure.update_layout(margin_t=figure.layout.margin.t + 24 * ((len(found) - 1) // 2))
 
 
 def _row(group: Group, name: str) -> MetricRow:

@@ -55,7 +55,7 @@ def _header(run: Run, view: View) -> list[Any]:
     )
     name = run.path.stem
     alone = view if name in view.runs else View(runs=(name,))
-    pages = {page.title: alone.at(page.key) for page in FIGURE_PAGES}
+    pages = {page.title: alone.on(page.key) for page in FIGURE_PAGES}
     return [
         top,
         *_remark(found.status),
@@ -65,7 +65,7 @@ def _header(run: Run, view: View) -> list[Any]:
 
 
 def _back(view: View) -> dcc.Link:
-    return dcc.Link("← All runs", href=view.at("").address, className="back")
+    return dcc.Link("← All runs", href=view.on("").address, className="back")
 
 
 def _predictions(run: Run) -> html.Section:

@@ -168,7 +168,7 @@ def _row(run: Summary, view: View) -> dict[str, Any]:
     }
     return {
         "name": run.name,
-        "address": view.at("run", run.name).address,
+        "address": view.on("run", run.name).address,
         "chosen": chosen,
         "choose": "" if full else view.toggle(run.name).address,
         "created": formats.moment(run.created_at),

@@ -30,8 +30,10 @@ def _layout() -> list[Any]:
         section(
             "Loss surface",
             "The loss on a plane in parameter space, with the posterior's samples projected onto "
-            "it. Hover over a sample for its distance to the plane.",
+            "it. Hover over a sample for its distance to the plane; click the surface to slice it "
+            "there, or a sample to highlight it in every figure.",
             html.Div([graph(slot, "Loss surface") for slot in SLOTS], className="surfaces"),
+            graph("slices", "Loss along x and along y through the chosen point"),
         )
     ]
 
@@ -68,11 +70,19 @@ def _draw(position: int, runs: Sequence[Run], view: View) -> go.Figure | None:
     return figure
 
 
+def _slices(runs: Sequence[Run], view: View) -> go.Figure | None:
+    if view.at is None:
+        return None
+    log = view.setting("loss") == "log"
+    return figures.slices_figure(*runs, name=_plane(runs, view), at=view.at, log=log)
+
+
 PAGE = Page(
     key="surface",
     title="Surface",
     layout=_layout,
-    graphs={slot: partial(_draw, position) for position, slot in enumerate(SLOTS)},
+    graphs={slot: partial(_draw, position) for position, slot in enumerate(SLOTS)}
+    | {"slices": _slices},
     controls=_controls,
     brushed=SLOTS,
 )
