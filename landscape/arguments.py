@@ -98,6 +98,13 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     show.add_argument("file", type=Path)
     show.add_argument("--json", action="store_true", help="for machines")
 
+    export = command(
+        "export", "figures and their numbers as files, of a run or of a folder of runs"
+    )
+    export.add_argument("path", type=Path, help="a run file (.h5), or a folder of them")
+    export.add_argument("--csv", type=Path, metavar="DIR", help="the numbers behind each figure")
+    export.add_argument("--html", type=Path, metavar="FILE", help="one self-contained page")
+
     app = command("app", "look at the runs of a folder in the browser")
     app.add_argument("folder", type=Path)
     app.add_argument("--host", default="127.0.0.1", help="address to listen on")

@@ -1,4 +1,4 @@
-"""The command line: landscape demo | train | measure | surface | inspect | app.
+"""The command line: landscape demo | train | measure | surface | inspect | export | app.
 
 Results go to standard output, progress and errors to standard error. The exit code is 0, or 1 when
 work that started failed, or 2 when the request was wrong.
@@ -215,6 +215,32 @@ def _inspect(options: argparse.Namespace) -> None:
     _report(options.file, options.json)
 
 
+def _export(options: argparse.Namespace) -> None:
+    from landscape_app import exports
+
+    from landscape.store import Run
+
+    if options.csv is None and options.html is None:
+        raise InputError("say what to write: --csv DIR, --html FILE, or both")
+    if options.path.is_dir():
+        if options.csv is not None:
+            raise InputError(
+                f"--csv is of one run, and {options.path} is a folder: name a run file"
+            )
+        exports.write_report(options.path, options.html)
+        print(options.html)
+        return
+    run = Run.open(options.path)
+    if options.csv is not None:
+        written, faults = exports.write_csv(run, options.csv)
+        print(*written, sep="\n")
+        for fault in faults:
+            print(f"landscape: left out: {fault}", file=sys.stderr)
+    if options.html is not None:
+        exports.write_run_html(run, options.html)
+        print(options.html)
+
+
 def _app(options: argparse.Namespace) -> None:
     from landscape_app import serve
 
@@ -259,5 +285,6 @@ COMMANDS = {
     "measure": _measure,
     "surface": _surface,
     "inspect": _inspect,
+    "export": _export,
     "app": _app,
 }

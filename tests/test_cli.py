@@ -1,5 +1,6 @@
 """The command line: the whole way through on a small scale, and one line for every bad request."""
 
+import csv
 import json
 import subprocess
 import sys
@@ -100,6 +101,23 @@ def test_train_measure_and_inspect(
     assert found["attributes"]["config"]["method"]["name"] == "fp-bma"
 
 
+def test_export_writes_pages_and_tables(
+    demo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page, report, tables = tmp_path / "swag.html", tmp_path / "report.html", tmp_path / "csv"
+    run = str(demo / "swag.h5")
+    assert main(["export", run, "--html", str(page), "--csv", str(tables)]) == 0
+    assert main(["export", str(demo), "--html", str(report)]) == 0
+    printed = capsys.readouterr().out.split()
+    assert sorted(printed) == sorted([*map(str, tables.iterdir()), str(page), str(report)])
+    with (tables / "trace.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    found = [float(line["y"]) for line in lines if line["sample"]]
+    assert found == Run.open(run)["samples"]["trace"].tolist()
+    for name in ("map", "swag", "fp-bma", "source"):
+        assert f"<summary>{name}</summary>" in report.read_text()
+
+
 def test_torchrun_trains_as_one_process_does(tmp_path: Path) -> None:
     train = ["train", "digits", "map", "--shots", "3", "--epochs", "3", "--samples", "1"]
     both = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m"]
@@ -189,6 +207,11 @@ BAD = {
     "inspect {demo}": "is a folder",
     "inspect {demo}/missing.h5": "No such file",
     "inspect {truncated}": "truncated or damaged",
+    "export {demo}/swag.h5": "say what to write: --csv DIR, --html FILE",
+    "export {demo} --csv {folder}/csv": "is a folder: name a run file",
+    "export {demo} --html {folder}/report.h5": "ends in .html, not 'report.h5'",
+    "export {folder} --html {folder}/report.html": "is no run in",
+    "export {file} --html {folder}/report.html": "is not an HDF5 file",
     "app {folder}/missing": "there is no folder",
 }
 

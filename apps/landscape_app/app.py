@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from dash import ClientsideFunction, Input, Output, State, dcc, html
 
 from landscape.errors import InputError
-from landscape_app import navigation
+from landscape_app import downloads, navigation
 from landscape_app.components import HIDDEN, notice, shown
 from landscape_app.data import NotMeasured, open_runs, stamp
 from landscape_app.figures import darkened
@@ -60,6 +60,7 @@ def create_app(folder: Path) -> dash.Dash:
     app.index_string = _INDEX.replace("ICON", app.get_asset_url("icon.svg"))
     app.layout = _layout()
     app.server.after_request(_add_policy)
+    downloads.serve(app, folder)
     _watch(app, folder)
     _fill_frame(app, folder)
     _fill_lists(app, folder)
@@ -238,10 +239,11 @@ def _fill_graph(app: dash.Dash, folder: Path, page: Page, identifier: str, draw:
         Output(f"{identifier}-drawn", "data"),
         Output(f"{identifier}-frame", "style"),
         Output(f"{identifier}-message", "children"),
+        Output(f"{identifier}-links", "children"),
         Input("seen", "data"),
         Input("dark", "data"),
     )
-    def fill(seen: dict[str, str] | None, dark: bool | None) -> tuple[Any, Any, Any]:
+    def fill(seen: dict[str, str] | None, dark: bool | None) -> tuple[Any, ...]:
         view = View.parse(seen["address"]) if seen else View()
         opened = open_runs(folder, view)[0] if view.page == page.key else []
         if not opened:
@@ -249,16 +251,17 @@ def _fill_graph(app: dash.Dash, folder: Path, page: Page, identifier: str, draw:
         try:
             figure = draw(opened, view)
         except NotMeasured as error:
-            return go.Figure(), HIDDEN, notice("Not measured", str(error))
+            return go.Figure(), HIDDEN, notice("Not measured", str(error)), None
         except InputError as error:
-            return go.Figure(), HIDDEN, notice("Cannot be shown", str(error), "error")
+            return go.Figure(), HIDDEN, notice("Cannot be shown", str(error), "error"), None
         if figure is None:
-            return go.Figure(), HIDDEN, None
+            return go.Figure(), HIDDEN, None, None
         # Zoom and camera outlast a new figure, and start afresh for another choice of runs, say.
         figure.update_layout(uirevision=_framed(view), selectionrevision=view.address)
         if identifier in page.brushed:
             figure.update_layout(clickmode="event+select")
-        return darkened(figure) if dark else figure, {}, None
+        links = downloads.links(identifier, view)
+        return darkened(figure) if dark else figure, {}, None, links
 
 
 def _framed(view: View) -> str:

@@ -13,6 +13,7 @@ from landscape_app.url import View
 HIDDEN = {"display": "none"}
 SHOWN: dict[str, str] = {}
 _CONFIG: Any = CONFIG
+_SAVED = {"PNG": "Save as an image", "SVG": "Save as a drawing", "PDF": "Print to a PDF"}
 
 
 def shown(condition: bool) -> dict[str, str]:
@@ -67,10 +68,37 @@ def graph(identifier: str, label: str) -> html.Div:
                 **named(label),
             ),
             html.Div(id=f"{identifier}-message", role="status"),
+            _tools(identifier, label),
             dcc.Store(id=f"{identifier}-drawn"),
         ],
         className="figure",
     )
+
+
+def _tools(identifier: str, label: str) -> html.Div:
+    """Below a figure: ways to save it, and its numbers as a table. ``exports.js`` does the work."""
+    buttons = [
+        html.Button(
+            words,
+            type="button",
+            title=f"{meaning}: {label}",
+            **{"data-graph": identifier, "data-save": words.lower()},
+        )
+        for words, meaning in _SAVED.items()
+    ]
+    links = html.Span(id=f"{identifier}-links", className="links")
+    table = html.Details(
+        [html.Summary("Data table"), html.Div(className="data-table", tabIndex=0, **named(label))],
+        className="data",
+        **{"data-graph": identifier, "data-label": label},
+    )
+    save = html.Div(
+        [html.Span("Save as"), *buttons, links],
+        className="save",
+        role="group",
+        **named(f"Save: {label}"),
+    )
+    return html.Div([save, table], className="tools")
 
 
 def choice(label: str, options: Mapping[str, View], chosen: str) -> html.Nav:

@@ -6,6 +6,8 @@ import html
 import math
 from datetime import UTC, datetime
 
+from landscape.store import Spread
+
 ABSENT = "–"
 
 
@@ -40,9 +42,12 @@ def percent(value: float | None) -> str:
     return f"{100 * value:.1f} %"
 
 
-def spread(mean: float, deviation: float) -> str:
-    """``12.3 ± 4.5``; the mean alone where there is no deviation."""
-    return number(mean) if math.isnan(deviation) else f"{number(mean)} ± {number(deviation, 2)}"
+def spread(found: Spread | None) -> str:
+    """``12.3 ± 4.5``, mean and standard deviation; the mean alone where there is no deviation."""
+    if found is None:
+        return ABSENT
+    mean = number(found.mean)
+    return mean if math.isnan(found.deviation) else f"{mean} ± {number(found.deviation, 2)}"
 
 
 def count(number_of: int, noun: str) -> str:

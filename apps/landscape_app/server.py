@@ -8,7 +8,7 @@ import socket
 import threading
 import webbrowser
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,9 @@ def in_background(folder: Path) -> Iterator[str]:
         yield _address(server)
     finally:
         # Sockets are closed by the thread that waits on them: no other may.
-        server.trigger.pull_trigger(lambda: close_all(channels))
+        # Awake already, for a response just finished, it may have done so before it is woken.
+        with suppress(OSError):
+            server.trigger.pull_trigger(lambda: close_all(channels))
         thread.join()
         server.task_dispatcher.shutdown()
 

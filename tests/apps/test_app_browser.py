@@ -3,32 +3,21 @@
 from __future__ import annotations
 
 import io
-import os
 import shutil
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
+from browsing import Visit
 from conftest import write_samples
-from landscape_app.server import in_background
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Page
 
 from landscape.store import Run
 
 pytestmark = pytest.mark.browser
 
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--use-gl=angle",
-    "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader",
-    "--disable-background-networking",
-]
 CAMERA = """() => {
     const plot = document.querySelector("#surface-0 .js-plotly-plot");
     return plot._fullLayout.scene._scene.getCamera().eye;
@@ -58,69 +47,6 @@ UNPICKED = f"""graph => {{
 }}"""
 
 TROUBLE = "main .notice-error"
-
-
-@dataclass
-class Visit:
-    """A browser page, with what went wrong and what was asked of the network meanwhile."""
-
-    page: Page
-    site: str = ""
-    requests: list[str] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
-
-    def open(self, path: str) -> Page:
-        self.page.goto(self.site + path)
-        return self.page
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        if os.environ.get("LANDSCAPE_REQUIRE_BROWSER") == "1":
-            pytest.fail("LANDSCAPE_REQUIRE_BROWSER=1, but there is no chromium on the PATH")
-        pytest.skip("no chromium on the PATH")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def visit(browser: Browser) -> Iterator[Visit]:
-    """A fresh page; after the test, nothing may have failed or left this machine."""
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
-    page.set_default_timeout(20_000)
-    visit = Visit(page)
-    page.on("request", lambda request: visit.requests.append(request.url))
-    page.on("pageerror", lambda error: visit.errors.append(str(error)))
-    page.on(
-        "console",
-        lambda message: visit.errors.append(message.text) if message.type == "error" else None,
-    )
-    yield visit
-    page.close()
-    assert visit.errors == []
-    hosts = {urlsplit(url).hostname for url in visit.requests if not url.startswith("data:")}
-    assert hosts <= {"127.0.0.1", None}  # None: blob URLs of the page itself
-
-
-@pytest.fixture
-def show(visit: Visit) -> Iterator[Callable[[Path, str], Page]]:
-    """Serve a folder and open one of its pages."""
-    servers = []
-
-    def show(folder: Path, path: str = "/") -> Page:
-        server = in_background(folder)
-        visit.site = server.__enter__()
-        servers.append(server)
-        return visit.open(path)
-
-    yield show
-    visit.page.close()
-    for server in servers:
-        server.__exit__(None, None, None)
 
 
 def colours(page: Page, selector: str) -> int:

@@ -45,7 +45,7 @@
     const points = values[inputs.findIndex(({ id }) => id === graph)]?.points ?? [];
     const [point] = points;
     if (!point) return dash_clientside.no_update;
-    if (Array.isArray(point.customdata)) {
+    if (typeof point.customdata?.[0] === "string") {
       return point.z === undefined ? dash_clientside.no_update : withPicked(search, [point]);
     }
     const parts = search.replace(/^\?/, "").split("&");

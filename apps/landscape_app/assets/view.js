@@ -10,6 +10,7 @@
     const plot = document.querySelector(`#${graph} .js-plotly-plot`);
     const live = plot?._fullLayout;
     const layout = figure?.layout ?? {};
+    document.dispatchEvent(new CustomEvent("landscape:drawn", { detail: graph }));
     const before = given[graph] ?? {};
     given[graph] = {};
     for (const name of axesOf(layout)) given[graph][name] = layout[name].range?.slice();

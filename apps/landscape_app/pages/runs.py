@@ -11,7 +11,7 @@ from dash import html
 from dash_ag_grid import AgGrid
 
 from landscape.errors import InputError
-from landscape.store import Run, Spread, Summary
+from landscape.store import Run, Summary
 from landscape_app import formats
 from landscape_app.components import notice, section
 from landscape_app.data import BrokenRun, list_runs, open_runs, settings
@@ -162,8 +162,8 @@ def _row(run: Summary, view: View) -> dict[str, Any]:
         "accuracy": formats.percent(run.accuracy),
         "nll": formats.number(run.nll),
         "ece": formats.number(run.ece),
-        "lambda_1": _spread(run.lambda_1),
-        "trace": _spread(run.trace),
+        "lambda_1": formats.spread(run.lambda_1),
+        "trace": formats.spread(run.trace),
         "training": formats.duration(run.training_seconds),
     }
     return {
@@ -185,10 +185,6 @@ def _row(run: Summary, view: View) -> dict[str, Any]:
         "training": formats.finite(run.training_seconds),
         "written": written,
     }
-
-
-def _spread(spread: Spread | None) -> str:
-    return formats.ABSENT if spread is None else formats.spread(spread.mean, spread.deviation)
 
 
 def _broken(files: Sequence[BrokenRun]) -> html.Section:

@@ -1,0 +1,110 @@
+// Below each figure: save it as an image, print it to a PDF, read its numbers as a table.
+(() => {
+  const MOST_ROWS = 500;
+
+  const plotOf = (graph) => document.querySelector(`#${graph} .js-plotly-plot`);
+
+  async function save(graph, format) {
+    const plot = plotOf(graph);
+    if (!plot?.data?.length) return;
+    const { width, height } = plot._fullLayout;
+    const filename = `landscape-${graph}`;
+    if (format !== "pdf") {
+      await window.Plotly.downloadImage(plot, { format, filename, width, height, scale: 2 });
+      return;
+    }
+    const url = await window.Plotly.toImage(plot, { format: "svg", width, height });
+    printed(decodeURIComponent(url.replace(/^data:image\/svg\+xml,/, "")), width, height, filename);
+  }
+
+  // The browser itself writes the best PDF: vectors, with its own fonts, on a page of the same size.
+  function printed(svg, width, height, title) {
+    const frame = document.createElement("iframe");
+    frame.className = "printed";
+    frame.title = "The figure to print";
+    document.body.append(frame);
+    const inside = frame.contentDocument;
+    inside.title = title;
+    const style = inside.createElement("style");
+    style.textContent = `@page { size: ${width}px ${height}px; margin: 0 } body { margin: 0 }
+      svg { display: block; print-color-adjust: exact; -webkit-print-color-adjust: exact }`;
+    inside.head.append(style);
+    const drawing = new DOMParser().parseFromString(svg, "image/svg+xml").documentElement;
+    inside.body.append(inside.importNode(drawing, true));
+    const before = document.title;
+    document.title = title; // what the file is called
+    frame.contentWindow.addEventListener("afterprint", () => frame.remove());
+    frame.contentWindow.focus();
+    frame.contentWindow.print();
+    document.title = before;
+  }
+
+  function parsed(text) {
+    const lines = [[""]];
+    let quoted = false;
+    for (let at = 0; at < text.length && lines.length <= MOST_ROWS + 2; at++) {
+      const sign = text[at];
+      const line = lines[lines.length - 1];
+      if (quoted && sign === '"' && text[at + 1] === '"') line[line.length - 1] += text[++at];
+      else if (sign === '"') quoted = !quoted;
+      else if (!quoted && sign === ",") line.push("");
+      else if (!quoted && sign === "\n") lines.push([""]);
+      else line[line.length - 1] += sign;
+    }
+    return lines.filter((line) => line.length > 1);
+  }
+
+  const written = (cell) =>
+    cell !== "" && Number.isFinite(Number(cell)) ? String(Number(Number(cell).toPrecision(6))) : cell;
+
+  function element(name, content, attributes = {}) {
+    const made = Object.assign(document.createElement(name), attributes);
+    made.append(...[content].flat());
+    return made;
+  }
+
+  async function fill(details) {
+    const graph = details.dataset.graph;
+    const link = document.querySelector(`#${graph}-links a[data-format=csv]`);
+    const place = details.querySelector(".data-table");
+    if (!link) return;
+    const answer = await fetch(link.href);
+    const text = await answer.text();
+    if (!answer.ok) {
+      place.replaceChildren(element("p", text));
+      return;
+    }
+    const [head, ...lines] = parsed(text);
+    const all = text.split("\n").length - 2;
+    const shown = lines.slice(0, MOST_ROWS);
+    const label = details.dataset.label;
+    const caption =
+      all > shown.length ? `${label}: the first ${shown.length} of ${all} rows; all are in the CSV` : label;
+    place.replaceChildren(
+      element("table", [
+        element("caption", caption),
+        element("thead", element("tr", head.map((cell) => element("th", cell, { scope: "col" })))),
+        element(
+          "tbody",
+          shown.map((line) => element("tr", line.map((cell) => element("td", written(cell))))),
+        ),
+      ]),
+    );
+  }
+
+  document.addEventListener("click", ({ target }) => {
+    const button = target.closest?.("button[data-save]");
+    if (button) save(button.dataset.graph, button.dataset.save);
+  });
+  // "toggle" does not bubble.
+  document.addEventListener(
+    "toggle",
+    ({ target }) => target.matches?.("details.data[open]") && fill(target),
+    true,
+  );
+  // An open table follows its figure.
+  document.addEventListener("landscape:drawn", ({ detail }) => {
+    const details = document.querySelector(`details.data[open][data-graph="${detail}"]`);
+    if (details) fill(details);
+  });
+})();

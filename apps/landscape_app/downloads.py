@@ -1,0 +1,60 @@
+"""What the links below a figure lead to: the figure as a page, and its numbers as CSV."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import dash
+import flask
+from dash import html
+
+from landscape.errors import InputError
+from landscape_app.data import open_runs
+from landscape_app.exports import figure_html
+from landscape_app.pages import FIGURE_PAGES
+from landscape_app.table import to_csv
+from landscape_app.url import View
+
+_KINDS = {"html": ("text/html", figure_html), "csv": ("text/csv", to_csv)}
+
+
+def links(graph: str, view: View) -> list[html.A]:
+    """Links to the files of one figure as it is in ``view``."""
+    return [
+        html.A(
+            kind.upper(),
+            href=f"/export/{graph}.{kind}{view.query}",
+            download=True,
+            **{"data-format": kind},
+        )
+        for kind in _KINDS
+    ]
+
+
+def serve(app: dash.Dash, folder: Path) -> None:
+    """Answer to those links, for runs in ``folder``."""
+
+    @app.server.route("/export/<graph>.<kind>")
+    def export(graph: str, kind: str) -> flask.Response:
+        try:
+            return _file(folder, graph, kind, flask.request.query_string.decode("utf-8", "replace"))
+        except InputError as error:
+            return flask.Response(f"{error}\n", status=404, mimetype="text/plain")
+
+
+def _file(folder: Path, graph: str, kind: str, query: str) -> flask.Response:
+    page = next((page for page in FIGURE_PAGES if graph in page.graphs), None)
+    if page is None or kind not in _KINDS:
+        raise InputError(f"there is no figure '{graph}' as '{kind}'")
+    view = View.parse(f"/{page.key}?{query}")
+    opened, faults = open_runs(folder, view)
+    if not opened:
+        raise faults[0] if faults else InputError("choose a run to export")
+    figure = page.graphs[graph](opened, view)
+    if figure is None:
+        raise InputError(f"there is nothing in the figure '{graph}' to export")
+    mime, write = _KINDS[kind]
+    name = re.sub(r"[^A-Za-z0-9_.-]", "_", "-".join([graph, *(run.path.stem for run in opened)]))
+    headers = {"Content-Disposition": f"attachment; filename={name}.{kind}"}
+    return flask.Response(write(figure), mimetype=mime, headers=headers)

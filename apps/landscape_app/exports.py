@@ -1,0 +1,221 @@
+"""Figures and their numbers as files that need no server: HTML, CSV, and the report of a folder."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import plotly.graph_objects as go
+import plotly.io
+import plotly.offline
+
+from landscape.errors import InputError
+from landscape.files import replacing
+from landscape.store import Run, Summary, ensure_writable, summarise
+from landscape_app import figures, formats
+from landscape_app.data import BrokenRun, NotMeasured, list_runs, load_run, surface_names
+from landscape_app.table import to_csv
+
+_FIGURES: Mapping[str, Callable[[Run], go.Figure]] = {
+    "eigenvalues": figures.eigenvalues_figure,
+    "trace": figures.trace_figure,
+    "spread": figures.spread_figure,
+    "relation": figures.relation_figure,
+    "density": figures.density_figure,
+    "metrics": figures.metrics_figure,
+    "averaging": figures.averaging_figure,
+    "calibration": figures.calibration_figure,
+    "training": figures.training_figure,
+}
+_IN_A_REPORT = ("eigenvalues", "trace", "averaging", "calibration")
+"""Beside the surfaces, what a report shows of each run; more would make it large."""
+Drawn = tuple[str, go.Figure | InputError]
+
+_HEAD = ("Run", "Method", "Task", "Seed", "Samples", "Accuracy", "NLL", "ECE", "λ₁", "Trace")
+_POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
+    "img-src data: blob:; font-src data:"
+)
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; color: #1f2933; max-width: 1200px; margin: 2em auto;
+  padding: 0 1.5em; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: 6px 12px; text-align: right; border-bottom: 1px solid #dfe4ea; }
+th:first-child, td:first-child, td:nth-child(-n+3) { text-align: left; }
+summary { cursor: pointer; font-size: 19px; font-weight: 600; margin: 1em 0 0.5em; }
+.figure { height: 460px; margin-bottom: 2em; } .tall { height: 620px; } p { color: #5f6b7a; }
+"""
+# A figure is drawn when its run is opened: a hundred runs at once would take minutes.
+_DRAW = """
+const draw = (details) => {
+  if (!details.open) return;
+  for (const place of details.querySelectorAll(".figure:empty")) {
+    const { data, layout } = JSON.parse(place.nextElementSibling.textContent);
+    Plotly.newPlot(place, data, layout, CONFIG);
+  }
+};
+for (const details of document.querySelectorAll("details")) {
+  details.addEventListener("toggle", () => draw(details));
+  draw(details);
+}
+"""
+
+
+def figure_html(figure: go.Figure) -> str:
+    """``figure`` as a page of its own, Plotly's script included; it asks the network nothing."""
+    return str(
+        plotly.io.to_html(figure, config=figures.CONFIG, include_plotlyjs=True, full_html=True)
+    )
+
+
+def figures_of(run: Run, names: Sequence[str] = tuple(_FIGURES)) -> Iterator[Drawn]:
+    """The surfaces of a run, then the figures ``names``, of which the file holds the numbers.
+
+    Yields:
+        Its name, and the figure, or why it cannot be drawn.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    draw: dict[str, Callable[[Run], go.Figure]] = {
+        f"surface-{name}": partial(figures.surface_figure, name=name) for name in surface_names(run)
+    }
+    draw |= {name: _FIGURES[name] for name in names}
+    for name, drawing in draw.items():
+        try:
+            yield name, drawing(run)
+        except NotMeasured:
+            continue
+        except InputError as fault:
+            yield name, fault
+
+
+def write_csv(run: Run, folder: Path) -> tuple[list[Path], list[InputError]]:
+    """Write the numbers behind each figure of a run into ``folder``, a file each.
+
+    Returns:
+        The files, and what is wrong with the figures that cannot be drawn.
+
+    Raises:
+        InputError: the run cannot be read or holds nothing to draw, or the folder cannot be
+            written.
+    """
+    ensure_writable(folder)
+    written, faults = [], []
+    for name, figure in figures_of(run):
+        if isinstance(figure, InputError):
+            faults.append(figure)
+            continue
+        path = folder / f"{_file_name(name)}.csv"
+        with replacing(path) as temporary:
+            temporary.write_text(to_csv(figure), encoding="utf-8")
+        written.append(path)
+    if not written:
+        raise InputError(f"{run.path} holds nothing to draw: train or measure it first")
+    return written, faults
+
+
+def write_run_html(run: Run, path: Path) -> None:
+    """Write all figures of a run into one self-contained page.
+
+    Raises:
+        InputError: the run cannot be read, or ``path`` is not to be written.
+    """
+    _write_page(path, run.path.stem, [summarise(run)], [(run, figures_of(run))])
+
+
+def write_report(folder: Path, path: Path) -> None:
+    """Write the table of a folder's runs with their main figures into one self-contained page.
+
+    Raises:
+        InputError: the folder holds no run that can be read, or ``path`` is not to be written.
+    """
+    found = list_runs(folder)
+    summaries = [run for run in found if isinstance(run, Summary)]
+    broken = [run for run in found if isinstance(run, BrokenRun)]
+    if not summaries:
+        raise InputError(f"there is no run in {folder} to report on; `landscape demo` makes some")
+    runs = [load_run(folder, each.name) for each in summaries]
+    parts = [(run, figures_of(run, _IN_A_REPORT)) for run in runs]
+    _write_page(path, f"Runs in {folder.absolute().name}", summaries, parts, broken)
+
+
+def _write_page(
+    path: Path,
+    title: str,
+    summaries: Sequence[Summary],
+    parts: Sequence[tuple[Run, Iterator[Drawn]]],
+    broken: Sequence[BrokenRun] = (),
+) -> None:
+    if path.suffix.lower() not in (".html", ".htm"):  # a run file, say, that it would replace
+        raise InputError(f"the name of a page ends in .html, not '{path.name}'")
+    ensure_writable(path.parent)
+    config = plotly.io.json.to_json_plotly(figures.CONFIG)
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as page:
+        page.write(
+            f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+            f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+            f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head><body>"
+            f"<h1>{html.escape(title)}</h1>{_table(summaries)}"
+            "<p>Accuracy, NLL (nat) and ECE: of the average over samples, on the test set. λ₁ and "
+            "trace: mean ± standard deviation over samples.</p>"
+        )
+        page.writelines(
+            f"<p>{html.escape(file.name)} cannot be read: {html.escape(file.reason)}</p>"
+            for file in broken
+        )
+        page.write(f"<script>{plotly.offline.get_plotlyjs()}</script>")
+        for index, (run, drawn) in enumerate(parts):
+            page.write(f"<details{'' if index else ' open'}><summary>{_plain(run)}</summary>")
+            for name, figure in drawn:
+                if isinstance(figure, InputError):
+                    page.write(f"<p>{html.escape(str(figure))}</p>")
+                    continue
+                tall = " tall" if name.startswith(("surface", "calibration")) else ""
+                page.write(
+                    f'<div class="figure{tall}" role="group" aria-label="{html.escape(name)}">'
+                    f'</div><script type="application/json">{_json(figure)}</script>'
+                )
+            page.write("</details>\n")
+        page.write(f"<script>{_DRAW.replace('CONFIG', config)}</script></body></html>\n")
+
+
+def _json(figure: go.Figure) -> str:
+    # This writer escapes "<", so that no text of a file can end the script.
+    return str(plotly.io.json.to_json_plotly(figure.to_plotly_json()))
+
+
+def _plain(run: Run) -> str:
+    return html.escape(run.path.stem)
+
+
+def _table(summaries: Sequence[Summary]) -> str:
+    head = "".join(f'<th scope="col">{words}</th>' for words in _HEAD)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in _cells(each)) + "</tr>"
+        for each in summaries
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _cells(found: Summary) -> list[str]:
+    return [
+        found.name,
+        found.method,
+        found.task,
+        formats.ABSENT if found.seed is None else str(found.seed),
+        formats.ABSENT if found.samples is None else str(found.samples),
+        formats.percent(found.accuracy),
+        formats.number(found.nll),
+        formats.number(found.ece),
+        formats.spread(found.lambda_1),
+        formats.spread(found.trace),
+    ]
+
+
+def _file_name(name: str) -> str:
+    """A name from a file, as one that leads nowhere else."""
+    return re.sub(r"[^\w.-]", "_", name).lstrip(".")

@@ -1,0 +1,110 @@
+"""Pages and tables that leave the dashboard: whole, escaped, and where they were asked for."""
+
+from __future__ import annotations
+
+import csv
+import io
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from landscape_app import exports
+from landscape_app.server import in_background
+
+from landscape.errors import InputError
+from landscape.store import Run
+
+
+def test_every_figure_of_a_run_has_its_table(complete: Run, tmp_path: Path) -> None:
+    written, faults = exports.write_csv(complete, tmp_path / "tables")
+    names = {path.stem for path in written}
+    assert {"surface-samples", "surface-random", "eigenvalues", "density", "training"} <= names
+    assert faults == []
+    for path in written:
+        head, *lines = list(csv.reader(path.read_text().splitlines()))
+        assert head[0] == "series"
+        assert lines
+
+
+def test_what_cannot_be_drawn_is_told_and_does_not_stop_the_others(
+    started: Run, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="nothing to draw"):
+        exports.write_csv(started, tmp_path / "tables")
+    nowhere = {"x": [0.0, 1.0], "y": [0.0, 1.0], "loss": np.full((2, 2), np.nan)}
+    started.write("surfaces/samples", nowhere)
+    started.write("samples", {"trace": [1.0, 2.0]})
+    written, (fault,) = exports.write_csv(started, tmp_path / "tables")
+    assert [path.name for path in written] == ["trace.csv"]
+    assert "no finite loss" in str(fault)
+
+
+def test_the_report_is_one_file_with_every_run_and_what_is_wrong(
+    new_run: Callable[..., Run], tmp_path: Path
+) -> None:
+    new_run("one")
+    new_run("a <b> & c", seed=1, method='"><script>alert(1)</script>')
+    (tmp_path / "text.h5").write_text("not HDF5")
+    page = tmp_path / "out" / "report.html"
+    exports.write_report(tmp_path, page)
+    text = page.read_text()
+    assert "<summary>one</summary>" in text
+    assert "<summary>a &lt;b&gt; &amp; c</summary>" in text
+    assert "<script>alert" not in text
+    assert "text.h5 cannot be read" in text
+    assert "93.5 %" in text
+    for word in ('src="', "href=", "@import", "<link", "<iframe"):
+        assert word not in text.replace("<script>" + _plotly() + "</script>", "")
+    assert [path.name for path in page.parent.iterdir()] == ["report.html"]
+
+
+def _plotly() -> str:
+    import plotly.offline
+
+    return str(plotly.offline.get_plotlyjs())
+
+
+def test_a_page_does_not_replace_a_run(complete: Run, tmp_path: Path) -> None:
+    before = complete.path.read_bytes()
+    with pytest.raises(InputError, match=r"ends in \.html"):
+        exports.write_run_html(complete, complete.path)
+    assert complete.path.read_bytes() == before
+    with pytest.raises(InputError, match="no run in"):
+        exports.write_report(tmp_path, tmp_path / "report.html")
+
+
+def test_the_links_below_a_figure_give_it_as_it_is_on_the_screen(complete: Run) -> None:
+    with in_background(complete.path.parent) as site:
+        query = "?run=digits-swag-0&plane=random&loss=log"
+        with urllib.request.urlopen(f"{site}/export/surface-0.csv{query}") as answer:
+            assert "filename=surface-0-digits-swag-0.csv" in answer.headers["Content-Disposition"]
+            lines = list(csv.DictReader(io.StringIO(answer.read().decode())))
+        losses = [float(line["z"]) for line in lines if line["series"] == "loss"]
+        np.testing.assert_array_equal(losses, complete["surfaces/random"]["loss"].ravel())
+        with urllib.request.urlopen(f"{site}/export/trace.html{query}") as answer:
+            page = answer.read().decode()
+        assert "Trace of the Hessian" in page
+        assert len(page) > 3_000_000  # Plotly's script is in it
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("trace.csv", "choose a run"),
+        ("trace.csv?run=absent", "no run 'absent'"),
+        ("trace.csv?run=..%2Fsecret", "not the name of a run"),
+        ("trace.exe?run=digits-map-0", "no figure 'trace' as 'exe'"),
+        ("nothing.csv?run=digits-map-0", "no figure 'nothing'"),
+        ("trace.csv?run=digits-map-0", "landscape measure"),
+        ("surface-3.csv?run=digits-map-0", "nothing in the figure"),
+    ],
+)
+def test_a_link_that_leads_nowhere_says_so(path: str, said: str, started: Run) -> None:
+    with in_background(started.path.parent) as site:
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(f"{site}/export/{path}")
+        assert caught.value.code == 404
+        assert said in caught.value.read().decode()
