@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
-from landscape.store.groups import Group
+from landscape.store.groups import Group, group_names, read_group
 from landscape.store.run import Run
+from landscape.store.untrusted import open_run, plain_attributes, reading
 
 
 @dataclass(frozen=True)
@@ -82,9 +83,13 @@ def summarise(run: Run) -> Summary:
     Raises:
         InputError: the file is damaged where the summary is read.
     """
-    groups = run.groups
-    predictions = run.attributes_of("predictions") if "predictions" in groups else {}
-    flatness = run.read("samples", "eigenvalues", "trace") if "samples" in groups else Group({})
+    with open_run(run.path) as file:  # once: a folder of a hundred runs is read for one page
+        groups = group_names(file)
+        with reading(run.path):
+            predictions = plain_attributes(file["predictions"]) if "predictions" in groups else {}
+        flatness = Group({})
+        if "samples" in groups:
+            flatness = read_group(file["samples"], run.path, ("eigenvalues", "trace"))
     largest = flatness.get("eigenvalues", np.empty((0, 0)))
     trace = flatness.get("trace", np.empty(0))
     samples = number(predictions, "samples")

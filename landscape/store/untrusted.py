@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +38,13 @@ _DAMAGE = (OSError, RuntimeError, KeyError, TypeError, ValueError, AttributeErro
 
 Attribute = str | int | float
 
+# States of files that were checked and found sound, so that reading one again does not check again.
+# The time of the last change of a file's inode, which nobody can set, is part of its state.
+_State = tuple[int, ...]
+_sound: set[_State] = set()
+_MOST_STATES = 4096
+_SETTLED = 100_000_000  # ns; a file may change twice within a tick of its clock
+
 
 @contextmanager
 def open_run(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
@@ -50,7 +58,8 @@ def open_run(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
     """
     path = Path(path)
     try:
-        mode = path.stat().st_mode
+        status = path.stat()
+        mode = status.st_mode
         if stat.S_ISDIR(mode):
             raise InputError(f"{path} is a folder; name a run file (.h5) in it")
         if not stat.S_ISREG(mode):  # a pipe would be waited for
@@ -65,9 +74,33 @@ def open_run(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
         file = h5py.File(path, "r")
     with file:
         with reading(path):
-            _check_schema(file, path)
-            _check_tree(file, path)
+            state = _state(path.stat())
+            is_it = state == _state(status)  # and no other, put in its place meanwhile
+            if not is_it or state not in _sound:
+                _check_schema(file, path)
+                _check_tree(file, path)
+                if is_it:
+                    _remember(state)
         yield file
+
+
+def _state(status: os.stat_result) -> _State:
+    return (
+        status.st_dev,
+        status.st_ino,
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+    )
+
+
+def _remember(state: _State) -> None:
+    """Note the state of a file that was found sound."""
+    if time.time_ns() - state[-1] < _SETTLED:
+        return
+    if len(_sound) >= _MOST_STATES:
+        _sound.clear()
+    _sound.add(state)
 
 
 @contextmanager
@@ -88,10 +121,11 @@ def reading(path: Path) -> Iterator[None]:
 def plain_attributes(item: h5py.Group) -> dict[str, Attribute]:
     """The attributes of an open file or group that are one text or number each."""
     plain: dict[str, Attribute] = {}
-    for name in item.attrs:
-        if name in _SCALE_ATTRIBUTES or item.attrs.get_id(name).shape != ():
+    attributes = item.attrs
+    for name in attributes:
+        if name in _SCALE_ATTRIBUTES or attributes.get_id(name).shape != ():
             continue
-        value = item.attrs[name]
+        value = attributes[name]
         if isinstance(value, np.generic):
             value = value.item()
         if isinstance(value, bytes):
@@ -147,29 +181,29 @@ def _checked_size(data: h5py.Dataset, where: str) -> int:
     _check_attributes(data, where)
     if data.is_virtual or data.external is not None:
         raise InputError(f"{where} keeps its data outside the file: refused")
-    if data.dtype.kind not in "biuf":
-        raise InputError(f"{where} has type {data.dtype}, not a number: refused")
-    if data.shape is None:
+    kind, shape = data.dtype, data.shape
+    if kind.kind not in "biuf":
+        raise InputError(f"{where} has type {kind}, not a number: refused")
+    if shape is None:
         raise InputError(f"{where} has no shape: refused")
     # A chunk is unpacked whole, and may be larger than what is taken from it.
-    entries = max(math.prod(data.shape), math.prod(data.chunks or ()))
+    entries = max(math.prod(shape), math.prod(data.chunks or ()))
     properties = data.id.get_create_plist()
     for index in range(properties.get_nfilters()):
         if properties.get_filter(index)[0] not in _FILTERS:
             raise InputError(f"{where} uses filter {properties.get_filter(index)[0]}: refused")
-    return int(entries * data.dtype.itemsize)
+    return int(entries * kind.itemsize)
 
 
 def _check_attributes(item: h5py.Group | h5py.Dataset, where: str) -> None:
-    for name in item.attrs:
+    attributes = item.attrs
+    for name in attributes:
         if name in _SCALE_ATTRIBUTES:
             continue
-        identifier = item.attrs.get_id(name)
-        string = h5py.check_string_dtype(identifier.dtype)
-        if string is None and identifier.dtype.kind not in "biufS":
-            raise InputError(
-                f"{where} has attribute '{_printable(name)}' of type {identifier.dtype}: refused"
-            )
+        identifier = attributes.get_id(name)
+        kind = identifier.dtype
+        if kind.kind not in "biufS" and h5py.check_string_dtype(kind) is None:
+            raise InputError(f"{where} has attribute '{_printable(name)}' of type {kind}: refused")
         if identifier.get_storage_size() > MAX_ATTRIBUTE_BYTES:
             raise InputError(
                 f"{where} has an attribute '{_printable(name)}' that is too large: refused"

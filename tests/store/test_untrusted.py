@@ -1,6 +1,7 @@
 """Files that may come from anybody: one line, and nothing outside the file is read."""
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from landscape.errors import InputError
-from landscape.store import Run, summarise
+from landscape.store import Run, summarise, untrusted
 
 
 def spoil(run: Run, change: Callable[[h5py.File], object]) -> Path:
@@ -201,3 +202,32 @@ def test_flipped_bytes_are_refused_or_do_no_harm(run: Run) -> None:
                     if values.size and variable in truth[name]:
                         np.testing.assert_array_equal(values, truth[name][variable])
     assert "error" in outcomes
+
+
+@pytest.mark.parametrize("keeps_times", [False, True])
+def test_a_file_that_was_sound_is_checked_again_once_it_changes(
+    run: Run, keeps_times: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("landscape.store.untrusted._SETTLED", 0)
+    checks = []
+    check = untrusted._check_tree
+    monkeypatch.setattr(
+        "landscape.store.untrusted._check_tree", lambda *given: checks.append(check(*given))
+    )
+    for _ in range(3):
+        summarise(Run.open(run.path))
+    assert len(checks) == 1
+    before = run.path.stat()
+    spoil(run, _soft)
+    if keeps_times:  # as somebody may pretend
+        os.utime(run.path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert run.path.stat().st_mtime_ns == before.st_mtime_ns
+    with pytest.raises(InputError, match="soft or external link"):
+        Run.open(run.path)
+
+
+def test_a_file_is_not_trusted_while_it_may_still_change_within_a_tick(run: Run) -> None:
+    before = set(untrusted._sound)
+    now = time.time_ns()
+    untrusted._remember((0, 0, 0, now, now))
+    assert untrusted._sound == before
