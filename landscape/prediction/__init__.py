@@ -4,7 +4,11 @@ from landscape.prediction.averaging import Prediction, predict
 from landscape.prediction.calibration import Calibration, calibration
 from landscape.prediction.correlation import Correlation, spearman
 from landscape.prediction.metrics import accuracy, brier, ece, nll, reliability
-from landscape.prediction.ordering import metrics_in_order, metrics_in_random_orders
+from landscape.prediction.ordering import (
+    metrics_in_order,
+    metrics_in_orders,
+    metrics_in_random_orders,
+)
 from landscape.prediction.regression import RealPrediction, predict_real
 
 __all__ = [
@@ -17,6 +21,7 @@ __all__ = [
     "calibration",
     "ece",
     "metrics_in_order",
+    "metrics_in_orders",
     "metrics_in_random_orders",
     "nll",
     "predict",

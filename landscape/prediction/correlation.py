@@ -66,11 +66,24 @@ def spearman(x: np.ndarray, y: np.ndarray, *, resamples: int = 2000, seed: int =
 
 def _rank_correlation(pairs: np.ndarray) -> np.ndarray:
     """Pearson's correlation of the ranks of each row: (2, R, n) -> (R,); NaN if one is constant."""
-    from scipy.stats import rankdata  # slow to import, and needed here alone
-
-    ranks = rankdata(pairs, axis=-1)
+    ranks = _ranks(pairs.reshape(-1, pairs.shape[-1])).reshape(pairs.shape)
     ranks -= ranks.mean(-1, keepdims=True)
     x, y = ranks
     scale = np.sqrt((x**2).sum(-1) * (y**2).sum(-1))
-    with np.errstate(invalid="ignore"):
-        return np.asarray((x * y).sum(-1) / np.where(scale > 0, scale, np.nan))
+    return np.asarray((x * y).sum(-1) / np.where(scale > 0, scale, np.nan))
+
+
+def _ranks(rows: np.ndarray) -> np.ndarray:
+    """Ranks from 0 in each row of (R, n); equal values share the mean of theirs."""
+    # As scipy.stats.rankdata, whose import takes longer than a page may.
+    order = rows.argsort(-1)
+    ascending = np.take_along_axis(rows, order, -1)
+    is_new = np.ones(rows.shape, dtype=bool)
+    is_new[:, 1:] = ascending[:, 1:] != ascending[:, :-1]
+    group = is_new.ravel().cumsum() - 1  # of equal values, counted through all rows
+    sizes = np.bincount(group)
+    middle = sizes.cumsum() - (sizes + 1) / 2
+    within = middle[group].reshape(rows.shape) - rows.shape[1] * np.arange(len(rows))[:, None]
+    ranks = np.empty(rows.shape)
+    np.put_along_axis(ranks, order, within, -1)
+    return ranks

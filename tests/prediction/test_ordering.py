@@ -8,7 +8,12 @@ from cases import generator
 from torch import Tensor
 
 from landscape.errors import InputError
-from landscape.prediction import Prediction, metrics_in_order, metrics_in_random_orders
+from landscape.prediction import (
+    Prediction,
+    metrics_in_order,
+    metrics_in_orders,
+    metrics_in_random_orders,
+)
 
 NAMES = ("accuracy", "nll", "ece")
 
@@ -62,6 +67,14 @@ def test_a_label_of_hardly_any_probability_is_not_infinitely_wrong() -> None:
     assert metrics_in_order(impossible, torch.tensor([1]), [0.0])["nll"].item() == math.inf
 
 
+def test_between_classes_of_equal_probability_the_first_is_predicted() -> None:
+    even = torch.tensor([[[0.25, 0.25, 0.5], [0.5, 0.5, 0.0]], [[0.5, 0.5, 0.0]] * 2]).log()
+    for labels in ([0, 0], [1, 1], [2, 1]):
+        found = metrics_in_order(even, torch.tensor(labels), [0.0, 1.0])
+        expected = directly(even, torch.tensor(labels), [0, 1])
+        assert found["accuracy"].tolist() == expected["accuracy"]
+
+
 def test_equal_keys_keep_their_order_and_nan_goes_last() -> None:
     log_probabilities, labels = drawn(4)
     key = [1.0, math.nan, 1.0, 0.0]
@@ -83,5 +96,8 @@ def test_what_cannot_be_ordered_or_scored_is_refused() -> None:
     ):
         with pytest.raises(InputError, match=message):
             metrics_in_order(*bad)
+    for orders in ([[0, 1, 1]], [[0, 1]], [0, 1, 2]):
+        with pytest.raises(InputError, match="names each of them once"):
+            metrics_in_orders(log_probabilities, labels, torch.tensor(orders))
     with pytest.raises(InputError, match="orders must be at least 1"):
         metrics_in_random_orders(log_probabilities, labels, orders=0)
