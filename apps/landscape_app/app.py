@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from dash import ClientsideFunction, Input, Output, State, dcc, html
 from landscape.errors import InputError
 from landscape_app import downloads, navigation
 from landscape_app.components import HIDDEN, notice, shown
-from landscape_app.data import NotMeasured, open_runs, stamp
+from landscape_app.data import NotMeasured, list_runs, open_runs, stamp
 from landscape_app.figures import darkened
 from landscape_app.pages import FIGURE_PAGES, details, runs, surface
 from landscape_app.pages.page import Draw, Page
@@ -39,6 +41,9 @@ _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; font-src 'self' data:; frame-ancestors 'self'"
 )
+_NO_WEBGL = notice(
+    "Contours in place of 3D", "This browser has no WebGL, without which nothing is drawn in space."
+)
 _PAGES = ["runs", "other", *(page.key for page in FIGURE_PAGES)]
 
 
@@ -60,6 +65,7 @@ def create_app(folder: Path) -> dash.Dash:
     app.index_string = _INDEX.replace("ICON", app.get_asset_url("icon.svg"))
     app.layout = _layout()
     app.server.after_request(_add_policy)
+    app.server.before_request(lambda: _read_ahead(folder))
     downloads.serve(app, folder)
     _watch(app, folder)
     _fill_frame(app, folder)
@@ -97,6 +103,8 @@ def _layout() -> html.Div:
             dcc.Interval(id="clock", interval=REFRESH_MILLISECONDS),
             dcc.Store(id="seen"),
             dcc.Store(id="dark"),
+            dcc.Store(id="webgl"),
+            *(dcc.Store(id=f"{key}-shown") for key in _PAGES),
             dcc.Store(id="surface-camera"),
             html.Header(
                 [
@@ -159,6 +167,17 @@ def _watch(app: dash.Dash, folder: Path) -> None:
     app.clientside_callback(
         ClientsideFunction("landscape", "setTheme"), Output("dark", "data"), Input("theme", "value")
     )
+    app.clientside_callback(
+        ClientsideFunction("landscape", "hasWebGL"), Output("webgl", "data"), Input("url", "href")
+    )
+    # Only the page that is shown asks the server for anything.
+    app.clientside_callback(
+        ClientsideFunction("landscape", "route"),
+        *(Output(f"{key}-shown", "data") for key in _PAGES),
+        Input("seen", "data"),
+        Input("dark", "data"),
+        Input("webgl", "data"),
+    )
 
 
 def _fill_frame(app: dash.Dash, folder: Path) -> None:
@@ -193,33 +212,32 @@ def _fill_lists(app: dash.Dash, folder: Path) -> None:
         Output("grid", "rowData"),
         Output("grid-frame", "style"),
         Output("runs-below", "children"),
-        Input("seen", "data"),
+        Input("runs-shown", "data"),
+        prevent_initial_call=True,
     )
-    def fill_runs(seen: dict[str, str]) -> tuple[Any, ...]:
-        view = View.parse(seen["address"])
-        if view.page:
-            raise dash.exceptions.PreventUpdate
-        return runs.header(folder), *runs.fill(folder, view)
+    def fill_runs(shown: dict[str, Any]) -> tuple[Any, ...]:
+        return runs.header(folder), *runs.fill(folder, View.parse(shown["address"]))
 
-    @app.callback(Output("other-page", "children"), Input("seen", "data"))
-    def fill_other(seen: dict[str, str]) -> Any:
-        view = View.parse(seen["address"])
+    @app.callback(
+        Output("other-page", "children"), Input("other-shown", "data"), prevent_initial_call=True
+    )
+    def fill_other(shown: dict[str, Any]) -> Any:
+        view = View.parse(shown["address"])
         if view.page == "run":
             return details.content(folder, view)
-        if (view.page or "runs") in _PAGES:
-            raise dash.exceptions.PreventUpdate
-        return [notice("No such page", f"There is nothing at `{seen['address']}`.", "error")]
+        return [notice("No such page", f"There is nothing at `{shown['address']}`.", "error")]
 
 
 def _fill_page(app: dash.Dash, folder: Path, page: Page) -> None:
     @app.callback(
         Output(f"{page.key}-controls", "children"),
         Output(f"{page.key}-below", "children"),
-        Input("seen", "data"),
+        Input(f"{page.key}-shown", "data"),
+        prevent_initial_call=True,
     )
-    def fill(seen: dict[str, str]) -> tuple[Any, Any]:
-        view = View.parse(seen["address"])
-        opened = open_runs(folder, view)[0] if view.page == page.key else []
+    def fill(shown: dict[str, Any]) -> tuple[Any, Any]:
+        view = View.parse(shown["address"])
+        opened, _ = open_runs(folder, view)
         if not opened:
             raise dash.exceptions.PreventUpdate
         return page.controls(opened, view), page.below(opened, view)
@@ -240,16 +258,17 @@ def _fill_graph(app: dash.Dash, folder: Path, page: Page, identifier: str, draw:
         Output(f"{identifier}-frame", "style"),
         Output(f"{identifier}-message", "children"),
         Output(f"{identifier}-links", "children"),
-        Input("seen", "data"),
-        Input("dark", "data"),
+        Input(f"{page.key}-shown", "data"),
+        prevent_initial_call=True,
     )
-    def fill(seen: dict[str, str] | None, dark: bool | None) -> tuple[Any, ...]:
-        view = View.parse(seen["address"]) if seen else View()
-        opened = open_runs(folder, view)[0] if view.page == page.key else []
+    def fill(shown: dict[str, Any]) -> tuple[Any, ...]:
+        view = View.parse(shown["address"])
+        opened, _ = open_runs(folder, view)
         if not opened:
             raise dash.exceptions.PreventUpdate
+        flat = view.set("view", "contour") if not shown["webgl"] else view
         try:
-            figure = draw(opened, view)
+            figure = draw(opened, flat)
         except NotMeasured as error:
             return go.Figure(), HIDDEN, notice("Not measured", str(error)), None
         except InputError as error:
@@ -261,12 +280,24 @@ def _fill_graph(app: dash.Dash, folder: Path, page: Page, identifier: str, draw:
         if identifier in page.brushed:
             figure.update_layout(clickmode="event+select")
         links = downloads.links(identifier, view)
-        return darkened(figure) if dark else figure, {}, None, links
+        remark = _NO_WEBGL if flat != view and identifier == surface.SLOTS[0] else None
+        return darkened(figure) if shown["dark"] else figure, {}, remark, links
 
 
 def _framed(view: View) -> str:
     """The part of a view that changes what the axes are of."""
     return replace(view.set("loss", "linear"), picked={}, at=None).address
+
+
+def _read_ahead(folder: Path) -> None:
+    """Read the list that a browser asks for once it has loaded its scripts."""
+    if flask.request.path == "/":
+        threading.Thread(target=_list_quietly, args=(folder,), daemon=True).start()
+
+
+def _list_quietly(folder: Path) -> None:
+    with suppress(InputError):  # the page that asks is told
+        list_runs(folder)
 
 
 def _add_policy(response: flask.Response) -> flask.Response:

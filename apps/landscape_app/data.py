@@ -7,6 +7,7 @@ back as one ``InputError`` line.
 from __future__ import annotations
 
 import stat
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +15,13 @@ from typing import TypeVar
 
 from landscape.errors import InputError
 from landscape.store import Group, Run, Summary, summarise
+from landscape.store.summary import number
+from landscape_app.memory import kept
 from landscape_app.url import View
 
 SUFFIX = ".h5"
+_listing = threading.Lock()
+"""Who asks for a list that is being read waits for it, and does not read it, too."""
 Found = TypeVar("Found")
 
 
@@ -56,12 +61,18 @@ def list_runs(folder: Path) -> list[Summary | BrokenRun]:
     """
     sound: list[Summary] = []
     broken: list[Summary | BrokenRun] = []
-    for path in run_files(folder):
-        try:
-            sound.append(summarise(load_run(folder, path.stem)))
-        except InputError as error:
-            broken.append(BrokenRun(path.name, str(error)))
+    with _listing:
+        for path in run_files(folder):
+            try:
+                sound.append(_summary(folder, path.stem))
+            except InputError as error:
+                broken.append(BrokenRun(path.name, str(error)))
     return [*sorted(sound, key=lambda run: run.created_at, reverse=True), *broken]
+
+
+def _summary(folder: Path, name: str) -> Summary:
+    path = run_path(folder, name)
+    return kept("summary", path, lambda: summarise(Run.open(path)))
 
 
 def load_run(folder: Path, name: str) -> Run:
@@ -70,6 +81,15 @@ def load_run(folder: Path, name: str) -> Run:
     Raises:
         InputError: there is no such run, the name or a link leads out of the folder, or the file
             cannot be read.
+    """
+    return Run.open(run_path(folder, name))
+
+
+def run_path(folder: Path, name: str) -> Path:
+    """The file of the run ``name`` of ``folder``; the name may come from anybody.
+
+    Raises:
+        InputError: there is no such file, or the name or a link leads out of the folder.
     """
     if not name or name.startswith(".") or any(sign in name for sign in "/\\\0"):
         raise InputError(f"'{name}' is not the name of a run")
@@ -83,7 +103,7 @@ def load_run(folder: Path, name: str) -> Run:
         raise InputError(f"there is no run '{name}' in {folder}") from error
     except (OSError, RuntimeError) as error:
         raise InputError(f"cannot read {path}: {error}") from error
-    return Run.open(path)
+    return path
 
 
 def open_runs(folder: Path, view: View) -> tuple[list[Run], list[InputError]]:
@@ -197,6 +217,19 @@ def each_of(runs: Sequence[Run], reader: Callable[[Run], Found]) -> dict[int, Fo
     if not found:
         raise faults[0] if faults else InputError("choose a run to show")
     return found
+
+
+def progress(run: Run) -> str:
+    """How far a run is that is being trained or measured, in words; empty for any other."""
+    if run.attributes.get("status") != "running":
+        return ""
+    try:
+        group = read(run, "samples", "products")
+    except InputError:  # nothing measured yet, or damaged: the figures say which
+        return "running"
+    requested = number(group.attributes, "requested")
+    done = len(group["products"])
+    return "running" if requested is None else f"{done} of {requested:.0f} samples"
 
 
 def missing(run: Run, group: str) -> NotMeasured:

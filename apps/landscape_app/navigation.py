@@ -9,9 +9,8 @@ from dash import dcc, html
 
 from landscape.errors import InputError
 from landscape.store import Run
-from landscape.store.summary import number
 from landscape_app.components import named, notice
-from landscape_app.data import read
+from landscape_app.data import progress
 from landscape_app.figures.theme import MARKS
 from landscape_app.pages import FIGURE_PAGES
 from landscape_app.url import View
@@ -49,7 +48,7 @@ def compared(runs: Sequence[Run], view: View) -> html.Ul | None:
         if name in position:
             run = runs[position[name]]
             sign, (colour, _) = _SIGNS[position[name]], MARKS[position[name]]
-            style, about = {"color": colour}, _progress(run)
+            style, about = {"color": colour}, progress(run)
         chips.append(
             html.Li(
                 [
@@ -97,16 +96,3 @@ def highlighted(view: View) -> html.P | None:
             dcc.Link("Highlight none", href=view.pick({}).address),
         ]
     )
-
-
-def _progress(run: Run) -> str:
-    """How far a run is that is still being measured."""
-    if run.attributes.get("status") != "running":
-        return ""
-    try:
-        group = read(run, "samples", "products")
-    except InputError:  # nothing measured yet, or damaged: the figures say which
-        return "running"
-    requested = number(group.attributes, "requested")
-    done = len(group["products"])
-    return "running" if requested is None else f"{done} of {requested:.0f} samples"

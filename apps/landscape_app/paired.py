@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.prediction import metrics_in_order, metrics_in_random_orders
+from landscape.prediction import metrics_in_orders
 from landscape.store import Group, Run
 from landscape_app.data import NotMeasured, missing, read
+from landscape_app.memory import kept
 
 ORDERS = 20
 """Random orders of the samples; the middle nine tenths of them make a band."""
@@ -44,37 +45,44 @@ class Averages:
 def averages(run: Run) -> Averages:
     """The averages of a run's predictions, its samples in several orders.
 
-    Where fewer samples were measured than predicted with, only those are averaged.
+    Where fewer samples were measured than predicted with, only those are averaged. They are kept
+    until the file changes: a few numbers that took much work.
 
     Raises:
         NotMeasured: the run has no predictions.
         InputError: the file cannot be read, or its predictions cannot be scored.
     """
+    return kept("averages", run.path, lambda: _averages(run))
+
+
+def _averages(run: Run) -> Averages:
     group = read(run, "predictions", "log_probabilities", "labels")
     predictions = torch.from_numpy(group["log_probabilities"])
     labels = torch.from_numpy(group["labels"])
     if not predictions.numel():
         raise missing(run, "predictions")
-    flat = sharp = None
+    by_flatness: list[Tensor] = []
     lost = ""
     try:
         key = torch.from_numpy(np.ascontiguousarray(flatness_and_error(run)["lambda_1"]))
         predictions = predictions[: len(key)]
-        flat = _plain(metrics_in_order(predictions, labels, key))
-        sharp = _plain(metrics_in_order(predictions, labels, key, descending=True))
+        by_flatness = [key.argsort(stable=True), key.argsort(stable=True, descending=True)]
     except NotMeasured as error:
         lost = str(error)
-    found = metrics_in_random_orders(predictions, labels, orders=ORDERS)
+    generator = torch.Generator().manual_seed(0)
+    random = [torch.randperm(len(predictions), generator=generator) for _ in range(ORDERS)]
+    found = metrics_in_orders(predictions, labels, torch.stack([*random, *by_flatness]))
+    drawn = {name: values[:ORDERS] for name, values in found.items()}
+    flat, sharp = (
+        {name: values[row].numpy() for name, values in found.items()} if by_flatness else None
+        for row in (-2, -1)
+    )
     low, high = (
-        {name: values.quantile(share, 0).numpy() for name, values in found.items()}
+        {name: values.quantile(share, 0).numpy() for name, values in drawn.items()}
         for share in (0.05, 0.95)
     )
-    mean = {name: values.mean(0).numpy() for name, values in found.items()}
+    mean = {name: values.mean(0).numpy() for name, values in drawn.items()}
     return Averages(flat, sharp, mean, low, high, lost)
-
-
-def _plain(found: Mapping[str, Tensor]) -> Curves:
-    return {name: values.numpy() for name, values in found.items()}
 
 
 def flatness_and_error(run: Run) -> Group:

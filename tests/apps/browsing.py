@@ -13,6 +13,10 @@ import pytest
 from landscape_app.server import in_background
 from playwright.sync_api import Browser, Page, sync_playwright
 
+CAMERA = """() => {
+    const plot = document.querySelector("#surface-0 .js-plotly-plot");
+    return plot._fullLayout.scene._scene.getCamera().eye;
+}"""
 FLAGS = [
     "--headless",
     "--no-sandbox",
@@ -32,22 +36,37 @@ class Visit:
     requests: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
+    def listen(self) -> None:
+        """Note requests and errors from now on."""
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on(
+            "console",
+            lambda message: self.errors.append(message.text) if message.type == "error" else None,
+        )
+
     def open(self, path: str) -> Page:
         self.page.goto(self.site + path)
         return self.page
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
+def launch() -> Iterator[Callable[[list[str]], Browser]]:
+    """Start Chromium with some flags."""
     chromium = shutil.which("chromium")
     if chromium is None:
         if os.environ.get("LANDSCAPE_REQUIRE_BROWSER") == "1":
             pytest.fail("LANDSCAPE_REQUIRE_BROWSER=1, but there is no chromium on the PATH")
         pytest.skip("no chromium on the PATH")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield browser
-        browser.close()
+        yield lambda flags: playwright.chromium.launch(executable_path=chromium, args=flags)
+
+
+@pytest.fixture(scope="session")
+def browser(launch: Callable[[list[str]], Browser]) -> Iterator[Browser]:
+    browser = launch(FLAGS)
+    yield browser
+    browser.close()
 
 
 @pytest.fixture
@@ -56,12 +75,7 @@ def visit(browser: Browser) -> Iterator[Visit]:
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     page.set_default_timeout(20_000)
     visit = Visit(page)
-    page.on("request", lambda request: visit.requests.append(request.url))
-    page.on("pageerror", lambda error: visit.errors.append(str(error)))
-    page.on(
-        "console",
-        lambda message: visit.errors.append(message.text) if message.type == "error" else None,
-    )
+    visit.listen()
     yield visit
     page.close()
     assert visit.errors == []

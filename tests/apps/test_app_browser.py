@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browsing import Visit
+from browsing import CAMERA, Visit
 from conftest import write_samples
 from PIL import Image
 from playwright.sync_api import Page
@@ -18,10 +18,6 @@ from landscape.store import Run
 
 pytestmark = pytest.mark.browser
 
-CAMERA = """() => {
-    const plot = document.querySelector("#surface-0 .js-plotly-plot");
-    return plot._fullLayout.scene._scene.getCamera().eye;
-}"""
 RANGE = """name =>
     document.querySelector(`#${name} .js-plotly-plot`)?._fullLayout?.xaxis.range"""
 NAMES = """() => [...document.querySelectorAll('#grid .ag-row')]
@@ -329,7 +325,8 @@ def redraw(page: Page, name: str, run: Run) -> None:
 def test_a_click_on_a_surface_slices_it_there(
     view: str, show: Callable[..., Page], complete: Run
 ) -> None:
-    page = show(complete.path.parent, f"/surface?run=digits-swag-0&view={view}")
+    picked = "pick=digits-swag-0:1"
+    page = show(complete.path.parent, f"/surface?run=digits-swag-0&view={view}&{picked}")
     if view == "3d":
         page.locator("#surface-0 canvas").first.wait_for()
         page.wait_for_function(CAMERA)
@@ -351,6 +348,8 @@ def test_a_click_on_a_surface_slices_it_there(
     page.mouse.up()
     page.wait_for_url("**at=*")
     page.locator("#slices .scatterlayer path.js-line").first.wait_for(state="attached")
+    page.wait_for_timeout(500)
+    assert picked in page.url
     x, y = (float(value) for value in page.url.split("at=")[1].split(","))
     assert -3 <= x <= 4
     assert -2 <= y <= 2.5

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from browsing import Visit
 from landscape_app import exports
 from PIL import Image
 from playwright.sync_api import Browser, Page
@@ -102,14 +103,8 @@ def test_a_report_needs_no_server_and_asks_for_nothing(
     report = tmp_path / "report.html"
     exports.write_report(tmp_path, report)
     page = browser.new_page(viewport={"width": 1280, "height": 900})
-    requests: list[str] = []
-    errors: list[str] = []
-    page.on("request", lambda request: requests.append(request.url))
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on(
-        "console",
-        lambda message: errors.append(message.text) if message.type == "error" else None,
-    )
+    visit = Visit(page)
+    visit.listen()
     page.goto(report.as_uri())
     assert page.locator("tbody tr").count() == 2
     page.locator("details[open] .contourlayer path").first.wait_for(state="attached")
@@ -123,5 +118,5 @@ def test_a_report_needs_no_server_and_asks_for_nothing(
     with Image.open(io.BytesIO(picture)) as image:
         assert len(image.convert("RGB").getcolors(1 << 20) or []) > 100
     page.close()
-    assert [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []
-    assert errors == []
+    assert [url for url in visit.requests if not url.startswith(("file:", "data:", "blob:"))] == []
+    assert visit.errors == []

@@ -30,7 +30,9 @@
     const selected = values[inputs.findIndex(({ id }) => id === graph)];
     // A figure drawn anew loses its box, too: that is nobody's wish to highlight nothing.
     const isNew = performance.now() - (window.landscapeDrawn?.[graph] ?? -Infinity) < 700;
-    if (!selected?.points?.length && isNew) return dash_clientside.no_update;
+    // And a click beside the samples of a surface asks for slices.
+    const isSurface = graph.startsWith("surface-");
+    if (!selected?.points?.length && (isNew || isSurface)) return dash_clientside.no_update;
     const next = withPicked(search, selected?.points ?? []);
     return next === search ? dash_clientside.no_update : next;
   }

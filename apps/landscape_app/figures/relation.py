@@ -16,6 +16,7 @@ from landscape_app.figures.samples import Picked
 from landscape_app.paired import flatness_and_error
 
 _PANELS = (("nll", "NLL of the sample alone (nat)", "NLL"), ("error", "its error", "error"))
+_RESAMPLES = 1000
 _HOVER = (
     "%{customdata[0]}, sample %{customdata[1]}<br>λ<sub>1</sub> %{x:.4g}<br>%{y:.4g}<extra></extra>"
 )
@@ -55,7 +56,8 @@ def relation_figure(*runs: Run, picked: Picked = samples.NONE) -> go.Figure:
                 row=1,
                 col=column,
             )
-            numbers.append(f"{words} {_written(spearman(group['lambda_1'], group[quantity]))}")
+            found_here = spearman(group["lambda_1"], group[quantity], resamples=_RESAMPLES)
+            numbers.append(f"{words} {_written(found_here)}")
         whose = f"{runs[position].path.stem}: " if len(runs) > 1 else ""
         count = formats.count(len(group["lambda_1"]), "sample")
         notes.append(f"{whose}{', '.join(numbers)}, {count}")

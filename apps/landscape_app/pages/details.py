@@ -14,7 +14,7 @@ from landscape.errors import InputError
 from landscape.store import Run, Summary, schema, summarise
 from landscape_app import formats
 from landscape_app.components import badge, choice, fact, notice, section
-from landscape_app.data import NotMeasured, load_run
+from landscape_app.data import NotMeasured, load_run, progress
 from landscape_app.figures import metrics_table
 from landscape_app.pages import FIGURE_PAGES
 from landscape_app.url import View
@@ -58,7 +58,7 @@ def _header(run: Run, view: View) -> list[Any]:
     pages = {page.title: alone.on(page.key) for page in FIGURE_PAGES}
     return [
         top,
-        *_remark(found.status),
+        *_remark(run),
         html.Dl(_facts(found), className="facts"),
         html.Div(choice("Look at it in", pages, ""), className="controls"),
     ]
@@ -149,9 +149,12 @@ def _facts(found: Summary) -> Sequence[html.Div]:
     ]
 
 
-def _remark(status: str) -> list[html.Div]:
+def _remark(run: Run) -> list[html.Div]:
+    status = run.attributes.get("status")
     if status == "running":
-        text = "It is in progress, or it was interrupted. This page follows the file."
+        far = progress(run)
+        text = f"It is in progress{'' if far == 'running' else f' ({far})'}, or it was interrupted."
+        text += " This page follows the file."
         return [notice("This run is not complete", text)]
     if status == "failed":
         return [notice("This run failed", "What was saved before is shown.", "error")]
