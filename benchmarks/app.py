@@ -1,0 +1,231 @@
+"""How fast the dashboard answers on a folder of 100 runs, and how much memory it takes.
+
+    python benchmarks/app.py
+    python benchmarks/app.py --runs 20 --examples 10000
+
+Each made-up run has 30 samples, a surface of 101 x 101, a spectral density and predictions for a
+test set. ``landscape app`` serves them from a process of its own. The first page is timed in
+Chromium (where there is one), from the address to the rows of the table, on a server that has read
+nothing before. Each callback is timed alone, over HTTP, as a browser would ask, for one run and for
+four: first when nothing is known of those runs, then again. On a machine that does other work, too,
+look at the CPU time, which is counted in steps of 10 ms. Memory is the server's peak, after all
+of that.
+"""
+
+import argparse
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from landscape_app import create_app
+from landscape_app.pages import FIGURE_PAGES
+
+from landscape.store import Group, Run, schema
+from landscape.store.groups import file_image
+
+CHROMIUM_FLAGS = ["--headless", "--no-sandbox", "--disable-background-networking"]
+
+
+def make(folder: Path, index: int, samples: int, points: int, examples: int) -> None:
+    """Write one run, in one go."""
+    generator = np.random.default_rng(index)
+    eigenvalues = np.sort(generator.lognormal(2, 0.5, (samples, 5)), axis=1)[:, ::-1]
+    side = np.linspace(-3, 3, points)
+    across, along = np.meshgrid(side, side)
+    logits = generator.normal(0, 2, (samples, examples, 10)).astype("f4")
+    logits -= np.log(np.exp(logits).sum(2, keepdims=True))
+    grid = np.linspace(-2, 40, 512)
+    density = np.exp(-0.5 * (grid / 0.4) ** 2)[None] * generator.uniform(0.9, 1.1, (samples, 1))
+    groups: dict[str, dict[str, Any]] = {
+        "training": {"epoch": np.arange(1, 101), "train_loss": np.exp(-np.arange(100) / 30)},
+        "samples": {
+            "eigenvalues": eigenvalues,
+            "residuals": eigenvalues * 0.01,
+            "converged": np.ones_like(eigenvalues),
+            "trace": eigenvalues.sum(1) * 2,
+            "trace_standard_error": eigenvalues.sum(1) * 0.1,
+            "products": np.full(samples, 60),
+        },
+        "density": {"grid": grid, "density": density, "standard_error": 0.05 * density},
+        "predictions": {
+            "log_probabilities": logits,
+            "labels": generator.integers(0, 10, examples),
+            "nll": generator.uniform(0.25, 0.4, samples),
+            "accuracy": generator.uniform(0.88, 0.93, samples),
+        },
+        "surfaces/samples": {
+            "x": side,
+            "y": side,
+            "loss": across**2 + 3 * along**2 + 0.01 * generator.random((points, points)),
+            "sample_x": generator.uniform(-1, 1, samples),
+            "sample_y": generator.uniform(-1, 1, samples),
+            "sample_off_plane": generator.uniform(0, 3, samples),
+            "sample_loss": generator.uniform(0, 1, samples),
+        },
+    }
+    about: dict[str, str | int | float] = {
+        "split": "test",
+        "examples": examples,
+        "samples": samples,
+    }
+    about |= {"accuracy": 0.93, "nll": 0.24, "ece": 0.03, "brier": 0.1}
+    path = folder / f"run-{index:03d}.h5"
+    run = Run.create(path, method="swag", task="synthetic", seed=index, parameter_count=10_000)
+    run.attributes["status"] = "complete"
+    whole = {name: Group(schema.conform(name, arrays), about) for name, arrays in groups.items()}
+    path.write_bytes(file_image(run.attributes, whole))
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[tuple[str, int]]:
+    """``landscape app`` on the folder: its address and process id."""
+    command = [sys.executable, "-u", "-m", "landscape", "app", str(folder), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        address = re.search(r"http://\S+", process.stdout.readline())
+        assert address is not None
+        try:
+            yield address[0], process.pid
+        finally:
+            process.terminate()
+
+
+def first_page(folder: Path) -> float | None:
+    """Seconds from the address to the table's rows in a browser; None without one."""
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        return None
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright, served(folder) as (site, _):
+        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
+        page = browser.new_page()
+        page.goto("about:blank")
+        begun = time.perf_counter()
+        page.goto(site, wait_until="commit")
+        page.locator(".ag-row").first.wait_for()
+        seconds = time.perf_counter() - begun
+        browser.close()
+    return seconds
+
+
+def ask(site: str, callback: str, inputs: list[dict[str, str]], address: str) -> tuple[float, int]:
+    """Seconds until ``callback`` has answered for an address, and the bytes of the answer."""
+    shown = {"address": address, "stamp": "", "dark": False, "webgl": True}
+    outputs = [output.rsplit(".", 1) for output in callback.strip(".").split("...")]
+    body = {
+        "output": callback,
+        "outputs": [{"id": name, "property": kind} for name, kind in outputs],
+        "inputs": [{**each, "value": shown} for each in inputs],
+        "changedPropIds": [f"{inputs[0]['id']}.data"],
+    }
+    request = urllib.request.Request(
+        f"{site}/_dash-update-component",
+        json.dumps(body).encode(),
+        {"Content-Type": "application/json"},
+    )
+    begun = time.perf_counter()
+    with urllib.request.urlopen(request) as answer:
+        content = answer.read()
+        assert answer.status == 200, f"{callback}: {answer.status}"
+    return time.perf_counter() - begun, len(content)
+
+
+def busy(process: int) -> float:
+    """Seconds that a process has computed for."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def peak(process: int) -> float:
+    """Most memory that a process has had, in MB."""
+    status = Path(f"/proc/{process}/status").read_text()
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    assert found is not None
+    return int(found[1]) * 1024 / 1e6
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--runs", type=int, default=100)
+    parser.add_argument("--samples", type=int, default=30)
+    parser.add_argument("--points", type=int, default=101, help="a side of the surfaces")
+    parser.add_argument("--examples", type=int, default=1000, help="of the test set")
+    parser.add_argument("--repeat", type=int, default=5, help="times that the first page is opened")
+    parser.add_argument("--folder", type=Path, help="where the runs are kept (default: nowhere)")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        for index in range(options.runs):
+            if not (folder / f"run-{index:03d}.h5").exists():
+                make(folder, index, options.samples, options.points, options.examples)
+        measure(folder, options)
+
+
+def measure(folder: Path, options: argparse.Namespace) -> None:
+    size = sum(path.stat().st_size for path in folder.glob("*.h5")) / 1e6
+    print(
+        f"{options.runs} runs of {options.samples} samples, surfaces of {options.points} x "
+        f"{options.points}, {options.examples} examples: {size:.0f} MB; {platform.machine()}, "
+        f"Python {platform.python_version()}"
+    )
+    times = [first_page(folder) for _ in range(options.repeat)]
+    found = sorted(seconds for seconds in times if seconds is not None)
+    print("first page in Chromium:", ", ".join(f"{each:.2f} s" for each in found) or "no browser")
+    callbacks = {
+        key.strip(".").split(".")[0]: (key, callback["inputs"])
+        for key, callback in create_app(folder).callback_map.items()
+        if key.startswith("..")
+    }
+    print(f"\n{'callback':22}{'runs':>5}{'first ms':>10}{'of it CPU':>10}{'again ms':>10}{'kB':>8}")
+    with served(folder) as (site, process):
+
+        def time_it(name: str, filled: str, address: str, count: int) -> float:
+            before = busy(process)
+            first, length = ask(site, *callbacks[filled], address)
+            worked = busy(process) - before
+            again, _ = ask(site, *callbacks[filled], address)
+            row = f"{name:22}{count:5}{1e3 * first:10.0f}{1e3 * worked:10.0f}{1e3 * again:10.0f}"
+            print(f"{row}{length / 1e3:8.0f}")
+            return first
+
+        time_it("list of runs", "runs-header", "/", options.runs)
+        slowest = max(
+            time_it(f"{graph}{' 3D log' if view else ''}", f"{graph}-drawn", address, count)
+            for graph, view, count, address in figures(options.runs)
+        )
+        print(f"\nslowest figure: {1e3 * slowest:.0f} ms")
+        print(f"peak memory of the server: {peak(process):.0f} MB")
+
+
+def figures(runs: int) -> Iterator[tuple[str, str, int, str]]:
+    """Each figure of one run and of four: its place, how it is drawn, of how many, its address."""
+    start = 0
+    for page in FIGURE_PAGES:
+        for graph in page.graphs:
+            if graph in ("surface-1", "surface-2", "surface-3"):
+                continue  # as surface-0
+            for view in ("", "&view=3d&loss=log") if graph == "surface-0" else ("",):
+                for count in (1, 4):
+                    # Other runs for each figure, so that nothing is known of them.
+                    names = [f"run-{(start + each) % runs:03d}" for each in range(count)]
+                    start += count
+                    chosen = "&".join(f"run={name}" for name in names)
+                    yield graph, view, count, f"/{page.key}?{chosen}{view}&at=0,0"
+
+
+if __name__ == "__main__":
+    main()
