@@ -2,8 +2,8 @@
 
     python docs/screenshots.py RUNS_FOLDER OUT_FOLDER
 
-Writes one image a page, of the two newest runs that have a surface, and ``surface-3d.png``. Needs
-Playwright and a Chromium on the PATH.
+Writes one image a page, of the two newest runs that have a surface (spectral densities are there if
+they were measured), ``run.png`` and ``surface-3d.png``. Needs Playwright and Chromium on the PATH.
 """
 
 from __future__ import annotations
@@ -75,16 +75,20 @@ def take(page: Page, site: str, names: list[str], out: Path) -> None:
     page.wait_for_selector(".ag-row")
     page.wait_for_timeout(500)
     page.screenshot(path=out / "runs.png")
+    page.goto(f"{site}/run/{quote(names[0])}")
+    page.wait_for_selector(".metrics tbody tr")
+    page.screenshot(path=out / "run.png")
     runs = "&".join(f"run={quote(name)}" for name in names)
     for name, drawn in (
-        ("surface", ".contourlayer path"),
-        ("flatness", "#trace .scatterlayer path.point"),
-        ("averaging", "#metrics .scatterlayer path.point"),
+        ("surface", "#slices .scatterlayer path.js-line"),
+        ("flatness", "#density .js-plotly-plot .gtitle, #density-message .notice"),
+        ("averaging", "#averaging .scatterlayer path.js-line"),
+        ("calibration", "#calibration .scatterlayer path.point"),
         ("training", "#training .scatterlayer path.js-line"),
     ):
-        page.goto(f"{site}/{name}?{runs}&ranges=own")
+        page.goto(f"{site}/{name}?{runs}&ranges=own&at=0,0")
         page.wait_for_selector(drawn, state="attached")
-        page.wait_for_timeout(500)
+        page.wait_for_timeout(1500)
         page.screenshot(path=out / f"{name}.png", full_page=True)
     page.goto(f"{site}/surface?run={quote(names[0])}&view=3d")
     page.wait_for_selector("canvas")
