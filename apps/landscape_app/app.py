@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import dash
 import flask
-import plotly.graph_objects as go
 from dash import ClientsideFunction, Input, Output, State, dcc, html
 
 from landscape.errors import InputError
 from landscape_app import downloads, navigation
 from landscape_app.components import HIDDEN, notice, shown
-from landscape_app.data import NotMeasured, list_runs, open_runs, stamp
-from landscape_app.figures import darkened
+from landscape_app.data import list_runs, open_runs, stamp
+from landscape_app.filling import fill_page
 from landscape_app.pages import FIGURE_PAGES, details, runs, surface
-from landscape_app.pages.page import Draw, Page
 from landscape_app.url import View
 
 REFRESH_MILLISECONDS = 3000
@@ -40,9 +37,6 @@ _INDEX = """<!DOCTYPE html>
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; font-src 'self' data:; frame-ancestors 'self'"
-)
-_NO_WEBGL = notice(
-    "Contours in place of 3D", "This browser has no WebGL, without which nothing is drawn in space."
 )
 _PAGES = ["runs", "other", *(page.key for page in FIGURE_PAGES)]
 
@@ -71,7 +65,7 @@ def create_app(folder: Path) -> dash.Dash:
     _fill_frame(app, folder)
     _fill_lists(app, folder)
     for page in FIGURE_PAGES:
-        _fill_page(app, folder, page)
+        fill_page(app, folder, page)
     app.clientside_callback(
         ClientsideFunction("landscape", "brush"),
         Output("url", "search"),
@@ -226,67 +220,6 @@ def _fill_lists(app: dash.Dash, folder: Path) -> None:
         if view.page == "run":
             return details.content(folder, view)
         return [notice("No such page", f"There is nothing at `{shown['address']}`.", "error")]
-
-
-def _fill_page(app: dash.Dash, folder: Path, page: Page) -> None:
-    @app.callback(
-        Output(f"{page.key}-controls", "children"),
-        Output(f"{page.key}-below", "children"),
-        Input(f"{page.key}-shown", "data"),
-        prevent_initial_call=True,
-    )
-    def fill(shown: dict[str, Any]) -> tuple[Any, Any]:
-        view = View.parse(shown["address"])
-        opened, _ = open_runs(folder, view)
-        if not opened:
-            raise dash.exceptions.PreventUpdate
-        return page.controls(opened, view), page.below(opened, view)
-
-    for identifier, draw in page.graphs.items():
-        _fill_graph(app, folder, page, identifier, draw)
-
-
-def _fill_graph(app: dash.Dash, folder: Path, page: Page, identifier: str, draw: Draw) -> None:
-    app.clientside_callback(
-        ClientsideFunction("landscape", "keepView"),
-        Output(identifier, "figure"),
-        Input(f"{identifier}-drawn", "data"),
-    )
-
-    @app.callback(
-        Output(f"{identifier}-drawn", "data"),
-        Output(f"{identifier}-frame", "style"),
-        Output(f"{identifier}-message", "children"),
-        Output(f"{identifier}-links", "children"),
-        Input(f"{page.key}-shown", "data"),
-        prevent_initial_call=True,
-    )
-    def fill(shown: dict[str, Any]) -> tuple[Any, ...]:
-        view = View.parse(shown["address"])
-        opened, _ = open_runs(folder, view)
-        if not opened:
-            raise dash.exceptions.PreventUpdate
-        flat = view.set("view", "contour") if not shown["webgl"] else view
-        try:
-            figure = draw(opened, flat)
-        except NotMeasured as error:
-            return go.Figure(), HIDDEN, notice("Not measured", str(error)), None
-        except InputError as error:
-            return go.Figure(), HIDDEN, notice("Cannot be shown", str(error), "error"), None
-        if figure is None:
-            return go.Figure(), HIDDEN, None, None
-        # Zoom and camera outlast a new figure, and start afresh for another choice of runs, say.
-        figure.update_layout(uirevision=_framed(view), selectionrevision=view.address)
-        if identifier in page.brushed:
-            figure.update_layout(clickmode="event+select")
-        links = downloads.links(identifier, view)
-        remark = _NO_WEBGL if flat != view and identifier == surface.SLOTS[0] else None
-        return darkened(figure) if shown["dark"] else figure, {}, remark, links
-
-
-def _framed(view: View) -> str:
-    """The part of a view that changes what the axes are of."""
-    return replace(view.set("loss", "linear"), picked={}, at=None).address
 
 
 def _read_ahead(folder: Path) -> None:

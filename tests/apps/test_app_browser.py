@@ -238,6 +238,7 @@ def test_3d_on_demand_keeps_the_camera_when_the_figure_changes(
     page.mouse.down()
     page.mouse.move(x + 120, y + 20, steps=6)
     page.mouse.up()
+    page.wait_for_timeout(800)  # for the frame that shows it
     turned = page.evaluate(CAMERA)
     assert distance(turned, before) > 0.1
     for _ in range(2):

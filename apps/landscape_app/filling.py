@@ -1,0 +1,87 @@
+"""A page of figures, filled for what the address says: its controls, its figures, what is below."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import dash
+import plotly.graph_objects as go
+from dash import ClientsideFunction, Input, Output
+
+from landscape.errors import InputError
+from landscape_app import downloads
+from landscape_app.components import HIDDEN, notice
+from landscape_app.data import NotMeasured, open_runs
+from landscape_app.figures import darkened
+from landscape_app.pages import surface
+from landscape_app.pages.page import Draw, Page
+from landscape_app.url import View
+
+_NO_WEBGL = notice(
+    "Contours in place of 3D", "This browser has no WebGL, without which nothing is drawn in space."
+)
+
+
+def fill_page(app: dash.Dash, folder: Path, page: Page) -> None:
+    """Add the callbacks that fill ``page`` with runs in ``folder`` whenever it is shown."""
+
+    @app.callback(
+        Output(f"{page.key}-controls", "children"),
+        Output(f"{page.key}-below", "children"),
+        Input(f"{page.key}-shown", "data"),
+        prevent_initial_call=True,
+    )
+    def fill(shown: dict[str, Any]) -> tuple[Any, Any]:
+        view = View.parse(shown["address"])
+        opened, _ = open_runs(folder, view)
+        if not opened:
+            raise dash.exceptions.PreventUpdate
+        return page.controls(opened, view), page.below(opened, view)
+
+    for identifier, draw in page.graphs.items():
+        _fill_graph(app, folder, page, identifier, draw)
+
+
+def _fill_graph(app: dash.Dash, folder: Path, page: Page, identifier: str, draw: Draw) -> None:
+    app.clientside_callback(
+        ClientsideFunction("landscape", "keepView"),
+        Output(identifier, "figure"),
+        Input(f"{identifier}-drawn", "data"),
+    )
+
+    @app.callback(
+        Output(f"{identifier}-drawn", "data"),
+        Output(f"{identifier}-frame", "style"),
+        Output(f"{identifier}-message", "children"),
+        Output(f"{identifier}-links", "children"),
+        Input(f"{page.key}-shown", "data"),
+        prevent_initial_call=True,
+    )
+    def fill(shown: dict[str, Any]) -> tuple[Any, ...]:
+        view = View.parse(shown["address"])
+        opened, _ = open_runs(folder, view)
+        if not opened:
+            raise dash.exceptions.PreventUpdate
+        flat = view.set("view", "contour") if not shown["webgl"] else view
+        try:
+            figure = draw(opened, flat)
+        except NotMeasured as error:
+            return go.Figure(), HIDDEN, notice("Not measured", str(error)), None
+        except InputError as error:
+            return go.Figure(), HIDDEN, notice("Cannot be shown", str(error), "error"), None
+        if figure is None:
+            return go.Figure(), HIDDEN, None, None
+        # Zoom and camera outlast a new figure, and start afresh for another choice of runs, say.
+        figure.update_layout(uirevision=_framed(view), selectionrevision=view.address)
+        if identifier in page.brushed:
+            figure.update_layout(clickmode="event+select")
+        links = downloads.links(identifier, view)
+        remark = _NO_WEBGL if flat != view and identifier == surface.SLOTS[0] else None
+        return darkened(figure) if shown["dark"] else figure, {}, remark, links
+
+
+def _framed(view: View) -> str:
+    """The part of a view that changes what the axes are of."""
+    return replace(view.set("loss", "linear"), picked={}, at=None).address
