@@ -79,9 +79,10 @@ def test_it_trains_predicts_and_is_saved(tmp_path: Path) -> None:
     assert predict(posterior, task.test, samples=5).metrics()["accuracy"] > 0.9
     posterior.save(tmp_path / "laplace.safetensors")
     again = load(tmp_path / "laplace.safetensors", model)
-    assert torch.equal(again.sample(2, 1), posterior.sample(2, 1))
+    # But for rounding: what was read lies elsewhere in memory, and is summed in another order.
+    torch.testing.assert_close(again.sample(2, 1), posterior.sample(2, 1))
     w = posterior.sample(1)[0]
-    assert torch.equal(again.log_prob(w), posterior.log_prob(w))
+    torch.testing.assert_close(again.log_prob(w), posterior.log_prob(w))
 
 
 def test_the_users_generator_is_left_alone() -> None:
