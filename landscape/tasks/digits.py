@@ -14,6 +14,7 @@ from torch import Tensor
 
 from landscape.errors import InputError
 from landscape.tasks.few_shot import choose_shots
+from landscape.tasks.scaling import Scaling
 from landscape.tasks.task import Data, Task
 
 # One fixed partition, so that every seed is judged on the same test images.
@@ -29,8 +30,10 @@ def digits_upright() -> Task:
         A task with inputs (N, 1, 8, 8), standardised by its training set, and 10 classes.
     """
     images, labels = _shuffled_images()
-    source = Data(_standardised(images, images)[:_SOURCE], labels[:_SOURCE])
-    return Task("digits-upright", *_split(source, *_SOURCE_SIZES), classes=_CLASSES)
+    scaling = _scaling(images)
+    source = Data(_standardised(images, scaling)[:_SOURCE], labels[:_SOURCE])
+    splits = _split(source, *_SOURCE_SIZES)
+    return Task("digits-upright", *splits, classes=_CLASSES, scaling=scaling)
 
 
 def digits(*, shots: int = 10, seed: int = 0, rotation: float = 60.0, noise: float = 0.2) -> Task:
@@ -52,7 +55,8 @@ def digits(*, shots: int = 10, seed: int = 0, rotation: float = 60.0, noise: flo
     if rotation < 0 or noise < 0:
         raise InputError("digits: rotation and noise must not be negative")
     images, labels = _shuffled_images()
-    changed = _standardised(_rotate_and_add_noise(images[_SOURCE:], rotation, noise), images)
+    scaling = _scaling(images)
+    changed = _standardised(_rotate_and_add_noise(images[_SOURCE:], rotation, noise), scaling)
     pool, validation, test = _split(Data(changed, labels[_SOURCE:]), *_TARGET_SIZES)
     chosen = choose_shots(pool.targets, shots, torch.Generator().manual_seed(seed))
     return Task(
@@ -63,6 +67,7 @@ def digits(*, shots: int = 10, seed: int = 0, rotation: float = 60.0, noise: flo
         classes=_CLASSES,
         source=digits_upright(),
         settings={"shots": shots, "seed": seed, "rotation": rotation, "noise": noise},
+        scaling=scaling,
     )
 
 
@@ -75,9 +80,14 @@ def _shuffled_images() -> tuple[np.ndarray, Tensor]:
     return bunch.images[order] / 16.0, torch.from_numpy(bunch.target[order])
 
 
-def _standardised(chosen: np.ndarray, images: np.ndarray) -> Tensor:
+def _scaling(images: np.ndarray) -> Scaling:
+    """The moments of the source task's training images."""
     reference = images[: _SOURCE_SIZES[0]]
-    return torch.from_numpy((chosen - reference.mean()) / reference.std()).float()[:, None]
+    return Scaling(torch.tensor(reference.mean()), torch.tensor(reference.std()))
+
+
+def _standardised(images: np.ndarray, scaling: Scaling) -> Tensor:
+    return scaling.apply(torch.from_numpy(images)).float()[:, None]
 
 
 def _rotate_and_add_noise(images: np.ndarray, rotation: float, noise: float) -> np.ndarray:

@@ -52,6 +52,13 @@ def test_linear_regression_has_its_exact_posterior() -> None:
     torch.testing.assert_close(q.scale**2, 1 / torch.linalg.inv(truth).diagonal())
 
 
+def test_a_network_that_is_sure_of_every_class_is_not_taken_for_a_loss_that_is_not_convex() -> None:
+    task, model = blobs(), nn.Linear(2, 3)
+    model.weight.data.mul_(40)  # p - p^2 is then rounding, of either sign
+    q = Laplace(structure="full", prior_precision=1.0).around(point(model), task.train).gaussian
+    assert bool(q.scale.isfinite().all())
+
+
 def test_softmax_regressions_matrix_is_its_hessian() -> None:
     task, model = blobs(dtype=torch.float64), nn.Linear(2, 3).double()
     here = point(model)

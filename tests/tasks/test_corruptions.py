@@ -1,5 +1,7 @@
 """Corruptions against other implementations and the moments that they should have."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -69,6 +71,14 @@ def test_a_severity_is_worse_than_the_one_before_and_the_seed_governs(kind: str)
     assert torch.equal(corrupt(x, kind, 3, generator()), changed[2])
 
 
+def test_the_digits_keep_their_scaling() -> None:
+    plain = tasks.load("digits", rotation=0.0, noise=0.0)
+    assert plain.scaling is not None
+    grey = plain.scaling.invert(plain.test.inputs) * 16
+    torch.testing.assert_close(grey, grey.round(), atol=1e-5, rtol=0)
+    assert len(tasks.shift(plain, severities=[1]).shifted) == 4
+
+
 def test_a_task_gets_shifted_test_sets_of_its_own_images() -> None:
     x = 3 * images(12)
     task = tasks.arrays((x, torch.arange(12) % 2), (x[:5], torch.zeros(5).long()))
@@ -83,11 +93,11 @@ def test_a_task_gets_shifted_test_sets_of_its_own_images() -> None:
 
 
 def test_bad_requests_are_refused() -> None:
-    digits = tasks.load("digits")
+    bare = replace(tasks.load("digits"), scaling=None)
     with pytest.raises(InputError, match="task 'digits' keeps no scaling"):
-        tasks.shift(digits)
+        tasks.shift(bare)
     scaling = Scaling(torch.zeros(()), torch.ones(()))
-    assert len(tasks.shift(digits, scaling=scaling).shifted) == 20
+    assert len(tasks.shift(bare, scaling=scaling).shifted) == 20
     for kind, severity, x, message in (
         ("fog", 1, images(), "unknown corruption 'fog'; known: noise, blur"),
         ("noise", 0, images(), "severities are 1 to 5, not 0"),
