@@ -14,6 +14,15 @@ from landscape.errors import InputError
 
 EPILOG = "'landscape train TASK METHOD --help' lists the settings of a task and a method."
 
+BUDGET = {
+    "seeds": "seeds of the results",
+    "trials": "settings tried for each method, on the validation set",
+    "tuning_seeds": "seeds of each trial",
+    "epochs": "of each training",
+    "samples": "posterior samples to predict with",
+    "measured": "posterior samples to measure the curvature at",
+}
+
 
 class _Parser(argparse.ArgumentParser):
     """A parser whose errors are one line."""
@@ -93,6 +102,18 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     surface.add_argument("--extent", type=float, help="half the width, in place of the margin")
     _add_workers(surface)
     _add_common(surface)
+
+    study = command("study", "answer a question about the methods, on the embedded digits")
+    study.add_argument(
+        "name",
+        help="generalisation, flatness, averaging, ablation, toy, bound, compatibility or cost",
+    )
+    study.add_argument("--out", type=Path, default=Path("runs/study"), help="folder, to go on in")
+    study.add_argument("--budget", default="small", help="smoke, small (default) or large")
+    for name, meaning in BUDGET.items():
+        study.add_argument(f"--{name.replace('_', '-')}", type=int, metavar="N", help=meaning)
+    study.add_argument("--methods", metavar="A,B,...", help="only these, besides fp-bma")
+    study.add_argument("--json", action="store_true", help="print the tables for machines")
 
     show = command("inspect", "say what a run file holds")
     show.add_argument("file", type=Path)

@@ -1,4 +1,4 @@
-"""The command line: landscape demo | train | measure | surface | inspect | export | app.
+"""The command line: landscape demo | train | measure | surface | study | inspect | export | app.
 
 Results go to standard output, progress and errors to standard error. The exit code is 0, or 1 when
 work that started failed, or 2 when the request was wrong.
@@ -15,7 +15,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from landscape.arguments import parse
+from landscape.arguments import BUDGET, parse
 from landscape.errors import InputError, LandscapeError
 from landscape.memory import keep_freed_memory
 
@@ -211,6 +211,25 @@ def _surface(options: argparse.Namespace) -> None:
     _report(options.file, options.json)
 
 
+def _study(options: argparse.Namespace) -> None:
+    import torch
+
+    from landscape.study import budget, study
+
+    torch.set_num_threads(1)  # as in the demo
+    settings = {name: getattr(options, name) for name in BUDGET}
+    only = None if options.methods is None else options.methods.split(",")
+    spent = budget(options.budget, **settings)
+    tables = study(options.name, options.out, spent, only=only)
+    if options.json:
+        found = [asdict(table) for table in tables]
+        _print_json({"study": options.name, "budget": asdict(spent), "tables": found})
+        return
+    print("\n\n".join(table.text() for table in tables))
+    print(f"\nSummary:   {(options.out / options.name).resolve()}.md")
+    print(f"Dashboard: landscape app {options.out / 'runs'}")
+
+
 def _inspect(options: argparse.Namespace) -> None:
     _report(options.file, options.json)
 
@@ -284,6 +303,7 @@ COMMANDS = {
     "train": _train,
     "measure": _measure,
     "surface": _surface,
+    "study": _study,
     "inspect": _inspect,
     "export": _export,
     "app": _app,

@@ -75,6 +75,16 @@ _PREDICTIONS = {
     "ece": Field(("sample",), "f8", "expected calibration error of each sample alone, 15 bins"),
     "brier": Field(("sample",), "f8", "Brier score of each sample alone"),
 }
+_SHIFTED = {
+    "accuracy": Field(("shift",), "f8", "accuracy of the average on each shifted test set"),
+    "nll": Field(("shift",), "f8", "negative log-likelihood of the average", "nat"),
+    "ece": Field(("shift",), "f8", "expected calibration error of the average, 15 bins"),
+    "brier": Field(("shift",), "f8", "Brier score of the average"),
+}
+_CENTRE = {
+    "eigenvalues": Field(("eigenvalue",), "f8", "largest at the samples' mean, descending", "nat"),
+    "residuals": Field(("eigenvalue",), "f8", "norm of A v - lambda v", "nat"),
+}
 _SURFACE = {
     "x": Field(("x",), "f8", "coordinate along the first direction, in parameter units"),
     "y": Field(("y",), "f8", "coordinate along the second direction, in parameter units"),
@@ -98,6 +108,8 @@ GROUPS: Mapping[str, Mapping[str, Field]] = {
     "samples": _SAMPLES,
     "density": _DENSITY,
     "predictions": _PREDICTIONS,
+    "shifted": _SHIFTED,
+    "centre": _CENTRE,
 }
 # Groups of groups, each of its members of one kind.
 FAMILIES: Mapping[str, Mapping[str, Field]] = {"surfaces": _SURFACE, "lines": _LINE}

@@ -1,0 +1,82 @@
+"""The questions of arXiv 2406.15664 as experiments on the digits, each with one command.
+
+A study is a list of trainings, each of which becomes a run file, and a reading of those files into
+tables. What is finished is not done again, so that a study that was stopped goes on; the studies of
+``contest`` share one set of tuned trainings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from landscape.errors import InputError
+from landscape.files import replacing
+from landscape.progress import Progress
+from landscape.study import ablation, contest, toy
+from landscape.study.bench import Bench
+from landscape.study.contestants import CONTESTANTS, Contestant, chosen
+from landscape.study.plan import BUDGETS, Budget, budget
+from landscape.study.tables import Table
+
+STUDIES: dict[str, Callable[[Bench, list[Contestant]], list[Table]]] = {
+    "generalisation": contest.generalisation,
+    "flatness": contest.flatness,
+    "averaging": contest.averaging,
+    "ablation": lambda bench, contestants: ablation.ablation(bench),
+    "toy": lambda bench, contestants: toy.two_wells(bench.budget.restarts, bench.progress("toy")),
+    "bound": contest.bound,
+    "compatibility": contest.compatibility,
+    "cost": contest.cost,
+}
+"""What each study does, by the name that the command line knows it by."""
+
+NOTE = (
+    "Means over seeds with Student's 95 % interval in brackets. Tests are paired over seeds and "
+    "two-sided: Student's t, the same corrected by Holm for the rows of its table, and Wilcoxon's "
+    "signed-rank test."
+)
+
+
+def study(
+    name: str,
+    folder: Path,
+    budget: Budget,
+    *,
+    only: Sequence[str] | None = None,
+    progress: Callable[[str], Callable[[int, int], Any]] = Progress,
+) -> list[Table]:
+    """Run a study, or go on with it, and write its summary to ``NAME.md`` in ``folder``.
+
+    Args:
+        name: One of ``STUDIES``.
+        folder: Where run files and summary go. Studies in one folder share their trainings.
+        budget: See ``Budget``.
+        only: Names of the contestants, besides FP-BMA; all of them if ``None``.
+        progress: Makes the progress callback of a piece of work from its label.
+
+    Returns:
+        The tables.
+
+    Raises:
+        InputError: an unknown study or contestant, or a folder that cannot be written.
+        LandscapeError: every trial of a method diverged.
+    """
+    if name not in STUDIES:
+        raise InputError(f"unknown study '{name}'; known: {', '.join(STUDIES)}")
+    contestants = chosen(only)
+    tables = STUDIES[name](Bench(folder, budget, progress), contestants)
+    with replacing(folder / f"{name}.md") as temporary:
+        temporary.write_text(summary(name, budget, tables))
+    return tables
+
+
+def summary(name: str, budget: Budget, tables: Sequence[Table]) -> str:
+    """The Markdown page of a study."""
+    spent = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in vars(budget).items())
+    parts = [f"# {name}", f"Budget: {spent}. {NOTE}", *(table.markdown() for table in tables)]
+    return "\n\n".join(parts) + "\n"
+
+
+__all__ = ["BUDGETS", "Budget", "CONTESTANTS", "STUDIES", "Table", "budget", "study"]

@@ -1,0 +1,167 @@
+"""The digits transfer task as a bench: trains what a study asks for, each training once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from landscape import methods, models, tasks, workflow
+from landscape.errors import TrainingError
+from landscape.posteriors import Posterior
+from landscape.store import Run, ensure_writable
+from landscape.study.measures import measure_curvature, measure_shifts
+from landscape.study.plan import Budget, Training
+from landscape.study.starts import start
+from landscape.tasks import Task
+
+Report = Callable[[int, int], Any]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A training and its run file."""
+
+    training: Training
+    run: Run
+
+
+@dataclass
+class Bench:
+    """Where a study's run files are, and how they are made.
+
+    What is finished with the same settings is not done again; a file with others is replaced.
+
+    Attributes:
+        folder: The study's.
+        budget: See ``Budget``.
+        progress: Makes a progress callback from a label.
+    """
+
+    folder: Path
+    budget: Budget
+    progress: Callable[[str], Report]
+    _sources: dict[str, Posterior] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        ensure_writable(self.folder)
+
+    def task(self, seed: int) -> Task:
+        """The digits of a seed, with their corrupted test sets."""
+        digits = tasks.load("digits", seed=seed)
+        return tasks.shift(digits, severities=self.budget.severities)
+
+    def source(self, seed: int, settings: dict[str, Any]) -> Posterior:
+        """SWAG's posterior of the upright digits.
+
+        Args:
+            seed: Of the network and of training.
+            settings: Its ``rank`` and ``normalisation``, where they are not the defaults.
+        """
+        rank, normalisation = settings.get("rank", 5), settings.get("normalisation", "none")
+        training = Training(
+            f"source-{normalisation}-rank{rank}",
+            "swag",
+            {"epochs": self.budget.source_epochs, "rank": rank},
+            seed,
+            folder="sources",
+        )
+        key = f"{training.name}-{seed}"
+        if key not in self._sources:
+            if self._known(training) is None:
+                task = tasks.load("digits-upright")
+                model = models.build("convnet", task, seed=seed, normalisation=normalisation)
+                self._train(training, task, {"model": model})
+            self._sources[key] = workflow.load(self.path(training), device="cpu").posterior
+        return self._sources[key]
+
+    def train(self, training: Training, *, for_tuning: bool = False) -> Finished | None:
+        """The training's run file; ``None`` where it diverges.
+
+        Args:
+            training: What to train.
+            for_tuning: Predict on the validation set: the test set is then not even there.
+        """
+        known = self._known(training)
+        if known is not None:
+            return Finished(training, known)
+        task = self.task(training.seed)
+        if for_tuning:
+            task = without_test(task)
+        source = self.source(training.seed, training.source)
+        scale = training.source.get("scale", 0.0)
+        begin = start(training.start, source, task, training.seed, scale)
+        try:
+            return Finished(training, self._train(training, task, vars(begin)))
+        except TrainingError:
+            self.path(training).unlink(missing_ok=True)  # of other settings
+            return None
+
+    def train_all(
+        self,
+        label: str,
+        trainings: Sequence[Training],
+        *,
+        for_tuning: bool = False,
+        shifts: bool = False,
+        curvature: int = 0,
+    ) -> list[Finished]:
+        """Train and measure; diverged trainings are missing in the answer.
+
+        Args:
+            label: Of the progress.
+            trainings: What to train.
+            for_tuning: See ``train``.
+            shifts: Whether to predict on the corrupted test sets.
+            curvature: Posterior samples at which to measure curvature.
+        """
+        report, finished = self.progress(label), []
+        for index, training in enumerate(trainings):
+            found = self.train(training, for_tuning=for_tuning)
+            if found is not None:
+                finished.append(found)
+                self._measure(found, shifts=shifts, curvature=curvature)
+            report(index + 1, len(trainings))
+        return finished
+
+    def path(self, training: Training) -> Path:
+        """Of its run file."""
+        return self.folder / training.folder / f"{training.name}-seed{training.seed}.h5"
+
+    def _known(self, training: Training) -> Run | None:
+        path = self.path(training)
+        if path.exists():
+            run = Run.open(path)
+            same = run.config.get("study") == training.record
+            if same and run.config["prediction"]["samples"] == self.budget.samples:
+                return run
+        return None
+
+    def _train(self, training: Training, task: Task, begin: dict[str, Any]) -> Run:
+        return workflow.train(
+            self.path(training),
+            task,
+            methods.create(training.method, **training.settings),
+            samples=self.budget.samples,
+            seed=training.seed,
+            device="cpu",
+            overwrite=True,
+            config={"study": training.record},
+            **begin,
+        ).run
+
+    def _measure(self, found: Finished, *, shifts: bool, curvature: int) -> None:
+        if not (shifts or curvature):
+            return
+        trained = workflow.load(found.run.path, device="cpu")
+        if shifts:
+            measure_shifts(trained, self.task(found.training.seed), self.budget.samples)
+        if curvature:
+            measure_curvature(trained, curvature)
+
+
+def without_test(task: Task) -> Task:
+    """The task with its validation set in place of the test set, and no shifted ones."""
+    name = f"{task.name} (validation)"
+    return replace(task, name=name, test=task.validation, shifted={})

@@ -1,0 +1,205 @@
+"""One set of tuned trainings that six studies read: every method, on the same seeds."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import replace
+
+from landscape.study import readings as read
+from landscape.study.averaging import averaging_tables
+from landscape.study.bench import Bench, Finished
+from landscape.study.contestants import REFERENCE, Contestant
+from landscape.study.plan import Training
+from landscape.study.tables import Table, comparison, means, number
+from landscape.study.tuning import Choice, tune
+
+_COMPATIBLE = ("laplace", "laplace-sam", "swag", "f-swag", "sgld", "entropy-mcmc", REFERENCE)
+_LEAST_EPOCHS = 20
+"""Of a training cut to FP-BMA's time: SWAG needs snapshots enough for its rank."""
+
+
+def generalisation(bench: Bench, contestants: list[Contestant]) -> list[Table]:
+    """Accuracy, NLL, ECE and Brier score on the test set and on corrupted ones."""
+    choices = tune(bench, contestants)
+    trainings = tuned(bench, contestants, choices)
+    finished = bench.train_all("training", trainings, shifts=True)
+    matched = bench.train_all("training as long as FP-BMA", as_long(trainings, finished))
+    return [
+        *_generalisation_tables(finished),
+        *_matched_tables(matched),
+        _settings_table(contestants, choices),
+    ]
+
+
+def flatness(bench: Bench, contestants: list[Contestant]) -> list[Table]:
+    """Curvature at each method's posterior samples."""
+    finished = measured(bench, contestants)
+    columns = {
+        "lambda_1": read.collect(finished, read.lambda_1),
+        "lambda_1 / lambda_5": read.collect(finished, read.lambda_ratio),
+        "trace": read.collect(finished, read.trace),
+        "training loss": read.collect(finished, read.train_loss),
+        "expected sharpness": read.collect(finished, read.expected_sharpness),
+    }
+    return [
+        means("Curvature of the training loss at posterior samples", columns),
+        *(
+            comparison(f"{label} minus that of FP-BMA", columns[label], REFERENCE)
+            for label in ("lambda_1", "trace", "expected sharpness")
+        ),
+    ]
+
+
+def averaging(bench: Bench, contestants: list[Contestant]) -> list[Table]:
+    """Averages over n samples, flat first, sharp first and in random orders."""
+    return averaging_tables(measured(bench, contestants))
+
+
+def bound(bench: Bench, contestants: list[Contestant]) -> list[Table]:
+    """lambda_1 at the averaged weights against the mean of the samples' lambda_1."""
+    finished = [
+        each for each in measured(bench, contestants) if read.samples_measured(each.run) > 1
+    ]
+    centre = read.collect(finished, read.lambda_at_centre)
+    samples = read.collect(finished, read.lambda_1)
+    ratio = {
+        name: {seed: value / samples[name][seed] for seed, value in values.items()}
+        for name, values in centre.items()
+    }
+    held = {
+        name: f"{sum(value <= 1 for value in values.values())} of {len(values)}"
+        for name, values in ratio.items()
+    }
+    columns = {
+        "at the averaged weights": centre,
+        "mean of the samples'": samples,
+        "ratio": ratio,
+        "loss at the averaged weights": read.collect(finished, read.loss_at_centre),
+        "mean loss of the samples": read.collect(finished, read.train_loss),
+    }
+    table = means("lambda_1 at the averaged weights against the mean of the samples'", columns)
+    rows = tuple((*row, held[row[0]]) for row in table.rows)
+    return [replace(table, columns=(*table.columns, "at most the mean"), rows=rows)]
+
+
+def compatibility(bench: Bench, contestants: list[Contestant]) -> list[Table]:
+    """Posteriors put on or beside a flat point, against FP-BMA's own."""
+    finished = [each for each in measured(bench, contestants) if each.training.name in _COMPATIBLE]
+    columns = {
+        **read.test_metrics(finished),
+        "lambda_1": read.collect(finished, read.lambda_1),
+    }
+    return [
+        means("Flat points and flat posteriors", columns),
+        comparison("NLL minus that of FP-BMA", columns["NLL"], REFERENCE),
+        comparison("lambda_1 minus that of FP-BMA", columns["lambda_1"], REFERENCE),
+    ]
+
+
+def cost(bench: Bench, contestants: list[Contestant]) -> list[Table]:
+    """Time and memory of training, and what they bring."""
+    choices = tune(bench, contestants)
+    finished = bench.train_all("training", tuned(bench, contestants, choices))
+    columns = {
+        "training, s": read.collect(finished, read.training_seconds),
+        "posterior, MB": read.collect(finished, read.posterior_megabytes),
+        "accuracy": read.collect(finished, read.of_test("accuracy")),
+        "NLL": read.collect(finished, read.of_test("nll")),
+    }
+    seconds = {
+        name: statistics.median(values.values()) for name, values in columns["training, s"].items()
+    }
+    table = means("Time and memory against result", columns)
+    rows = tuple((*row, number(seconds[row[0]] / seconds[REFERENCE])) for row in table.rows)
+    return [replace(table, columns=(*table.columns, "time / FP-BMA's"), rows=rows)]
+
+
+def tuned(
+    bench: Bench, contestants: list[Contestant], choices: dict[str, Choice]
+) -> list[Training]:
+    """The trainings of the chosen settings."""
+    return [
+        Training(
+            each.name,
+            each.method,
+            {**each.fixed, **choices[each.name].settings, "epochs": bench.budget.epochs},
+            seed,
+            each.start,
+        )
+        for each in contestants
+        for seed in range(bench.budget.seeds)
+    ]
+
+
+def measured(bench: Bench, contestants: list[Contestant]) -> list[Finished]:
+    """The tuned trainings with the curvature at their samples."""
+    choices = tune(bench, contestants)
+    trainings = tuned(bench, contestants, choices)
+    return bench.train_all("curvature", trainings, curvature=bench.budget.measured)
+
+
+def as_long(trainings: Sequence[Training], finished: Sequence[Finished]) -> list[Training]:
+    """The same trainings with as many epochs as take FP-BMA's time; multiples of 4, for cycles."""
+    seconds = {
+        name: statistics.median(values.values())
+        for name, values in read.collect(finished, read.training_seconds).items()
+    }
+    found = []
+    for each in trainings:
+        if each.name not in seconds:  # diverged
+            continue
+        epochs = each.settings["epochs"]
+        if each.name != REFERENCE:
+            share = seconds[REFERENCE] / seconds[each.name]
+            epochs = max(_LEAST_EPOCHS, 4 * round(epochs * share / 4))
+        settings = {**each.settings, "epochs": epochs}
+        found.append(replace(each, settings=settings, folder="matched"))
+    return found
+
+
+def _generalisation_tables(finished: Sequence[Finished]) -> list[Table]:
+    test = read.test_metrics(finished)
+    shifted = {
+        label: read.collect(finished, read.of_shifts(metric))
+        for metric, label in read.LABELS.items()
+    }
+    kinds = {
+        kind: read.collect(finished, read.of_shifts("nll", kind))
+        for kind in read.kinds_of_shifts(finished[0].run)
+    }
+    return [
+        means("Test set", test),
+        *(
+            comparison(f"{label} on the test set minus that of FP-BMA", results, REFERENCE)
+            for label, results in test.items()
+        ),
+        means("Mean over the corrupted test sets", shifted),
+        comparison("NLL on the corrupted sets minus that of FP-BMA", shifted["NLL"], REFERENCE),
+        means("NLL by kind of corruption, mean over severities", kinds),
+    ]
+
+
+def _matched_tables(matched: Sequence[Finished]) -> list[Table]:
+    columns = {
+        **read.test_metrics(matched),
+        "training, s": read.collect(matched, read.training_seconds),
+    }
+    epochs = {each.training.name: str(each.training.settings["epochs"]) for each in matched}
+    table = means("Test set, all trained as long as FP-BMA", columns)
+    rows = tuple((*row, epochs[row[0]]) for row in table.rows)
+    return [
+        replace(table, columns=(*table.columns, "epochs"), rows=rows),
+        comparison("NLL at FP-BMA's time minus that of FP-BMA", columns["NLL"], REFERENCE),
+    ]
+
+
+def _settings_table(contestants: Sequence[Contestant], choices: dict[str, Choice]) -> Table:
+    rows = []
+    for each in contestants:
+        choice = choices[each.name]
+        shown = ", ".join(f"{name} {value}" for name, value in choice.settings.items())
+        trials = str(len(choice.nlls))
+        rows.append((each.name, trials, number(choice.nll), shown or "the defaults"))
+    columns = ("method", "trials", "validation NLL", "settings chosen")
+    return Table("Settings chosen on the validation set", columns, tuple(rows))

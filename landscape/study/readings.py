@@ -1,0 +1,110 @@
+"""What run files say: one number by method and seed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from landscape.store import Run
+from landscape.study.bench import Finished
+from landscape.study.measures import METRICS
+
+Reading = Callable[[Run], float]
+Results = dict[str, dict[int, float]]
+"""One number by method and seed."""
+
+
+def collect(finished: Sequence[Finished], reading: Reading) -> Results:
+    """``reading`` of every run, by the training's name and seed."""
+    found: Results = {}
+    for each in finished:
+        found.setdefault(each.training.name, {})[each.training.seed] = reading(each.run)
+    return found
+
+
+def of_test(metric: str) -> Reading:
+    """A metric of the averaged predictions on the test set: one of ``METRICS``."""
+    return lambda run: float(run.attributes_of("predictions")[metric])
+
+
+def of_shifts(metric: str, kind: str = "") -> Reading:
+    """A metric's mean over the corrupted test sets, of one kind or of all."""
+
+    def read(run: Run) -> float:
+        names = json.loads(str(run.attributes_of("shifted")["shifts"]))
+        values = run.read("shifted", metric)[metric]
+        wanted = [name.startswith(kind) for name in names]
+        return float(values[np.array(wanted)].mean())
+
+    return read
+
+
+def kinds_of_shifts(run: Run) -> list[str]:
+    """The kinds of corruption that a run was judged on."""
+    names = json.loads(str(run.attributes_of("shifted")["shifts"]))
+    return list(dict.fromkeys(name.rpartition("-")[0] for name in names))
+
+
+def lambda_1(run: Run) -> float:
+    """Mean over samples of the largest Hessian eigenvalue."""
+    return float(_eigenvalues(run)[:, 0].mean())
+
+
+def lambda_ratio(run: Run) -> float:
+    """Mean over samples of lambda_1 / lambda_5."""
+    values = _eigenvalues(run)
+    return float((values[:, 0] / values[:, 4]).mean())
+
+
+def trace(run: Run) -> float:
+    """Mean over samples of the Hessian's trace."""
+    return float(run.read("samples", "trace")["trace"].mean())
+
+
+def train_loss(run: Run) -> float:
+    """Mean over samples of the loss on the training set, in nats."""
+    return float(run.read("samples", "loss")["loss"].mean())
+
+
+def expected_sharpness(run: Run) -> float:
+    """E[L(w)] - L(posterior mean) over the samples, in nats."""
+    return float(run.attributes_of("centre")["expected_sharpness"])
+
+
+def lambda_at_centre(run: Run) -> float:
+    """The largest eigenvalue at the mean of the samples' weights."""
+    return float(run.read("centre", "eigenvalues")["eigenvalues"][0])
+
+
+def loss_at_centre(run: Run) -> float:
+    """The training loss at the mean of the samples' weights, in nats."""
+    return float(run.attributes_of("centre")["loss"])
+
+
+def training_seconds(run: Run) -> float:
+    """Of training on the target task; the source posterior is shared."""
+    return float(run.attributes["training_seconds"])
+
+
+def posterior_megabytes(run: Run) -> float:
+    """Of the posterior's file."""
+    return (run.path.parent / str(run.attributes["posterior_file"])).stat().st_size / 1e6
+
+
+def samples_measured(run: Run) -> int:
+    """How many samples' curvature the run holds."""
+    return len(_eigenvalues(run))
+
+
+def test_metrics(finished: Sequence[Finished]) -> dict[str, Results]:
+    """All ``METRICS`` on the test set, as columns of a table."""
+    return {LABELS[name]: collect(finished, of_test(name)) for name in METRICS}
+
+
+LABELS = {"accuracy": "accuracy", "nll": "NLL", "ece": "ECE", "brier": "Brier"}
+
+
+def _eigenvalues(run: Run) -> np.ndarray:
+    return np.asarray(run.read("samples", "eigenvalues")["eigenvalues"])

@@ -1,0 +1,66 @@
+"""What a training on the target task starts from: the source task's posterior, in several roles."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import nn
+
+from landscape import choices, models, transfer
+from landscape.errors import InputError
+from landscape.parameters import Choice
+from landscape.posteriors import Gaussian, Posterior, isotropic
+from landscape.tasks import Task
+
+STARTS = ("source", "weights", "scaled", "isotropic", "fresh-head", "fresh-head-fixed-rest")
+
+
+@dataclass(frozen=True)
+class Start:
+    """What ``fit`` is given."""
+
+    model: nn.Module
+    prior: Posterior | None = None
+    random: Choice = None
+
+
+def start(kind: str, source: Posterior, task: Task, seed: int, scale: float = 0.0) -> Start:
+    """Where a training begins.
+
+    Args:
+        kind: One of ``STARTS``. With ``"source"`` the source posterior is the prior; with
+            ``"weights"`` only its mean is taken over, and the method has its own prior; with
+            ``"scaled"`` the prior is the source posterior with ``scale`` times its covariance, with
+            ``"isotropic"`` N(source mean, scale^2 I); with ``"fresh-head"`` the source posterior
+            with a fresh head, all of it sampled, and with ``"fresh-head-fixed-rest"`` its
+            normalisation layers and head alone, the rest at its mean.
+        source: The source task's posterior.
+        task: The target task.
+        seed: Of the fresh network.
+        scale: Of the prior, where the kind has one.
+
+    Raises:
+        InputError: an unknown kind.
+    """
+    if kind not in STARTS:
+        raise InputError(f"unknown start '{kind}'; known: {', '.join(STARTS)}")
+    network = source.network()
+    if kind == "source":
+        return Start(network, source)
+    if kind == "weights":
+        return Start(network)
+    if kind == "scaled":
+        q, root = source.gaussian, math.sqrt(scale)
+        wider = Gaussian(q.mean, root * q.scale, root * q.factor)
+        return Start(network, replace(source, distribution=wider))
+    if kind == "isotropic":
+        return Start(network, isotropic(network, scale, mean=source.mean))
+    settings: dict[str, Any] = dict(network.architecture)  # type: ignore[arg-type]
+    fresh = models.build(settings.pop("name"), task, seed=seed, **settings)
+    prior = transfer.adapt(source, fresh)
+    if kind == "fresh-head":
+        return Start(prior.network(), prior)
+    part = prior.marginal(choices.normalisation_and_head(fresh))
+    return Start(part.network(), part, part.space.names)

@@ -1,0 +1,198 @@
+"""Studies from end to end in tiny size: what is finished stays, and tuning sees no test set."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import ONLY, TINY, silent
+
+from landscape import tasks, workflow
+from landscape.cli import main
+from landscape.errors import InputError, LandscapeError
+from landscape.methods import create
+from landscape.store import Run
+from landscape.study import STUDIES, ablation, study, toy
+from landscape.study.ablation import Variant
+from landscape.study.bench import Bench
+from landscape.study.contest import tuned
+from landscape.study.contestants import CONTESTANTS, Contestant
+from landscape.study.tuning import tune
+from landscape.tasks import Data, Task
+
+
+class Counted:
+    """``workflow.train`` that notes what it trains, and is interrupted after so many."""
+
+    def __init__(self, most: int = 1000) -> None:
+        self.names: list[str] = []
+        self.most = most
+        self.original = workflow.train
+
+    def __call__(self, path: Path, *args: Any, **more: Any) -> Any:
+        if len(self.names) == self.most:
+            raise KeyboardInterrupt
+        found = self.original(path, *args, **more)
+        self.names.append(path.stem)
+        return found
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> Counted:
+    found = Counted()
+    monkeypatch.setattr(workflow, "train", found)
+    return found
+
+
+def test_a_study_that_was_interrupted_goes_on_where_it_was(folder: Path, counted: Counted) -> None:
+    counted.most = 7
+    with pytest.raises(KeyboardInterrupt):
+        study("generalisation", folder, TINY, only=ONLY, progress=silent)
+    counted.most = 1000
+    study("generalisation", folder, TINY, only=ONLY, progress=silent)
+    # Sources of three seeds, two trials and two results of each method, twice for matched time.
+    assert len(counted.names) == 3 + 2 * 2 + 2 * 2 + 2 * 2
+    assert len(set(counted.names)) == 3 + 2 * 2 + 2 * 2  # the matched ones have the same names
+    counted.names.clear()
+    tables = study("generalisation", folder, TINY, only=ONLY, progress=silent)
+    assert counted.names == []
+    page = (folder / "generalisation.md").read_text()
+    assert all(table.markdown() in page for table in tables)
+    assert [row[0] for row in tables[0].rows] == ["map", "fp-bma"]
+    run = Run.open(folder / "runs" / "map-seed0.h5")
+    assert tables[0].rows[0][1] == "2"
+    assert json.loads(str(run.attributes_of("shifted")["shifts"])) == [
+        "noise-5",
+        "blur-5",
+        "rotation-5",
+        "contrast-5",
+    ]
+
+
+@pytest.mark.parametrize("name", ["flatness", "averaging", "bound", "compatibility", "cost"])
+def test_the_other_studies_read_the_same_trainings(
+    name: str, folder: Path, counted: Counted
+) -> None:
+    tables = study(name, folder, TINY, only=ONLY, progress=silent)
+    assert counted.names == []
+    assert all("nan" not in cell for table in tables for row in table.rows for cell in row[2:])
+    assert (folder / f"{name}.md").exists()
+
+
+def test_other_settings_replace_a_run_and_no_more(folder: Path, counted: Counted) -> None:
+    bench = Bench(folder, replace(TINY, epochs=5), silent)
+    tune(bench, [CONTESTANTS["map"]])
+    assert counted.names == ["map-trial0-seed1000", "map-trial1-seed1000"]
+    tune(Bench(folder, TINY, silent), [CONTESTANTS["map"]])
+    assert len(counted.names) == 4
+
+
+def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
+    load = tasks.load
+
+    def other(name: str, **settings: Any) -> Task:
+        task = load(name, **settings)
+        if name != "digits":
+            return task
+        wrong = Data(torch.full_like(task.test.inputs, torch.nan), 9 - task.test.targets)
+        return replace(task, test=wrong)
+
+    monkeypatch.setattr(tasks, "load", other)
+
+
+def test_tuning_does_not_read_the_test_set(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contestants = [CONTESTANTS["map"], CONTESTANTS["fp-bma"]]
+    clean = tune(Bench(folder, TINY, silent), contestants)
+    poisoned(monkeypatch)
+    shutil.copytree(folder / "sources", tmp_path / "sources")
+    bench = Bench(tmp_path, TINY, silent)
+    assert tune(bench, contestants) == clean
+    with pytest.raises(InputError, match="NaN"):  # the poison would show
+        bench.train_all("", tuned(bench, contestants, clean))
+
+
+def test_the_best_trial_is_that_of_the_least_validation_nll(folder: Path) -> None:
+    bench = Bench(folder, TINY, silent)
+    found = tune(bench, [CONTESTANTS["map"]])["map"]
+    runs = [Run.open(folder / "tuning" / f"map-trial{index}-seed1000.h5") for index in range(2)]
+    nlls = [run.attributes_of("predictions")["nll"] for run in runs]
+    assert found.nlls == nlls
+    assert found.nll == min(nlls)
+    assert json.loads((folder / "tuning.json").read_text())["map"]["settings"] == found.settings
+    assert runs[0].attributes["task"] == "digits (validation)"
+    assert json.loads(str(runs[0].attributes["task_sizes"]))["test"] == 200
+
+
+def test_a_method_of_which_every_trial_diverges_is_named(folder: Path) -> None:
+    hopeless = Contestant("hopeless", "map", grid=({"learning_rate": 1e6},))
+    with pytest.raises(LandscapeError, match="hopeless: every trial diverged"):
+        tune(Bench(folder, TINY, silent), [hopeless])
+
+
+def test_an_ablation_trains_its_variants(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = {"fisher-identity": ({"fisher": "identity"}, (0.1,))}
+    rest = {"rest-fixed": Variant({}, "fresh-head-fixed-rest", {"normalisation": "batch"})}
+    monkeypatch.setattr(ablation, "_STEPS", steps)
+    monkeypatch.setattr(ablation, "groups", lambda base: {"Rest": rest})
+    monkeypatch.setattr(ablation, "_SAMPLES", 1)
+    tables = study("ablation", folder, TINY, progress=silent)
+    assert [row[0] for row in tables[0].rows] == ["fisher-identity", "no-step"]
+    assert [row[0] for row in tables[3].rows] == ["rest-fixed"]
+    run = Run.open(folder / "ablation" / "rest-fixed-seed0.h5")
+    assert "features.0.weight" not in str(run.attributes["parameters"])  # a convolution
+    assert "head.weight" in str(run.attributes["parameters"])
+    assert Run.open(folder / "ablation" / "no-step-seed0.h5").config["method"]["radius"] == 0
+
+
+def test_an_ablation_changes_one_thing_at_a_time() -> None:
+    base = {"learning_rate": 0.01, "beta": 1e-6, "radius": 0.3}
+    for title, variants in ablation.groups(base).items():
+        reference, *others = variants.values()
+        for name, variant in variants.items():
+            assert create("fp-bma", **variant.settings)
+            changed = {key for key in variant.settings if variant.settings[key] != base.get(key)}
+            moved = variant.start != reference.start or variant.source != reference.source
+            assert len(changed) + moved <= (2 if "factor" in title or "rest" in name else 1), name
+        assert len({repr(each) for each in others}) == len(others)
+
+
+def test_the_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(toy, "ENTRANTS", [toy.Entrant("map", "map")])
+    assert main(["study", "toy", "--budget", "smoke", "--out", str(tmp_path)]) == 0
+    assert "the posterior under a flat prior" in capsys.readouterr().out
+    assert main(["study", "toy", "--budget", "smoke", "--json", "--out", str(tmp_path)]) == 0
+    assert json.loads(capsys.readouterr().out)["study"] == "toy"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["width"], "unknown study 'width'; known: generalisation, flatness"),
+        (["toy", "--seeds", "1"], "at least 2 seeds, not 1"),
+        (["toy", "--budget", "huge"], "unknown budget 'huge'; known: smoke, small, large"),
+        (["cost", "--methods", "adam"], "unknown method 'adam'; known: map"),
+        (["toy", "--trials", "0"], "trials must be at least 1, not 0"),
+        (["toy", "--samples", "3", "--measured", "4"], "of 3 samples predicted with no 4"),
+    ],
+)
+def test_bad_requests_are_one_line(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["study", *arguments, "--out", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_the_help_names_every_study(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["study", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert all(name in shown for name in STUDIES)

@@ -1,0 +1,64 @@
+"""The toy's closed forms, and what gradient descent does on it."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import integrate, stats
+
+from landscape.study import toy
+from landscape.study.toy import BARRIERS, EXAMPLES, FLAT_MASS, Entrant, TwoWells, mass_in_flat_well
+
+
+def loss(w: float) -> torch.Tensor:
+    model = TwoWells(w)
+    return model(torch.zeros(1, 1))[0, 0].detach()
+
+
+def density(w: float) -> float:
+    return float(torch.exp(-EXAMPLES * loss(w)))
+
+
+def test_the_minima_are_equal_and_their_widths_are_as_stated() -> None:
+    flat, sharp = float(loss(toy.FLAT)), float(loss(toy.SHARP))
+    assert abs(flat - sharp) < np.exp(-8) / EXAMPLES * 1.01
+    for place, width in ((toy.FLAT, toy.WIDE), (toy.SHARP, toy.NARROW)):
+        step = 1e-3 * width
+        second = (loss(place + step) - 2 * loss(place) + loss(place - step)) / step**2
+        assert float(second) == pytest.approx(1 / (EXAMPLES * width**2), rel=1e-2)
+
+
+def test_the_posterior_is_the_mixture_and_its_mass_in_the_ratio_of_the_widths() -> None:
+    whole, _ = integrate.quad(density, -10, 10, points=[toy.FLAT, *BARRIERS], limit=200)
+    root = np.sqrt(2 * np.pi)
+    assert whole == pytest.approx(root * (toy.WIDE + toy.NARROW), rel=1e-6)
+    within, _ = integrate.quad(density, *BARRIERS)
+    flat_tail = np.diff(stats.norm(toy.FLAT, toy.WIDE).cdf(BARRIERS))[0]
+    sharp = np.diff(stats.norm(toy.SHARP, toy.NARROW).cdf(BARRIERS))[0]
+    truth = FLAT_MASS * flat_tail + (1 - FLAT_MASS) * sharp
+    assert within / whole == pytest.approx(truth, rel=1e-6)
+
+
+def test_the_barriers_are_where_both_wells_are_as_high() -> None:
+    for place in BARRIERS:
+        wide = ((place - toy.FLAT) / toy.WIDE) ** 2
+        assert wide == pytest.approx(((place - toy.SHARP) / toy.NARROW) ** 2)
+    inside = torch.tensor([BARRIERS[0] + 1e-6, BARRIERS[1] - 1e-6])
+    assert not toy.in_flat_well(inside).any()
+    assert toy.in_flat_well(torch.tensor([BARRIERS[0] - 1e-6, BARRIERS[1] + 1e-6])).all()
+
+
+def test_gradient_descent_stays_in_the_well_where_it_starts_and_a_wide_sam_does_not() -> None:
+    descent = Entrant("map", "map", {"weight_decay": 0.0, "momentum": 0.0})
+    starts = np.array([BARRIERS[0] - 0.1, BARRIERS[0] + 0.1, 4.0])
+    assert mass_in_flat_well(descent, starts) == [1.0, 0.0, 0.0]
+    sam = Entrant("sam", "sam", {"weight_decay": 0.0, "radius": 0.5})
+    assert mass_in_flat_well(sam, np.array([2.0])) == [1.0]
+
+
+def test_the_table_has_a_row_for_each_entrant_and_the_closed_forms() -> None:
+    calls = []
+    entrants = [Entrant("map", "map", {"weight_decay": 0.0})]
+    (table,) = toy.two_wells(2, lambda done, total: calls.append((done, total)), entrants)
+    assert table.rows[0][1:] == ("1.00 [1.00, 1.00]", "0.00 [0.00, 0.00]", "0 of 2")
+    assert [row[1] for row in table.rows[1:]] == ["0.909", "0.664"]
+    assert calls == [(1, 1)]
