@@ -64,6 +64,8 @@ class FPBMA(Variational):
             stay the prior's and are sampled with the same z2 as the trained ones, which keeps
             their covariance: the frozen rest of FP-BMA's transfer scheme. To hold it at its mean
             instead, give ``fit`` the choice as ``random``, and ``prior.marginal(...)``.
+        prior_scale: Standard deviation of a prior N(0, prior_scale^2) in place of the one given to
+            ``fit``, which then only says where q starts; 0 for the one given.
         covariance_rate: Learning rate of log sigma and U over that of the mean. One noise sample
             leaves their gradients so noisy that at the mean's own rate U random-walks away.
     """
@@ -75,12 +77,14 @@ class FPBMA(Variational):
     trained: str = "all"
     covariance: bool = True
     covariance_rate: float = 0.1
+    prior_scale: float = 0.0
 
     name: ClassVar[str] = "fp-bma"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._require(0 <= self.radius < math.inf, "radius", "at least 0")
+        self._require(0 <= self.prior_scale < math.inf, "prior_scale", "at least 0 and finite")
         self._require(self.fisher in FISHERS, "fisher", f"one of {', '.join(FISHERS)}")
         self._require(self.direction in DIRECTIONS, "direction", f"one of {', '.join(DIRECTIONS)}")
         self._require(self.trained in CHOICES, "trained", f"one of {', '.join(CHOICES)}")
@@ -106,8 +110,11 @@ class FPBMA(Variational):
                 "or --prior FILE), or landscape.posteriors.isotropic(model, scale)"
             )
         rows = self._rows(problem)
-        gaussian = prior.gaussian.to(problem.space.device).broadened(self._stiffest(problem), rows)
-        return self._start(problem, gaussian, gaussian, seed, rows)
+        floor = self._stiffest(problem)
+        q = given = prior.gaussian.to(problem.space.device).broadened(floor, rows)
+        if self.prior_scale:
+            given = Gaussian.diagonal(torch.zeros_like(q.mean), self.prior_scale)
+        return self._start(problem, q, given.broadened(floor, rows), seed, rows)
 
     def step(self, state: VariationalState, batch: Batch) -> VariationalState:
         """One step along the gradient at the worst q within the KL ball."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from landscape.methods import FPBMA
+from landscape.methods import FPBMA, VI
 from landscape.study import readings as read
 from landscape.study.bench import Bench
 from landscape.study.contestants import CONTESTANTS, REFERENCE, Contestant
@@ -35,6 +35,7 @@ _SWEEPS: dict[str, tuple[float, ...]] = {
     "noise_samples": (4,),
     "covariance": (False,),
 }
+_RADII_AROUND_ZERO = (0.0, 0.05, 0.2, 0.5, 1.0, 2.0)
 _RANKS = (0, 2, 20)
 _SCALES = (0.003, 0.01, 0.03)
 _FACTORS = (100.0, 1e4)
@@ -65,17 +66,19 @@ def ablation(bench: Bench) -> list[Table]:
     many. Whether the frozen rest is sampled is asked of a network with batch normalisation.
     """
     base = tune(bench, [CONTESTANTS[REFERENCE]])[REFERENCE].settings
+    plain = tune(bench, [CONTESTANTS["vi"]])["vi"].settings
     tables = _compare(bench, "What stands for the Fisher information", _steps(bench, base))
-    for title, variants in groups(base).items():
+    for title, variants in groups(base, plain).items():
         tables += _compare(bench, title, variants)
     return tables
 
 
-def groups(base: Settings) -> dict[str, dict[str, Variant]]:
+def groups(base: Settings, plain: Settings) -> dict[str, dict[str, Variant]]:
     """What is compared with what: by title, variants by name, the first of which is the reference.
 
     Args:
         base: The tuned settings of FP-BMA.
+        plain: Those of mean-field variational inference under N(0, prior_scale^2).
     """
     tuned = {REFERENCE: Variant(base)}
     found = {
@@ -95,6 +98,21 @@ def groups(base: Settings) -> dict[str, dict[str, Variant]]:
         f"scaled-{factor:g}": Variant({**base, "beta": beta * factor}, "scaled", {"scale": factor})
         for factor in _FACTORS
     }
+    # What the worst case adds where the prior is not the source's: radius 0 without a low-rank
+    # part is VI, step for step.
+    start = {"scale": plain.get("initial_scale", VI().initial_scale)}
+    around_zero = {
+        "beta": VI().beta,
+        "prior_scale": VI().prior_scale,
+        "covariance_rate": 1.0,
+        **plain,
+    }
+    found["Prior N(0, prior_scale^2), VI's tuned settings"] = {
+        f"around-zero-radius-{radius}": Variant(
+            {**around_zero, "radius": radius}, "isotropic", start
+        )
+        for radius in _RADII_AROUND_ZERO
+    } | {"around-zero-low-rank": Variant({**around_zero, "radius": 0.0})}
     normalised = {"normalisation": "batch"}
     found["Batch normalisation and head trained, fresh head"] = {
         name: Variant({**base, **settings}, start, normalised)

@@ -75,6 +75,16 @@ def test_it_is_fp_bma_of_radius_zero_without_a_low_rank_part() -> None:
     assert torch.equal(vi.gaussian.scale, fp_bma.gaussian.scale)
 
 
+def test_it_is_fp_bma_of_radius_zero_under_a_prior_around_zero() -> None:
+    task, model = blobs(), network()
+    shared = {"epochs": 3, "batch_size": 7, "beta": 0.2, "prior_scale": 0.5}
+    start = isotropic(model, 0.02, mean=ParameterSpace(model).vector())
+    vi = VI(initial_scale=0.02, **shared).fit(model, task)
+    fp_bma = FPBMA(radius=0.0, covariance_rate=1.0, **shared).fit(model, task, prior=start)
+    assert torch.equal(vi.gaussian.mean, fp_bma.gaussian.mean)
+    assert torch.equal(vi.gaussian.scale, fp_bma.gaussian.scale)
+
+
 def test_of_a_prior_with_a_low_rank_part_it_takes_the_variances() -> None:
     factor = torch.tensor([[3.0, 0.0], [0.0, 1.0], [2.0, 2.0]])
     diagonal = marginals(Gaussian(torch.arange(3.0), torch.tensor([4.0, 1.0, 1.0]), factor))

@@ -138,7 +138,7 @@ def test_an_ablation_trains_its_variants(folder: Path, monkeypatch: pytest.Monke
     steps = {"fisher-identity": ({"fisher": "identity"}, (0.1,))}
     rest = {"rest-fixed": Variant({}, "fresh-head-fixed-rest", {"normalisation": "batch"})}
     monkeypatch.setattr(ablation, "_STEPS", steps)
-    monkeypatch.setattr(ablation, "groups", lambda base: {"Rest": rest})
+    monkeypatch.setattr(ablation, "groups", lambda base, plain: {"Rest": rest})
     monkeypatch.setattr(ablation, "_SAMPLES", 1)
     tables = study("ablation", folder, TINY, progress=silent)
     assert [row[0] for row in tables[0].rows] == ["fisher-identity", "no-step"]
@@ -151,7 +151,13 @@ def test_an_ablation_trains_its_variants(folder: Path, monkeypatch: pytest.Monke
 
 def test_an_ablation_changes_one_thing_at_a_time() -> None:
     base = {"learning_rate": 0.01, "beta": 1e-6, "radius": 0.3}
-    for title, variants in ablation.groups(base).items():
+    plain = {"learning_rate": 0.02, "prior_scale": 0.1}
+    groups = ablation.groups(base, plain)
+    around_zero = groups.pop("Prior N(0, prior_scale^2), VI's tuned settings")
+    radii = [variant.settings.pop("radius") for variant in around_zero.values()]
+    assert len({repr(variant.settings) for variant in around_zero.values()}) == 1
+    assert radii[0] == 0 < radii[1]
+    for title, variants in groups.items():
         reference, *others = variants.values()
         for name, variant in variants.items():
             assert create("fp-bma", **variant.settings)
