@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from landscape.study import readings as read
 from landscape.study.averaging import averaging_tables
 from landscape.study.bench import Bench, Finished
 from landscape.study.contestants import REFERENCE, Contestant
+from landscape.study.pace import cpu_seconds
 from landscape.study.plan import Training
 from landscape.study.tables import Table, comparison, means, number
 from landscape.study.tuning import Choice, tune
@@ -24,7 +24,8 @@ def generalisation(bench: Bench, contestants: list[Contestant]) -> list[Table]:
     choices = tune(bench, contestants)
     trainings = tuned(bench, contestants, choices)
     finished = bench.train_all("training", trainings, shifts=True)
-    matched = bench.train_all("training as long as FP-BMA", as_long(trainings, finished))
+    seconds = cpu_seconds(bench, [each.training for each in finished])
+    matched = bench.train_all("training as long as FP-BMA", as_long(trainings, seconds))
     return [
         *_generalisation_tables(finished),
         *_matched_tables(matched),
@@ -102,17 +103,23 @@ def cost(bench: Bench, contestants: list[Contestant]) -> list[Table]:
     choices = tune(bench, contestants)
     finished = bench.train_all("training", tuned(bench, contestants, choices))
     columns = {
-        "training, s": read.collect(finished, read.training_seconds),
         "posterior, MB": read.collect(finished, read.posterior_megabytes),
         "accuracy": read.collect(finished, read.of_test("accuracy")),
         "NLL": read.collect(finished, read.of_test("nll")),
     }
-    seconds = {
-        name: statistics.median(values.values()) for name, values in columns["training, s"].items()
-    }
-    table = means("Time and memory against result", columns)
-    rows = tuple((*row, number(seconds[row[0]] / seconds[REFERENCE])) for row in table.rows)
-    return [replace(table, columns=(*table.columns, "time / FP-BMA's"), rows=rows)]
+    seconds = cpu_seconds(bench, [each.training for each in finished])
+    table = means(
+        "Time and memory against result",
+        columns,
+        note="Processor time of one training, the least of three rounds in turn; the source "
+        "posterior, which all share, is not in it.",
+    )
+    rows = tuple(
+        (*row, number(seconds[row[0]]), number(seconds[row[0]] / seconds[REFERENCE], 2))
+        for row in table.rows
+    )
+    heads = (*table.columns, "training, s", "time / FP-BMA's")
+    return [replace(table, columns=heads, rows=rows)]
 
 
 def tuned(
@@ -139,15 +146,16 @@ def measured(bench: Bench, contestants: list[Contestant]) -> list[Finished]:
     return bench.train_all("curvature", trainings, curvature=bench.budget.measured)
 
 
-def as_long(trainings: Sequence[Training], finished: Sequence[Finished]) -> list[Training]:
-    """The same trainings with as many epochs as take FP-BMA's time; multiples of 4, for cycles."""
-    seconds = {
-        name: statistics.median(values.values())
-        for name, values in read.collect(finished, read.training_seconds).items()
-    }
+def as_long(trainings: Sequence[Training], seconds: Mapping[str, float]) -> list[Training]:
+    """The same trainings with as many epochs as take FP-BMA's time; multiples of 4, for cycles.
+
+    Args:
+        trainings: At the first comparison's epochs.
+        seconds: What one training takes, by name; what has none diverged.
+    """
     found = []
     for each in trainings:
-        if each.name not in seconds:  # diverged
+        if each.name not in seconds:
             continue
         epochs = each.settings["epochs"]
         if each.name != REFERENCE:
@@ -181,10 +189,7 @@ def _generalisation_tables(finished: Sequence[Finished]) -> list[Table]:
 
 
 def _matched_tables(matched: Sequence[Finished]) -> list[Table]:
-    columns = {
-        **read.test_metrics(matched),
-        "training, s": read.collect(matched, read.training_seconds),
-    }
+    columns = read.test_metrics(matched)
     epochs = {each.training.name: str(each.training.settings["epochs"]) for each in matched}
     table = means("Test set, all trained as long as FP-BMA", columns)
     rows = tuple((*row, epochs[row[0]]) for row in table.rows)

@@ -18,8 +18,10 @@ from landscape.store import Run
 from landscape.study import STUDIES, ablation, study, toy
 from landscape.study.ablation import Variant
 from landscape.study.bench import Bench
-from landscape.study.contest import tuned
+from landscape.study.contest import as_long, tuned
 from landscape.study.contestants import CONTESTANTS, Contestant
+from landscape.study.pace import cpu_seconds
+from landscape.study.plan import Training
 from landscape.study.tuning import tune
 from landscape.tasks import Data, Task
 
@@ -88,6 +90,18 @@ def test_other_settings_replace_a_run_and_no_more(folder: Path, counted: Counted
     assert counted.names == ["map-trial0-seed1000", "map-trial1-seed1000"]
     tune(Bench(folder, TINY, silent), [CONTESTANTS["map"]])
     assert len(counted.names) == 4
+
+
+def test_matched_trainings_take_as_long(folder: Path) -> None:
+    trainings = [Training(name, name, {"epochs": 100}, 0) for name in ("map", "fp-bma", "sgld")]
+    seconds = {"map": 0.5, "fp-bma": 2.0}
+    found = {each.name: each.settings["epochs"] for each in as_long(trainings, seconds)}
+    assert found == {"map": 400, "fp-bma": 100}
+    bench = Bench(folder, TINY, silent)
+    trainings = [Training("map", "map", {"epochs": epochs}, 0) for epochs in (20, 2)]
+    long, short = (cpu_seconds(bench, [each])["map"] for each in trainings)
+    assert long > 2 * short
+    assert cpu_seconds(bench, trainings[1:])["map"] == short  # kept
 
 
 def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
