@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+
+from landscape.prediction import spearman
 from landscape.study import readings as read
 from landscape.study.averaging import averaging_tables
 from landscape.study.bench import Bench, Finished
@@ -49,6 +52,7 @@ def flatness(bench: Bench, contestants: list[Contestant]) -> list[Table]:
             comparison(f"{label} minus that of FP-BMA", columns[label], REFERENCE)
             for label in ("lambda_1", "trace", "expected sharpness")
         ),
+        _over_methods(columns, read.test_metrics(finished)["NLL"]),
     ]
 
 
@@ -164,6 +168,23 @@ def as_long(trainings: Sequence[Training], seconds: Mapping[str, float]) -> list
         settings = {**each.settings, "epochs": epochs}
         found.append(replace(each, settings=settings, folder="matched"))
     return found
+
+
+def _over_methods(columns: Mapping[str, read.Results], nll: read.Results) -> Table:
+    """Whether the flatter of two methods predicts better: a rank correlation for each seed."""
+    seeds = sorted({seed for values in nll.values() for seed in values})
+    found: read.Results = {}
+    for label, results in columns.items():
+        for seed in seeds:
+            names = [name for name, values in nll.items() if seed in values]
+            x, y = (np.array([each[name][seed] for name in names]) for each in (results, nll))
+            found.setdefault(label, {})[seed] = spearman(x, y, resamples=1).rho
+    return means(
+        "Rank correlation with test NLL over methods, a number a seed",
+        {"Spearman's rho": found},
+        first="of",
+        note="Positive: the flatter method predicts better.",
+    )
 
 
 def _generalisation_tables(finished: Sequence[Finished]) -> list[Table]:
