@@ -91,7 +91,7 @@ def averaging_figure(runs: dict[str, list[Run]]) -> go.Figure:
     shown = [name for name in SHOWN if name in runs]
     figure = make_subplots(1, len(shown), subplot_titles=shown)
     for column, name in enumerate(shown, 1):
-        found = [curves(run) for run in runs[name]]
+        found = [curves(run)["nll"] for run in runs[name]]
         for order, colour in zip(ORDERS, COLOURS, strict=True):
             mean = np.mean([each[order] for each in found], 0)
             figure.add_scatter(

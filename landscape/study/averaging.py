@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -10,76 +10,103 @@ import torch
 from landscape.prediction import metrics_in_order, metrics_in_random_orders, spearman
 from landscape.store import Run
 from landscape.study.bench import Finished
-from landscape.study.readings import Results, samples_measured
+from landscape.study.readings import LABELS, Results, samples_measured
 from landscape.study.tables import Table, means
 
 ORDERS = ("flat first", "sharp first", "random")
 
+Key = tuple[str, int]
+"""Method and seed."""
 
-def curves(run: Run, metric: str = "nll") -> dict[str, np.ndarray]:
-    """A metric of the average over the first n samples whose curvature is known, n = 1, ..., S.
+Curves = dict[str, dict[str, np.ndarray]]
+"""By metric and order."""
+
+
+def curves(run: Run) -> Curves:
+    """Metrics of the average over the first n samples whose curvature is known, n = 1, ..., S.
 
     Args:
         run: With predictions and curvature of the same samples.
-        metric: ``"accuracy"``, ``"nll"`` or ``"ece"``.
 
     Returns:
-        For each of ``ORDERS`` an array (S,); that of ``"random"`` is the mean of 20 orders.
+        By metric (``"accuracy"``, ``"nll"``, ``"ece"``) and order (``ORDERS``) an array (S,); that
+        of ``"random"`` is the mean of 20 orders.
     """
-    flatness = run.read("samples", "eigenvalues")["eigenvalues"][:, 0]
+    key = run.read("samples", "eigenvalues")["eigenvalues"][:, 0].tolist()
     predictions = run.read("predictions", "log_probabilities", "labels")
-    found = torch.from_numpy(predictions["log_probabilities"][: len(flatness)])
+    found = torch.from_numpy(predictions["log_probabilities"][: len(key)])
     labels = torch.from_numpy(predictions["labels"])
-    key = torch.from_numpy(flatness)
-    drawn = metrics_in_random_orders(found, labels, orders=20)[metric]
+    flat = metrics_in_order(found, labels, key)
+    sharp = metrics_in_order(found, labels, key, descending=True)
+    drawn = metrics_in_random_orders(found, labels, orders=20)
     return {
-        "flat first": metrics_in_order(found, labels, key)[metric].numpy(),
-        "sharp first": metrics_in_order(found, labels, key, descending=True)[metric].numpy(),
-        "random": drawn.mean(0).numpy(),
+        metric: {
+            "flat first": flat[metric].numpy(),
+            "sharp first": sharp[metric].numpy(),
+            "random": drawn[metric].mean(0).numpy(),
+        }
+        for metric in flat
     }
 
 
 def averaging_tables(finished: Sequence[Finished]) -> list[Table]:
     """How much the order matters, and whether a larger average closes the gap."""
-    found = {
-        (each.training.name, each.training.seed): (each.run, curves(each.run))
-        for each in finished
-        if samples_measured(each.run) > 1
+    several = [each for each in finished if samples_measured(each.run) > 1]
+    found = {(each.training.name, each.training.seed): curves(each.run) for each in several}
+    sizes = _sizes(max(len(curve["nll"]["random"]) for curve in found.values()))
+    nll = {order: {key: curve["nll"][order] for key, curve in found.items()} for order in ORDERS}
+    columns = {
+        f"{order}, n = {size}": _at(nll[order], size) for order in ORDERS for size in sizes[:-1]
     }
-    sizes = _sizes(max(len(curve["random"]) for _, curve in found.values()))
-    columns: dict[str, Results] = {
-        f"{order}, n = {size}": {} for order in ORDERS for size in sizes[:-1]
-    }
-    columns[f"all, n = {sizes[-1]}"] = {}
-    gaps: dict[str, Results] = {f"n = {size}": {} for size in sizes[:-1]}
+    columns[f"all, n = {sizes[-1]}"] = _at(nll["random"], 0)
     correlation: Results = {}
-    for (name, seed), (run, curve) in found.items():
-        for size in sizes[:-1]:
-            if size > len(curve["random"]):
-                continue
-            for order in ORDERS:
-                columns[f"{order}, n = {size}"].setdefault(name, {})[seed] = curve[order][size - 1]
-            gap = curve["sharp first"][size - 1] - curve["flat first"][size - 1]
-            gaps[f"n = {size}"].setdefault(name, {})[seed] = gap
-        columns[f"all, n = {sizes[-1]}"].setdefault(name, {})[seed] = curve["random"][-1]
-        correlation.setdefault(name, {})[seed] = _correlation(run)
+    for each in several:
+        seeds = correlation.setdefault(each.training.name, {})
+        seeds[each.training.seed] = _correlation(each.run)
     return [
         means(
             "NLL of the average over the first n samples",
             columns,
             note="Where a posterior has fewer samples, the last column is over all it has.",
         ),
-        means(
-            "NLL of the sharpest n minus that of the flattest n",
-            gaps,
-            note="Positive: the flat samples predict better.",
-        ),
+        *(_gaps(found, metric, sizes[:-1]) for metric in ("nll", "accuracy", "ece")),
         means(
             "Rank correlation of lambda_1 and NLL over a posterior's samples",
             {"Spearman's rho": correlation},
             note="Positive: the flat samples predict better.",
         ),
     ]
+
+
+def _gaps(found: Mapping[Key, Curves], metric: str, sizes: Sequence[int]) -> Table:
+    """The sharpest n against the flattest n, and the mean of that over methods."""
+    gaps = {
+        key: curve[metric]["sharp first"] - curve[metric]["flat first"]
+        for key, curve in found.items()
+    }
+    columns = {f"n = {size}": _at(gaps, size) for size in sizes}
+    for results in columns.values():
+        seeds = {seed for values in results.values() for seed in values}
+        every = list(results.values())
+        results["mean over methods"] = {
+            seed: float(np.mean([values[seed] for values in every if seed in values]))
+            for seed in sorted(seeds)
+        }
+    better = "Negative" if metric == "accuracy" else "Positive"
+    return means(
+        f"{LABELS[metric]} of the sharpest n minus that of the flattest n",
+        columns,
+        note=f"{better}: the flat samples predict better.",
+    )
+
+
+def _at(curves: Mapping[Key, np.ndarray], size: int) -> Results:
+    """The number at n = ``size`` of what has so many; the last number of all for 0."""
+    found: Results = {}
+    for (name, seed), values in curves.items():
+        if size <= len(values):
+            found.setdefault(name, {})[seed] = float(values[size - 1])
+    return found
 
 
 def _sizes(most: int) -> list[int]:
