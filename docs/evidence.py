@@ -58,7 +58,11 @@ def nll_figure(runs: dict[str, list[Run]]) -> go.Figure:
             y=names,
             mode="markers",
             marker_color=colours,
-            error_x={"array": [spreads[name].high - spreads[name].mean for name in names]},
+            error_x={
+                "array": [spreads[name].high - spreads[name].mean for name in names],
+                "thickness": 1,
+                "color": COLOURS[2],
+            },
         )
     )
     return figure.update_layout(
@@ -77,7 +81,8 @@ def flatness_figure(runs: dict[str, list[Run]]) -> go.Figure:
             name=name,
             marker={"symbol": len(figure.data), "size": 8},
         )
-    figure.update_xaxes(type="log", title="lambda_1, mean over posterior samples")
+    ticks = {"tickvals": [2, 5, 10, 20, 50, 100]}
+    figure.update_xaxes(type="log", title="lambda_1, mean over posterior samples", **ticks)
     figure.update_yaxes(title="test NLL (nats)")
     return figure.update_layout(
         title="Flatness and prediction, a point a method and seed", width=700, height=480
