@@ -134,7 +134,8 @@ class Bench:
         if path.exists():
             run = Run.open(path)
             same = run.config.get("study") == training.record
-            if same and run.config["prediction"]["samples"] == self.budget.samples:
+            whole = "predictions" in run  # else it was killed while the file was being filled
+            if same and whole and run.config["prediction"]["samples"] == self.budget.samples:
                 return run
         return None
 

@@ -92,6 +92,18 @@ def test_other_settings_replace_a_run_and_no_more(folder: Path, counted: Counted
     assert len(counted.names) == 4
 
 
+def test_a_run_file_without_predictions_is_made_again(folder: Path, counted: Counted) -> None:
+    bench = Bench(folder, TINY, silent)
+    training = Training("map-trial0", "map", {"epochs": 4}, 1000, folder="tuning")
+    path = bench.path(training)
+    assert bench.train(training, for_tuning=True) is not None
+    assert counted.names == []
+    Run.create(path, overwrite=True, config=Run.open(path).config)
+    assert bench.train(training, for_tuning=True) is not None
+    assert counted.names == ["map-trial0-seed1000"]
+    assert "predictions" in Run.open(path)
+
+
 def test_matched_trainings_take_as_long(folder: Path) -> None:
     trainings = [Training(name, name, {"epochs": 100}, 0) for name in ("map", "fp-bma", "sgld")]
     seconds = {"map": 0.5, "fp-bma": 2.0}
