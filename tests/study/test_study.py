@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import ONLY, TINY, silent
+from tiny import ONLY, TINY, silent
 
 from landscape import tasks, workflow
 from landscape.cli import main
@@ -24,6 +24,17 @@ from landscape.study.pace import cpu_seconds
 from landscape.study.plan import Training
 from landscape.study.tuning import tune
 from landscape.tasks import Data, Task
+
+# One worker, for they share a folder of trainings.
+pytestmark = pytest.mark.xdist_group("study")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With a finished study."""
+    found = tmp_path_factory.mktemp("study")
+    study("generalisation", found, TINY, only=ONLY, progress=silent)
+    return found
 
 
 class Counted:
@@ -49,22 +60,24 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counted:
     return found
 
 
-def test_a_study_that_was_interrupted_goes_on_where_it_was(folder: Path, counted: Counted) -> None:
+def test_a_study_that_was_interrupted_goes_on_where_it_was(
+    tmp_path: Path, counted: Counted
+) -> None:
     counted.most = 7
     with pytest.raises(KeyboardInterrupt):
-        study("generalisation", folder, TINY, only=ONLY, progress=silent)
+        study("generalisation", tmp_path, TINY, only=ONLY, progress=silent)
     counted.most = 1000
-    study("generalisation", folder, TINY, only=ONLY, progress=silent)
+    study("generalisation", tmp_path, TINY, only=ONLY, progress=silent)
     # Sources of three seeds, two trials and two results of each method, twice for matched time.
     assert len(counted.names) == 3 + 2 * 2 + 2 * 2 + 2 * 2
     assert len(set(counted.names)) == 3 + 2 * 2 + 2 * 2  # the matched ones have the same names
     counted.names.clear()
-    tables = study("generalisation", folder, TINY, only=ONLY, progress=silent)
+    tables = study("generalisation", tmp_path, TINY, only=ONLY, progress=silent)
     assert counted.names == []
-    page = (folder / "generalisation.md").read_text()
+    page = (tmp_path / "generalisation.md").read_text()
     assert all(table.markdown() in page for table in tables)
     assert [row[0] for row in tables[0].rows] == ["map", "fp-bma"]
-    run = Run.open(folder / "runs" / "map-seed0.h5")
+    run = Run.open(tmp_path / "runs" / "map-seed0.h5")
     assert tables[0].rows[0][1] == "2"
     assert json.loads(str(run.attributes_of("shifted")["shifts"])) == [
         "noise-5",

@@ -1,8 +1,4 @@
-"""One tiny set of trainings that the tests of a module share."""
-
-from pathlib import Path
-
-import pytest
+"""A budget that a test can afford."""
 
 from landscape.study import Budget
 
@@ -21,8 +17,3 @@ ONLY = ["map"]
 
 def silent(label: str) -> object:
     return lambda done, total: None
-
-
-@pytest.fixture(scope="session")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("study")
