@@ -10,6 +10,7 @@ from landscape.prediction.ordering import (
     metrics_in_random_orders,
 )
 from landscape.prediction.regression import RealPrediction, predict_real
+from landscape.prediction.temperature import best_temperature, tempered
 
 __all__ = [
     "Calibration",
@@ -17,6 +18,7 @@ __all__ = [
     "Prediction",
     "RealPrediction",
     "accuracy",
+    "best_temperature",
     "brier",
     "calibration",
     "ece",
@@ -28,4 +30,5 @@ __all__ = [
     "predict_real",
     "reliability",
     "spearman",
+    "tempered",
 ]

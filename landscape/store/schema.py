@@ -108,6 +108,7 @@ GROUPS: Mapping[str, Mapping[str, Field]] = {
     "samples": _SAMPLES,
     "density": _DENSITY,
     "predictions": _PREDICTIONS,
+    "tempered": {},  # attributes alone
     "shifted": _SHIFTED,
     "centre": _CENTRE,
 }

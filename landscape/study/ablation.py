@@ -35,7 +35,7 @@ _SWEEPS: dict[str, tuple[float, ...]] = {
     "noise_samples": (4,),
     "covariance": (False,),
 }
-_RADII_AROUND_ZERO = (0.0, 0.05, 0.2, 0.5, 1.0, 2.0)
+_RADII_AROUND_ZERO = (0.0, 0.05, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 _RANKS = (0, 2, 20)
 _SCALES = (0.003, 0.01, 0.03)
 _FACTORS = (100.0, 1e4)
@@ -158,12 +158,19 @@ def _compare(bench: Bench, title: str, variants: Mapping[str, Variant]) -> list[
     finished = bench.train_all(title, trainings, curvature=min(_SAMPLES, bench.budget.measured))
     columns = {
         **read.test_metrics(finished),
+        "NLL at best T": read.collect(finished, read.of_tempered("nll")),
         "training loss": read.collect(finished, read.train_loss),
         "lambda_1": read.collect(finished, read.lambda_1),
     }
     first = next(iter(variants))
+    note = read.diverged(variants, bench.budget.seeds, finished)
     return [
-        means(title, columns),
+        means(title, columns, note=note),
         comparison(f"{title}: NLL minus that of {first}", columns["NLL"], first),
+        comparison(
+            f"{title}: NLL at the best temperature minus that of {first}",
+            columns["NLL at best T"],
+            first,
+        ),
         comparison(f"{title}: lambda_1 minus that of {first}", columns["lambda_1"], first),
     ]

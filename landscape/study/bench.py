@@ -11,7 +11,7 @@ from landscape import methods, models, tasks, workflow
 from landscape.errors import TrainingError
 from landscape.posteriors import Posterior
 from landscape.store import Run, ensure_writable
-from landscape.study.measures import measure_curvature, measure_shifts
+from landscape.study.measures import measure_curvature, measure_shifts, measure_tempered
 from landscape.study.plan import Budget, Training
 from landscape.study.starts import start
 from landscape.tasks import Task
@@ -121,7 +121,8 @@ class Bench:
             found = self.train(training, for_tuning=for_tuning)
             if found is not None:
                 finished.append(found)
-                self._measure(found, shifts=shifts, curvature=curvature)
+                if not for_tuning:
+                    self._measure(found, shifts=shifts, curvature=curvature)
             report(index + 1, len(trainings))
         return finished
 
@@ -153,9 +154,10 @@ class Bench:
         ).run
 
     def _measure(self, found: Finished, *, shifts: bool, curvature: int) -> None:
-        if not (shifts or curvature):
+        if "tempered" in found.run and not (shifts or curvature):
             return
         trained = workflow.load(found.run.path, device="cpu")
+        measure_tempered(trained, self.budget.samples)
         if shifts:
             measure_shifts(trained, self.task(found.training.seed), self.budget.samples)
         if curvature:

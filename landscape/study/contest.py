@@ -30,7 +30,7 @@ def generalisation(bench: Bench, contestants: list[Contestant]) -> list[Table]:
     seconds = cpu_seconds(bench, [each.training for each in finished])
     matched = bench.train_all("training as long as FP-BMA", as_long(trainings, seconds))
     return [
-        *_generalisation_tables(finished),
+        *_generalisation_tables(finished, _diverged(bench, contestants, finished)),
         *_matched_tables(matched),
         _settings_table(contestants, choices),
     ]
@@ -47,7 +47,11 @@ def flatness(bench: Bench, contestants: list[Contestant]) -> list[Table]:
         "expected sharpness": read.collect(finished, read.expected_sharpness),
     }
     return [
-        means("Curvature of the training loss at posterior samples", columns),
+        means(
+            "Curvature of the training loss at posterior samples",
+            columns,
+            note=_diverged(bench, contestants, finished),
+        ),
         *(
             comparison(f"{label} minus that of FP-BMA", columns[label], REFERENCE)
             for label in ("lambda_1", "trace", "expected sharpness")
@@ -170,6 +174,10 @@ def as_long(trainings: Sequence[Training], seconds: Mapping[str, float]) -> list
     return found
 
 
+def _diverged(bench: Bench, contestants: Sequence[Contestant], finished: Sequence[Finished]) -> str:
+    return read.diverged([each.name for each in contestants], bench.budget.seeds, finished)
+
+
 def _over_methods(columns: Mapping[str, read.Results], nll: read.Results) -> Table:
     """Whether the flatter of two methods predicts better: a rank correlation for each seed."""
     seeds = sorted({seed for values in nll.values() for seed in values})
@@ -187,8 +195,13 @@ def _over_methods(columns: Mapping[str, read.Results], nll: read.Results) -> Tab
     )
 
 
-def _generalisation_tables(finished: Sequence[Finished]) -> list[Table]:
+def _generalisation_tables(finished: Sequence[Finished], note: str) -> list[Table]:
     test = read.test_metrics(finished)
+    tempered = {
+        label: read.collect(finished, read.of_tempered(name))
+        for name, label in {**read.LABELS, "temperature": "T"}.items()
+        if name != "accuracy"  # the same at every temperature
+    }
     shifted = {
         label: read.collect(finished, read.of_shifts(metric))
         for metric, label in read.LABELS.items()
@@ -198,11 +211,17 @@ def _generalisation_tables(finished: Sequence[Finished]) -> list[Table]:
         for kind in read.kinds_of_shifts(finished[0].run)
     }
     return [
-        means("Test set", test),
+        means("Test set", test, note=note),
         *(
             comparison(f"{label} on the test set minus that of FP-BMA", results, REFERENCE)
             for label, results in test.items()
         ),
+        means(
+            "Test set, at the temperature T that is best on the validation set",
+            tempered,
+            note="How well methods tell the classes apart, whatever they are sure of.",
+        ),
+        comparison("NLL at the best temperature minus that of FP-BMA", tempered["NLL"], REFERENCE),
         means("Mean over the corrupted test sets", shifted),
         comparison("NLL on the corrupted sets minus that of FP-BMA", shifted["NLL"], REFERENCE),
         means("NLL by kind of corruption, mean over severities", kinds),

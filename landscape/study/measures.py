@@ -8,12 +8,36 @@ import torch
 
 from landscape import curvature, workflow
 from landscape.objective import Objective
-from landscape.prediction import Prediction, predict
+from landscape.prediction import Prediction, best_temperature, predict, tempered
 from landscape.store import Run
 from landscape.tasks import Data, Task
 from landscape.workflow import Trained
 
 METRICS = ("accuracy", "nll", "ece", "brier")
+
+
+def measure_tempered(trained: Trained, samples: int) -> None:
+    """Metrics of the average on the test set, at the temperature best on the validation set."""
+    run, seed = trained.run, _seed(trained.run)
+    if "tempered" in run:
+        return
+    validation, test = (
+        predict(trained.posterior, data, samples=samples, seed=seed)
+        for data in (trained.task.validation, trained.task.test)
+    )
+    temperature = best_temperature(validation.average, validation.labels)
+    found = Prediction(tempered(test.average, temperature)[None], test.labels)
+    run.write(
+        "tempered",
+        {},
+        {
+            "temperature": temperature,
+            **found.metrics(),
+            "examples": len(validation.labels),
+            "samples": len(test.log_probabilities),
+            "seed": seed,
+        },
+    )
 
 
 def measure_shifts(trained: Trained, task: Task, samples: int) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -24,9 +25,28 @@ def collect(finished: Sequence[Finished], reading: Reading) -> Results:
     return found
 
 
+def diverged(names: Iterable[str], seeds: int, finished: Sequence[Finished]) -> str:
+    """A note on the trainings that are missing in a table; empty where there is none.
+
+    Args:
+        names: Of all that were to be trained, each with ``seeds`` seeds.
+        seeds: How many.
+        finished: Those that have run files.
+    """
+    counts = Counter(each.training.name for each in finished)
+    missing = {name: seeds - counts[name] for name in names}
+    lost = [f"{name} ({count} of {seeds})" for name, count in missing.items() if count]
+    return f"Diverged, and not in the means: {', '.join(lost)}." if lost else ""
+
+
 def of_test(metric: str) -> Reading:
     """A metric of the averaged predictions on the test set: one of ``METRICS``."""
     return lambda run: float(run.attributes_of("predictions")[metric])
+
+
+def of_tempered(name: str) -> Reading:
+    """An attribute of the averaged predictions at the best temperature."""
+    return lambda run: float(run.attributes_of("tempered")[name])
 
 
 def of_shifts(metric: str, kind: str = "") -> Reading:

@@ -22,6 +22,7 @@ from landscape.study.contest import as_long, tuned
 from landscape.study.contestants import CONTESTANTS, Contestant
 from landscape.study.pace import cpu_seconds
 from landscape.study.plan import Training
+from landscape.study.readings import diverged
 from landscape.study.tuning import tune
 from landscape.tasks import Data, Task
 
@@ -105,6 +106,31 @@ def test_other_settings_replace_a_run_and_no_more(folder: Path, counted: Counted
     assert len(counted.names) == 4
 
 
+def test_a_result_holds_its_score_at_the_best_temperature(folder: Path) -> None:
+    run = Run.open(folder / "runs" / "map-seed0.h5")
+    before, after = run.attributes_of("predictions"), run.attributes_of("tempered")
+    assert after["examples"] == 200  # of the validation set
+    assert after["accuracy"] == before["accuracy"]
+    # Four epochs leave a network that is less sure than it may be.
+    assert after["temperature"] != pytest.approx(1.0, abs=0.01)
+    assert after["nll"] != before["nll"]
+    assert "tempered" not in Run.open(next((folder / "tuning").glob("*.h5")))
+
+
+def test_trainings_that_diverged_are_named(folder: Path) -> None:
+    bench = Bench(folder, TINY, silent)
+    trainings = [
+        Training(name, "map", {"epochs": 4, "learning_rate": rate}, seed)
+        for name, rate in (("calm", 0.01), ("wild", 1e30))
+        for seed in range(2)
+    ]
+    finished = bench.train_all("", trainings)
+    assert diverged(["calm", "wild"], 2, finished) == (
+        "Diverged, and not in the means: wild (2 of 2)."
+    )
+    assert diverged(["calm"], 2, finished) == ""
+
+
 def test_a_run_file_without_predictions_is_made_again(folder: Path, counted: Counted) -> None:
     bench = Bench(folder, TINY, silent)
     training = Training("map-trial0", "map", {"epochs": 4}, 1000, folder="tuning")
@@ -181,7 +207,7 @@ def test_an_ablation_trains_its_variants(folder: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(ablation, "_SAMPLES", 1)
     tables = study("ablation", folder, TINY, progress=silent)
     assert [row[0] for row in tables[0].rows] == ["fisher-identity", "no-step"]
-    assert [row[0] for row in tables[3].rows] == ["rest-fixed"]
+    assert [row[0] for row in tables[4].rows] == ["rest-fixed"]
     run = Run.open(folder / "ablation" / "rest-fixed-seed0.h5")
     assert "features.0.weight" not in str(run.attributes["parameters"])  # a convolution
     assert "head.weight" in str(run.attributes["parameters"])
