@@ -2,7 +2,7 @@
 
 from landscape.prediction.averaging import Prediction, predict
 from landscape.prediction.calibration import Calibration, calibration
-from landscape.prediction.correlation import Correlation, spearman
+from landscape.prediction.correlation import Correlation, partial_spearman, spearman
 from landscape.prediction.metrics import accuracy, brier, ece, nll, reliability
 from landscape.prediction.ordering import (
     metrics_in_order,
@@ -26,6 +26,7 @@ __all__ = [
     "metrics_in_orders",
     "metrics_in_random_orders",
     "nll",
+    "partial_spearman",
     "predict",
     "predict_real",
     "reliability",

@@ -64,6 +64,34 @@ def spearman(x: np.ndarray, y: np.ndarray, *, resamples: int = 2000, seed: int =
     return Correlation(rho, float(low), float(high), count)
 
 
+def partial_spearman(x: np.ndarray, y: np.ndarray, given: np.ndarray) -> float:
+    """Spearman's partial correlation of ``x`` and ``y`` where ``given`` is held fixed.
+
+    (r_xy - r_xz r_yz) / sqrt((1 - r_xz^2) (1 - r_yz^2)) of the rank correlations r, with z for
+    ``given``: what x says of y beyond what z says of both. NaN for fewer than 4 values, or where z
+    alone orders x or y.
+
+    Args:
+        x: Shape (n,), finite.
+        y: Shape (n,), finite.
+        given: Shape (n,), finite.
+
+    Raises:
+        InputError: the shapes differ.
+    """
+    if len({x.shape, y.shape, given.shape}) > 1:
+        raise InputError(
+            f"a partial correlation needs vectors of one length, not {x.shape}, {y.shape}, "
+            f"{given.shape}"
+        )
+    if len(x) <= _FEWEST:
+        return math.nan
+    left, right = np.stack([x, x, y]), np.stack([y, given, given])
+    xy, xz, yz = _rank_correlation(np.stack([left, right]).astype(float))
+    left_over = (1 - xz**2) * (1 - yz**2)
+    return float((xy - xz * yz) / math.sqrt(left_over)) if left_over > 1e-12 else math.nan
+
+
 def _rank_correlation(pairs: np.ndarray) -> np.ndarray:
     """Pearson's correlation of the ranks of each row: (2, R, n) -> (R,); NaN if one is constant."""
     ranks = _ranks(pairs.reshape(-1, pairs.shape[-1])).reshape(pairs.shape)

@@ -7,10 +7,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
-from landscape.prediction import metrics_in_order, metrics_in_random_orders, spearman
+from landscape.prediction import (
+    metrics_in_order,
+    metrics_in_random_orders,
+    partial_spearman,
+    spearman,
+)
 from landscape.store import Run
 from landscape.study.bench import Finished
-from landscape.study.readings import LABELS, Results, samples_measured
+from landscape.study.readings import LABELS, Results, collect, samples_measured
 from landscape.study.tables import Table, means
 
 ORDERS = ("flat first", "sharp first", "random")
@@ -59,10 +64,6 @@ def averaging_tables(finished: Sequence[Finished]) -> list[Table]:
         f"{order}, n = {size}": _at(nll[order], size) for order in ORDERS for size in sizes[:-1]
     }
     columns[f"all, n = {sizes[-1]}"] = _at(nll["random"], 0)
-    correlation: Results = {}
-    for each in several:
-        seeds = correlation.setdefault(each.training.name, {})
-        seeds[each.training.seed] = _correlation(each.run)
     return [
         means(
             "NLL of the average over the first n samples",
@@ -72,7 +73,10 @@ def averaging_tables(finished: Sequence[Finished]) -> list[Table]:
         *(_gaps(found, metric, sizes[:-1]) for metric in ("nll", "accuracy", "ece")),
         means(
             "Rank correlation of lambda_1 and NLL over a posterior's samples",
-            {"Spearman's rho": correlation},
+            {
+                "Spearman's rho": collect(several, _correlation),
+                "given the training loss": collect(several, _partial_correlation),
+            },
             note="Positive: the flat samples predict better.",
         ),
     ]
@@ -111,10 +115,21 @@ def _at(curves: Mapping[Key, np.ndarray], size: int) -> Results:
 
 def _sizes(most: int) -> list[int]:
     """The n that tables show, the last that of all samples."""
-    return [size for size in (1, 2, 5, 10, 20) if size < most] + [most]
+    return [size for size in (1, 2, 5, 10, 20, 50) if size < most] + [most]
 
 
 def _correlation(run: Run) -> float:
-    lambdas = run.read("samples", "eigenvalues")["eigenvalues"][:, 0]
-    alone = run.read("predictions", "nll")["nll"][: len(lambdas)]
-    return spearman(lambdas, alone, resamples=1).rho
+    lambdas, nll, _ = _of_samples(run)
+    return spearman(lambdas, nll, resamples=1).rho
+
+
+def _partial_correlation(run: Run) -> float:
+    """A sample that fits the training set worse is sharper and predicts worse: less that."""
+    return partial_spearman(*_of_samples(run))
+
+
+def _of_samples(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """lambda_1, test NLL and training loss of each sample that has been measured."""
+    samples = run.read("samples", "eigenvalues", "loss")
+    nll = run.read("predictions", "nll")["nll"][: len(samples["loss"])]
+    return samples["eigenvalues"][:, 0], nll, samples["loss"]

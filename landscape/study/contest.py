@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from landscape.prediction import spearman
+from landscape.prediction import partial_spearman, spearman
 from landscape.study import readings as read
 from landscape.study.averaging import averaging_tables
 from landscape.study.bench import Bench, Finished
@@ -181,15 +181,21 @@ def _diverged(bench: Bench, contestants: Sequence[Contestant], finished: Sequenc
 def _over_methods(columns: Mapping[str, read.Results], nll: read.Results) -> Table:
     """Whether the flatter of two methods predicts better: a rank correlation for each seed."""
     seeds = sorted({seed for values in nll.values() for seed in values})
-    found: read.Results = {}
+    plain: read.Results = {}
+    partial: read.Results = {}
     for label, results in columns.items():
         for seed in seeds:
             names = [name for name, values in nll.items() if seed in values]
-            x, y = (np.array([each[name][seed] for name in names]) for each in (results, nll))
-            found.setdefault(label, {})[seed] = spearman(x, y, resamples=1).rho
+            x, y, loss = (
+                np.array([each[name][seed] for name in names])
+                for each in (results, nll, columns["training loss"])
+            )
+            plain.setdefault(label, {})[seed] = spearman(x, y, resamples=1).rho
+            if label != "training loss":
+                partial.setdefault(label, {})[seed] = partial_spearman(x, y, loss)
     return means(
         "Rank correlation with test NLL over methods, a number a seed",
-        {"Spearman's rho": found},
+        {"Spearman's rho": plain, "given the training loss": partial},
         first="of",
         note="Positive: the flatter method predicts better.",
     )

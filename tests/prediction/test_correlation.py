@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from landscape.errors import InputError
-from landscape.prediction import spearman
+from landscape.prediction import partial_spearman, spearman
 
 
 def drawn(seed: int, count: int, noise: float) -> tuple[np.ndarray, np.ndarray]:
@@ -67,3 +67,32 @@ def test_what_is_no_pair_of_vectors_is_refused() -> None:
         spearman(np.ones(3), np.ones(4))
     with pytest.raises(InputError, match="resamples"):
         spearman(np.ones(3), np.ones(3), resamples=0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_partial_correlation_is_that_of_the_residuals_of_ranks(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    z = generator.normal(size=30)
+    x, y = np.round(z + generator.normal(size=30), 1), z + generator.normal(size=30)
+    ranks = [stats.rankdata(each) for each in (x, y, z)]
+    design = np.stack([np.ones(30), ranks[2]], axis=1)
+    left, right = (r - design @ np.linalg.lstsq(design, r, rcond=None)[0] for r in ranks[:2])
+    assert partial_spearman(x, y, z) == pytest.approx(np.corrcoef(left, right)[0, 1])
+
+
+def test_a_partial_correlation_sees_through_a_common_cause() -> None:
+    generator = np.random.default_rng(0)
+    cause = generator.normal(size=2000)
+    x, y = (cause + 0.5 * generator.normal(size=2000) for _ in range(2))
+    assert spearman(x, y, resamples=1).rho > 0.7
+    # Of independent values: a standard error of 1 / sqrt(2000), and ranks are not quite linear.
+    assert abs(partial_spearman(x, y, cause)) < 0.1
+
+
+def test_a_partial_correlation_that_is_undefined_is_nan() -> None:
+    x = np.arange(5.0)
+    assert math.isnan(partial_spearman(x, x[::-1], x))
+    assert math.isnan(partial_spearman(x[:3], x[:3], np.array([1.0, 3.0, 2.0])))
+    assert math.isnan(partial_spearman(x, np.ones(5), x[::-1]))
+    with pytest.raises(InputError, match="one length"):
+        partial_spearman(x, x, x[:4])
