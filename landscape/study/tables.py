@@ -13,6 +13,10 @@ from landscape.study.readings import Results
 from landscape.study.statistics import holm, paired
 
 
+_ROUNDING = 1e-13
+"""Less than this is what is left of the difference of equal numbers."""
+
+
 @dataclass(frozen=True)
 class Table:
     """What a study found.
@@ -98,8 +102,10 @@ def comparison(
 
 
 def interval(values: Sequence[float], digits: int) -> str:
-    """Mean and Student's 95 % interval of numbers, or a dash where there is none."""
-    return interval_of(Spread.of(np.asarray(values, dtype=float)), digits) if values else "-"
+    """Mean and Student's 95 % interval of numbers, or a dash where there is none or one is NaN."""
+    if not values or any(map(math.isnan, values)):
+        return "-"
+    return interval_of(Spread.of(np.asarray(values, dtype=float)), digits)
 
 
 def interval_of(spread: Spread, digits: int, *, sign: bool = False) -> str:
@@ -117,6 +123,7 @@ def number(value: float, digits: int = 3, *, sign: bool = False) -> str:
     """A number with so many significant digits and no exponent where it has no need of one."""
     if not math.isfinite(value):
         return str(value)
+    value = 0.0 if abs(value) < _ROUNDING else value
     size = math.floor(math.log10(abs(value))) if value else 0
     if size > 6 or size < -5:
         return f"{value:{'+' if sign else ''}.{digits - 1}e}"
