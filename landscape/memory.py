@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 _LIMIT = (1 << 31) - 1
@@ -31,6 +33,35 @@ def keep_freed_memory() -> bool:
     return mallopt is not None and all(
         mallopt(parameter, _LIMIT) == 1 for parameter in (_TRIM_THRESHOLD, _MMAP_THRESHOLD)
     )
+
+
+class SavedTensors:
+    """Counts the memory of what autograd saves while graphs are built.
+
+    Several nodes save the same activation, and views of one: each storage is counted once. That is
+    right as long as all graphs counted are alive.
+
+    Attributes:
+        nbytes: So far.
+    """
+
+    def __init__(self) -> None:
+        self.nbytes = 0
+        self._seen: set[int] = set()
+
+    def counted(self) -> AbstractContextManager[Any]:
+        """Within it, every saved tensor is counted."""
+        return torch.autograd.graph.saved_tensors_hooks(self._count, lambda tensor: tensor)
+
+    def _count(self, tensor: Tensor) -> Tensor:
+        if tensor.layout is not torch.strided:  # has no storage
+            self.nbytes += tensor.nbytes
+            return tensor
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in self._seen:
+            self._seen.add(storage.data_ptr())
+            self.nbytes += storage.nbytes()
+        return tensor
 
 
 def spare(device: torch.device) -> int:

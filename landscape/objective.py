@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from landscape.devices import second_derivatives
 from landscape.errors import InputError
 from landscape.likelihood import GaussianLikelihood
-from landscape.memory import spare
+from landscape.memory import SavedTensors, spare
 from landscape.parameters import Choice, ParameterSpace
 
 Batch = tuple[Any, Any]
@@ -240,7 +240,6 @@ class HessianOperator:
         self._w = w.detach().requires_grad_()
         self._kept: list[tuple[Tensor, int]] | None = None
         self._memory = spare(w.device) if memory is None else memory
-        self._used = 0
 
     def __call__(self, v: Tensor) -> Tensor:
         """H v, shape (P,)."""
@@ -253,28 +252,23 @@ class HessianOperator:
             for gradient, size in self._kept:
                 yield self._backward(gradient, v, keep=True), size
             return
-        built = []
+        saved = SavedTensors()
+        built: list[tuple[Tensor, int]] = []
         for batch in self._objective.batches:
-            gradient, size = self._build(batch)
-            fits = self._used <= self._memory
-            if fits:
-                built.append((gradient, size))
-            else:
+            with saved.counted():
+                gradient, size = self._build(batch)
+            if saved.nbytes > self._memory:
+                self._memory = -1  # one pass is enough to know
                 built.clear()
-            yield self._backward(gradient, v, keep=fits), size
-        if self._used <= self._memory:
+            else:
+                built.append((gradient, size))
+            yield self._backward(gradient, v, keep=self._memory >= 0), size
+        if self._memory >= 0:
             self._kept = built
 
     def _build(self, batch: Batch) -> tuple[Tensor, int]:
-        def count(tensor: Tensor) -> Tensor:
-            self._used += tensor.nbytes
-            return tensor
-
-        with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
-            loss, size = self._objective._batch_loss(self._w, batch)
-            (gradient,) = torch.autograd.grad(
-                loss, self._w, create_graph=True, materialize_grads=True
-            )
+        loss, size = self._objective._batch_loss(self._w, batch)
+        (gradient,) = torch.autograd.grad(loss, self._w, create_graph=True, materialize_grads=True)
         return gradient, size
 
     def _backward(self, gradient: Tensor, v: Tensor, *, keep: bool) -> Tensor:

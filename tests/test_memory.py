@@ -69,3 +69,23 @@ def test_the_limit_of_a_container_counts(
 
     monkeypatch.setattr(Path, "read_text", read)
     assert memory._available() == free
+
+
+def test_what_several_nodes_save_is_counted_once() -> None:
+    x = torch.ones(1000, requires_grad=True)
+    saved = memory.SavedTensors()
+    with saved.counted():
+        y = x.exp()  # saves its result, 4,000 bytes
+        kept = [y.sin(), y.cos(), y[:500].sin()]  # save y, y, and a view of it
+    assert saved.nbytes == 4000
+    with saved.counted():
+        kept.append(x.sin())
+    assert saved.nbytes == 8000
+
+
+def test_sparse_tensors_are_counted_too() -> None:
+    matrix = torch.eye(10).to_sparse()
+    saved = memory.SavedTensors()
+    with saved.counted():
+        torch.sparse.mm(matrix, torch.ones(10, 1, requires_grad=True))
+    assert saved.nbytes > 0

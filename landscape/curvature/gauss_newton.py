@@ -22,7 +22,7 @@ from torch import Tensor
 
 from landscape.devices import second_derivatives
 from landscape.errors import InputError
-from landscape.memory import spare
+from landscape.memory import SavedTensors, spare
 from landscape.objective import Batch, Objective, batch_size
 
 Centre = Literal["hessian", "gradient"]
@@ -81,23 +81,18 @@ class GaussNewton:
         if self._kept is not None:
             yield from self._kept
             return
-        used = 0
-
-        def count(tensor: Tensor) -> Tensor:
-            nonlocal used
-            used += tensor.nbytes
-            return tensor
-
-        built = []
+        saved = SavedTensors()
+        built: list[_Part] = []
         for batch in self._objective.batches:
-            with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+            with saved.counted():
                 part = self._build(batch)
-            if used <= self._memory:
-                built.append(part)
-            else:
+            if saved.nbytes > self._memory:
+                self._memory = -1  # one pass is enough to know
                 built.clear()
+            else:
+                built.append(part)
             yield part
-        if used <= self._memory:
+        if self._memory >= 0:
             self._kept = built
 
     def _build(self, batch: Batch) -> _Part:
