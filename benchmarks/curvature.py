@@ -7,8 +7,9 @@
 Every tool is given the settings that it needs, and finding them is not counted: PyHessian's
 tolerance is lowered, and hessian-eigenthings' number of steps raised, until all five residuals are
 met; traces of a fixed number of products get the number that the target needs. A round is one
-posterior sample; the ratios are medians over samples. Each result is printed on standard error as
-soon as it is there.
+posterior sample; the ratios are medians over samples. All run in one thread, and seconds are of
+processor time, so that other work on the machine counts for little. Each result is printed on
+standard error as soon as it is there.
 
 With ``--limit``, power iteration and plain Hutchinson estimates that would take longer, at what one
 of the tool's products was measured to take, are not run. Their rows say "expected", and their
@@ -57,9 +58,9 @@ class Result:
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float]:
-    """A result, and the seconds that it took."""
-    begun = time.perf_counter()
-    return work(), time.perf_counter() - begun
+    """A result, and the seconds of processor time that it took."""
+    begun = time.process_time()
+    return work(), time.process_time() - begun
 
 
 def worst(found: Any) -> float:
@@ -116,7 +117,7 @@ def pyhessian_expected(objective: ls.Objective, w: Tensor, tolerances: tuple[flo
 
 
 def spectrum(objective: ls.Objective, w: Tensor) -> tuple[Tensor, Tensor]:
-    """Eigenvalues as a random vector sees them, with its squared components; kept for the last w."""
+    """Eigenvalues as a random vector sees them, and its squared components; kept for the last w."""
     if SPECTRUM.get("w") is not w:
         found = lanczos_quadrature(objective.hessian(w), objective.size, probes=2, steps=60)
         SPECTRUM.update(w=w, found=(found.nodes[0], found.weights[0]))
@@ -332,6 +333,7 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=LIMIT, help="seconds; see above")
     options = parser.parse_args()
     LIMIT = options.limit
+    torch.set_num_threads(1)
     keep_freed_memory()  # as the command line does
     objective, samples, what = (
         pretrained(options.weights, options.images) if options.weights else digits(options.samples)
