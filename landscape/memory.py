@@ -54,8 +54,8 @@ class SavedTensors:
         return torch.autograd.graph.saved_tensors_hooks(self._count, lambda tensor: tensor)
 
     def _count(self, tensor: Tensor) -> Tensor:
-        if tensor.layout is not torch.strided:  # has no storage
-            self.nbytes += tensor.nbytes
+        if tensor.layout is not torch.strided:  # sparse, without one storage: at most so much
+            self.nbytes += tensor.numel() * tensor.element_size()
             return tensor
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in self._seen:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from landscape.bilinear import BilinearLayers
 from landscape.devices import second_derivatives
 from landscape.errors import InputError
 from landscape.likelihood import GaussianLikelihood
@@ -267,7 +268,8 @@ class HessianOperator:
             self._kept = built
 
     def _build(self, batch: Batch) -> tuple[Tensor, int]:
-        loss, size = self._objective._batch_loss(self._w, batch)
+        with BilinearLayers():
+            loss, size = self._objective._batch_loss(self._w, batch)
         (gradient,) = torch.autograd.grad(loss, self._w, create_graph=True, materialize_grads=True)
         return gradient, size
 

@@ -88,4 +88,4 @@ def test_sparse_tensors_are_counted_too() -> None:
     saved = memory.SavedTensors()
     with saved.counted():
         torch.sparse.mm(matrix, torch.ones(10, 1, requires_grad=True))
-    assert saved.nbytes > 0
+    assert saved.nbytes >= 400

@@ -20,6 +20,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from landscape.bilinear import BilinearLayers
 from landscape.devices import second_derivatives
 from landscape.errors import InputError
 from landscape.memory import SavedTensors, spare
@@ -98,7 +99,8 @@ class GaussNewton:
     def _build(self, batch: Batch) -> _Part:
         inputs, targets = batch
         objective = self._objective
-        outputs = objective.space.call(self._w, inputs, objective.buffers)
+        with BilinearLayers():
+            outputs = objective.space.call(self._w, inputs, objective.buffers)
         size = batch_size(targets)
         if not isinstance(outputs, Tensor) or outputs.ndim == 0 or len(outputs) != size:
             raise InputError(

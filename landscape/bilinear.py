@@ -1,0 +1,210 @@
+"""Convolutions and batch normalisation with a second derivative as cheap as their first.
+
+In evaluation mode both are y = B(x, w) + b with B linear in the inputs x and in the weights w. So
+the first derivative is B's two adjoints, and the second is made of B and of the same adjoints:
+
+    backward of (x, w):     x_ = B*_x(g, w),                w_ = B*_w(g, x)
+    backward of (g, x, w):  g_ = B(u, w) + B(x, v) + c,     x_ = B*_x(g, v),   w_ = B*_w(g, u)
+
+for the vectors u, v, c that come back along x_, w_, b_. torch's own second derivatives convolve
+with whole images as kernels, and take an affine map as a chain of ten multiplications.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+_Three = tuple[Tensor | None, Tensor | None, Tensor | None]
+_CONVOLUTIONS = {torch.conv1d: 1, torch.conv2d: 2, torch.conv3d: 3}
+
+
+class BilinearLayers(TorchFunctionMode):
+    """Within it, layers that can be are computed so; all others are torch's.
+
+    Example:
+        >>> layer, x = nn.Conv2d(1, 2, 3), torch.randn(1, 1, 4, 4)
+        >>> with BilinearLayers():
+        ...     y = layer(x)
+        >>> bool((y == layer(x)).all())
+        True
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        """Calls that are no such layer, or one of an unusual kind, go on to torch."""
+        kwargs = kwargs or {}
+        if func in _CONVOLUTIONS:
+            found = _convolution(_CONVOLUTIONS[func], *args, **kwargs)
+        elif func is nn.functional.batch_norm:
+            found = _normalisation(*args, **kwargs)
+        else:
+            found = None
+        return func(*args, **kwargs) if found is None else found
+
+
+class _Layer(Protocol):
+    """B, and its adjoints."""
+
+    def forward(self, x: Tensor, w: Tensor, b: Tensor | None, *, linear: bool) -> Tensor:
+        """B(x, w) + b; without what is constant in x where ``linear``."""
+
+    def adjoint(self, g: Tensor, x: Tensor, w: Tensor, mask: list[bool], *, linear: bool) -> _Three:
+        """B*_x(g, w), B*_w(g, x) and the sum of g that belongs to b, each if the mask says so."""
+
+
+@dataclass(frozen=True)
+class _Convolution:
+    stride: list[int]
+    padding: list[int]
+    dilation: list[int]
+    groups: int
+
+    def forward(self, x: Tensor, w: Tensor, b: Tensor | None, *, linear: bool) -> Tensor:
+        none = [0] * len(self.stride)
+        return torch.convolution(
+            x, w, b, self.stride, self.padding, self.dilation, False, none, self.groups
+        )
+
+    def adjoint(self, g: Tensor, x: Tensor, w: Tensor, mask: list[bool], *, linear: bool) -> _Three:
+        none = [0] * len(self.stride)
+        found: _Three = torch.ops.aten.convolution_backward(
+            g,
+            x,
+            w,
+            [w.shape[0]],
+            self.stride,
+            self.padding,
+            self.dilation,
+            False,
+            none,
+            self.groups,
+            mask,
+        )
+        return found
+
+
+def _convolution(
+    dimensions: int,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor | None:
+    if isinstance(padding, str) or input.ndim != dimensions + 2 or _transformed(input):
+        return None
+
+    def each(value: Any) -> list[int]:
+        values = [value] if isinstance(value, int) else list(value)
+        return values * dimensions if len(values) == 1 else values
+
+    layer = _Convolution(each(stride), each(padding), each(dilation), groups)
+    found: Tensor = _Forward.apply(layer, input, weight, bias)  # type: ignore[no-untyped-call]
+    return found
+
+
+@dataclass(frozen=True)
+class _Normalisation:
+    mean: Tensor
+    variance: Tensor
+    eps: float
+
+    def forward(self, x: Tensor, w: Tensor, b: Tensor | None, *, linear: bool) -> Tensor:
+        b = torch.zeros_like(w) if b is None else b
+        mean = torch.zeros_like(self.mean) if linear else self.mean
+        return torch.batch_norm(x, w, b, mean, self.variance, False, 0.0, self.eps, False)
+
+    def adjoint(self, g: Tensor, x: Tensor, w: Tensor, mask: list[bool], *, linear: bool) -> _Three:
+        mean = torch.zeros_like(self.mean) if linear else self.mean
+        found: _Three = torch.ops.aten.native_batch_norm_backward(
+            g, x, w, mean, self.variance, None, None, False, self.eps, mask
+        )
+        return found
+
+
+def _normalisation(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor | None:
+    if training or running_mean is None or running_var is None or weight is None:
+        return None
+    if running_mean.requires_grad or running_var.requires_grad or _transformed(input):
+        return None
+    # Copies, for a graph that is kept must not see the module's statistics change.
+    layer = _Normalisation(running_mean.clone(), running_var.clone(), eps)
+    found: Tensor = _Forward.apply(layer, input, weight, bias)  # type: ignore[no-untyped-call]
+    return found
+
+
+def _transformed(x: Tensor) -> bool:
+    """Whether torch changes what is computed: by ``autocast``, ``vmap`` or ``torch.func``."""
+    functional: bool = torch._C._are_functorch_transforms_active()
+    return functional or torch.is_autocast_enabled(x.device.type)
+
+
+class _Forward(torch.autograd.Function):
+    """(x, w, b) -> B(x, w) + b."""
+
+    @staticmethod
+    def forward(ctx: Any, layer: _Layer, x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
+        ctx.layer = layer
+        ctx.save_for_backward(x, w)
+        return layer.forward(x, w, b, linear=False)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        mask = list(ctx.needs_input_grad[1:])
+        found = _Backward.apply(ctx.layer, mask, *grads, *ctx.saved_tensors)  # type: ignore[no-untyped-call]
+        return None, *found
+
+
+class _Backward(torch.autograd.Function):
+    """(g, x, w) -> the gradients by x, w and b."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, layer: _Layer, mask: list[bool], g: Tensor, x: Tensor, w: Tensor
+    ) -> _Three:
+        ctx.layer = layer
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(g, x, w)
+        return layer.adjoint(g, x, w, mask, linear=False)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        u, v, c = grads
+        layer: _Layer = ctx.layer
+        g, x, w = ctx.saved_tensors
+        _, _, by_g, by_x, by_w = ctx.needs_input_grad
+        g_ = None
+        if by_g and (u is not None or c is not None):
+            g_ = layer.forward(torch.zeros_like(x) if u is None else u, w, c, linear=True)
+        if by_g and v is not None:
+            along = layer.forward(x, v, None, linear=False)
+            g_ = along if g_ is None else g_ + along
+        mask = [by_x and v is not None, by_w and u is not None, False]
+        if not any(mask):
+            return None, None, g_, None, None
+        x_, w_, _ = layer.adjoint(
+            g, x if u is None else u, w if v is None else v, mask, linear=True
+        )
+        return None, None, g_, x_, w_
