@@ -67,9 +67,9 @@ def seconds_a_point(model: nn.Module, x: Tensor, y: Tensor, side: int) -> dict[s
 
     taken = {}
     for name, work in (("forward", forward), ("landscape", ours), ("loss-landscapes", theirs)):
-        begun = time.perf_counter()
+        begun = time.process_time()
         work()
-        taken[name] = (time.perf_counter() - begun) / side**2
+        taken[name] = (time.process_time() - begun) / side**2
     return taken
 
 
@@ -79,6 +79,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=11, help="points a side")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
+    torch.set_num_threads(1)
     keep_freed_memory()  # as the command line does
     print(
         f"{platform.machine()}, {torch.get_num_threads()} threads; torch {torch.__version__}, "
@@ -92,7 +93,10 @@ def main() -> None:
             for tool in ("landscape", "loss-landscapes")
         }
         bare = 1000 * median(each["forward"] for each in rounds)
-        print(f"| {name} | {bare:.2f} | {over['landscape']:.2f} | {over['loss-landscapes']:.2f} |")
+        print(
+            f"| {name} | {bare:.2f} | {over['landscape']:.2f} | {over['loss-landscapes']:.2f} |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -191,23 +191,34 @@ class Objective:
 
         return self._mean(values())
 
-    def hessian(self, w: Tensor, *, memory: int | None = None) -> HessianOperator:
+    def hessian(
+        self, w: Tensor, *, memory: int | None = None, autocast: torch.dtype | None = None
+    ) -> HessianOperator:
         """The Hessian of L at w as an operator v -> H v.
 
         Args:
             w: Shape (P,).
             memory: Bytes of saved activations that may be kept from product to product; by default
                 a quarter of what is free.
+            autocast: Lower precision, such as ``torch.bfloat16``, for the network though not for
+                the loss. The operator's ``error`` then says how far off its products are.
         """
-        return HessianOperator(self, w, memory)
+        return HessianOperator(self, w, memory, autocast)
 
     def hessian_product(self, w: Tensor, v: Tensor) -> Tensor:
         """H(w) v, shape (P,); for many products at one w use ``hessian``."""
         return self.hessian(w, memory=0)(v)
 
-    def _batch_loss(self, w: Tensor, batch: Batch) -> tuple[Tensor, int]:
+    def _batch_loss(
+        self, w: Tensor, batch: Batch, autocast: torch.dtype | None = None
+    ) -> tuple[Tensor, int]:
         inputs, targets = batch
-        outputs = self.space.call(w, inputs, self.buffers)
+        if autocast is None:
+            outputs = self.space.call(w, inputs, self.buffers)
+        else:
+            with torch.autocast(w.device.type, autocast):
+                outputs = self.space.call(w, inputs, self.buffers)
+            outputs = outputs.to(w) if isinstance(outputs, Tensor) else outputs
         return self.summed(outputs, self.space.move(targets)), batch_size(targets)
 
     def _mean(self, values: Iterable[tuple[Tensor, int]]) -> Tensor:
@@ -232,13 +243,23 @@ class HessianOperator:
     Attributes:
         size: P.
         products: How many products were taken.
+        error: ||H' v - H v|| / ||H v|| of the first product H' v in lower precision, against one in
+            w's precision, which is not counted; 0 in w's precision, ``None`` before a product.
     """
 
-    def __init__(self, objective: Objective, w: Tensor, memory: int | None = None) -> None:
+    def __init__(
+        self,
+        objective: Objective,
+        w: Tensor,
+        memory: int | None = None,
+        autocast: torch.dtype | None = None,
+    ) -> None:
         self.size = objective.size
         self.products = 0
         self._objective = objective
         self._w = w.detach().requires_grad_()
+        self.error: float | None = 0.0 if autocast is None else None
+        self._autocast = autocast
         self._kept: list[tuple[Tensor, int]] | None = None
         self._memory = spare(w.device) if memory is None else memory
 
@@ -246,7 +267,11 @@ class HessianOperator:
         """H v, shape (P,)."""
         self.products += 1
         with second_derivatives():
-            return self._objective._mean(self._products(v.to(self._w)))
+            found = self._objective._mean(self._products(v.to(self._w)))
+        if self.error is None:
+            reference = self._objective.hessian_product(self._w, v)
+            self.error = float((found - reference).norm() / reference.norm())
+        return found
 
     def _products(self, v: Tensor) -> Iterator[tuple[Tensor, int]]:
         if self._kept is not None:
@@ -269,7 +294,7 @@ class HessianOperator:
 
     def _build(self, batch: Batch) -> tuple[Tensor, int]:
         with BilinearLayers():
-            loss, size = self._objective._batch_loss(self._w, batch)
+            loss, size = self._objective._batch_loss(self._w, batch, self._autocast)
         (gradient,) = torch.autograd.grad(loss, self._w, create_graph=True, materialize_grads=True)
         return gradient, size
 

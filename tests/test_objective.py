@@ -223,3 +223,17 @@ def test_labels_that_are_no_class_are_refused() -> None:
     objective = Objective(mlp(), [(x, y + 2) for x, y in classification()])
     with pytest.raises(InputError, match=r"labels must be in \[0, 3\), .* not \[2, 4\]"):
         objective.loss(objective.space.vector())
+
+
+def test_lower_precision_is_asked_for_and_its_error_known() -> None:
+    batches = [(x.float(), y) for x, y in classification()]
+    objective = Objective(mlp().float(), batches)
+    w = objective.space.vector()
+    v = torch.randn(w.shape, generator=generator())
+    exact, lower = objective.hessian(w), objective.hessian(w, autocast=torch.bfloat16)
+    assert lower.error is None
+    error = float((lower(v) - exact(v)).norm() / exact(v).norm())
+    assert (exact.error, lower.error) == (0.0, pytest.approx(error, rel=1e-4))
+    assert 1e-4 < lower.error < 0.05
+    assert lower(v).dtype == torch.float32
+    assert lower.products == 2
