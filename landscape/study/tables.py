@@ -12,7 +12,6 @@ from landscape.store.summary import Spread
 from landscape.study.readings import Results
 from landscape.study.statistics import holm, paired
 
-
 _ROUNDING = 1e-13
 """Less than this is what is left of the difference of equal numbers."""
 
