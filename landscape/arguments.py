@@ -19,6 +19,7 @@ BUDGET = {
     "trials": "settings tried for each method, on the validation set",
     "tuning_seeds": "seeds of each trial",
     "epochs": "of each training",
+    "source_epochs": "of the source posterior",
     "samples": "posterior samples to predict with",
     "measured": "posterior samples to measure the curvature at",
 }
@@ -103,15 +104,23 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     _add_workers(surface)
     _add_common(surface)
 
-    study = command("study", "answer a question about the methods, on the embedded digits")
+    study = command("study", "answer a question about the methods, on a transfer task")
     study.add_argument(
         "name",
         help="generalisation, flatness, averaging, ablation, toy, bound, compatibility or cost",
     )
     study.add_argument("--out", type=Path, default=Path("runs/study"), help="folder, to go on in")
+    study.add_argument(
+        "--task",
+        default="digits",
+        help="digits (default, embedded), or mnist after EMNIST's letters",
+    )
     study.add_argument("--budget", default="small", help="smoke, small (default) or large")
     for name, meaning in BUDGET.items():
         study.add_argument(f"--{name.replace('_', '-')}", type=int, metavar="N", help=meaning)
+    study.add_argument(
+        "--severities", type=_numbers, metavar="N,N,...", help="of the corrupted test sets, 1 to 5"
+    )
     study.add_argument("--methods", metavar="A,B,...", help="only these, besides fp-bma")
     study.add_argument("--json", action="store_true", help="print the tables for machines")
 
@@ -239,6 +248,13 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="governs everything random")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
     parser.add_argument("--json", action="store_true", help="print the results for machines")
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"'{text}' is no list such as 1,3,5") from error
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

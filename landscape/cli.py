@@ -217,10 +217,10 @@ def _study(options: argparse.Namespace) -> None:
     from landscape.study import budget, study
 
     torch.set_num_threads(1)  # as in the demo
-    settings = {name: getattr(options, name) for name in BUDGET}
+    settings = {name: getattr(options, name) for name in (*BUDGET, "severities")}
     only = None if options.methods is None else options.methods.split(",")
     spent = budget(options.budget, **settings)
-    tables = study(options.name, options.out, spent, only=only)
+    tables = study(options.name, options.out, spent, task=options.task, only=only)
     if options.json:
         found = [asdict(table) for table in tables]
         _print_json({"study": options.name, "budget": asdict(spent), "tables": found})

@@ -1,4 +1,4 @@
-"""The questions of arXiv 2406.15664 as experiments on the digits, each with one command.
+"""The questions of arXiv 2406.15664 as experiments, each with one command.
 
 A study is a list of trainings, each of which becomes a run file, and a reading of those files into
 tables. What is finished is not done again, so that a study that was stopped goes on; the studies of
@@ -15,7 +15,7 @@ from landscape.errors import InputError
 from landscape.files import replacing
 from landscape.progress import Progress
 from landscape.study import ablation, contest, toy
-from landscape.study.bench import Bench
+from landscape.study.bench import PROBLEMS, Bench
 from landscape.study.contestants import CONTESTANTS, Contestant, chosen
 from landscape.study.plan import BUDGETS, Budget, budget
 from landscape.study.tables import Table
@@ -44,6 +44,7 @@ def study(
     folder: Path,
     budget: Budget,
     *,
+    task: str = PROBLEMS[0],
     only: Sequence[str] | None = None,
     progress: Callable[[str], Callable[[int, int], Any]] = Progress,
 ) -> list[Table]:
@@ -53,6 +54,7 @@ def study(
         name: One of ``STUDIES``.
         folder: Where run files and summary go. Studies in one folder share their trainings.
         budget: See ``Budget``.
+        task: The target task, which has a source task: one of ``PROBLEMS``.
         only: Names of the contestants, besides FP-BMA; all of them if ``None``.
         progress: Makes the progress callback of a piece of work from its label.
 
@@ -60,13 +62,14 @@ def study(
         The tables.
 
     Raises:
-        InputError: an unknown study or contestant, or a folder that cannot be written.
+        InputError: an unknown study, task or contestant, or a folder that cannot be written or is
+            another task's.
         LandscapeError: every trial of a method diverged.
     """
     if name not in STUDIES:
         raise InputError(f"unknown study '{name}'; known: {', '.join(STUDIES)}")
     contestants = chosen(only)
-    tables = STUDIES[name](Bench(folder, budget, progress), contestants)
+    tables = STUDIES[name](Bench(folder, budget, progress, task), contestants)
     with replacing(folder / f"{name}.md") as temporary:
         temporary.write_text(summary(name, budget, tables))
     return tables
@@ -79,4 +82,4 @@ def summary(name: str, budget: Budget, tables: Sequence[Table]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-__all__ = ["BUDGETS", "Budget", "CONTESTANTS", "STUDIES", "Table", "budget", "study"]
+__all__ = ["BUDGETS", "Budget", "CONTESTANTS", "PROBLEMS", "STUDIES", "Table", "budget", "study"]

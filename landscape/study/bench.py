@@ -1,14 +1,15 @@
-"""The digits transfer task as a bench: trains what a study asks for, each training once."""
+"""A transfer task as a bench: trains what a study asks for, each training once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from landscape import methods, models, tasks, workflow
-from landscape.errors import TrainingError
+from landscape.errors import InputError, TrainingError
 from landscape.posteriors import Posterior
 from landscape.store import Run, ensure_writable
 from landscape.study.measures import measure_curvature, measure_shifts, measure_tempered
@@ -17,6 +18,10 @@ from landscape.study.starts import start
 from landscape.tasks import Task
 
 Report = Callable[[int, int], Any]
+
+
+PROBLEMS = ("digits", "mnist")
+"""Target tasks that have a source task."""
 
 
 @dataclass(frozen=True)
@@ -37,23 +42,36 @@ class Bench:
         folder: The study's.
         budget: See ``Budget``.
         progress: Makes a progress callback from a label.
+        problem: One of ``PROBLEMS``. A folder is of one.
     """
 
     folder: Path
     budget: Budget
     progress: Callable[[str], Report]
+    problem: str = PROBLEMS[0]
     _sources: dict[str, Posterior] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if self.problem not in PROBLEMS:
+            raise InputError(f"unknown task '{self.problem}'; known: {', '.join(PROBLEMS)}")
         ensure_writable(self.folder)
+        note = self.folder / "task"
+        if not note.exists():
+            note.write_text(self.problem + "\n")
+        found = note.read_text().strip()
+        if found != self.problem:
+            raise InputError(
+                f"{self.folder} holds a study of '{found}': name another folder for "
+                f"'{self.problem}'"
+            )
 
     def task(self, seed: int) -> Task:
-        """The digits of a seed, with their corrupted test sets."""
-        digits = tasks.load("digits", seed=seed)
-        return tasks.shift(digits, severities=self.budget.severities)
+        """The target task of a seed, with its corrupted test sets."""
+        task = tasks.load(self.problem, seed=seed)
+        return tasks.shift(task, severities=self.budget.severities)
 
     def source(self, seed: int, settings: dict[str, Any]) -> Posterior:
-        """SWAG's posterior of the upright digits.
+        """SWAG's posterior of the source task.
 
         Args:
             seed: Of the network and of training.
@@ -70,11 +88,17 @@ class Bench:
         key = f"{training.name}-{seed}"
         if key not in self._sources:
             if self._known(training) is None:
-                task = tasks.load("digits-upright")
+                task = self._source_task
                 model = models.build("convnet", task, seed=seed, normalisation=normalisation)
                 self._train(training, task, {"model": model})
             self._sources[key] = workflow.load(self.path(training), device="cpu").posterior
         return self._sources[key]
+
+    @cached_property
+    def _source_task(self) -> Task:
+        source = tasks.load(self.problem).source
+        assert source is not None
+        return source
 
     def train(self, training: Training, *, for_tuning: bool = False) -> Finished | None:
         """The training's run file; ``None`` where it diverges.

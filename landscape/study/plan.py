@@ -70,7 +70,7 @@ BUDGETS: dict[str, Budget] = {
 }
 
 
-def budget(name: str, **changes: int | None) -> Budget:
+def budget(name: str, **changes: int | tuple[int, ...] | None) -> Budget:
     """The budget called ``name``, with what is not None in ``changes`` put in.
 
     Raises:

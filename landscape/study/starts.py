@@ -36,7 +36,8 @@ def start(kind: str, source: Posterior, task: Task, seed: int, scale: float = 0.
             ``"isotropic"`` N(source mean, scale^2 I); with ``"fresh-head"`` the source posterior
             with a fresh head, all of it sampled, and with ``"fresh-head-fixed-rest"`` its
             normalisation layers and head alone, the rest at its mean.
-        source: The source task's posterior.
+        source: The source task's posterior. Where the target task has other classes its head is a
+            fresh one in every kind.
         task: The target task.
         seed: Of the fresh network.
         scale: Of the prior, where the kind has one.
@@ -46,8 +47,10 @@ def start(kind: str, source: Posterior, task: Task, seed: int, scale: float = 0.
     """
     if kind not in STARTS:
         raise InputError(f"unknown start '{kind}'; known: {', '.join(STARTS)}")
+    if kind.startswith("fresh-head") or _has_other_classes(task):
+        source = _with_fresh_head(source, task, seed)
     network = source.network()
-    if kind == "source":
+    if kind in ("source", "fresh-head"):
         return Start(network, source)
     if kind == "weights":
         return Start(network)
@@ -57,10 +60,15 @@ def start(kind: str, source: Posterior, task: Task, seed: int, scale: float = 0.
         return Start(network, replace(source, distribution=wider))
     if kind == "isotropic":
         return Start(network, isotropic(network, scale, mean=source.mean))
-    settings: dict[str, Any] = dict(network.architecture)  # type: ignore[arg-type]
-    fresh = models.build(settings.pop("name"), task, seed=seed, **settings)
-    prior = transfer.adapt(source, fresh)
-    if kind == "fresh-head":
-        return Start(prior.network(), prior)
-    part = prior.marginal(choices.normalisation_and_head(fresh))
+    part = source.marginal(choices.normalisation_and_head(network))
     return Start(part.network(), part, part.space.names)
+
+
+def _has_other_classes(task: Task) -> bool:
+    return task.source is not None and len(task.source.classes) != len(task.classes)
+
+
+def _with_fresh_head(source: Posterior, task: Task, seed: int) -> Posterior:
+    settings: dict[str, Any] = dict(source.network().architecture)  # type: ignore[arg-type]
+    fresh = models.build(settings.pop("name"), task, seed=seed, **settings)
+    return transfer.adapt(source, fresh)

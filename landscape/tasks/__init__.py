@@ -14,6 +14,7 @@ from landscape.tasks.corruptions import CORRUPTIONS, corrupt, shift
 from landscape.tasks.digits import digits, digits_upright
 from landscape.tasks.few_shot import choose_shots
 from landscape.tasks.image_folder import image_folder
+from landscape.tasks.mnist import emnist_letters, mnist
 from landscape.tasks.regression import regression
 from landscape.tasks.scaling import Scaling
 from landscape.tasks.task import Data, Task
@@ -26,6 +27,8 @@ TASKS: dict[str, Callable[..., Task]] = {
     "regression": regression,
     "cifar10": cifar10,
     "cifar100": cifar100,
+    "emnist-letters": emnist_letters,
+    "mnist": mnist,
 }
 
 
@@ -68,8 +71,10 @@ __all__ = [
     "corrupt",
     "digits",
     "digits_upright",
+    "emnist_letters",
     "image_folder",
     "load",
+    "mnist",
     "npz",
     "regression",
     "shift",

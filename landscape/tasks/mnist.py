@@ -1,0 +1,124 @@
+"""Handwritten digits of MNIST with few labels, whose source task is the letters of EMNIST.
+
+Both are 28 x 28 images (LeCun et al. 1998; Cohen et al., arXiv 1702.05373), read from ``.npz``
+files of ``x_train``, ``y_train``, ``x_test`` and ``y_test`` in one folder.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from pathlib import Path
+
+import torch
+
+from landscape.errors import InputError
+from landscape.tasks.arrays import as_data, pair, read_npz, real_inputs
+from landscape.tasks.few_shot import choose_shots
+from landscape.tasks.splits import assemble
+from landscape.tasks.task import Data, Task
+
+VARIABLE = "LANDSCAPE_DATA"
+_LETTERS, _DIGITS = "emnist_letters*.npz", "mnist*.npz"
+_VALIDATION = 1000
+_SHARE = 0.05
+_PARTITION_SEED = 20240615
+"""Every seed is judged on the same validation images."""
+
+
+def emnist_letters(*, path: str = "") -> Task:
+    """The source task: upper and lower case letters, 26 classes.
+
+    Args:
+        path: Folder with a file ``emnist_letters*.npz``; that of the environment variable
+            ``LANDSCAPE_DATA`` if empty.
+
+    Returns:
+        A task with inputs (N, 1, 28, 28), standardised by its training set.
+
+    Raises:
+        InputError: there is no such file, or it does not hold what it should.
+    """
+    return _letters(_folder(path))
+
+
+def mnist(*, path: str = "", shots: int = 10, seed: int = 0) -> Task:
+    """The target task; its ``source`` is ``emnist_letters``.
+
+    Args:
+        path: Folder with files ``emnist_letters*.npz`` and ``mnist*.npz``; that of the environment
+            variable ``LANDSCAPE_DATA`` if empty.
+        shots: Labelled training images of every class.
+        seed: Which training images are the labelled ones; the other splits do not depend on it.
+
+    Returns:
+        A task with inputs (N, 1, 28, 28), standardised by the source's training set, and 10
+        classes; 1,000 validation images are cut off the training set.
+
+    Raises:
+        InputError: a file is missing or does not hold what it should, or a class has fewer images.
+    """
+    folder = _folder(path)
+    source = _letters(folder)
+    pool, validation, test = _digits(folder)
+    chosen = choose_shots(pool.targets, shots, torch.Generator().manual_seed(seed))
+    return Task(
+        "mnist",
+        train=pool.subset(chosen),
+        validation=validation,
+        test=test,
+        classes=tuple(map(str, range(10))),
+        source=source,
+        settings={"path": str(folder), "shots": shots, "seed": seed},
+        scaling=source.scaling,
+    )
+
+
+@functools.lru_cache(maxsize=1)
+def _letters(folder: Path) -> Task:
+    train, test = _read(folder, _LETTERS)
+    return assemble(
+        "emnist-letters",
+        train,
+        None,
+        test,
+        prepare=real_inputs,
+        classes=[chr(ord("a") + index) for index in range(26)],
+        validation_share=_SHARE,
+        seed=_PARTITION_SEED,
+        settings={"path": str(folder)},
+    )
+
+
+@functools.lru_cache(maxsize=1)
+def _digits(folder: Path) -> tuple[Data, Data, Data]:
+    """Pool of labelled images, validation and test set."""
+    scaling = _letters(folder).scaling
+    assert scaling is not None
+    train, test = (
+        Data(scaling.apply(real_inputs(each.inputs)), each.targets)
+        for each in _read(folder, _DIGITS)
+    )
+    if len(train) <= _VALIDATION:
+        raise InputError(f"mnist: {len(train)} training images leave none beside {_VALIDATION}")
+    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(_PARTITION_SEED))
+    return train.subset(order[_VALIDATION:]), train.subset(order[:_VALIDATION]), test
+
+
+def _folder(path: str) -> Path:
+    found = path or os.environ.get(VARIABLE, "")
+    if not found:
+        raise InputError(
+            f"EMNIST and MNIST are read from a folder: give its path, or set {VARIABLE} to it"
+        )
+    return Path(found).resolve()
+
+
+def _read(folder: Path, pattern: str) -> tuple[Data, Data]:
+    """Training and test set of the folder's one file that has such a name."""
+    paths = sorted(folder.glob(pattern))
+    if len(paths) != 1:
+        raise InputError(f"{folder} must hold one file {pattern}, and holds {len(paths)}")
+    arrays = read_npz(paths[0])
+    train, test = (as_data(pair(arrays, part, str(paths[0]))) for part in ("train", "test"))
+    return train, test
