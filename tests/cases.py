@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -124,3 +126,15 @@ class Memory:
         attributes: Mapping[str, object] | None = None,
     ) -> None:
         self.writes.append((group, variables, attributes or {}))
+
+
+def write_images(path: Path, classes: int, train: int, test: int, *, first: int = 0) -> None:
+    """An ``.npz`` file of 8-bit images in which the number of bright rows tells the class."""
+    draw = np.random.default_rng(train)
+    arrays = {}
+    for part, count in (("train", train), ("test", test)):
+        labels = np.arange(count) % classes
+        images = draw.integers(0, 40, (count, 28, 28), dtype=np.uint8)
+        images[np.arange(28) < labels[:, None]] += 200
+        arrays |= {f"x_{part}": images, f"y_{part}": labels + first}
+    np.savez(path, **arrays)

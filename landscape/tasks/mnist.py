@@ -6,15 +6,14 @@ files of ``x_train``, ``y_train``, ``x_test`` and ``y_test`` in one folder.
 
 from __future__ import annotations
 
-import functools
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from landscape.errors import InputError
 from landscape.tasks.arrays import as_data, pair, read_npz, real_inputs
-from landscape.tasks.few_shot import choose_shots
 from landscape.tasks.splits import assemble
 from landscape.tasks.task import Data, Task
 
@@ -60,21 +59,24 @@ def mnist(*, path: str = "", shots: int = 10, seed: int = 0) -> Task:
     """
     folder = _folder(path)
     source = _letters(folder)
+    scaling = source.scaling
+    assert scaling is not None
     pool, validation, test = _digits(folder)
-    chosen = choose_shots(pool.targets, shots, torch.Generator().manual_seed(seed))
-    return Task(
+    task = assemble(
         "mnist",
-        train=pool.subset(chosen),
-        validation=validation,
-        test=test,
-        classes=tuple(map(str, range(10))),
-        source=source,
+        pool,
+        validation,
+        test,
+        prepare=lambda images: scaling.apply(real_inputs(images)),
+        classes=[str(digit) for digit in range(10)],
+        standardise=False,
+        shots=shots,
+        seed=seed,
         settings={"path": str(folder), "shots": shots, "seed": seed},
-        scaling=source.scaling,
     )
+    return replace(task, source=source, scaling=scaling)
 
 
-@functools.lru_cache(maxsize=1)
 def _letters(folder: Path) -> Task:
     train, test = _read(folder, _LETTERS)
     return assemble(
@@ -90,17 +92,13 @@ def _letters(folder: Path) -> Task:
     )
 
 
-@functools.lru_cache(maxsize=1)
 def _digits(folder: Path) -> tuple[Data, Data, Data]:
     """Pool of labelled images, validation and test set."""
-    scaling = _letters(folder).scaling
-    assert scaling is not None
-    train, test = (
-        Data(scaling.apply(real_inputs(each.inputs)), each.targets)
-        for each in _read(folder, _DIGITS)
-    )
+    train, test = _read(folder, _DIGITS)
     if len(train) <= _VALIDATION:
-        raise InputError(f"mnist: {len(train)} training images leave none beside {_VALIDATION}")
+        raise InputError(
+            f"mnist: {len(train)} training images leave none beside {_VALIDATION} for validation"
+        )
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(_PARTITION_SEED))
     return train.subset(order[_VALIDATION:]), train.subset(order[:_VALIDATION]), test
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from cases import write_images
 from tiny import ONLY, TINY, silent
 
 from landscape import tasks, workflow
@@ -242,6 +243,29 @@ def test_the_command(
     assert json.loads(capsys.readouterr().out)["study"] == "toy"
 
 
+def test_a_folder_is_of_one_task(folder: Path) -> None:
+    with pytest.raises(InputError, match="holds a study of 'digits': name another folder"):
+        study("generalisation", folder, TINY, task="mnist", only=ONLY, progress=silent)
+
+
+def test_a_task_of_other_classes_begins_with_a_fresh_head(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_images(tmp_path / "emnist_letters.npz", 26, 260, 52)
+    write_images(tmp_path / "mnist.npz", 10, 1300, 40)
+    monkeypatch.setenv("LANDSCAPE_DATA", str(tmp_path))
+    tables = study(
+        "generalisation", tmp_path / "study", TINY, task="mnist", only=["vi"], progress=silent
+    )
+    assert [row[0] for row in tables[0].rows] == ["vi", "fp-bma"]
+    for name in ("vi", "fp-bma"):
+        trained = workflow.load(tmp_path / f"study/runs/{name}-seed0.h5", device="cpu")
+        assert len(trained.task.classes) == 10
+    bench = Bench(tmp_path / "study", TINY, silent, "mnist")
+    source = bench.source(0, {})
+    assert source.network()(torch.zeros(1, 1, 28, 28)).shape == (1, 26)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -249,6 +273,8 @@ def test_the_command(
         (["toy", "--seeds", "1"], "at least 2 seeds, not 1"),
         (["toy", "--budget", "huge"], "unknown budget 'huge'; known: smoke, small, large"),
         (["cost", "--methods", "adam"], "unknown method 'adam'; known: map"),
+        (["toy", "--task", "letters"], "unknown task 'letters'; known: digits, mnist"),
+        (["toy", "--severities", "1,x"], "'1,x' is no list such as 1,3,5"),
         (["toy", "--trials", "0"], "trials must be at least 1, not 0"),
         (["toy", "--samples", "3", "--measured", "4"], "of 3 samples predicted with no 4"),
     ],
