@@ -115,6 +115,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         default="digits",
         help="digits (default, embedded), or mnist after EMNIST's letters",
     )
+    study.add_argument("--model", default="convnet", help="convnet (default) or resnet20")
     study.add_argument("--budget", default="small", help="smoke, small (default) or large")
     for name, meaning in BUDGET.items():
         study.add_argument(f"--{name.replace('_', '-')}", type=int, metavar="N", help=meaning)

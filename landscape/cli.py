@@ -220,7 +220,9 @@ def _study(options: argparse.Namespace) -> None:
     settings = {name: getattr(options, name) for name in (*BUDGET, "severities")}
     only = None if options.methods is None else options.methods.split(",")
     spent = budget(options.budget, **settings)
-    tables = study(options.name, options.out, spent, task=options.task, only=only)
+    tables = study(
+        options.name, options.out, spent, task=options.task, model=options.model, only=only
+    )
     if options.json:
         found = [asdict(table) for table in tables]
         _print_json({"study": options.name, "budget": asdict(spent), "tables": found})

@@ -15,7 +15,7 @@ from landscape.errors import InputError
 from landscape.files import replacing
 from landscape.progress import Progress
 from landscape.study import ablation, contest, toy
-from landscape.study.bench import PROBLEMS, Bench
+from landscape.study.bench import NETWORKS, PROBLEMS, Bench
 from landscape.study.contestants import CONTESTANTS, Contestant, chosen
 from landscape.study.plan import BUDGETS, Budget, budget
 from landscape.study.tables import Table
@@ -45,6 +45,7 @@ def study(
     budget: Budget,
     *,
     task: str = PROBLEMS[0],
+    model: str = "convnet",
     only: Sequence[str] | None = None,
     progress: Callable[[str], Callable[[int, int], Any]] = Progress,
 ) -> list[Table]:
@@ -55,6 +56,7 @@ def study(
         folder: Where run files and summary go. Studies in one folder share their trainings.
         budget: See ``Budget``.
         task: The target task, which has a source task: one of ``PROBLEMS``.
+        model: One of ``NETWORKS``.
         only: Names of the contestants, besides FP-BMA; all of them if ``None``.
         progress: Makes the progress callback of a piece of work from its label.
 
@@ -62,14 +64,14 @@ def study(
         The tables.
 
     Raises:
-        InputError: an unknown study, task or contestant, or a folder that cannot be written or is
-            another task's.
+        InputError: an unknown study, task, model or contestant, or a folder that cannot be written
+            or is of another task or model.
         LandscapeError: every trial of a method diverged.
     """
     if name not in STUDIES:
         raise InputError(f"unknown study '{name}'; known: {', '.join(STUDIES)}")
     contestants = chosen(only)
-    tables = STUDIES[name](Bench(folder, budget, progress, task), contestants)
+    tables = STUDIES[name](Bench(folder, budget, progress, task, model), contestants)
     with replacing(folder / f"{name}.md") as temporary:
         temporary.write_text(summary(name, budget, tables))
     return tables
@@ -82,4 +84,14 @@ def summary(name: str, budget: Budget, tables: Sequence[Table]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-__all__ = ["BUDGETS", "Budget", "CONTESTANTS", "PROBLEMS", "STUDIES", "Table", "budget", "study"]
+__all__ = [
+    "BUDGETS",
+    "CONTESTANTS",
+    "NETWORKS",
+    "PROBLEMS",
+    "STUDIES",
+    "Budget",
+    "Table",
+    "budget",
+    "study",
+]

@@ -23,6 +23,9 @@ Report = Callable[[int, int], Any]
 PROBLEMS = ("digits", "mnist")
 """Target tasks that have a source task."""
 
+NETWORKS = {"convnet": "none", "resnet20": "group"}
+"""Networks, with their normalisation where a study does not ask for another."""
+
 
 @dataclass(frozen=True)
 class Finished:
@@ -43,26 +46,30 @@ class Bench:
         budget: See ``Budget``.
         progress: Makes a progress callback from a label.
         problem: One of ``PROBLEMS``. A folder is of one.
+        network: One of ``NETWORKS``. A folder is of one.
     """
 
     folder: Path
     budget: Budget
     progress: Callable[[str], Report]
     problem: str = PROBLEMS[0]
+    network: str = "convnet"
     _sources: dict[str, Posterior] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.problem not in PROBLEMS:
             raise InputError(f"unknown task '{self.problem}'; known: {', '.join(PROBLEMS)}")
+        if self.network not in NETWORKS:
+            raise InputError(f"unknown model '{self.network}'; known: {', '.join(NETWORKS)}")
         ensure_writable(self.folder)
+        asked = f"{self.problem} with {self.network}"
         note = self.folder / "task"
         if not note.exists():
-            note.write_text(self.problem + "\n")
+            note.write_text(asked + "\n")
         found = note.read_text().strip()
-        if found != self.problem:
+        if found != asked:
             raise InputError(
-                f"{self.folder} holds a study of '{found}': name another folder for "
-                f"'{self.problem}'"
+                f"{self.folder} holds a study of {found}: name another folder for {asked}"
             )
 
     def task(self, seed: int) -> Task:
@@ -77,7 +84,8 @@ class Bench:
             seed: Of the network and of training.
             settings: Its ``rank`` and ``normalisation``, where they are not the defaults.
         """
-        rank, normalisation = settings.get("rank", 5), settings.get("normalisation", "none")
+        rank = settings.get("rank", 5)
+        normalisation = settings.get("normalisation", NETWORKS[self.network])
         training = Training(
             f"source-{normalisation}-rank{rank}",
             "swag",
@@ -89,7 +97,7 @@ class Bench:
         if key not in self._sources:
             if self._known(training) is None:
                 task = self._source_task
-                model = models.build("convnet", task, seed=seed, normalisation=normalisation)
+                model = models.build(self.network, task, seed=seed, normalisation=normalisation)
                 self._train(training, task, {"model": model})
             self._sources[key] = workflow.load(self.path(training), device="cpu").posterior
         return self._sources[key]

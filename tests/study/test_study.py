@@ -244,8 +244,15 @@ def test_the_command(
 
 
 def test_a_folder_is_of_one_task(folder: Path) -> None:
-    with pytest.raises(InputError, match="holds a study of 'digits': name another folder"):
+    with pytest.raises(InputError, match="holds a study of digits with convnet: name another"):
         study("generalisation", folder, TINY, task="mnist", only=ONLY, progress=silent)
+
+
+def test_a_study_of_a_resnet_has_group_normalisation(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, replace(TINY, source_epochs=10), silent, network="resnet20")
+    network = bench.source(0, {"rank": 2}).network()
+    assert any(isinstance(layer, torch.nn.GroupNorm) for layer in network.modules())
+    assert network(torch.zeros(1, 1, 8, 8)).shape == (1, 10)
 
 
 def test_a_task_of_other_classes_begins_with_a_fresh_head(
@@ -274,6 +281,7 @@ def test_a_task_of_other_classes_begins_with_a_fresh_head(
         (["toy", "--budget", "huge"], "unknown budget 'huge'; known: smoke, small, large"),
         (["cost", "--methods", "adam"], "unknown method 'adam'; known: map"),
         (["toy", "--task", "letters"], "unknown task 'letters'; known: digits, mnist"),
+        (["toy", "--model", "mlp"], "unknown model 'mlp'; known: convnet, resnet20"),
         (["toy", "--severities", "1,x"], "'1,x' is no list such as 1,3,5"),
         (["toy", "--trials", "0"], "trials must be at least 1, not 0"),
         (["toy", "--samples", "3", "--measured", "4"], "of 3 samples predicted with no 4"),
