@@ -98,3 +98,13 @@ def show(visit: Visit) -> Iterator[Callable[[Path, str], Page]]:
     visit.page.close()
     for server in servers:
         server.__exit__(None, None, None)
+
+
+def wait_for_frames(page: Page) -> None:
+    """Until the browser has drawn often enough for a scene to see the mouse where it is."""
+    page.evaluate(
+        """async () => {
+            for (let frame = 0; frame < 10; frame += 1)
+                await new Promise((drawn) => requestAnimationFrame(drawn));
+        }"""
+    )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browsing import CAMERA, Visit
+from browsing import CAMERA, Visit, wait_for_frames
 from conftest import write_samples
 from PIL import Image
 from playwright.sync_api import Page
@@ -353,11 +353,11 @@ def test_a_click_on_a_surface_slices_it_there(
         'plotly_hover', ({ points: [{ customdata }] }) => { window.over = !customdata; })""")
     for across, down in ((x / 10, y / 10) for y in (6, 5, 7) for x in (5, 4, 6, 3, 7)):
         page.mouse.move(place["x"] + across * place["width"], place["y"] + down * place["height"])
-        page.wait_for_timeout(250)
+        wait_for_frames(page)
         if page.evaluate("() => window.over"):
             break
     page.mouse.down()
-    page.wait_for_timeout(200)  # in space, a frame must see the button down
+    wait_for_frames(page)  # in space, a frame must see the button down
     page.mouse.up()
     page.wait_for_url("**at=*")
     page.locator("#slices .scatterlayer path.js-line").first.wait_for(state="attached")

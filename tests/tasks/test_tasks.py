@@ -80,8 +80,8 @@ def test_bad_requests_are_refused() -> None:
     ):
         with pytest.raises(InputError, match=message):
             tasks.load("digits", **settings)
-    with pytest.raises(InputError, match="unknown task 'mnist'"):
-        tasks.load("mnist")
+    with pytest.raises(InputError, match="unknown task 'imagenet'"):
+        tasks.load("imagenet")
     with pytest.raises(InputError, match="as many"):
         Data(torch.zeros(3, 1), torch.zeros(2))
     with pytest.raises(InputError, match="class 1 has 1 training examples"):
