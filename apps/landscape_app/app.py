@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import dash
+import dash_mantine_components as dmc
 import flask
 from dash import ClientsideFunction, Input, Output, State, dcc, html
 
 from landscape.errors import InputError
 from landscape_app import downloads, navigation
-from landscape_app.components import HIDDEN, notice, shown
+from landscape_app.components import HIDDEN, THEME, named, notice, shown
 from landscape_app.data import list_runs, open_runs, stamp
 from landscape_app.filling import fill_page
 from landscape_app.pages import FIGURE_PAGES, details, runs, surface
@@ -23,6 +24,7 @@ REFRESH_MILLISECONDS = 3000
 _INDEX = """<!DOCTYPE html>
 <html lang="en">
 <head>
+<script>THEME</script>
 {%metas%}
 <title>{%title%}</title>
 <link rel="icon" type="image/svg+xml" href="ICON">
@@ -33,6 +35,14 @@ _INDEX = """<!DOCTYPE html>
 <footer>{%config%}{%scripts%}{%renderer%}</footer>
 </body>
 </html>"""
+# Ere anything is painted, for who has chosen other colours than the machine's: see theme.js.
+_THEME = """(() => {
+  let choice = null;
+  try { choice = localStorage.getItem("mantine-color-scheme-value"); } catch {}
+  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+  const scheme = ["light", "dark"].includes(choice) ? choice : dark ? "dark" : "light";
+  document.documentElement.dataset.mantineColorScheme = scheme;
+})()"""
 # The browser itself then refuses whatever would leave this server.
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
@@ -56,7 +66,8 @@ def create_app(folder: Path) -> dash.Dash:
         use_pages=False,
         enable_mcp=False,
     )
-    app.index_string = _INDEX.replace("ICON", app.get_asset_url("icon.svg"))
+    icon = app.get_asset_url("icon.svg")
+    app.index_string = _INDEX.replace("THEME", _THEME).replace("ICON", icon)
     app.layout = _layout()
     app.server.after_request(_add_policy)
     app.server.before_request(lambda: _read_ahead(folder))
@@ -89,9 +100,10 @@ def create_app(folder: Path) -> dash.Dash:
     return app
 
 
-def _layout() -> html.Div:
-    # All pages are always here, and hidden by style, so that no graph is ever mounted anew.
-    return html.Div(
+def _layout() -> dmc.MantineProvider:
+    # All pages are always here, and hidden by style, so that no graph is ever mounted anew. Nor is
+    # one mounted before its page is first shown: a dozen empty figures take seconds to draw.
+    return dmc.MantineProvider(
         [
             dcc.Location(id="url", refresh=False),
             dcc.Interval(id="clock", interval=REFRESH_MILLISECONDS),
@@ -104,17 +116,16 @@ def _layout() -> html.Div:
                 [
                     dcc.Link("landscape", href="/", className="brand"),
                     html.Nav(id="pages", **{"aria-label": "Pages"}),
-                    html.Div(
-                        dcc.RadioItems(
-                            id="theme",
-                            options=["light", "dark", "automatic"],
-                            value="automatic",
-                            inline=True,
-                            persistence=True,
-                        ),
-                        role="radiogroup",
-                        className="theme",
-                        **{"aria-label": "Colours"},
+                    dmc.SegmentedControl(
+                        id="theme",
+                        data=[
+                            {"value": "light", "label": "light"},
+                            {"value": "dark", "label": "dark"},
+                            {"value": "auto", "label": "automatic"},
+                        ],
+                        value="auto",
+                        size="xs",
+                        **named("Colours"),
                     ),
                 ],
                 className="top",
@@ -128,11 +139,16 @@ def _layout() -> html.Div:
                     html.Div(id="other-page", style=HIDDEN),
                     *(
                         html.Div(
-                            [
-                                html.Div(id=f"{page.key}-controls", className="controls"),
-                                *page.layout(),
-                                html.Div(id=f"{page.key}-below"),
-                            ],
+                            dmc.Collapse(
+                                [
+                                    html.Div(id=f"{page.key}-controls", className="controls"),
+                                    *page.layout(),
+                                    html.Div(id=f"{page.key}-below"),
+                                ],
+                                id=f"{page.key}-mounted",
+                                opened=False,
+                                transitionDuration=0,
+                            ),
                             id=f"{page.key}-page",
                             style=HIDDEN,
                         )
@@ -140,7 +156,10 @@ def _layout() -> html.Div:
                     ),
                 ]
             ),
-        ]
+        ],
+        id="provider",
+        defaultColorScheme="auto",
+        theme=THEME,
     )
 
 
@@ -159,7 +178,13 @@ def _watch(app: dash.Dash, folder: Path) -> None:
         return dash.no_update if now == seen else now
 
     app.clientside_callback(
-        ClientsideFunction("landscape", "setTheme"), Output("dark", "data"), Input("theme", "value")
+        ClientsideFunction("landscape", "keptTheme"), Output("theme", "value"), Input("theme", "id")
+    )
+    app.clientside_callback(
+        ClientsideFunction("landscape", "setTheme"),
+        Output("dark", "data"),
+        Output("provider", "forceColorScheme"),
+        Input("theme", "value"),
     )
     app.clientside_callback(
         ClientsideFunction("landscape", "hasWebGL"), Output("webgl", "data"), Input("url", "href")
@@ -172,6 +197,13 @@ def _watch(app: dash.Dash, folder: Path) -> None:
         Input("dark", "data"),
         Input("webgl", "data"),
     )
+    for page in FIGURE_PAGES:
+        app.clientside_callback(
+            "() => true",
+            Output(f"{page.key}-mounted", "opened"),
+            Input(f"{page.key}-shown", "data"),
+            prevent_initial_call=True,
+        )
 
 
 def _fill_frame(app: dash.Dash, folder: Path) -> None:

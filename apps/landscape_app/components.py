@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import dash_mantine_components as dmc
 from dash import dcc, html
 
 from landscape_app.figures import CONFIG
@@ -12,6 +13,14 @@ from landscape_app.url import View
 
 HIDDEN = {"display": "none"}
 SHOWN: dict[str, str] = {}
+THEME = {
+    "fontFamily": "var(--sans)",
+    "fontFamilyMonospace": "var(--mono)",
+    "headings": {"fontFamily": "var(--sans)"},
+    "defaultRadius": "md",
+}
+"""What Mantine's components look like; their colours follow the page's."""
+_COLOURS = {"running": "blue", "complete": "teal", "failed": "red"}
 _CONFIG: Any = CONFIG
 _SAVED = {"PNG": "Save as an image", "SVG": "Save as a drawing", "PDF": "Print to a PDF"}
 
@@ -28,17 +37,20 @@ def with_code(text: str) -> list[Any]:
     ]
 
 
-def notice(title: str, text: str, kind: str = "info") -> html.Div:
+def notice(title: str, text: str | list[Any], kind: str = "info") -> dmc.Alert:
     """A box that says something in place of what cannot be shown."""
-    return html.Div(
-        [html.Strong(title), html.P(with_code(text))], className=f"notice notice-{kind}"
+    return dmc.Alert(
+        with_code(text) if isinstance(text, str) else text,
+        title=title,
+        color="red" if kind == "error" else "blue",
+        className=f"notice notice-{kind}",
     )
 
 
-def badge(status: str) -> html.Span:
+def badge(status: str) -> dmc.Badge:
     """The status of a run, told by its word; the colour only repeats it."""
-    known = status if status in ("running", "complete", "failed") else "unknown"
-    return html.Span(status or "unknown", className=f"badge badge-{known}")
+    colour = _COLOURS.get(status, "gray")
+    return dmc.Badge(status or "unknown", color=colour, variant="light", tt="none", size="lg")
 
 
 def fact(label: str, value: str, note: str = "") -> html.Div:

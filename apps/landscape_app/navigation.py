@@ -73,15 +73,7 @@ def trouble(view: View, faults: Sequence[InputError]) -> list[Any]:
         return []
     if not view.runs:
         choose = dcc.Link("list of runs", href=view.on("").address)
-        return [
-            html.Div(
-                [
-                    html.Strong("No run is chosen"),
-                    html.P(["Choose up to four of them in the ", choose, "."]),
-                ],
-                className="notice",
-            )
-        ]
+        return [notice("No run is chosen", ["Choose up to four of them in the ", choose, "."])]
     return [notice("This run cannot be shown", str(fault), "error") for fault in faults]
 
 

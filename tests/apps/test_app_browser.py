@@ -43,6 +43,7 @@ UNPICKED = f"""graph => {{
 }}"""
 
 TROUBLE = "main .notice-error"
+SCHEME = "document.documentElement?.dataset.mantineColorScheme"
 
 
 def colours(page: Page, selector: str) -> int:
@@ -166,7 +167,44 @@ def test_a_dark_page_has_dark_figures(show: Callable[..., Page], complete: Run) 
     assert brightness(page, "#trace") < 80 < 200 < light
     page.get_by_label("Colours").get_by_text("automatic").click()
     page.emulate_media(color_scheme="dark")
-    page.wait_for_function("() => document.documentElement.dataset.theme === 'dark'")
+    page.wait_for_function("() => document.documentElement.dataset.mantineColorScheme === 'dark'")
+
+
+def test_chosen_colours_are_kept_and_no_others_flash_up(
+    show: Callable[..., Page], complete: Run
+) -> None:
+    page = show(complete.path.parent, "/flatness")  # a light machine
+    page.get_by_label("Colours").get_by_text("dark").click()
+    page.wait_for_function(f"() => {SCHEME} === 'dark'")
+    page.add_init_script(
+        f"""
+        window.schemes = [];
+        new MutationObserver(() => window.schemes.push({SCHEME})).observe(
+            document, {{ attributes: true, subtree: true, attributeFilter: [ATTRIBUTE] }}
+        );""".replace("ATTRIBUTE", "'data-mantine-color-scheme'")
+    )
+    page.reload()
+    notice = page.locator(".notice", has_text="No run is chosen")
+    notice.wait_for()
+    page.wait_for_timeout(500)
+    assert set(page.evaluate("() => window.schemes")) == {"dark"}
+    assert page.get_by_label("Colours").get_by_role("radio", name="dark").is_checked()
+    assert brightness(page, ".notice") < 90
+    page.get_by_label("Colours").get_by_text("light").click()
+    page.wait_for_function(f"() => {SCHEME} === 'light'")
+    assert brightness(page, ".notice") > 200
+
+
+def test_the_list_does_not_wait_for_plotly(
+    show: Callable[..., Page], complete: Run, visit: Visit
+) -> None:
+    page = show(complete.path.parent)
+    page.get_by_title("Choose digits-swag-0").click()
+    page.get_by_title("Take off digits-swag-0").wait_for()
+    assert not any("plotly" in url for url in visit.requests)
+    page.get_by_role("navigation", name="Pages").get_by_text("Training").click()
+    page.locator("#training path.js-line").first.wait_for(state="attached")
+    assert any("plotly" in url for url in visit.requests)
 
 
 def test_a_page_without_runs_leads_to_the_list(show: Callable[..., Page], complete: Run) -> None:

@@ -1,16 +1,37 @@
 // Light, dark, or whatever the machine is set to.
 (() => {
+  const KEPT = "mantine-color-scheme-value"; // the key is Mantine's: app.py reads it, too
   const machine = window.matchMedia("(prefers-color-scheme: dark)");
-  let choice = "automatic";
+  let choice = "auto";
 
-  function apply() {
-    const dark = choice === "dark" || (choice === "automatic" && machine.matches);
-    document.documentElement.dataset.theme = dark ? "dark" : "light";
-    document.body.dataset.agThemeMode = dark ? "dark" : "light";
-    return dark;
+  function keptTheme() {
+    try {
+      const kept = localStorage.getItem(KEPT);
+      return ["light", "dark"].includes(kept) ? kept : "auto";
+    } catch {
+      return "auto"; // a browser that keeps nothing
+    }
   }
 
-  machine.addEventListener("change", () => dash_clientside.set_props("dark", { data: apply() }));
+  function setTheme(value) {
+    choice = value;
+    try {
+      localStorage.setItem(KEPT, choice);
+    } catch {}
+    return apply();
+  }
+
+  function apply() {
+    const dark = choice === "dark" || (choice === "auto" && machine.matches);
+    document.body.dataset.agThemeMode = dark ? "dark" : "light";
+    return [dark, dark ? "dark" : "light"];
+  }
+
+  machine.addEventListener("change", () => {
+    const [dark, forceColorScheme] = apply();
+    dash_clientside.set_props("dark", { data: dark });
+    dash_clientside.set_props("provider", { forceColorScheme });
+  });
 
   // What the page on the screen shows; the others keep what they have.
   function route(seen, dark, webgl) {
@@ -38,10 +59,8 @@
 
   window.dash_clientside = Object.assign({}, window.dash_clientside);
   window.dash_clientside.landscape = Object.assign({}, window.dash_clientside.landscape, {
-    setTheme(value) {
-      choice = value;
-      return apply();
-    },
+    keptTheme,
+    setTheme,
     route,
     hasWebGL,
   });
