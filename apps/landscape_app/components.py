@@ -22,7 +22,7 @@ THEME = {
 """What Mantine's components look like; their colours follow the page's."""
 _COLOURS = {"running": "blue", "complete": "teal", "failed": "red"}
 _CONFIG: Any = CONFIG
-_SAVED = {"PNG": "Save as an image", "SVG": "Save as a drawing", "PDF": "Print to a PDF"}
+_SAVED = {"PNG": "Save as an image", "SVG": "Save as a drawing", "PDF": "Save as a page of PDF"}
 
 
 def shown(condition: bool) -> dict[str, str]:
@@ -105,7 +105,7 @@ def _tools(identifier: str, label: str) -> html.Div:
         **{"data-graph": identifier, "data-label": label},
     )
     save = html.Div(
-        [html.Span("Save as"), *buttons, links],
+        [html.Span("Save as"), *buttons, links, html.Output()],
         className="save",
         role="group",
         **named(f"Save: {label}"),

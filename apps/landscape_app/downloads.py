@@ -1,4 +1,4 @@
-"""What the links below a figure lead to: the figure as a page, and its numbers as CSV."""
+"""What stands below a figure leads to: the figure as a page or PDF, and its numbers as CSV."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from landscape.errors import InputError
 from landscape_app.data import open_runs
 from landscape_app.exports import figure_html
 from landscape_app.pages import FIGURE_PAGES
+from landscape_app.pdf import MOST_BYTES, to_pdf
 from landscape_app.table import to_csv
 from landscape_app.url import View
 
@@ -33,7 +34,7 @@ def links(graph: str, view: View) -> list[html.A]:
 
 
 def serve(app: dash.Dash, folder: Path) -> None:
-    """Answer to those links, for runs in ``folder``."""
+    """Answer to those links, for runs in ``folder``, and to a drawing with the same as PDF."""
 
     @app.server.route("/export/<graph>.<kind>")
     def export(graph: str, kind: str) -> flask.Response:
@@ -41,6 +42,8 @@ def serve(app: dash.Dash, folder: Path) -> None:
             return _file(folder, graph, kind, flask.request.query_string.decode("utf-8", "replace"))
         except InputError as error:
             return flask.Response(f"{error}\n", status=404, mimetype="text/plain")
+
+    app.server.add_url_rule("/export/pdf", view_func=_pdf, methods=["POST"])
 
 
 def _file(folder: Path, graph: str, kind: str, query: str) -> flask.Response:
@@ -58,3 +61,15 @@ def _file(folder: Path, graph: str, kind: str, query: str) -> flask.Response:
     name = re.sub(r"[^A-Za-z0-9_.-]", "_", "-".join([graph, *(run.path.stem for run in opened)]))
     headers = {"Content-Disposition": f"attachment; filename={name}.{kind}"}
     return flask.Response(write(figure), mimetype=mime, headers=headers)
+
+
+def _pdf() -> flask.Response:
+    request = flask.request
+    request.max_content_length = MOST_BYTES
+    # A page from elsewhere cannot send this type: the browser would ask here first.
+    if request.mimetype != "image/svg+xml":
+        return flask.Response("send an SVG\n", status=415, mimetype="text/plain")
+    try:
+        return flask.Response(to_pdf(request.get_data()), mimetype="application/pdf")
+    except InputError as error:
+        return flask.Response(f"{error}\n", status=400, mimetype="text/plain")

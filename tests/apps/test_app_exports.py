@@ -11,11 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from landscape_app import exports
+from landscape_app import exports, pdf
 from landscape_app.server import in_background
 
 from landscape.errors import InputError
 from landscape.store import Run
+
+LINKED = b"""<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9">
+<image href="/etc/hostname" width="9" height="9"/></svg>"""
 
 
 def test_every_figure_of_a_run_has_its_table(complete: Run, tmp_path: Path) -> None:
@@ -107,4 +110,26 @@ def test_a_link_that_leads_nowhere_says_so(path: str, said: str, started: Run) -
         with pytest.raises(urllib.error.HTTPError) as caught:
             urllib.request.urlopen(f"{site}/export/{path}")
         assert caught.value.code == 404
+        assert said in caught.value.read().decode()
+
+
+@pytest.mark.parametrize(
+    ("drawing", "kind", "status", "said"),
+    [
+        (b"", "image/svg+xml", 400, "cannot be written as PDF"),
+        (b"<svg", "image/svg+xml", 400, "cannot be written as PDF"),
+        (LINKED, "image/svg+xml", 400, "linked image"),
+        (LINKED, "text/plain", 415, "send an SVG"),
+        (b" " * (pdf.MOST_BYTES + 1), "image/svg+xml", 413, ""),
+    ],
+    ids=["empty", "cut", "a link", "another type", "large"],
+)
+def test_what_is_no_drawing_is_refused(
+    drawing: bytes, kind: str, status: int, said: str, started: Run
+) -> None:
+    with in_background(started.path.parent) as site:
+        request = urllib.request.Request(f"{site}/export/pdf", drawing, {"Content-Type": kind})
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(request)
+        assert caught.value.code == status
         assert said in caught.value.read().decode()

@@ -1,4 +1,4 @@
-// Below each figure: save it as an image, print it to a PDF, read its numbers as a table.
+// Below each figure: save it as an image or a PDF, read its numbers as a table.
 (() => {
   const MOST_ROWS = 500;
 
@@ -9,34 +9,23 @@
     if (!plot?.data?.length) return;
     const { width, height } = plot._fullLayout;
     const filename = `landscape-${graph}`;
-    if (format !== "pdf") {
-      await window.Plotly.downloadImage(plot, { format, filename, width, height, scale: 2 });
-      return;
-    }
-    const url = await window.Plotly.toImage(plot, { format: "svg", width, height });
-    printed(decodeURIComponent(url.replace(/^data:image\/svg\+xml,/, "")), width, height, filename);
+    if (format === "pdf") await savePdf(plot, { width, height }, filename);
+    else await window.Plotly.downloadImage(plot, { format, filename, width, height, scale: 2 });
   }
 
-  // The browser itself writes the best PDF: vectors, with its own fonts, on a page of the same size.
-  function printed(svg, width, height, title) {
-    const frame = document.createElement("iframe");
-    frame.className = "printed";
-    frame.title = "The figure to print";
-    document.body.append(frame);
-    const inside = frame.contentDocument;
-    inside.title = title;
-    const style = inside.createElement("style");
-    style.textContent = `@page { size: ${width}px ${height}px; margin: 0 } body { margin: 0 }
-      svg { display: block; print-color-adjust: exact; -webkit-print-color-adjust: exact }`;
-    inside.head.append(style);
-    const drawing = new DOMParser().parseFromString(svg, "image/svg+xml").documentElement;
-    inside.body.append(inside.importNode(drawing, true));
-    const before = document.title;
-    document.title = title; // what the file is called
-    frame.contentWindow.addEventListener("afterprint", () => frame.remove());
-    frame.contentWindow.focus();
-    frame.contentWindow.print();
-    document.title = before;
+  // The server writes the PDF, from the drawing as it is on the screen.
+  async function savePdf(plot, size, filename) {
+    const url = await window.Plotly.toImage(plot, { format: "svg", ...size });
+    const answer = await fetch("/export/pdf", {
+      method: "POST",
+      headers: { "Content-Type": "image/svg+xml" },
+      body: decodeURIComponent(url.replace(/^data:image\/svg\+xml,/, "")),
+    });
+    if (!answer.ok) throw new Error(await answer.text());
+    const link = element("a", [], { href: URL.createObjectURL(await answer.blob()) });
+    link.download = `${filename}.pdf`;
+    link.click();
+    URL.revokeObjectURL(link.href);
   }
 
   function parsed(text) {
@@ -92,9 +81,16 @@
     );
   }
 
-  document.addEventListener("click", ({ target }) => {
+  document.addEventListener("click", async ({ target }) => {
     const button = target.closest?.("button[data-save]");
-    if (button) save(button.dataset.graph, button.dataset.save);
+    if (!button) return;
+    const told = button.closest(".tools").querySelector("output");
+    told.textContent = "";
+    try {
+      await save(button.dataset.graph, button.dataset.save);
+    } catch (error) {
+      told.textContent = `Not saved: ${error.message}`;
+    }
   });
   // "toggle" does not bubble.
   document.addEventListener(

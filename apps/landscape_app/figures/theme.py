@@ -9,7 +9,11 @@ import plotly.graph_objects as go
 
 from landscape_app.formats import plain
 
-FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif'
+FONT = (
+    'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, "Liberation Sans", '
+    '"DejaVu Sans", sans-serif'
+)
+"""What a browser finds first; what writes a PDF finds no font by the name of ``system-ui``."""
 INK = "#1f2933"
 MUTED = "#5f6b7a"
 GRID = "#e4e8ee"
