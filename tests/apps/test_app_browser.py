@@ -42,6 +42,11 @@ UNPICKED = f"""graph => {{
     return traces.length > 0 && !traces.some(({{ selectedpoints }}) => selectedpoints);
 }}"""
 
+DRAWN_IN = """([graph, name, colour]) => {
+    const plot = document.querySelector(`#${graph} .js-plotly-plot`);
+    return (plot?._fullData ?? []).some((trace) => (trace.name ?? "").includes(name)
+        && [trace.marker?.color, trace.line?.color].flat().includes(colour));
+}"""
 TROUBLE = "main .notice-error"
 SCHEME = "document.documentElement?.dataset.mantineColorScheme"
 
@@ -113,6 +118,32 @@ def test_runs_are_chosen_in_the_list_and_dropped_anywhere(
     assert page.url.endswith("/surface?run=swag-0&run=swag-2&run=swag-3")
     page.go_back()
     page.locator("#surface-3-frame").wait_for()
+
+
+def test_two_runs_are_compared_in_every_figure_in_the_same_colours(
+    show: Callable[..., Page], new_run: Callable[..., Run], tmp_path: Path
+) -> None:
+    for seed, name in enumerate(("first", "second")):
+        new_run(name, seed=seed)
+    query = "?run=second&run=first"  # in the order of the address, not of the folder
+    page = show(tmp_path, f"/surface{query}")
+    site = page.url.partition("/surface")[0]
+    page.locator("#surface-0 .gtitle", has_text="second").wait_for()
+    page.locator("#surface-1 .gtitle", has_text="first").wait_for()
+    for where, graphs in (
+        ("flatness", ("trace", "spread", "relation", "density")),
+        ("averaging", ("averaging",)),
+        ("calibration", ("calibration",)),
+        ("training", ("training",)),
+    ):
+        page.goto(f"{site}/{where}{query}")
+        for graph in graphs:
+            for name, colour in (("second", "#0072B2"), ("first", "#D55E00")):
+                page.wait_for_function(DRAWN_IN, arg=[graph, name, colour])
+    chips = page.locator("#compared li")
+    assert chips.locator("a:not(.drop)").all_inner_texts() == ["second", "first"]
+    signs = chips.locator("span[aria-hidden]")
+    assert signs.nth(0).evaluate("sign => sign.style.color") == "rgb(0, 114, 178)"
 
 
 def test_the_list_is_sorted_by_number_and_filtered_while_typing(
@@ -409,6 +440,57 @@ def test_a_click_on_a_surface_slices_it_there(
     )
     assert marks[1] == pytest.approx([x], abs=0.12)
     assert marks[3] == pytest.approx([y], abs=0.06)
+
+
+SAMPLES_ON_SCREEN = """() => {
+    const plot = document.querySelector("#surface-0 .js-plotly-plot");
+    const { glplot, dataScale } = plot._fullLayout.scene._scene;
+    const { model, view, projection } = glplot.cameraParams;
+    const times = (matrix, v) => [0, 1, 2, 3].map((row) =>
+        [0, 1, 2, 3].reduce((sum, column) => sum + matrix[4 * column + row] * v[column], 0));
+    const box = glplot.canvas.getBoundingClientRect();
+    const { x, y, z } = plot._fullData.find(({ type }) => type === "scatter3d");
+    return [...x].map((_, index) => {
+        const point = [x, y, z].map((values, axis) => values[index] * dataScale[axis]);
+        const p = times(projection, times(view, times(model, [...point, 1])));
+        const [across, down] = [0.5 + p[0] / p[3] / 2, 0.5 - p[1] / p[3] / 2];
+        return [box.x + across * box.width, box.y + down * box.height];
+    });
+}"""
+COLOURS = """() => document.querySelector("#surface-0 .js-plotly-plot")._fullData
+    .find(({ type }) => type === "scatter3d").marker.color.map(colour => colour.toUpperCase())"""
+
+
+def test_a_click_on_a_sample_in_space_highlights_it(
+    show: Callable[..., Page], complete: Run
+) -> None:
+    page = show(complete.path.parent, "/surface?run=digits-swag-0&view=3d&at=0,0")
+    page.locator("#surface-0 canvas").first.wait_for()
+    page.wait_for_function(CAMERA)
+    page.wait_for_timeout(1000)
+    before = page.evaluate(CAMERA)
+    page.evaluate("""() => document.querySelector('#surface-0 .js-plotly-plot').on('plotly_hover',
+        ({ points: [{ customdata }] }) => { window.over = customdata?.[1] ?? null; })""")
+    for sample, (x, y) in enumerate(page.evaluate(SAMPLES_ON_SCREEN)):
+        page.mouse.move(x, y)
+        page.wait_for_timeout(400)
+        if page.evaluate("() => window.over") == sample:  # not hidden by the surface
+            break
+    else:
+        raise AssertionError("no sample is to be seen")
+    page.mouse.down()
+    page.wait_for_timeout(200)  # in space, a frame must see the button down
+    page.mouse.up()
+    page.wait_for_url(f"**at=0,0&pick=digits-swag-0:{sample}")
+    page.wait_for_function(f"sample => ({COLOURS})()[sample] === '#D55E00'", arg=sample)
+    assert page.evaluate(COLOURS).count("#D55E00") == 1
+    assert page.evaluate(CAMERA) == pytest.approx(before, abs=1e-3)
+    page.get_by_role("navigation", name="Pages").get_by_text("Flatness").click()
+    page.wait_for_function(PICKED, arg=["trace", "digits-swag-0", [sample]])
+    page.go_back()
+    page.get_by_role("link", name="Highlight none").click()
+    page.wait_for_function(f"() => !({COLOURS})().includes('#D55E00')")
+    assert page.url.endswith("at=0,0")
 
 
 def test_samples_brushed_in_one_figure_are_highlighted_in_the_others(
