@@ -70,7 +70,7 @@ def create_app(folder: Path) -> dash.Dash:
     app.index_string = _INDEX.replace("THEME", _THEME).replace("ICON", icon)
     app.layout = _layout()
     app.server.after_request(_add_policy)
-    app.server.before_request(lambda: _read_ahead(folder))
+    app.server.before_request(lambda: _read_for_page(folder))
     downloads.serve(app, folder)
     _watch(app, folder)
     _fill_frame(app, folder)
@@ -254,15 +254,19 @@ def _fill_lists(app: dash.Dash, folder: Path) -> None:
         return [notice("No such page", f"There is nothing at `{shown['address']}`.", "error")]
 
 
-def _read_ahead(folder: Path) -> None:
-    """Read the list that a browser asks for once it has loaded its scripts."""
+def read_ahead(folder: Path) -> None:
+    """Begin to read the list, which every browser asks for once it has loaded its scripts."""
+
+    def read() -> None:
+        with suppress(InputError):  # the page that asks is told
+            list_runs(folder)
+
+    threading.Thread(target=read, daemon=True).start()
+
+
+def _read_for_page(folder: Path) -> None:
     if flask.request.path == "/":
-        threading.Thread(target=_list_quietly, args=(folder,), daemon=True).start()
-
-
-def _list_quietly(folder: Path) -> None:
-    with suppress(InputError):  # the page that asks is told
-        list_runs(folder)
+        read_ahead(folder)
 
 
 def _add_policy(response: flask.Response) -> flask.Response:

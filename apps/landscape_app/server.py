@@ -17,7 +17,7 @@ import waitress
 from waitress.wasyncore import close_all
 
 from landscape.errors import InputError
-from landscape_app.app import create_app
+from landscape_app.app import create_app, read_ahead
 
 
 def serve(
@@ -29,6 +29,7 @@ def serve(
         print(f"warning: {host} can be reached from other machines, and there is no password")
     address = _address(server)
     print(f"showing the runs in {folder} at {address} (stop with Ctrl+C)", flush=True)
+    read_ahead(folder)  # a browser takes a second to start
     if open_browser:
         webbrowser.open(address)
     # Else each full collection goes through all of torch, for 0.15 s in the midst of some answer.
