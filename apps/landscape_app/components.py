@@ -18,9 +18,18 @@ THEME = {
     "fontFamilyMonospace": "var(--mono)",
     "headings": {"fontFamily": "var(--sans)"},
     "defaultRadius": "md",
+    "black": "#1f2933",
+    "white": "#ffffff",
+    # Of ten shades Mantine writes in the fourth on a dark ground, in the seventh on a light one.
+    "colors": {
+        "accent": ["#7cc0ec"] * 5 + ["#0b5a8f"] * 5,
+        "good": ["#6fd3b1"] * 5 + ["#0b6b4f"] * 5,
+        "bad": ["#ff9d80"] * 5 + ["#9b2c10"] * 5,
+    },
+    "primaryColor": "accent",
 }
-"""What Mantine's components look like; their colours follow the page's."""
-_COLOURS = {"running": "blue", "complete": "teal", "failed": "red"}
+"""What Mantine's components look like: as the rest of the page, see ``landscape.css``."""
+_COLOURS = {"running": "accent", "complete": "good", "failed": "bad"}
 _CONFIG: Any = CONFIG
 _SAVED = {"PNG": "Save as an image", "SVG": "Save as a drawing", "PDF": "Save as a page of PDF"}
 
@@ -42,7 +51,7 @@ def notice(title: str, text: str | list[Any], kind: str = "info") -> dmc.Alert:
     return dmc.Alert(
         with_code(text) if isinstance(text, str) else text,
         title=title,
-        color="red" if kind == "error" else "blue",
+        color="bad" if kind == "error" else "accent",
         className=f"notice notice-{kind}",
     )
 

@@ -32,7 +32,9 @@ def calibration_figure(*runs: Run) -> go.Figure:
         InputError: a run file cannot be read, or its predictions cannot be scored.
     """
     found = read_each(runs, "predictions", "log_probabilities", "labels")
-    figure = make_subplots(rows=2, shared_xaxes=True, row_heights=[0.74, 0.26])
+    figure = make_subplots(
+        rows=2, shared_xaxes=True, row_heights=[0.74, 0.26], vertical_spacing=0.07
+    )
     figure.update_layout(barmode="group", bargap=0.08)
     figure.add_trace(
         go.Scatter(

@@ -136,6 +136,8 @@ def darkened(figure: go.Figure) -> go.Figure:
     figure.update_layout(template=_DARK, title_text=text)
     if figure.layout.plot_bgcolor == MISSING:
         figure.update_layout(plot_bgcolor=_DARK_MISSING)
+        # Rings are black, as on the surface: they need a light ground in the legend, too.
+        figure.update_layout(legend={"bgcolor": _DARK_MUTED, "font": {"color": INK}})
     return figure
 
 

@@ -71,7 +71,7 @@ def _back(view: View) -> dcc.Link:
 def _predictions(run: Run) -> html.Section:
     about = "What averaging over the samples gains over any single one of them."
     try:
-        return section("Predictions", about, _metrics_table(run))
+        return section("Predictions", about, html.Div(_metrics_table(run), className="table-frame"))
     except NotMeasured as error:
         return section("Predictions", about, notice("Not measured", str(error)))
 
