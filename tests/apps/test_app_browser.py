@@ -488,6 +488,7 @@ def test_a_click_on_a_sample_in_space_highlights_it(
     page.get_by_role("navigation", name="Pages").get_by_text("Flatness").click()
     page.wait_for_function(PICKED, arg=["trace", "digits-swag-0", [sample]])
     page.go_back()
+    page.locator("#surface-page").wait_for()  # until then the link is the other page's
     page.get_by_role("link", name="Highlight none").click()
     page.wait_for_function(f"() => !({COLOURS})().includes('#D55E00')")
     assert page.url.endswith("at=0,0")
