@@ -5,11 +5,11 @@
 
 Each made-up run has 30 samples, a surface of 101 x 101, a spectral density and predictions for a
 test set. ``landscape app`` serves them from a process of its own. The first page is timed in
-Chromium (where there is one), from the address to the rows of the table, on a server that has read
-nothing before. Each callback is timed alone, over HTTP, as a browser would ask, for one run and for
-four: first when nothing is known of those runs, then again. On a machine that does other work, too,
-look at the CPU time, which is counted in steps of 10 ms. Memory is the server's peak, after all
-of that.
+Chromium (where there is one), from the address to the rows of the table, on a server that has just
+started: it begins to read the list while the browser starts. Each callback is timed alone, over
+HTTP, as a browser would ask, for one run and for four: first when nothing is known of those runs,
+then again. On a machine that does other work, too, look at the CPU time, which is counted in steps
+of 10 ms. Memory is the server's peak, after all of that.
 """
 
 import argparse
