@@ -403,6 +403,19 @@ def redraw(page: Page, name: str, run: Run) -> None:
     page.wait_for_timeout(300)
 
 
+def click_until(page: Page, written: str) -> None:
+    """Click until the address says so: in space, a slow machine may miss a click."""
+    for _ in range(10):
+        page.mouse.down()
+        wait_for_frames(page)  # in space, a frame must see the button down
+        page.mouse.up()
+        wait_for_frames(page)
+        page.wait_for_timeout(600)
+        if written in page.url:
+            return
+    raise AssertionError(f"no '{written}' in {page.url}")
+
+
 @pytest.mark.parametrize("view", ["contour", "3d"])
 def test_a_click_on_a_surface_slices_it_there(
     view: str, show: Callable[..., Page], complete: Run
@@ -425,10 +438,7 @@ def test_a_click_on_a_surface_slices_it_there(
         wait_for_frames(page)
         if page.evaluate("() => window.over"):
             break
-    page.mouse.down()
-    wait_for_frames(page)  # in space, a frame must see the button down
-    page.mouse.up()
-    page.wait_for_url("**at=*")
+    click_until(page, "at=")
     page.locator("#slices .scatterlayer path.js-line").first.wait_for(state="attached")
     page.wait_for_timeout(500)
     assert picked in page.url
@@ -478,13 +488,7 @@ def test_a_click_on_a_sample_in_space_highlights_it(
             break
     else:
         raise AssertionError("no sample is to be seen")
-    for _ in range(10):
-        page.mouse.down()
-        page.wait_for_timeout(400)  # in space, a frame must see the button down
-        page.mouse.up()
-        page.wait_for_timeout(600)
-        if "pick=" in page.url:
-            break
+    click_until(page, "pick=")
     page.wait_for_url(f"**at=0,0&pick=digits-swag-0:{sample}")
     page.wait_for_function(f"sample => ({COLOURS})()[sample] === '#D55E00'", arg=sample)
     assert page.evaluate(COLOURS).count("#D55E00") == 1
