@@ -1,6 +1,6 @@
 """The figures and pages behind docs/evidence.md, from the folders of ``landscape study``.
 
-    python docs/evidence.py runs/digits runs/digits-100 runs/emnist-mnist
+    python docs/evidence.py runs/digits runs/digits-100 runs/mnist
 
 Copies each folder's pages to ``docs/evidence/``, and draws the first one's figures; that of
 averages is the second one's, which has more samples. Needs the extra ``notebooks`` (kaleido) and
