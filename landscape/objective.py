@@ -163,8 +163,14 @@ class Objective:
 
     def loss(self, w: Tensor) -> Tensor:
         """L(w), a scalar; w has shape (P,)."""
+
+        def values() -> Iterator[tuple[Tensor, int]]:
+            for inputs, targets in self.batches:
+                outputs = self.space.predict(w, inputs, self.buffers)
+                yield self.summed(outputs, self.space.move(targets)), batch_size(targets)
+
         with torch.no_grad():
-            return self._mean(self._batch_loss(w, batch) for batch in self.batches)
+            return self._mean(values())
 
     def evaluate(self, w: Tensor) -> Evaluation:
         """Loss and accuracy at w in one pass."""
@@ -172,7 +178,7 @@ class Objective:
         def values() -> Iterator[tuple[Tensor, int]]:
             for inputs, targets in self.batches:
                 targets = self.space.move(targets)
-                outputs = self.space.call(w, inputs, self.buffers)
+                outputs = self.space.predict(w, inputs, self.buffers)
                 loss = self.summed(outputs, targets)
                 yield torch.stack([loss, _correct(outputs, targets).to(loss)]), batch_size(targets)
 

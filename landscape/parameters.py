@@ -74,6 +74,9 @@ class ParameterSpace:
         self._lengths = [shape.numel() for shape in self.shapes]
         self._values = [named[name] for name in chosen]
         self._is_tied = _has_tied_tensors(self.module)  # looking for them takes time at every call
+        self._runs_channels_last = self.device.type == "cpu" and any(
+            isinstance(layer, nn.Conv2d) for layer in self.module.modules()
+        )
 
     @property
     def device(self) -> torch.device:
@@ -144,9 +147,38 @@ class ParameterSpace:
             self.module.train(training)
         if buffers is None:
             buffers = self.buffers() if training else {}
-        values = {**self.unflatten(vector), **buffers}
-        moved = self.move(inputs)
-        arguments = ((), moved) if isinstance(moved, dict) else (moved, None)
+        return self._run({**self.unflatten(vector), **buffers}, self.move(inputs))
+
+    @torch.no_grad()
+    def predict(
+        self, vector: Tensor, inputs: Any, buffers: Mapping[str, Tensor] | None = None
+    ) -> Any:
+        """As ``call`` in evaluation mode, without gradients and often in less time.
+
+        On the CPU images and convolutions are laid out with their channels last, where torch's
+        kernels are up to four times as fast; values change by rounding only. A module that cannot
+        run so, as one with a ``view`` of feature maps, or that returns no tensor runs as it is.
+
+        Args:
+            vector: Shape (P,).
+            inputs: See ``call``.
+            buffers: See ``call``.
+        """
+        if self._runs_channels_last:
+            if self.module.training:
+                self.module.eval()
+            values = {**self.unflatten(vector), **(buffers or {})}
+            try:
+                outputs = self._run(_channels_last(values), _channels_last(self.move(inputs)))
+                if isinstance(outputs, Tensor):
+                    return outputs.contiguous()
+            except RuntimeError:  # of the layout, or the call below raises it again
+                pass
+            self._runs_channels_last = False
+        return self.call(vector, inputs, buffers)
+
+    def _run(self, values: dict[str, Tensor], inputs: Any) -> Any:
+        arguments = ((), inputs) if isinstance(inputs, dict) else (inputs, None)
         return functional_call(self.module, values, *arguments, tie_weights=self._is_tied)
 
     def move(self, value: Any) -> Any:
@@ -159,6 +191,15 @@ class ParameterSpace:
         if isinstance(value, list | tuple):
             return tuple(self.move(item) for item in value)
         return value
+
+
+def _channels_last(value: Any) -> Any:
+    """``value`` with its images and convolutions laid out with their channels last."""
+    if isinstance(value, Tensor):
+        return value.contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value
+    if isinstance(value, dict):
+        return {name: _channels_last(item) for name, item in value.items()}
+    return tuple(_channels_last(item) for item in value) if isinstance(value, tuple) else value
 
 
 def _has_tied_tensors(module: nn.Module) -> bool:

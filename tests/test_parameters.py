@@ -99,3 +99,52 @@ def test_training_mode_updates_the_buffers_given_and_no_others() -> None:
     space.call(space.vector(), x, given, training=True)
     assert not torch.equal(given["1.running_mean"], before["1.running_mean"])
     assert torch.equal(space.buffers()["1.running_mean"], before["1.running_mean"])
+
+
+class Convolutions(nn.Module):
+    """Images of 3 channels to 4 classes; ``after`` is given the feature maps (B, 6, 4, 4)."""
+
+    def __init__(self, after: nn.Module) -> None:
+        super().__init__()
+        self.features = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2))
+        self.after = after
+        self.layouts: list[bool] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps: Tensor = self.features(x)
+        self.layouts.append(maps.is_contiguous(memory_format=torch.channels_last))
+        found: Tensor = self.after(maps)
+        return found
+
+
+class Viewing(nn.Module):
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps.view(len(maps), -1)
+
+
+@pytest.mark.parametrize(
+    ("after", "layouts"), [(nn.Flatten(), [True, True]), (Viewing(), [True, False, False])]
+)
+def test_predictions_run_channels_last_where_the_module_can(
+    after: nn.Module, layouts: list[bool]
+) -> None:
+    space = ParameterSpace(Convolutions(nn.Sequential(after, nn.Linear(96, 4))))
+    x, w = torch.randn(5, 3, 8, 8), torch.randn(space.size)
+    found = [space.predict(w, x) for _ in range(2)]
+    assert isinstance(space.module, Convolutions)
+    assert space.module.layouts == layouts
+    torch.testing.assert_close(found, [space.call(w, x)] * 2)
+
+
+def test_predicted_images_have_the_usual_layout() -> None:
+    space = ParameterSpace(Convolutions(nn.Conv2d(6, 2, 1)))
+    x, w = torch.randn(5, 3, 8, 8), space.vector()
+    found = space.predict(w, {"x": x})
+    assert found.is_contiguous()
+    torch.testing.assert_close(found, space.call(w, x))
+
+
+def test_a_prediction_that_fails_says_why() -> None:
+    space = ParameterSpace(Convolutions(nn.Flatten()))
+    with pytest.raises(RuntimeError, match="channels"):
+        space.predict(space.vector(), torch.randn(5, 2, 8, 8))

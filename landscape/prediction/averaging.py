@@ -90,7 +90,7 @@ def sampled_outputs(
             buffers = posterior.buffers(w)
             outputs, targets = [], []
             for inputs, true in data:
-                output = posterior.space.call(w, inputs, buffers)
+                output = posterior.space.predict(w, inputs, buffers)
                 if not isinstance(output, Tensor):
                     raise InputError("predict needs a network that returns logits (B, C)")
                 outputs.append(output)
