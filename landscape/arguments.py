@@ -113,9 +113,14 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     study.add_argument(
         "--task",
         default="digits",
-        help="digits (default, embedded), or mnist after EMNIST's letters",
+        help="digits (default, embedded), mnist after EMNIST's letters, cifar10-jpeg after "
+        "lossless CIFAR-10, or cifar10-few-shot after Tiny ImageNet",
     )
-    study.add_argument("--model", default="convnet", help="convnet (default) or resnet20")
+    study.add_argument("--model", default="convnet", help="convnet (default), resnet20 or resnet18")
+    study.add_argument(
+        "--weights", type=Path, metavar="FILE", help="at which the source network begins"
+    )
+    study.add_argument("--device", default="cpu", help="cpu (default), cuda, auto, ...")
     study.add_argument("--budget", default="small", help="smoke, small (default) or large")
     for name, meaning in BUDGET.items():
         study.add_argument(f"--{name.replace('_', '-')}", type=int, metavar="N", help=meaning)

@@ -221,7 +221,14 @@ def _study(options: argparse.Namespace) -> None:
     only = None if options.methods is None else options.methods.split(",")
     spent = budget(options.budget, **settings)
     tables = study(
-        options.name, options.out, spent, task=options.task, model=options.model, only=only
+        options.name,
+        options.out,
+        spent,
+        task=options.task,
+        model=options.model,
+        weights=options.weights,
+        device=options.device,
+        only=only,
     )
     if options.json:
         found = [asdict(table) for table in tables]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from landscape.devices import choose_device
 from landscape.errors import InputError
 from landscape.files import replacing
 from landscape.progress import Progress
@@ -46,6 +47,8 @@ def study(
     *,
     task: str = PROBLEMS[0],
     model: str = "convnet",
+    weights: Path | None = None,
+    device: str = "cpu",
     only: Sequence[str] | None = None,
     progress: Callable[[str], Callable[[int, int], Any]] = Progress,
 ) -> list[Table]:
@@ -57,6 +60,8 @@ def study(
         budget: See ``Budget``.
         task: The target task, which has a source task: one of ``PROBLEMS``.
         model: One of ``NETWORKS``.
+        weights: A file of weights at which the source network begins; fresh ones if ``None``.
+        device: Where to train and measure: ``"cpu"``, ``"cuda"``, or ``"auto"``.
         only: Names of the contestants, besides FP-BMA; all of them if ``None``.
         progress: Makes the progress callback of a piece of work from its label.
 
@@ -64,14 +69,15 @@ def study(
         The tables.
 
     Raises:
-        InputError: an unknown study, task, model or contestant, or a folder that cannot be written
-            or is of another task or model.
+        InputError: an unknown study, task, model, device or contestant, weights of another model,
+            or a folder that cannot be written or is of another task, model or weights.
         LandscapeError: every trial of a method diverged.
     """
     if name not in STUDIES:
         raise InputError(f"unknown study '{name}'; known: {', '.join(STUDIES)}")
     contestants = chosen(only)
-    tables = STUDIES[name](Bench(folder, budget, progress, task, model), contestants)
+    bench = Bench(folder, budget, progress, task, model, weights, str(choose_device(device)))
+    tables = STUDIES[name](bench, contestants)
     with replacing(folder / f"{name}.md") as temporary:
         temporary.write_text(summary(name, budget, tables))
     return tables

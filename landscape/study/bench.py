@@ -14,17 +14,21 @@ from landscape.posteriors import Posterior
 from landscape.store import Run, ensure_writable
 from landscape.study.measures import measure_curvature, measure_shifts, measure_tempered
 from landscape.study.plan import Budget, Training
+from landscape.study.published import named, published
 from landscape.study.starts import start
 from landscape.tasks import Task
 
 Report = Callable[[int, int], Any]
 
 
-PROBLEMS = ("digits", "mnist")
+PROBLEMS = ("digits", "mnist", "cifar10-jpeg", "cifar10-few-shot")
 """Target tasks that have a source task."""
 
-NETWORKS = {"convnet": "none", "resnet20": "group"}
+NETWORKS = {"convnet": "none", "resnet20": "group", "resnet18": "batch"}
 """Networks, with their normalisation where a study does not ask for another."""
+
+_GENTLE = 0.002
+"""SWAG's learning rate from published weights: its default would undo what they have learnt."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,8 @@ class Bench:
         progress: Makes a progress callback from a label.
         problem: One of ``PROBLEMS``. A folder is of one.
         network: One of ``NETWORKS``. A folder is of one.
+        weights: A file of weights at which the source network begins; fresh ones if ``None``.
+        device: Where to train and measure.
     """
 
     folder: Path
@@ -54,6 +60,8 @@ class Bench:
     progress: Callable[[str], Report]
     problem: str = PROBLEMS[0]
     network: str = "convnet"
+    weights: Path | None = None
+    device: str = "cpu"
     _sources: dict[str, Posterior] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -63,6 +71,8 @@ class Bench:
             raise InputError(f"unknown model '{self.network}'; known: {', '.join(NETWORKS)}")
         ensure_writable(self.folder)
         asked = f"{self.problem} with {self.network}"
+        if self.weights is not None:
+            asked += f" from {named(self.weights)}"
         note = self.folder / "task"
         if not note.exists():
             note.write_text(asked + "\n")
@@ -85,11 +95,12 @@ class Bench:
             settings: Its ``rank`` and ``normalisation``, where they are not the defaults.
         """
         rank = settings.get("rank", 5)
+        rate = {} if self.weights is None else {"learning_rate": _GENTLE, "swag_rate": _GENTLE}
         normalisation = settings.get("normalisation", NETWORKS[self.network])
         training = Training(
             f"source-{normalisation}-rank{rank}",
             "swag",
-            {"epochs": self.budget.source_epochs, "rank": rank},
+            {"epochs": self.budget.source_epochs, "rank": rank, **rate},
             seed,
             folder="sources",
         )
@@ -97,9 +108,12 @@ class Bench:
         if key not in self._sources:
             if self._known(training) is None:
                 task = self._source_task
-                model = models.build(self.network, task, seed=seed, normalisation=normalisation)
+                if self.weights is None:
+                    model = models.build(self.network, task, seed=seed, normalisation=normalisation)
+                else:
+                    model = published(self.network, task, self.weights, normalisation=normalisation)
                 self._train(training, task, {"model": model})
-            self._sources[key] = workflow.load(self.path(training), device="cpu").posterior
+            self._sources[key] = workflow.load(self.path(training), device=self.device).posterior
         return self._sources[key]
 
     @cached_property
@@ -179,7 +193,7 @@ class Bench:
             methods.create(training.method, **training.settings),
             samples=self.budget.samples,
             seed=training.seed,
-            device="cpu",
+            device=self.device,
             overwrite=True,
             config={"study": training.record},
             **begin,
@@ -188,7 +202,7 @@ class Bench:
     def _measure(self, found: Finished, *, shifts: bool, curvature: int) -> None:
         if "tempered" in found.run and not (shifts or curvature):
             return
-        trained = workflow.load(found.run.path, device="cpu")
+        trained = workflow.load(found.run.path, device=self.device)
         measure_tempered(trained, self.budget.samples)
         if shifts:
             measure_shifts(trained, self.task(found.training.seed), self.budget.samples)

@@ -18,6 +18,8 @@ _ROUNDS = 3
 def cpu_seconds(bench: Bench, trainings: Sequence[Training]) -> dict[str, float]:
     """Processor time of one training of each name, in seconds: the least of three rounds.
 
+    On another device than the CPU it is the time on the clock.
+
     In a round all methods take their turn, on the data of the first training of their name. What
     was measured is kept in ``pace.json`` of the study's folder, and taken from there for the same
     settings: else a study that goes on would match other times.
@@ -47,6 +49,7 @@ def _time(bench: Bench, training: Training) -> float:
     source = bench.source(training.seed, training.source)
     begin = start(training.start, source, task, training.seed)
     method = methods.create(training.method, **training.settings)
-    begun = time.process_time()
-    method.fit(begin.model, task, prior=begin.prior, seed=training.seed, device="cpu")
-    return time.process_time() - begun
+    clock = time.process_time if bench.device == "cpu" else time.perf_counter
+    begun = clock()
+    method.fit(begin.model, task, prior=begin.prior, seed=training.seed, device=bench.device)
+    return clock() - begun

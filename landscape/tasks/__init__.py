@@ -10,6 +10,12 @@ from landscape.tasks.arrays import arrays, npz
 from landscape.tasks.augment import Augment, CropAndFlip
 from landscape.tasks.cifar import cifar10, cifar100
 from landscape.tasks.cifar_c import cifar_c
+from landscape.tasks.cifar_transfer import (
+    cifar10_few_shot,
+    cifar10_jpeg,
+    cifar10_lossless,
+    tiny_imagenet,
+)
 from landscape.tasks.corruptions import CORRUPTIONS, corrupt, shift
 from landscape.tasks.digits import digits, digits_upright
 from landscape.tasks.few_shot import choose_shots
@@ -29,6 +35,10 @@ TASKS: dict[str, Callable[..., Task]] = {
     "cifar100": cifar100,
     "emnist-letters": emnist_letters,
     "mnist": mnist,
+    "cifar10-lossless": cifar10_lossless,
+    "cifar10-jpeg": cifar10_jpeg,
+    "tiny-imagenet": tiny_imagenet,
+    "cifar10-few-shot": cifar10_few_shot,
 }
 
 
@@ -67,6 +77,9 @@ __all__ = [
     "choose_shots",
     "cifar10",
     "cifar100",
+    "cifar10_few_shot",
+    "cifar10_jpeg",
+    "cifar10_lossless",
     "cifar_c",
     "corrupt",
     "digits",
@@ -78,4 +91,5 @@ __all__ = [
     "npz",
     "regression",
     "shift",
+    "tiny_imagenet",
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +10,7 @@ import torch
 from landscape.errors import InputError
 from landscape.tasks.arrays import real_inputs
 from landscape.tasks.augment import CropAndFlip
+from landscape.tasks.images import decode
 from landscape.tasks.splits import assemble
 from landscape.tasks.task import Data, Task
 
@@ -91,31 +91,9 @@ def _read(folder: Path, classes: list[str], size: int, gray: bool) -> Data:
     for label, name in enumerate(classes):
         for file in sorted((folder / name).glob("*")):
             if file.suffix.lower() in SUFFIXES:
-                images.append(_image(file, size, gray))
+                images.append(decode(file, str(file), size, gray=gray))
                 labels.append(label)
     if not images:
         raise InputError(f"{folder} holds no image ({', '.join(SUFFIXES)})")
     pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
     return Data(pixels, torch.tensor(labels, dtype=torch.long))
-
-
-def _image(file: Path, size: int, gray: bool) -> np.ndarray:
-    """Pixels (size, size, channels), 8-bit."""
-    pillow, operations = _pillow()
-    try:
-        with pillow.open(file) as image:
-            image = operations.fit(image.convert("L" if gray else "RGB"), (size, size))
-            pixels = np.asarray(image, dtype=np.uint8)
-    except (OSError, ValueError, SyntaxError, pillow.DecompressionBombError) as error:
-        raise InputError(f"cannot read the image {file}: {error}") from error
-    return pixels[:, :, None] if gray else pixels
-
-
-def _pillow() -> tuple[Any, Any]:
-    try:
-        from PIL import Image, ImageOps
-    except ImportError as error:
-        raise InputError(
-            f"images need Pillow: pip install 'landscape[images]' ({error})"
-        ) from error
-    return Image, ImageOps

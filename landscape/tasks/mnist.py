@@ -6,7 +6,6 @@ files of ``x_train``, ``y_train``, ``x_test`` and ``y_test`` in one folder.
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,11 +13,12 @@ import torch
 
 from landscape.errors import InputError
 from landscape.tasks.arrays import as_data, pair, read_npz, real_inputs
+from landscape.tasks.data_folder import data_folder, only_file
 from landscape.tasks.splits import assemble
 from landscape.tasks.task import Data, Task
 
-VARIABLE = "LANDSCAPE_DATA"
 _LETTERS, _DIGITS = "emnist_letters*.npz", "mnist*.npz"
+_BOTH = "EMNIST and MNIST"
 _VALIDATION = 1000
 _SHARE = 0.05
 _PARTITION_SEED = 20240615
@@ -38,7 +38,7 @@ def emnist_letters(*, path: str = "") -> Task:
     Raises:
         InputError: there is no such file, or it does not hold what it should.
     """
-    return _letters(_folder(path))
+    return _letters(data_folder(path, _BOTH))
 
 
 def mnist(*, path: str = "", shots: int = 10, seed: int = 0) -> Task:
@@ -57,7 +57,7 @@ def mnist(*, path: str = "", shots: int = 10, seed: int = 0) -> Task:
     Raises:
         InputError: a file is missing or does not hold what it should, or a class has fewer images.
     """
-    folder = _folder(path)
+    folder = data_folder(path, _BOTH)
     source = _letters(folder)
     scaling = source.scaling
     assert scaling is not None
@@ -103,20 +103,9 @@ def _digits(folder: Path) -> tuple[Data, Data, Data]:
     return train.subset(order[_VALIDATION:]), train.subset(order[:_VALIDATION]), test
 
 
-def _folder(path: str) -> Path:
-    found = path or os.environ.get(VARIABLE, "")
-    if not found:
-        raise InputError(
-            f"EMNIST and MNIST are read from a folder: give its path, or set {VARIABLE} to it"
-        )
-    return Path(found).resolve()
-
-
 def _read(folder: Path, pattern: str) -> tuple[Data, Data]:
-    """Training and test set of the folder's one file that has such a name."""
-    paths = sorted(folder.glob(pattern))
-    if len(paths) != 1:
-        raise InputError(f"{folder} must hold one file {pattern}, and holds {len(paths)}")
-    arrays = read_npz(paths[0])
-    train, test = (as_data(pair(arrays, part, str(paths[0]))) for part in ("train", "test"))
+    """Training and test set of a file."""
+    path = only_file(folder, pattern)
+    arrays = read_npz(path)
+    train, test = (as_data(pair(arrays, part, str(path))) for part in ("train", "test"))
     return train, test

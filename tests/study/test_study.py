@@ -11,7 +11,7 @@ import torch
 from cases import write_images
 from tiny import ONLY, TINY, silent
 
-from landscape import tasks, workflow
+from landscape import models, tasks, workflow
 from landscape.cli import main
 from landscape.errors import InputError, LandscapeError
 from landscape.methods import create
@@ -255,6 +255,40 @@ def test_a_study_of_a_resnet_has_group_normalisation(tmp_path: Path) -> None:
     assert network(torch.zeros(1, 1, 8, 8)).shape == (1, 10)
 
 
+@pytest.mark.parametrize("shortcut", ["pad", "convolution"])
+def test_a_source_begins_at_published_weights(
+    shortcut: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = tasks.load("digits").source
+    assert task is not None
+    network = models.build("resnet20", task, seed=7, shortcut=shortcut)
+    inside = {"shortcut.": "downsample.", "linear.": "fc."}
+    state = network.state_dict()
+    for ours, theirs in inside.items():
+        state = {name.replace(ours, theirs): value for name, value in state.items()}
+    torch.save(state, tmp_path / "published.pt")
+    begun: list[torch.nn.Module] = []
+
+    def noted(path: Path, task: Task, method: Any, model: torch.nn.Module, **more: Any) -> Any:
+        begun.append(model)
+        assert method.learning_rate == method.swag_rate == 0.002
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(workflow, "train", noted)
+    weights = tmp_path / "published.pt"
+    bench = Bench(tmp_path / "one", TINY, silent, "digits", "resnet20", weights)
+    with pytest.raises(KeyboardInterrupt):
+        bench.source(0, {})
+    for name, value in network.state_dict().items():
+        assert torch.equal(begun[0].state_dict()[name], value)
+    assert "from published.pt (" in (tmp_path / "one" / "task").read_text()
+    Bench(tmp_path / "one", TINY, silent, "digits", "resnet20", weights)
+    for other in (None, tmp_path / "other.pt"):
+        torch.save({**state, "fc.bias": state["fc.bias"] + 1}, tmp_path / "other.pt")
+        with pytest.raises(InputError, match="name another folder"):
+            Bench(tmp_path / "one", TINY, silent, "digits", "resnet20", other)
+
+
 def test_a_task_of_other_classes_begins_with_a_fresh_head(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -280,8 +314,13 @@ def test_a_task_of_other_classes_begins_with_a_fresh_head(
         (["toy", "--seeds", "1"], "at least 2 seeds, not 1"),
         (["toy", "--budget", "huge"], "unknown budget 'huge'; known: smoke, small, large"),
         (["cost", "--methods", "adam"], "unknown method 'adam'; known: map"),
-        (["toy", "--task", "letters"], "unknown task 'letters'; known: digits, mnist"),
-        (["toy", "--model", "mlp"], "unknown model 'mlp'; known: convnet, resnet20"),
+        (
+            ["toy", "--task", "letters"],
+            "unknown task 'letters'; known: digits, mnist, cifar10",
+        ),
+        (["toy", "--model", "mlp"], "unknown model 'mlp'; known: convnet, resnet20, resnet18"),
+        (["toy", "--weights", "none.pt"], "cannot read weights from none.pt: No such file"),
+        (["toy", "--device", "abacus"], "device 'abacus' cannot be used"),
         (["toy", "--severities", "1,x"], "'1,x' is no list such as 1,3,5"),
         (["toy", "--trials", "0"], "trials must be at least 1, not 0"),
         (["toy", "--samples", "3", "--measured", "4"], "of 3 samples predicted with no 4"),

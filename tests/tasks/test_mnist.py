@@ -10,7 +10,7 @@ from cases import write_images
 
 from landscape import tasks
 from landscape.errors import InputError
-from landscape.tasks.mnist import VARIABLE
+from landscape.tasks.data_folder import VARIABLE
 
 REAL = os.environ.get(VARIABLE, "")
 

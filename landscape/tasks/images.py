@@ -1,0 +1,45 @@
+"""Pixels of image files; Pillow, which reads them, is optional."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from landscape.errors import InputError
+
+
+def decode(source: Path | BinaryIO, name: str, size: int, *, gray: bool = False) -> np.ndarray:
+    """An image scaled so that its shorter side has ``size`` pixels, with the middle cut out.
+
+    Args:
+        source: The file.
+        name: Of the image, for errors.
+        size: Height and width.
+        gray: One channel instead of three.
+
+    Returns:
+        8-bit pixels, shape (size, size, channels).
+
+    Raises:
+        InputError: Pillow is missing, or it cannot read the image.
+    """
+    pillow, operations = _pillow()
+    try:
+        with pillow.open(source) as image:
+            image = operations.fit(image.convert("L" if gray else "RGB"), (size, size))
+            pixels = np.asarray(image, dtype=np.uint8)
+    except (OSError, ValueError, SyntaxError, pillow.DecompressionBombError) as error:
+        raise InputError(f"cannot read the image {name}: {error}") from error
+    return pixels[:, :, None] if gray else pixels
+
+
+def _pillow() -> tuple[Any, Any]:
+    try:
+        from PIL import Image, ImageOps
+    except ImportError as error:
+        raise InputError(
+            f"images need Pillow: pip install 'landscape[images]' ({error})"
+        ) from error
+    return Image, ImageOps
