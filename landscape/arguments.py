@@ -138,7 +138,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "export", "figures and their numbers as files, of a run or of a folder of runs"
     )
     export.add_argument("path", type=Path, help="a run file (.h5), or a folder of them")
-    export.add_argument("--csv", type=Path, metavar="DIR", help="the numbers behind each figure")
+    export.add_argument(
+        "--csv", type=Path, metavar="DIR", help="the numbers of each figure and run"
+    )
     export.add_argument("--html", type=Path, metavar="FILE", help="one self-contained page")
 
     app = command("app", "look at the runs of a folder in the browser")

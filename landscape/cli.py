@@ -250,22 +250,20 @@ def _export(options: argparse.Namespace) -> None:
 
     if options.csv is None and options.html is None:
         raise InputError("say what to write: --csv DIR, --html FILE, or both")
-    if options.path.is_dir():
-        if options.csv is not None:
-            raise InputError(
-                f"--csv is of one run, and {options.path} is a folder: name a run file"
-            )
-        exports.write_report(options.path, options.html)
-        print(options.html)
-        return
-    run = Run.open(options.path)
+    run = None if options.path.is_dir() else Run.open(options.path)
     if options.csv is not None:
-        written, faults = exports.write_csv(run, options.csv)
+        if run is None:
+            written, faults = exports.write_folder_csv(options.path, options.csv)
+        else:
+            written, faults = exports.write_csv(run, options.csv)
         print(*written, sep="\n")
         for fault in faults:
             print(f"landscape: left out: {fault}", file=sys.stderr)
     if options.html is not None:
-        exports.write_run_html(run, options.html)
+        if run is None:
+            exports.write_report(options.path, options.html)
+        else:
+            exports.write_run_html(run, options.html)
         print(options.html)
 
 

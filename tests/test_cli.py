@@ -208,7 +208,7 @@ BAD = {
     "inspect {demo}/missing.h5": "No such file",
     "inspect {truncated}": "truncated or damaged",
     "export {demo}/swag.h5": "say what to write: --csv DIR, --html FILE",
-    "export {demo} --csv {folder}/csv": "is a folder: name a run file",
+    "export {folder} --csv {folder}/csv": "there is no run in",
     "export {demo} --html {folder}/report.h5": "ends in .html, not 'report.h5'",
     "export {folder} --html {folder}/report.html": "is no run in",
     "export {file} --html {folder}/report.html": "is not an HDF5 file",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
 
@@ -15,9 +16,10 @@ import plotly.offline
 from landscape.errors import InputError
 from landscape.files import replacing
 from landscape.store import Run, Summary, ensure_writable, summarise
+from landscape.store.summary import Spread
 from landscape_app import figures, formats
 from landscape_app.data import BrokenRun, NotMeasured, list_runs, load_run, surface_names
-from landscape_app.table import to_csv
+from landscape_app.table import Row, as_csv, to_csv
 
 _FIGURES: Mapping[str, Callable[[Run], go.Figure]] = {
     "eigenvalues": figures.eigenvalues_figure,
@@ -34,6 +36,7 @@ _IN_A_REPORT = ("eigenvalues", "trace", "averaging", "calibration")
 """Beside the surfaces, what a report shows of each run; more would make it large."""
 Drawn = tuple[str, go.Figure | InputError]
 
+_SPREADS = ("lambda_1", "trace")
 _HEAD = ("Run", "Method", "Task", "Seed", "Samples", "Accuracy", "NLL", "ECE", "λ₁", "Trace")
 _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
@@ -118,6 +121,34 @@ def write_csv(run: Run, folder: Path) -> tuple[list[Path], list[InputError]]:
     return written, faults
 
 
+def write_folder_csv(folder: Path, out: Path) -> tuple[list[Path], list[InputError]]:
+    """Write ``runs.csv``, a line a run, into ``out``, and each run's tables into a folder there.
+
+    Spreads are over samples: mean, standard deviation, the mean's 95 % interval, and how many.
+
+    Returns:
+        The files, and what is wrong with the runs and figures that are left out.
+
+    Raises:
+        InputError: the folder holds no run that can be read, or ``out`` cannot be written.
+    """
+    summaries, broken = _runs_of(folder)
+    ensure_writable(out)
+    table = out / "runs.csv"
+    with replacing(table) as temporary:
+        temporary.write_text(as_csv([_flat(each) for each in summaries]), encoding="utf-8")
+    written = [table]
+    faults = [InputError(f"{folder / each.name} cannot be read: {each.reason}") for each in broken]
+    for each in summaries:
+        try:
+            files, more = write_csv(load_run(folder, each.name), out / _file_name(each.name))
+        except InputError as fault:  # nothing to draw yet
+            files, more = [], [fault]
+        written += files
+        faults += more
+    return written, faults
+
+
 def write_run_html(run: Run, path: Path) -> None:
     """Write all figures of a run into one self-contained page.
 
@@ -133,14 +164,32 @@ def write_report(folder: Path, path: Path) -> None:
     Raises:
         InputError: the folder holds no run that can be read, or ``path`` is not to be written.
     """
-    found = list_runs(folder)
-    summaries = [run for run in found if isinstance(run, Summary)]
-    broken = [run for run in found if isinstance(run, BrokenRun)]
-    if not summaries:
-        raise InputError(f"there is no run in {folder} to report on; `landscape demo` makes some")
+    summaries, broken = _runs_of(folder)
     runs = [load_run(folder, each.name) for each in summaries]
     parts = [(run, figures_of(run, _IN_A_REPORT)) for run in runs]
     _write_page(path, f"Runs in {folder.absolute().name}", summaries, parts, broken)
+
+
+def _runs_of(folder: Path) -> tuple[list[Summary], list[BrokenRun]]:
+    found = list_runs(folder)
+    summaries = [run for run in found if isinstance(run, Summary)]
+    if not summaries:
+        raise InputError(f"there is no run in {folder} to report on; `landscape demo` makes some")
+    return summaries, [run for run in found if isinstance(run, BrokenRun)]
+
+
+def _flat(found: Summary) -> Row:
+    """A summary as a line of a table; empty where the run says nothing."""
+    line: Row = {}
+    for name, value in asdict(found).items():
+        if name in _SPREADS:
+            parts = value or {part.name: "" for part in fields(Spread)}
+            line |= {f"{name}_{part}": number for part, number in parts.items()}
+        elif isinstance(value, tuple):
+            line[name] = " ".join(value)
+        else:
+            line[name] = "" if value is None else value
+    return line
 
 
 def _write_page(

@@ -6,7 +6,7 @@ import csv
 import html
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,10 +43,13 @@ def to_csv(figure: go.Figure) -> str:
     """``rows`` as CSV with a header line (RFC 4180, but lines end in one line feed)."""
     found = rows(figure)
     used = {name for row in found for name in row}
+    return as_csv(found, [name for name in _COLUMNS + _MORE if name in used])
+
+
+def as_csv(found: Sequence[Row], columns: Sequence[str] | None = None) -> str:
+    """Rows as CSV with a header line; the columns are the first row's if none are named."""
     stream = io.StringIO()
-    writer = csv.DictWriter(
-        stream, [name for name in _COLUMNS + _MORE if name in used], lineterminator="\n"
-    )
+    writer = csv.DictWriter(stream, columns or list(found[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows({name: _cell(value) for name, value in row.items()} for row in found)
     return stream.getvalue()

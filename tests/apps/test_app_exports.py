@@ -45,6 +45,33 @@ def test_what_cannot_be_drawn_is_told_and_does_not_stop_the_others(
     assert "no finite loss" in str(fault)
 
 
+def test_a_folder_has_a_table_of_its_runs_and_those_of_each(
+    started: Run, new_run: Callable[..., Run], tmp_path: Path
+) -> None:
+    complete = new_run("complete", method="=1+1")
+    (tmp_path / "text.h5").write_text("not HDF5")
+    out = tmp_path / "tables"
+    written, faults = exports.write_folder_csv(tmp_path, out)
+    with (out / "runs.csv").open() as file:
+        found = {line["name"]: line for line in csv.DictReader(file)}
+    assert set(found) == {complete.path.stem, started.path.stem}
+    largest = complete["samples"]["eigenvalues"][:, 0]
+    line = found["complete"]
+    assert float(line["lambda_1_mean"]) == largest.mean()
+    assert float(line["lambda_1_deviation"]) == largest.std(ddof=1)
+    assert int(line["lambda_1_count"]) == len(largest)
+    assert float(line["nll"]) == complete.attributes_of("predictions")["nll"]
+    assert found[started.path.stem]["lambda_1_mean"] == found[started.path.stem]["nll"] == ""
+    assert line["method"] == "'=1+1"  # no formula of a spreadsheet
+    alone, _ = exports.write_csv(complete, tmp_path / "alone")
+    for path in alone:
+        assert (out / "complete" / path.name).read_bytes() == path.read_bytes()
+    assert len(written) == 1 + len(alone)
+    told = " ".join(map(str, faults))
+    assert "digits-map-0.h5 holds nothing to draw" in told
+    assert "text.h5 cannot be read" in told
+
+
 def test_the_report_is_one_file_with_every_run_and_what_is_wrong(
     new_run: Callable[..., Run], tmp_path: Path
 ) -> None:
