@@ -6,8 +6,9 @@ judged with statistics of its own (SWAG, arXiv 1902.02476, section 3.2).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import torch
@@ -38,9 +39,9 @@ def reestimate(
 
     They are those of one pass with all examples in one batch, however the examples are divided.
     With more than one batch a layer's statistics wait until those of the layers before it are
-    known, so that there is a pass for every layer; batches are therefore put together, up to 32
-    MiB of inputs. Dropout is off. A module without running statistics gets its buffers back
-    unchanged, without a pass.
+    known, so that there is a pass for every layer, as far as that layer; batches are therefore put
+    together, up to 32 MiB of inputs. Dropout is off. A module without running statistics gets its
+    buffers back unchanged, without a pass.
 
     Args:
         space: The parameter space.
@@ -63,19 +64,23 @@ def reestimate(
             "a DataLoader"
         )
     space.module.eval()
-    settled: dict[nn.Module, _Moments] = {}
-    while True:
-        count, moments = _pass(space, vector, batches, buffers, set(layers) - set(settled))
-        if count == 0:
-            raise InputError("the data to re-estimate running statistics on has no batch")
-        # In a single batch every layer has seen its final inputs; else the first called has.
-        known = list(moments) if count == 1 else list(moments)[:1]
-        settled |= {layer: moments[layer] for layer in known}
-        if len(known) == len(moments):
-            break
+    count, moments, calls = _pass(space, vector, batches, buffers, set(layers))
+    if count == 0:
+        raise InputError("the data to re-estimate running statistics on has no batch")
+    settled = moments
+    if count > 1:  # only the layer that is called first has seen its final inputs
+        order = list(moments)
+        settled = {order[0]: moments[order[0]]}
+        for layer in order[1:]:
+            _, moments, _ = _pass(space, vector, batches, buffers, {layer}, calls[layer] // count)
+            settled |= moments
     for layer_moments in settled.values():
         layer_moments.finish()
     return buffers
+
+
+class _Reached(Exception):
+    """The layers behind are not needed."""
 
 
 def _pass(
@@ -84,23 +89,38 @@ def _pass(
     batches: Iterable[tuple[Any, Any]],
     buffers: dict[str, Tensor],
     open_layers: set[nn.Module],
-) -> tuple[int, dict[nn.Module, _Moments]]:
-    """Number of batches, and the moments of the open layers' inputs in the order of their calls."""
+    stop: int = 0,
+) -> tuple[int, dict[nn.Module, _Moments], Counter[nn.Module]]:
+    """Go over the batches, each as far as the ``stop``-th call of an open layer; 0 for to the end.
+
+    Returns:
+        Number of batches; the moments of the open layers' inputs in the order of their first
+        calls, and how often each was called.
+    """
     moments: dict[nn.Module, _Moments] = {}
+    calls: Counter[nn.Module] = Counter()
+    reached = 0
 
     def collect(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        nonlocal reached
         if layer not in moments:
             moments[layer] = _Moments(layer)
         moments[layer].add(inputs[0])
+        calls[layer] += 1
+        reached += 1
+        if reached == stop:
+            raise _Reached
 
     count = 0
     with ExitStack() as hooks:
         for layer in open_layers:
             hooks.enter_context(layer.register_forward_pre_hook(collect))
         for inputs in _together(inputs for inputs, _ in batches):
-            space.call(vector, inputs, buffers)
+            reached = 0
+            with suppress(_Reached):
+                space.call(vector, inputs, buffers)
             count += 1
-    return count, moments
+    return count, moments, calls
 
 
 def _together(parts: Iterable[Any]) -> Iterator[Any]:

@@ -121,3 +121,28 @@ def test_small_batches_are_put_together_and_what_does_not_fit_is_not() -> None:
         space = ParameterSpace(Counting())
         reestimate(space, space.vector(), [(torch.randn(shape), None) for shape in shapes])
         assert space.module.calls == calls  # twice two batches: a pass for each of two layers
+
+
+def test_what_is_behind_the_layer_looked_for_is_not_computed() -> None:
+    class Shared(nn.Module):
+        """Calls its second layer of statistics twice."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.BatchNorm1d(4), nn.BatchNorm1d(4)
+            self.passed: list[str] = []
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            hidden = self.first(inputs)
+            self.passed.append("first")
+            hidden = self.second(torch.tanh(hidden))
+            self.passed.append("second")
+            hidden = self.second(hidden)
+            self.passed.append("again")
+            return hidden
+
+    space = ParameterSpace(Shared())
+    batches = [(torch.randn(3, 4), None), (torch.randn(2, 4, 1).squeeze(-1).double(), None)]
+    reestimate(space, space.vector(), batches)
+    whole = ["first", "second", "again"]
+    assert space.module.passed == [*whole, *whole, "first", "second", "first", "second"]
