@@ -52,8 +52,9 @@ def measure_shifts(trained: Trained, task: Task, samples: int) -> None:
     together = Data(inputs, torch.cat([data.targets for data in sets]))
     found = predict(trained.posterior, together, samples=samples, seed=seed)
     sizes = [len(data) for data in sets]
-    parts = zip(torch.split(found.log_probabilities, sizes, dim=1), sets, strict=True)
-    metrics = [Prediction(part, data.targets).metrics() for part, data in parts]
+    parts = torch.split(found.log_probabilities, sizes, dim=1)
+    labels = torch.split(found.labels, sizes)  # on the predictions' device
+    metrics = [Prediction(*each).metrics() for each in zip(parts, labels, strict=True)]
     run.write(
         "shifted",
         {name: [each[name] for each in metrics] for name in METRICS},
