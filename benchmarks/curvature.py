@@ -71,7 +71,9 @@ def worst(found: Any) -> float:
 
 def ours(objective: ls.Objective, w: Tensor) -> Result:
     """Thick-restart Lanczos to the residual."""
-    found, seconds = timed(lambda: top_eigenvalues(objective, w, K, tolerance=RESIDUAL))
+    found, seconds = timed(
+        lambda: top_eigenvalues(objective, w, K, tolerance=RESIDUAL, keep_space=True)
+    )
     TOP.update(w=w, found=found)
     return Result(seconds, found.products, worst(found))
 
@@ -229,7 +231,7 @@ def copied(objective: ls.Objective, w: Tensor) -> nn.Module:
 
 def our_trace(objective: ls.Objective, w: Tensor, estimator: str, deflate: Any = None) -> Result:
     """To the relative standard error."""
-    if estimator == "hutchinson":
+    if estimator == "hutchinson" and deflate is None:
         needed, error = probes_needed(objective, w)
         operator, v = objective.hessian(w), torch.randn_like(w)
         operator(v)
@@ -245,15 +247,15 @@ def our_trace(objective: ls.Objective, w: Tensor, estimator: str, deflate: Any =
 
 
 def our_trace_after_top(objective: ls.Objective, w: Tensor) -> Result:
-    """Hutch++ where the eigenvalues are known, too."""
+    """Where the search for the eigenvalues has left its space, as in ``measure``."""
     if TOP.get("w") is not w:
         ours(objective, w)
-    return our_trace(objective, w, "hutch++", TOP["found"])
+    return our_trace(objective, w, "hutchinson", TOP["found"])
 
 
 def probes_needed(objective: ls.Objective, w: Tensor) -> tuple[int, float]:
     """Of Hutchinson's estimate, from the spread of 50; and the relative error that they give."""
-    pilot = trace(objective, w, products=50)
+    pilot = trace(objective, w, products=50, estimator="hutchinson")
     deviation = pilot.standard_error * math.sqrt(50) / abs(pilot.value)
     needed = max(2, math.ceil((deviation / ERROR) ** 2))
     return needed, deviation / math.sqrt(needed)
@@ -294,8 +296,9 @@ EIGENVALUES = {
     "hessian-eigenthings": eigenthings,
 }
 TRACES = {
-    "landscape, Hutch++": lambda o, w: our_trace(o, w, "hutch++"),
+    "landscape": lambda o, w: our_trace(o, w, "krylov"),
     "landscape, after the top 5": our_trace_after_top,
+    "landscape, Hutch++": lambda o, w: our_trace(o, w, "hutch++"),
     "landscape, Hutchinson": lambda o, w: our_trace(o, w, "hutchinson"),
     "PyHessian": pyhessian_trace,
     "hessian-eigenthings, Hutch++": eigenthings_trace,

@@ -24,7 +24,7 @@ from landscape.curvature.network import (
 )
 from landscape.curvature.probes import Estimate
 from landscape.curvature.sharpness import Sharpness, expected_sharpness, m_sharpness
-from landscape.curvature.trace import hutch_pp, hutchinson
+from landscape.curvature.trace import hutch_pp, hutchinson, krylov_aware
 
 __all__ = [
     "Block",
@@ -44,6 +44,7 @@ __all__ = [
     "expected_sharpness",
     "hutch_pp",
     "hutchinson",
+    "krylov_aware",
     "lanczos",
     "lanczos_quadrature",
     "m_sharpness",

@@ -20,8 +20,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from landscape.curvature.lanczos import Eigenvalues, orthogonalise
-from landscape.curvature.operator import Matvec, check_finite
+from landscape.curvature.krylov import krylov
+from landscape.curvature.lanczos import Eigenvalues
+from landscape.curvature.operator import Matvec
 from landscape.errors import InputError
 
 _POINTS = 512
@@ -113,7 +114,10 @@ def lanczos_quadrature(
     products = 0
     for probe in range(probes if steps else 0):
         start = torch.randn(size, dtype=dtype, device=device, generator=generator)
-        values, vectors = torch.linalg.eigh(_tridiagonal(matvec, start, basis, known))
+        entries = list(krylov(matvec, start, basis, known))
+        alphas, betas = torch.tensor(entries, dtype=torch.float64).T
+        projected = torch.diag(alphas) + torch.diag(betas[:-1], 1) + torch.diag(betas[:-1], -1)
+        values, vectors = torch.linalg.eigh(projected)
         products += len(values)
         nodes[probe, known:] = values[-1]
         nodes[probe, known : known + len(values)] = values
@@ -186,25 +190,3 @@ def _default_width(nodes: Tensor) -> float:
     size = float(nodes.abs().max())
     spread = float(nodes.max() - nodes.min())
     return 0.01 * (spread if spread > 1e-4 * size else size or 1.0)
-
-
-def _tridiagonal(matvec: Matvec, start: Tensor, basis: Tensor, known: int) -> Tensor:
-    """T_m of the operator within what is orthogonal to the first ``known`` rows of ``basis``.
-
-    The other rows are overwritten. m is their number, or less where the Krylov space ends.
-    """
-    room = len(basis) - known
-    projected = torch.zeros(room, room, dtype=torch.float64)
-    vector, _ = orthogonalise(start, basis[:known])
-    for step in range(room):
-        basis[known + step] = vector / vector.norm()
-        image = matvec(basis[known + step]).detach()
-        check_finite(image)
-        vector, coefficients = orthogonalise(image, basis[: known + step + 1])
-        projected[step, step] = float(coefficients[-1])
-        beta = float(vector.norm())
-        scale = max(float(projected.abs().max()), float(image.norm()))
-        if step + 1 == room or beta <= 10 * torch.finfo(image.dtype).eps * scale:
-            break  # an invariant subspace: what is left of the image is rounding
-        projected[step + 1, step] = projected[step, step + 1] = beta
-    return projected[: step + 1, : step + 1]

@@ -62,19 +62,17 @@ def estimate_diagonal(
     mean = torch.zeros(size, dtype=torch.float64, device=device)
     if count >= size:
         for index, row in enumerate(torch.eye(size, dtype=dtype, device=device)):
-            image = matvec(row)
-            check_finite(image)
-            mean[index] = image[index]
+            mean[index] = matvec(row)[index]
+        check_finite(mean)
         return Diagonal(mean, torch.zeros_like(mean), size)
     generator = torch.Generator(device).manual_seed(seed)
     squares = torch.zeros_like(mean)
     like = mean.to(dtype)
     for index in range(count):
         probe = signs(like, generator)
-        image = matvec(probe)
-        check_finite(image)
         # Welford's recurrence: a mean of squares less a squared mean would cancel.
-        away = (probe * image).double() - mean
+        away = (probe * matvec(probe)).double() - mean
         mean += away / (index + 1)
         squares += away**2 * (index / (index + 1))
+    check_finite(mean)
     return Diagonal(mean, (squares / (count - 1) / count).sqrt(), count)

@@ -17,6 +17,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from landscape.curvature.krylov import orthogonalise
 from landscape.curvature.operator import Matvec, check_finite
 from landscape.errors import InputError
 
@@ -35,6 +36,9 @@ class Eigenvalues:
         vectors: Orthonormal, shape (k, n), in the operator's type.
         converged: Whether each residual met the tolerance.
         products: How many times A was applied.
+        space: All pairs of the search space, these first, if they were to be kept. Most have not
+            converged, but each value is its vector's Rayleigh quotient: a trace that is deflated
+            by them has a much smaller error, for no product more.
     """
 
     values: Tensor
@@ -42,6 +46,7 @@ class Eigenvalues:
     vectors: Tensor
     converged: Tensor
     products: int
+    space: Eigenvalues | None = None
 
 
 def lanczos(
@@ -53,6 +58,7 @@ def lanczos(
     tolerance: float = 1e-3,
     max_products: int | None = None,
     max_basis: int | None = None,
+    keep_space: bool = False,
     seed: int = 0,
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
@@ -69,6 +75,7 @@ def lanczos(
         max_products: Budget of products; by default 10 n, at most 1,000. When it is spent the best
             so far is returned, with ``converged`` false where it is.
         max_basis: Vectors kept at most; by default 2 k + 30. Memory is ``max_basis * size``.
+        keep_space: Whether the answer has its ``space``, of up to ``max_basis`` vectors.
         seed: Of the random starting vector.
         dtype: Type of the vectors; the projected problem is always float64.
         device: Where the vectors are.
@@ -101,17 +108,17 @@ def lanczos(
         return torch.randn(size, dtype=dtype, device=device, generator=generator)
 
     search = _Search(matvec, random_vector, size, which, tolerance, budget, width)
-    pairs = search.run(k, locked=random_vector().new_zeros(0, size))
+    space = search.run(k, locked=random_vector().new_zeros(0, size), whole=keep_space)
+    pairs = _best(space, k, which)
     # Deflated searches: what they find beyond the k-th value was a hidden copy of a found one.
     while len(pairs.values) < size and bool(pairs.converged.all()) and search.left > 1:
         hidden = search.run(1, locked=pairs.vectors, accuracy=float(pairs.values[-1].abs()))
         gain = _key(hidden.values[0], which) - _key(pairs.values[-1], which)
         if gain <= pairs.residuals[-1] + hidden.residuals[0] or search.left == 0:
             break
-        pairs = _best(_concatenate(pairs, search.judge(hidden.vectors[0])), k, which)
-    return Eigenvalues(
-        pairs.values, pairs.residuals, pairs.vectors, pairs.converged, search.products
-    )
+        # The copy is not orthogonal to the rest of the space, which is therefore given up.
+        pairs = space = _best(_concatenate(pairs, search.judge(hidden.vectors[0])), k, which)
+    return _answer(pairs, search.products, _answer(space, search.products) if keep_space else None)
 
 
 def check_request(size: int, k: int, tolerance: float) -> None:
@@ -154,8 +161,8 @@ class _Search:
         self.norm = 0.0  # largest |Ritz value| seen: the scale of rounding errors
         self.products = 0
 
-    def run(self, k: int, *, locked: Tensor, accuracy: float = 0.0) -> _Pairs:
-        """The k extreme pairs orthogonal to the rows of ``locked``.
+    def run(self, k: int, *, locked: Tensor, accuracy: float = 0.0, whole: bool = False) -> _Pairs:
+        """The k extreme pairs orthogonal to the rows of ``locked``, or the ``whole`` search space.
 
         Residuals up to ``tolerance * accuracy`` are enough, if that is more than the usual rule.
         """
@@ -169,9 +176,12 @@ class _Search:
         while True:
             image, coefficients = orthogonalise(self._apply(basis[filled]), basis[: filled + 1])
             image, _ = orthogonalise(image, locked)
-            projected[: filled + 1, filled] = coefficients.cpu()
+            # The one reading of a step from the device.
+            numbers = torch.cat([coefficients, image.norm().double()[None]]).cpu()
+            check_finite(numbers)
+            projected[: filled + 1, filled] = numbers[:-1]
             filled += 1
-            beta = float(image.norm())
+            beta = float(numbers[-1])
             if beta <= 10 * torch.finfo(image.dtype).eps * float(projected.abs().max()):
                 beta = 0.0  # an invariant subspace: what is left of the image is rounding
             projected[filled, filled - 1] = beta
@@ -180,7 +190,7 @@ class _Search:
                 values, mixing, residuals = self._ritz(projected[:filled, :filled], beta)
                 converged = residuals <= self._limit(values, accuracy)
                 if exhausted or bool(converged[:k].all()):
-                    k = min(k, filled)
+                    k = filled if whole else min(k, filled)
                     vectors = mixing[:, :k].T.to(basis) @ basis[:filled]
                     return _Pairs(values[:k], residuals[:k], vectors, converged[:k])
             if full:
@@ -199,6 +209,7 @@ class _Search:
     def judge(self, vector: Tensor) -> _Pairs:
         """A unit vector's Rayleigh quotient, with its residual under the operator itself."""
         image = self._apply(vector)
+        check_finite(image)
         value = (vector @ image).double().cpu()[None]
         self.norm = max(self.norm, float(value.abs()))
         residual = (image - value.to(image) * vector).norm().double().cpu()[None]
@@ -208,7 +219,6 @@ class _Search:
         self.left -= 1
         self.products += 1
         image: Tensor = self.matvec(v).detach()
-        check_finite(image)
         return image
 
     def _fresh(self, against: Tensor) -> Tensor:
@@ -231,16 +241,10 @@ class _Search:
         return (self.tolerance * values.abs().clamp_min(accuracy)).clamp_min(rounding)
 
 
-def orthogonalise(vector: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
-    """``vector`` less its part in the orthonormal rows of ``basis``, and the coefficients removed.
-
-    Done twice: once leaves rounding errors that grow from step to step.
-    """
-    first = basis @ vector
-    vector = vector - basis.T @ first
-    second = basis @ vector
-    vector = vector - basis.T @ second
-    return vector, first.double() + second.double()
+def _answer(pairs: _Pairs, products: int, space: Eigenvalues | None = None) -> Eigenvalues:
+    return Eigenvalues(
+        pairs.values, pairs.residuals, pairs.vectors, pairs.converged, products, space
+    )
 
 
 def _key(values: Tensor, which: Which) -> Tensor:

@@ -13,14 +13,14 @@ from landscape.curvature.frobenius import estimate_squared_frobenius
 from landscape.curvature.lanczos import Eigenvalues, Which, check_request, lanczos
 from landscape.curvature.matrices import Matrix, check_matrix, product_by
 from landscape.curvature.probes import Estimate, check_budget
-from landscape.curvature.trace import hutch_pp, hutchinson
+from landscape.curvature.trace import hutch_pp, hutchinson, krylov_aware
 from landscape.errors import InputError
 from landscape.objective import Objective
 
 Backend = Literal["lanczos", "pyhessian"]
 BACKENDS = ("lanczos", "pyhessian")
-Estimator = Literal["hutchinson", "hutch++"]
-_ESTIMATORS = {"hutchinson": hutchinson, "hutch++": hutch_pp}
+Estimator = Literal["krylov", "hutch++", "hutchinson"]
+_ESTIMATORS = {"krylov": krylov_aware, "hutch++": hutch_pp, "hutchinson": hutchinson}
 
 
 def top_eigenvalues(
@@ -32,6 +32,7 @@ def top_eigenvalues(
     matrix: Matrix = "hessian",
     tolerance: float = 1e-3,
     max_products: int | None = None,
+    keep_space: bool = False,
     seed: int = 0,
     backend: Backend = "lanczos",
 ) -> Eigenvalues:
@@ -45,6 +46,8 @@ def top_eigenvalues(
         matrix: ``"hessian"``, ``"gauss-newton"`` or ``"empirical-fisher"``; see ``GaussNewton``.
         tolerance: Relative residual at which a pair has converged; see ``lanczos``.
         max_products: Budget of products.
+        keep_space: Keep what else the search has found out, from which a trace that is deflated by
+            the answer gains; see ``Eigenvalues``. PyHessian has nothing to keep.
         seed: Of the starting vector.
         backend: ``"lanczos"``, or ``"pyhessian"`` for that package's power iteration.
 
@@ -70,6 +73,7 @@ def top_eigenvalues(
         which=which,
         tolerance=tolerance,
         max_products=max_products,
+        keep_space=keep_space,
         seed=seed,
         dtype=w.dtype,
         device=w.device,
@@ -82,7 +86,7 @@ def trace(
     *,
     products: int | None = None,
     tolerance: float | None = None,
-    estimator: Estimator = "hutchinson",
+    estimator: Estimator = "krylov",
     matrix: Matrix = "hessian",
     deflate: Eigenvalues | None = None,
     seed: int = 0,
@@ -96,7 +100,8 @@ def trace(
         products: Products to spend, by default 30; with a tolerance at most so many, by
             default 1,000.
         tolerance: Relative standard error to reach; see ``hutchinson``.
-        estimator: ``"hutchinson"`` or ``"hutch++"``.
+        estimator: ``"krylov"``, ``"hutch++"`` or ``"hutchinson"``, which needs by far the most
+            products and the memory of none; see ``krylov_aware``. PyHessian has only the last.
         matrix: See ``top_eigenvalues``.
         deflate: Eigenpairs at the same w, which lower the variance; see ``hutchinson``.
         seed: Of the probes.
@@ -111,7 +116,7 @@ def trace(
     if estimator not in _ESTIMATORS:
         raise InputError(f"unknown estimator '{estimator}'; known: {', '.join(_ESTIMATORS)}")
     if backend == "pyhessian":
-        if estimator != "hutchinson" or tolerance is not None:
+        if estimator == "hutch++" or tolerance is not None:
             raise InputError(
                 "PyHessian has only Hutchinson's estimator with fixed products; use "
                 "backend='lanczos'"

@@ -70,7 +70,13 @@ def _by_lanczos(
     size = objective.size
     where: dict[str, Any] = {"dtype": w.dtype, "device": w.device, "seed": seed}
     top = lanczos(
-        product, size, eigenvalues, tolerance=tolerance, max_products=max_products, **where
+        product,
+        size,
+        eigenvalues,
+        tolerance=tolerance,
+        max_products=max_products,
+        keep_space=True,
+        **where,
     )
     total = hutchinson(
         product, size, products=trace_products, tolerance=trace_tolerance, deflate=top, **where

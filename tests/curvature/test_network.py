@@ -228,7 +228,7 @@ def test_pyhessian_leaves_the_global_generator_alone_and_refuses_what_it_cannot(
         trace(objective, w, matrix="gauss-newton", backend="pyhessian")
     with pytest.raises(InputError, match="unknown matrix 'kfac'; known: hessian, gauss-newton"):
         top_eigenvalues(objective, w, matrix="kfac")  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="unknown estimator 'xtrace'; known: hutchinson"):
+    with pytest.raises(InputError, match="unknown estimator 'xtrace'; known: krylov, hutch"):
         trace(objective, w, estimator="xtrace")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="unknown backend 'numpy'"):
         trace(objective, w, backend="numpy")  # type: ignore[arg-type]
