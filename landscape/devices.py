@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from landscape.errors import InputError
@@ -49,6 +50,19 @@ def describe_device(device: torch.device) -> str:
 
 
 @contextmanager
+def differentiable() -> Iterator[None]:
+    """Graphs are built within it, also for a caller who has switched that off."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
+
+
+def leaf(w: Tensor) -> Tensor:
+    """A copy of w to differentiate by, also of one that was made in inference mode."""
+    with torch.inference_mode(False):
+        return w.detach().clone().requires_grad_()
+
+
+@contextmanager
 def second_derivatives() -> Iterator[None]:
     """The settings under which second derivatives are taken; those before are restored.
 
@@ -65,7 +79,8 @@ def second_derivatives() -> Iterator[None]:
             _second.attention.__enter__()
         _second.users += 1
     try:
-        yield
+        with differentiable():
+            yield
     finally:
         with _turn:
             _second.users -= 1

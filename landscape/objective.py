@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from landscape.bilinear import BilinearLayers
-from landscape.devices import second_derivatives
+from landscape.devices import differentiable, leaf
 from landscape.errors import InputError
+from landscape.hessian import HessianOperator
 from landscape.likelihood import GaussianLikelihood
-from landscape.memory import SavedTensors, spare
 from landscape.parameters import Choice, ParameterSpace
+from landscape.soundness import Once, check_batch_independence
 
 Batch = tuple[Any, Any]
 LossFunction = Callable[[Any, Any], Tensor]
@@ -23,6 +24,13 @@ Loss = str | LossFunction
 
 
 def _cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
+    if not isinstance(outputs, Tensor):
+        raise InputError(
+            "'cross_entropy' needs one tensor of logits, not the network's "
+            f"{type(outputs).__name__}; pass a function of (outputs, targets)"
+        )
+    if not targets.is_floating_point():
+        targets = targets.long()
     try:
         return nn.functional.cross_entropy(outputs, targets, reduction="none")
     except IndexError as error:
@@ -32,6 +40,7 @@ def _cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
         ) from error
 
 
+_SUMS = "the loss sums over examples; give it reduction='mean' or 'none'"
 _LOSSES: dict[str, LossFunction] = {
     "cross_entropy": _cross_entropy,
     "gaussian": GaussianLikelihood(noise=1.0),
@@ -52,7 +61,8 @@ def summed_loss(loss: Loss) -> LossFunction:
     Args:
         loss: ``"cross_entropy"``, ``"gaussian"`` (unit noise; ``GaussianLikelihood`` for other), or
             a function of (outputs, targets) that returns one value an example, shape (B,), or their
-            mean, a scalar.
+            mean, a scalar. Of torch's own cross-entropies an example of the ignored class counts,
+            with a loss of 0: a mean over the others would depend on how batches are cut.
 
     Raises:
         InputError: an unknown name; or, when called, outputs that the loss does not fit.
@@ -65,18 +75,23 @@ def summed_loss(loss: Loss) -> LossFunction:
             )
         loss = _LOSSES[loss]
     if getattr(loss, "reduction", "mean") == "sum":
-        raise InputError("the loss sums over examples; give it reduction='mean' or 'none'")
+        raise InputError(_SUMS)
     # Such a mean divides by the sum of weights and not by the number of examples.
     uneven = (
         getattr(loss, "weight", None) is not None or getattr(loss, "ignore_index", -100) != -100
     )
     if uneven and getattr(loss, "reduction", "") == "mean":
         raise InputError("a loss with class weights or an ignored class needs reduction='none'")
-    function = loss
+    function = _example_by_example(loss)
+    is_mean = False
 
     def summed(outputs: Any, targets: Any) -> Tensor:
+        nonlocal is_mean
         value = function(outputs, targets)
         if value.ndim == 0:
+            if not is_mean and not torch._C._are_functorch_transforms_active():
+                _check_mean(function, value, outputs, targets)
+                is_mean = True
             return value * batch_size(targets)
         # More values than examples are a sum over something else, or a broadcast by mistake.
         if value.shape[0] != batch_size(targets) or value.numel() != batch_size(targets):
@@ -89,12 +104,47 @@ def summed_loss(loss: Loss) -> LossFunction:
     return summed
 
 
+def _example_by_example(loss: LossFunction) -> LossFunction:
+    """Torch's mean cross-entropies as one value an example, the mean over its positions."""
+    if not isinstance(loss, nn.CrossEntropyLoss | nn.NLLLoss) or loss.reduction != "mean":
+        return loss
+    each = copy.copy(loss)
+    each.reduction = "none"
+
+    def function(outputs: Any, targets: Any) -> Tensor:
+        value: Tensor = each(outputs, targets)
+        return value.flatten(1).mean(1) if value.ndim > 1 else value
+
+    return function
+
+
+def _check_mean(function: LossFunction, value: Tensor, outputs: Any, targets: Any) -> None:
+    """Refuse a sum over examples, which a batch taken twice gives away."""
+    if not (isinstance(outputs, Tensor) and isinstance(targets, Tensor)):
+        return
+    if outputs.ndim == 0 or len(outputs) != len(targets):
+        return
+    with torch.no_grad():
+        twice = float(function(torch.cat([outputs, outputs]), torch.cat([targets, targets])))
+    once = float(value.detach())
+    if once != 0 and math.isclose(twice, 2 * once, rel_tol=1e-3):
+        raise InputError(_SUMS)
+
+
 def batch_size(targets: Any) -> int:
-    """Number of examples in a batch, from its targets."""
-    if isinstance(targets, Tensor):
+    """Number of examples in a batch, from its targets.
+
+    Raises:
+        InputError: they are neither a tensor nor tensors in a dict or a sequence.
+    """
+    if isinstance(targets, Tensor) and targets.ndim > 0:
         return int(targets.shape[0])
-    first = next(iter(targets.values() if isinstance(targets, Mapping) else targets))
-    return batch_size(first)
+    if isinstance(targets, Mapping | list | tuple) and targets:
+        return batch_size(next(iter(targets.values() if isinstance(targets, Mapping) else targets)))
+    raise InputError(
+        "a batch's targets must be a tensor whose first axis is the example, or several in a dict "
+        f"or a sequence, not {type(targets).__name__}"
+    )
 
 
 def take(value: Any, index: Tensor) -> Any:
@@ -103,7 +153,9 @@ def take(value: Any, index: Tensor) -> Any:
         return value[index.to(value.device)]
     if isinstance(value, Mapping):
         return {name: take(item, index) for name, item in value.items()}
-    return tuple(take(item, index) for item in value)
+    if isinstance(value, list | tuple):
+        return tuple(take(item, index) for item in value)
+    return value
 
 
 class Objective:
@@ -127,7 +179,8 @@ class Objective:
         summed: The loss as a function of (outputs, targets), summed over a batch.
 
     Raises:
-        InputError: the batches can be read only once, or (on first use) there are none.
+        InputError: the batches can be read only once, a layer mixes the examples of a batch, or
+            (on first use) there are no batches, or the network is random.
 
     Example:
         >>> data = [(torch.eye(2), torch.tensor([0, 1]))]
@@ -150,10 +203,12 @@ class Objective:
                 "batches is an iterator, which can be read only once; pass a list or a DataLoader"
             )
         self.space = model if isinstance(model, ParameterSpace) else ParameterSpace(model, random)
+        check_batch_independence(self.space.module)
         self.size = self.space.size
         self.batches = batches
         self.summed = summed_loss(loss)
         self.buffers = buffers
+        self.found_sound = Once()
 
     def with_buffers(self, buffers: Mapping[str, Tensor]) -> Objective:
         """The same objective evaluated with other buffers (running statistics)."""
@@ -165,37 +220,38 @@ class Objective:
         """L(w), a scalar; w has shape (P,)."""
 
         def values() -> Iterator[tuple[Tensor, int]]:
-            for inputs, targets in self.batches:
+            for inputs, targets in self.pairs():
                 outputs = self.space.predict(w, inputs, self.buffers)
                 yield self.summed(outputs, self.space.move(targets)), batch_size(targets)
 
         with torch.no_grad():
-            return self._mean(values())
+            return self.mean(values())
 
     def evaluate(self, w: Tensor) -> Evaluation:
         """Loss and accuracy at w in one pass."""
 
         def values() -> Iterator[tuple[Tensor, int]]:
-            for inputs, targets in self.batches:
+            for inputs, targets in self.pairs():
                 targets = self.space.move(targets)
                 outputs = self.space.predict(w, inputs, self.buffers)
                 loss = self.summed(outputs, targets)
                 yield torch.stack([loss, _correct(outputs, targets).to(loss)]), batch_size(targets)
 
         with torch.no_grad():
-            loss, accuracy = self._mean(values()).tolist()
+            loss, accuracy = self.mean(values()).tolist()
         return Evaluation(loss, accuracy)
 
     def gradient(self, w: Tensor) -> Tensor:
         """The gradient of L at w, shape (P,)."""
 
         def values() -> Iterator[tuple[Tensor, int]]:
-            leaf = w.detach().requires_grad_()
-            for batch in self.batches:
-                loss, size = self._batch_loss(leaf, batch)
-                yield torch.autograd.grad(loss, leaf, materialize_grads=True)[0], size
+            at = leaf(w)
+            for batch in self.pairs():
+                loss, size = self.batch_loss(at, batch)
+                yield torch.autograd.grad(loss, at, materialize_grads=True)[0], size
 
-        return self._mean(values())
+        with differentiable():
+            return self.mean(values())
 
     def hessian(
         self, w: Tensor, *, memory: int | None = None, autocast: torch.dtype | None = None
@@ -215,9 +271,26 @@ class Objective:
         """H(w) v, shape (P,); for many products at one w use ``hessian``."""
         return self.hessian(w, memory=0)(v)
 
-    def _batch_loss(
+    def pairs(self) -> Iterator[Batch]:
+        """The batches, each of them seen to be a pair.
+
+        Raises:
+            InputError: one is not, or its targets are no tensors.
+        """
+        for batch in self.batches:
+            if not isinstance(batch, list | tuple) or len(batch) != 2:
+                parts = f" of {len(batch)}" if isinstance(batch, list | tuple | Mapping) else ""
+                raise InputError(
+                    f"a batch is a pair (inputs, targets), not a {type(batch).__name__}{parts}; "
+                    "inputs may be a tuple or a dict"
+                )
+            batch_size(batch[1])
+            yield batch[0], batch[1]
+
+    def batch_loss(
         self, w: Tensor, batch: Batch, autocast: torch.dtype | None = None
     ) -> tuple[Tensor, int]:
+        """The summed loss of a batch with its graph, and the number of examples."""
         inputs, targets = batch
         if autocast is None:
             outputs = self.space.call(w, inputs, self.buffers)
@@ -227,7 +300,12 @@ class Objective:
             outputs = outputs.to(w) if isinstance(outputs, Tensor) else outputs
         return self.summed(outputs, self.space.move(targets)), batch_size(targets)
 
-    def _mean(self, values: Iterable[tuple[Tensor, int]]) -> Tensor:
+    def mean(self, values: Iterable[tuple[Tensor, int]]) -> Tensor:
+        """The sum of the batches' sums over the number of examples.
+
+        Raises:
+            InputError: there is none.
+        """
         total: Tensor | None = None
         examples = 0
         for value, size in values:
@@ -236,81 +314,6 @@ class Objective:
         if total is None or examples == 0:
             raise InputError("the data has no batch: nothing to evaluate")
         return total / examples
-
-
-class HessianOperator:
-    """v -> H v for the Hessian of an objective at one point, by double backward.
-
-    The gradient's graphs of all batches are built once and kept if they fit in memory: a product
-    then costs one backward pass through them, and no forward pass. If they do not, all of them are
-    recomputed at every product: a shuffled loader gives other batches each time, so that keeping
-    some would count examples twice and others never.
-
-    Attributes:
-        size: P.
-        products: How many products were taken.
-        error: ||H' v - H v|| / ||H v|| of the first product H' v in lower precision, against one in
-            w's precision, which is not counted; 0 in w's precision, ``None`` before a product.
-    """
-
-    def __init__(
-        self,
-        objective: Objective,
-        w: Tensor,
-        memory: int | None = None,
-        autocast: torch.dtype | None = None,
-    ) -> None:
-        self.size = objective.size
-        self.products = 0
-        self._objective = objective
-        self._w = w.detach().requires_grad_()
-        self.error: float | None = 0.0 if autocast is None else None
-        self._autocast = autocast
-        self._kept: list[tuple[Tensor, int]] | None = None
-        self._memory = spare(w.device) if memory is None else memory
-
-    def __call__(self, v: Tensor) -> Tensor:
-        """H v, shape (P,)."""
-        self.products += 1
-        with second_derivatives():
-            found = self._objective._mean(self._products(v.to(self._w)))
-        if self.error is None:
-            reference = self._objective.hessian_product(self._w, v)
-            self.error = float((found - reference).norm() / reference.norm())
-        return found
-
-    def _products(self, v: Tensor) -> Iterator[tuple[Tensor, int]]:
-        if self._kept is not None:
-            for gradient, size in self._kept:
-                yield self._backward(gradient, v, keep=True), size
-            return
-        saved = SavedTensors()
-        built: list[tuple[Tensor, int]] = []
-        for batch in self._objective.batches:
-            with saved.counted():
-                gradient, size = self._build(batch)
-            if saved.nbytes > self._memory:
-                self._memory = -1  # one pass is enough to know
-                built.clear()
-            else:
-                built.append((gradient, size))
-            yield self._backward(gradient, v, keep=self._memory >= 0), size
-        if self._memory >= 0:
-            self._kept = built
-
-    def _build(self, batch: Batch) -> tuple[Tensor, int]:
-        with BilinearLayers():
-            loss, size = self._objective._batch_loss(self._w, batch, self._autocast)
-        (gradient,) = torch.autograd.grad(loss, self._w, create_graph=True, materialize_grads=True)
-        return gradient, size
-
-    def _backward(self, gradient: Tensor, v: Tensor, *, keep: bool) -> Tensor:
-        if not gradient.requires_grad:  # a loss linear in w has no curvature
-            return torch.zeros_like(v)
-        (product,) = torch.autograd.grad(
-            gradient, self._w, v, retain_graph=keep, materialize_grads=True
-        )
-        return product
 
 
 def _correct(outputs: Any, targets: Any) -> Tensor:

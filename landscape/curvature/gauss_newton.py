@@ -21,10 +21,11 @@ import torch
 from torch import Tensor
 
 from landscape.bilinear import BilinearLayers
-from landscape.devices import second_derivatives
+from landscape.devices import leaf, second_derivatives
 from landscape.errors import InputError
 from landscape.memory import SavedTensors, spare
 from landscape.objective import Batch, Objective, batch_size
+from landscape.soundness import check_precision, check_soundness
 
 Centre = Literal["hessian", "gradient"]
 
@@ -60,8 +61,9 @@ class GaussNewton:
         centre: Centre = "hessian",
         memory: int | None = None,
     ) -> None:
+        check_precision(w)
         self._objective = objective
-        self._w = w.detach().requires_grad_()
+        self._w = leaf(w)
         self._centre = centre
         self._memory = spare(w.device) if memory is None else memory
         self._kept: list[_Part] | None = None
@@ -84,7 +86,8 @@ class GaussNewton:
             return
         saved = SavedTensors()
         built: list[_Part] = []
-        for batch in self._objective.batches:
+        for batch in self._objective.pairs():
+            check_soundness(self._objective, self._w, batch)
             with saved.counted():
                 part = self._build(batch)
             if saved.nbytes > self._memory:
@@ -107,13 +110,13 @@ class GaussNewton:
                 "the Gauss-Newton matrix needs outputs in one tensor whose first axis is the "
                 "example; use the Hessian"
             )
-        leaf = outputs.detach().requires_grad_()
-        loss = objective.summed(leaf, objective.space.move(targets))
-        (gradient,) = torch.autograd.grad(loss, leaf, create_graph=self._centre == "hessian")
+        at = outputs.detach().requires_grad_()
+        loss = objective.summed(at, objective.space.move(targets))
+        (gradient,) = torch.autograd.grad(loss, at, create_graph=self._centre == "hessian")
         # J^T u is linear in u, so that its derivative by u gives J v: a pass forward by two back.
-        direction = torch.zeros_like(leaf, requires_grad=True)
+        direction = torch.zeros_like(at, requires_grad=True)
         pulled = _derivative(outputs, self._w, direction, differentiable=True)
-        return _Part(self._w, outputs, direction, pulled, leaf, gradient, self._centre)
+        return _Part(self._w, outputs, direction, pulled, at, gradient, self._centre)
 
 
 @dataclass(frozen=True)

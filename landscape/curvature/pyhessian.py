@@ -138,7 +138,7 @@ class _Loader:
     def __iter__(self) -> Iterator[Batch]:
         self._counter.products += 1
         examples = 0
-        for inputs, targets in self._objective.batches:
+        for inputs, targets in self._objective.pairs():
             if not isinstance(inputs, Tensor):
                 raise InputError("PyHessian takes one tensor of inputs; use backend='lanczos'")
             examples += batch_size(targets)

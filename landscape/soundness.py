@@ -1,0 +1,150 @@
+"""Whether a network's second derivatives can be trusted: found out once, before they are used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from landscape.bilinear import BilinearLayers
+from landscape.errors import InputError, LandscapeError
+
+if TYPE_CHECKING:
+    from landscape.objective import Batch, Objective
+
+_EXAMPLES = 8
+_ROUNDINGS = 30
+"""Of half the digits: disagreements that are no rounding are of the size of what disagrees."""
+
+
+class Once:
+    """Whether something was done, for all copies of the object that was done it to."""
+
+    done = False
+
+
+def check_batch_independence(module: nn.Module) -> None:
+    """Refuse a network whose outputs for an example depend on the others of its batch.
+
+    Raises:
+        InputError: a layer takes the statistics of its batch in evaluation mode.
+    """
+    for name, layer in module.named_modules():
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.running_mean is None:
+            raise InputError(
+                f"layer '{name}' takes the statistics of its batch in evaluation mode, so that the "
+                "loss depends on how the data are cut: give it track_running_stats=True"
+            )
+
+
+def check_precision(w: Tensor) -> None:
+    """Refuse weights that are too coarse for second derivatives.
+
+    Raises:
+        InputError: they are of another type than float32 and float64.
+    """
+    if w.dtype not in (torch.float32, torch.float64):
+        name = str(w.dtype).removeprefix("torch.")
+        raise InputError(
+            f"curvature needs weights in float32 or float64, not {name}: convert the network with "
+            ".float(); a product in lower precision is hessian(w, autocast=...)"
+        )
+
+
+def check_soundness(objective: Objective, w: Tensor, batch: Batch) -> None:
+    """See, once an objective, that the products taken of it are those of a Hessian.
+
+    On a few examples of a batch, within ``second_derivatives``: that two passes agree, that the
+    Hessian is symmetric, and that our second derivatives of layers are torch's. Some of torch's own
+    are wrong, such as that of ``weight_norm`` in 2.13, which nothing but the symmetry shows.
+
+    The examples are given each other's targets. A network that fits its data has a Hessian of
+    rounding errors, which agree with nothing; this one has residuals of ordinary size.
+
+    Raises:
+        InputError: the network is random in evaluation mode.
+        LandscapeError: a second derivative is wrong.
+    """
+    if objective.found_sound.done:
+        return
+    few = _few(batch)
+    if few is not None:
+        _check(objective, w, few)
+    objective.found_sound.done = True
+
+
+def _check(objective: Objective, w: Tensor, batch: Batch) -> None:
+    with BilinearLayers():
+        loss, _ = objective.batch_loss(w, batch)
+    if not loss.requires_grad:  # it does not depend on w
+        return
+    ours = _gradient(loss, w)
+    theirs = _gradient(objective.batch_loss(w, batch)[0], w)
+    if not (ours.requires_grad and bool(ours.isfinite().all())):
+        return  # linear in w, or to be refused with the first product
+    if _differ(ours, theirs):
+        raise InputError(
+            "the network is random in evaluation mode: two passes over the same examples give "
+            "different gradients. Use nn.Dropout, which evaluation switches off, or fix the noise"
+        )
+    generator = torch.Generator(w.device).manual_seed(0)
+    u, v = (
+        2 * torch.randint(0, 2, w.shape, generator=generator, device=w.device).to(w) - 1
+        for _ in range(2)
+    )
+    product, reference = (_backward(gradient, w, v) for gradient in (ours, theirs))
+    if _differ(product, reference):
+        raise LandscapeError(
+            "a Hessian product disagrees with torch's own second derivatives: this is a defect of "
+            "landscape.bilinear; please report the network"
+        )
+    other = _backward(ours, w, u)
+    asymmetry, size = (u @ product - v @ other).abs(), product.norm() + other.norm()
+    if bool(asymmetry > _tolerance(w) * size):
+        raise LandscapeError(
+            "the Hessian is not symmetric: the second derivative that torch has for one of the "
+            f"network's layers is wrong (u.Hv - v.Hu is {float(asymmetry / size):.1e} of |Hv|). "
+            "Write that layer with other operations, as weight_norm by its formula"
+        )
+
+
+def _few(batch: Batch) -> Batch | None:
+    """Some examples with each other's targets; None where it is not clear what an example is."""
+    from landscape.objective import take
+
+    inputs, targets = batch
+    sizes = {len(each) if each.ndim else 0 for part in batch for each in _tensors(part)}
+    if len(sizes) != 1 or not _tensors(inputs) or not _tensors(targets) or sizes == {0}:
+        return None
+    size = sizes.pop()
+    index = torch.arange(0, size, max(1, size // _EXAMPLES))[:_EXAMPLES]
+    return take(inputs, index), take(targets, index.roll(1))
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    if isinstance(value, Tensor):
+        return [value]
+    parts = value.values() if isinstance(value, Mapping) else value
+    return [tensor for part in parts for tensor in _tensors(part)] if _holds(value) else []
+
+
+def _holds(value: Any) -> bool:
+    return isinstance(value, Mapping | list | tuple)
+
+
+def _gradient(loss: Tensor, w: Tensor) -> Tensor:
+    return torch.autograd.grad(loss, w, create_graph=True, materialize_grads=True)[0]
+
+
+def _backward(gradient: Tensor, w: Tensor, v: Tensor) -> Tensor:
+    return torch.autograd.grad(gradient, w, v, retain_graph=True, materialize_grads=True)[0]
+
+
+def _differ(one: Tensor, other: Tensor) -> bool:
+    return bool((one - other).norm() > _tolerance(one) * (one.norm() + other.norm()))
+
+
+def _tolerance(like: Tensor) -> float:
+    return _ROUNDINGS * float(torch.finfo(like.dtype).eps ** 0.5)
