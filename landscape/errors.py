@@ -11,3 +11,7 @@ class InputError(LandscapeError, ValueError):
 
 class TrainingError(LandscapeError):
     """Training produced a loss or gradient that is not finite."""
+
+
+class NotFiniteError(LandscapeError):
+    """A curvature product is infinite or NaN at some weights."""

@@ -173,8 +173,12 @@ def smooth(
 
 
 def smooth_together(quadratures: Sequence[Quadrature]) -> list[Density]:
-    """The densities of several quadratures, of which there is one at least, on one common grid."""
+    """The densities of several quadratures, of which there is one at least, on one common grid.
+
+    The density of a quadrature of NaN is NaN, and has no part in the grid.
+    """
     nodes = torch.cat([quadrature.nodes.flatten() for quadrature in quadratures])
+    nodes = nodes[nodes.isfinite()] if bool(nodes.isfinite().any()) else nodes.new_zeros(1)
     width = _default_width(nodes)
     grid = _default_grid(nodes, width)
     return [smooth(quadrature, grid, width) for quadrature in quadratures]

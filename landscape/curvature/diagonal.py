@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from landscape.curvature.operator import Matvec, check_finite
-from landscape.curvature.probes import check_budget, signs
+from landscape.curvature.probes import check_budget, signs, units
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def estimate_diagonal(
     count = check_budget(products, None)
     mean = torch.zeros(size, dtype=torch.float64, device=device)
     if count >= size:
-        for index, row in enumerate(torch.eye(size, dtype=dtype, device=device)):
+        for index, row in enumerate(units(mean.to(dtype))):
             mean[index] = matvec(row)[index]
         check_finite(mean)
         return Diagonal(mean, torch.zeros_like(mean), size)

@@ -34,7 +34,8 @@ class Eigenvalues:
         residuals: ||A v - lambda v|| of each, in the values' units: an eigenvalue of A lies
             within this distance of ``values``. It includes how unsymmetric A was seen to be.
         vectors: Orthonormal, shape (k, n), in the operator's type.
-        converged: Whether each residual met the tolerance.
+        converged: Whether each residual met the tolerance; and, beyond the first, whether there was
+            budget left to see that no copy of a repeated eigenvalue is missing.
         products: How many times A was applied.
         space: All pairs of the search space, these first, if they were to be kept. Most have not
             converged, but each value is its vector's Rayleigh quotient: a trace that is deflated
@@ -94,8 +95,7 @@ def lanczos(
         [3.0, 3.0]
     """
     check_request(size, k, tolerance)
-    if which not in _WHICH:
-        raise InputError(f"which is one of {', '.join(_WHICH)}, not '{which}'")
+    check_which(which)
     budget = min(10 * size, 1000) if max_products is None else max_products
     if budget < k:
         raise InputError(f"max_products must be at least k = {k}, not {max_products}")
@@ -111,13 +111,19 @@ def lanczos(
     space = search.run(k, locked=random_vector().new_zeros(0, size), whole=keep_space)
     pairs = _best(space, k, which)
     # Deflated searches: what they find beyond the k-th value was a hidden copy of a found one.
-    while len(pairs.values) < size and bool(pairs.converged.all()) and search.left > 1:
+    complete = len(pairs.values) == size
+    while not complete and bool(pairs.converged.all()) and search.left > 0:
         hidden = search.run(1, locked=pairs.vectors, accuracy=float(pairs.values[-1].abs()))
         gain = _key(hidden.values[0], which) - _key(pairs.values[-1], which)
-        if gain <= pairs.residuals[-1] + hidden.residuals[0] or search.left == 0:
+        if gain <= pairs.residuals[-1] + hidden.residuals[0]:
+            complete = bool(hidden.converged.all())
+            break
+        if search.left == 0:
             break
         # The copy is not orthogonal to the rest of the space, which is therefore given up.
         pairs = space = _best(_concatenate(pairs, search.judge(hidden.vectors[0])), k, which)
+    if not complete:
+        pairs.converged[1:] = False
     return _answer(pairs, search.products, _answer(space, search.products) if keep_space else None)
 
 
@@ -131,6 +137,16 @@ def check_request(size: int, k: int, tolerance: float) -> None:
         raise InputError(f"k must be between 1 and the {size} dimensions, not {k}")
     if not tolerance > 0:
         raise InputError(f"tolerance must be positive, not {tolerance}")
+
+
+def check_which(which: str) -> None:
+    """Refuse what names no end of the spectrum.
+
+    Raises:
+        InputError: it does not.
+    """
+    if which not in _WHICH:
+        raise InputError(f"which is one of {', '.join(_WHICH)}, not '{which}'")
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,12 @@ from landscape.curvature.matrices import Matrix
 from landscape.curvature.network import Backend, check_backend
 from landscape.curvature.probes import check_budget
 from landscape.curvature.sample import Row, SampleWork, measure_sample
-from landscape.errors import InputError
+from landscape.errors import InputError, LandscapeError
 from landscape.files import Store, stored
 from landscape.objective import Batch, Loss
 from landscape.posteriors import Posterior
 from landscape.posteriors.loss import PosteriorLoss
+from landscape.spread import Spread
 
 _COLUMNS = (
     "eigenvalues",
@@ -40,6 +41,8 @@ _COLUMNS = (
 @dataclass(frozen=True)
 class Flatness:
     """Curvature of S posterior samples; every array's first axis is the sample.
+
+    A sample at which the loss or a product is not finite has NaN for its curvature.
 
     Attributes:
         eigenvalues: Shape (S, k), descending.
@@ -66,19 +69,18 @@ class Flatness:
     densities: tuple[Density, ...] = ()
 
     def summary(self) -> dict[str, float]:
-        """Mean and standard deviation over samples of lambda_1 and trace; NaN for one sample."""
+        """Mean of lambda_1 and of the trace over samples, each with its deviation and interval.
 
-        def spread(values: np.ndarray) -> float:
-            return float(values.std(ddof=1)) if len(values) > 1 else float("nan")
-
-        largest = self.eigenvalues[:, 0]
-        return {
-            "samples": len(largest),
-            "lambda_1": float(largest.mean()),
-            "lambda_1_spread": spread(largest),
-            "trace": float(self.trace.mean()),
-            "trace_spread": spread(self.trace),
-        }
+        Returns:
+            For each: ``_spread`` is the standard deviation, ``_low`` and ``_high`` are the ends of
+            Student's 95 % interval of the mean; NaN for one sample.
+        """
+        found: dict[str, float] = {"samples": len(self.trace)}
+        for name, values in (("lambda_1", self.eigenvalues[:, 0]), ("trace", self.trace)):
+            over = Spread.of(values)
+            found |= {name: over.mean, f"{name}_spread": over.deviation}
+            found |= {f"{name}_low": over.low, f"{name}_high": over.high}
+        return found
 
 
 def measure(
@@ -132,7 +134,7 @@ def measure(
 
     Raises:
         InputError: a setting is out of range, or there is no data.
-        LandscapeError: a product is not finite at some sample, or a worker died.
+        LandscapeError: at no sample is the loss's curvature finite, or a worker died.
     """
     if samples < 1:
         raise InputError(f"the number of samples must be at least 1, not {samples}")
@@ -177,6 +179,11 @@ def measure(
         if progress is not None:
             progress(len(rows), count, row)
     columns = _columns([rows[index] for index in range(count)])
+    if not np.isfinite(columns["trace"]).any():
+        raise LandscapeError(
+            "the loss has no finite curvature at any of the samples: it or its derivatives "
+            "overflow at these weights, as after training that diverged"
+        )
     densities = smooth_together(_quadratures(columns)) if density_probes else ()
     return Flatness(
         **{each.name: columns[each.name] for each in fields(Flatness) if each.name in columns},

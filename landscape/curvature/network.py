@@ -10,7 +10,7 @@ from landscape.curvature import pyhessian
 from landscape.curvature.density import Density, lanczos_quadrature, smooth
 from landscape.curvature.diagonal import Diagonal, estimate_diagonal
 from landscape.curvature.frobenius import estimate_squared_frobenius
-from landscape.curvature.lanczos import Eigenvalues, Which, check_request, lanczos
+from landscape.curvature.lanczos import Eigenvalues, Which, check_request, check_which, lanczos
 from landscape.curvature.matrices import Matrix, check_matrix, product_by
 from landscape.curvature.probes import Estimate, check_budget
 from landscape.curvature.trace import hutch_pp, hutchinson, krylov_aware
@@ -32,6 +32,7 @@ def top_eigenvalues(
     matrix: Matrix = "hessian",
     tolerance: float = 1e-3,
     max_products: int | None = None,
+    max_basis: int | None = None,
     keep_space: bool = False,
     seed: int = 0,
     backend: Backend = "lanczos",
@@ -46,6 +47,7 @@ def top_eigenvalues(
         matrix: ``"hessian"``, ``"gauss-newton"`` or ``"empirical-fisher"``; see ``GaussNewton``.
         tolerance: Relative residual at which a pair has converged; see ``lanczos``.
         max_products: Budget of products.
+        max_basis: Vectors kept at most, by default 2 k + 30; PyHessian keeps k.
         keep_space: Keep what else the search has found out, from which a trace that is deflated by
             the answer gains; see ``Eigenvalues``. PyHessian has nothing to keep.
         seed: Of the starting vector.
@@ -60,11 +62,12 @@ def top_eigenvalues(
     """
     check_backend(backend, matrix)
     check_request(objective.size, k, tolerance)
+    check_which(which)
     if backend == "pyhessian":
         if which == "smallest":
             raise InputError("PyHessian cannot find smallest eigenvalues; use backend='lanczos'")
         return pyhessian.top_eigenvalues(
-            objective, w, k, tolerance=tolerance, max_products=max_products, seed=seed
+            objective, w, k, which=which, tolerance=tolerance, max_products=max_products, seed=seed
         )
     return lanczos(
         product_by(matrix, objective, w),
@@ -73,6 +76,7 @@ def top_eigenvalues(
         which=which,
         tolerance=tolerance,
         max_products=max_products,
+        max_basis=max_basis,
         keep_space=keep_space,
         seed=seed,
         dtype=w.dtype,
@@ -116,10 +120,10 @@ def trace(
     if estimator not in _ESTIMATORS:
         raise InputError(f"unknown estimator '{estimator}'; known: {', '.join(_ESTIMATORS)}")
     if backend == "pyhessian":
-        if estimator == "hutch++" or tolerance is not None:
+        if estimator == "hutch++" or tolerance is not None or deflate is not None:
             raise InputError(
-                "PyHessian has only Hutchinson's estimator with fixed products; use "
-                "backend='lanczos'"
+                "PyHessian has only Hutchinson's estimator with fixed products and nothing taken "
+                "out; use backend='lanczos'"
             )
         budget = check_budget(products, None)
         return pyhessian.trace(objective, w, products=budget, seed=seed)
@@ -173,6 +177,7 @@ def squared_frobenius(
     matrix: Matrix = "hessian",
     products: int | None = None,
     tolerance: float | None = None,
+    deflate: Eigenvalues | None = None,
     seed: int = 0,
 ) -> Estimate:
     """The squared Frobenius norm of an objective's curvature at w, with its standard error.
@@ -183,6 +188,7 @@ def squared_frobenius(
         matrix: See ``top_eigenvalues``.
         products: As for ``trace``.
         tolerance: As for ``trace``.
+        deflate: Eigenpairs at the same w; see ``estimate_squared_frobenius``.
         seed: Of the probes.
 
     Raises:
@@ -194,6 +200,7 @@ def squared_frobenius(
         objective.size,
         products=products,
         tolerance=tolerance,
+        deflate=deflate,
         seed=seed,
         dtype=w.dtype,
         device=w.device,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from landscape.errors import LandscapeError
+from landscape.errors import NotFiniteError
 
 Matvec = Callable[[Tensor], Tensor]
 
@@ -15,10 +15,10 @@ def check_finite(values: Tensor) -> None:
     """Stop at a product that is no number.
 
     Raises:
-        LandscapeError: an entry is infinite or NaN.
+        NotFiniteError: an entry is infinite or NaN.
     """
     if not bool(values.isfinite().all()):
-        raise LandscapeError(
+        raise NotFiniteError(
             "a curvature product is not finite: the loss or its derivatives overflow at these "
             "weights"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -34,6 +35,14 @@ def signs(like: Tensor, generator: torch.Generator) -> Tensor:
     """Independent -1 and +1 with equal probability, shape (n,) for ``like`` of shape (..., n)."""
     size = like.shape[-1]
     return 2 * torch.randint(0, 2, (size,), generator=generator, device=like.device).to(like) - 1
+
+
+def units(like: Tensor) -> Iterator[Tensor]:
+    """The unit vectors of R^n one after the other, for ``like`` of shape (..., n)."""
+    for index in range(like.shape[-1]):
+        vector = like.new_zeros(like.shape[-1])
+        vector[index] = 1
+        yield vector
 
 
 def check_budget(products: int | None, tolerance: float | None) -> int:

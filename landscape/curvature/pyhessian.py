@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from landscape.curvature.lanczos import Eigenvalues
+from landscape.curvature.lanczos import Eigenvalues, Which
 from landscape.curvature.operator import check_finite
 from landscape.curvature.probes import Estimate
 from landscape.devices import second_derivatives
@@ -30,6 +30,7 @@ def top_eigenvalues(
     w: Tensor,
     k: int,
     *,
+    which: Which,
     tolerance: float,
     max_products: int | None,
     seed: int,
@@ -40,6 +41,7 @@ def top_eigenvalues(
         objective: The objective.
         w: Weights, shape (P,).
         k: How many.
+        which: How they are sorted: power iteration finds the largest magnitudes.
         tolerance: PyHessian's own: relative change of the value between two iterations. The
             flags ``converged`` say whether the *residual* is under it.
         max_products: Budget; each value gets an equal share of iterations (100 by default).
@@ -60,7 +62,7 @@ def top_eigenvalues(
     images = torch.stack([operator(row) for row in rows])
     values = (rows * images).sum(1).double()
     check_finite(values)
-    order = values.argsort(descending=True)
+    order = (values.abs() if which == "magnitude" else values).argsort(descending=True)
     values, rows, images = values[order], rows[order], images[order]
     residuals = (images - values.to(rows)[:, None] * rows).norm(dim=1).double()
     return Eigenvalues(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,6 +18,7 @@ from landscape.curvature.matrices import Matrix, product_by
 from landscape.curvature.network import top_eigenvalues, trace
 from landscape.curvature.probes import Estimate
 from landscape.curvature.trace import hutchinson
+from landscape.errors import NotFiniteError
 from landscape.objective import Objective
 from landscape.posteriors.loss import PosteriorLoss
 
@@ -37,7 +40,7 @@ class SampleWork:
 
 
 def measure_sample(work: SampleWork, sample: tuple[int, Tensor]) -> Row:
-    """Everything about one sample, (its number, its weights)."""
+    """Everything about one sample, (its number, its weights); NaN where there is no curvature."""
     begun = time.perf_counter()
     index, w = sample
     objective = work.loss.at(w)
@@ -45,7 +48,10 @@ def measure_sample(work: SampleWork, sample: tuple[int, Tensor]) -> Row:
     row: Row = {"loss": evaluation.loss, "accuracy": evaluation.accuracy}
     settings = {**work.settings, "seed": work.settings["seed"] + index}
     measured = _by_pyhessian if settings["backend"] == "pyhessian" else _by_lanczos
-    row |= measured(objective, w, **settings)
+    try:
+        row |= measured(objective, w, **settings)
+    except NotFiniteError:
+        row |= _without_curvature(**settings)
     if w.is_cuda:
         torch.cuda.synchronize(w.device)
     return {**row, "seconds": time.perf_counter() - begun}
@@ -108,6 +114,19 @@ def _by_pyhessian(
     )
     total = trace(objective, w, products=trace_products, tolerance=trace_tolerance, **common)
     return _row(top, total)
+
+
+def _without_curvature(
+    *, eigenvalues: int, density_probes: int, density_steps: int, **settings: Any
+) -> Row:
+    nothing = torch.full((eigenvalues,), torch.nan, dtype=torch.float64)
+    vectors, never = nothing[:, None], torch.zeros(eigenvalues, dtype=torch.bool)
+    row = _row(Eigenvalues(nothing, nothing, vectors, never, 0), Estimate(math.nan, math.nan, 0))
+    if density_probes:
+        row["nodes"] = row["weights"] = np.full(
+            (density_probes, eigenvalues + density_steps), np.nan
+        )
+    return row
 
 
 def _row(top: Eigenvalues, total: Estimate) -> Row:

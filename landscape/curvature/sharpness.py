@@ -102,7 +102,7 @@ def m_sharpness(
     metric: Callable[[Tensor], Tensor] = (lambda a: w**2 * a) if adaptive else (lambda a: a)
     generator = torch.Generator(w.device).manual_seed(seed)
     rises, sizes = [], []
-    for batch in _split(objective.batches, m):
+    for batch in _split(objective.pairs(), m):
         part = copy.copy(objective)
         part.batches = [batch]
         step = worst_step(part, w, radius, metric, steps, generator)
@@ -171,14 +171,16 @@ def average_rise(rises: list[float], sizes: list[int] | None = None) -> Sharpnes
 def _split(batches: Iterable[Batch], m: int | None) -> Iterator[Batch]:
     if m is not None and m < 1:
         raise InputError(f"m must be at least 1, not {m}")
-    for index, (inputs, targets) in enumerate(batches):
+    largest = 0
+    for inputs, targets in batches:
         size = batch_size(targets)
+        largest = max(largest, size)
         if m is None or size <= m:
-            if index == 0 and m is not None and size < m:
-                raise InputError(
-                    f"the objective's batches have {size} examples, fewer than m = {m}"
-                )
             yield inputs, targets
             continue
         for chosen in torch.split(torch.arange(size), m):
             yield take(inputs, chosen), take(targets, chosen)
+    if m is not None and 0 < largest < m:
+        raise InputError(
+            f"the objective's batches have at most {largest} examples, fewer than m = {m}"
+        )

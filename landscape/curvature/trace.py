@@ -21,7 +21,7 @@ from torch import Tensor
 from landscape.curvature.krylov import krylov
 from landscape.curvature.lanczos import Eigenvalues
 from landscape.curvature.operator import Matvec, check_finite
-from landscape.curvature.probes import Estimate, check_budget, signs
+from landscape.curvature.probes import Estimate, check_budget, signs, units
 
 _COLUMNS = 10
 """Of Hutch++'s sketch where the number of products is not given."""
@@ -93,8 +93,8 @@ def hutch_pp(
     Args:
         matvec: v -> A v on vectors of shape (size,).
         size: n.
-        products: As for ``hutchinson``, and at least 3. Memory is a third of it times n.
-        tolerance: As for ``hutchinson``; S then has 10 columns.
+        products: As for ``hutchinson``. Memory is a third of it times n.
+        tolerance: As for ``hutchinson``; S then has 10 columns, or fewer for a small budget.
         deflate: Result of ``lanczos`` on the same operator; Q is orthogonal to it.
         seed: Of the probes.
         dtype: Type of the probes.
@@ -106,9 +106,10 @@ def hutch_pp(
     """
     budget = check_budget(products, tolerance)
     known, base = _known(deflate, size, dtype, device)
-    columns = min(budget // 3 if tolerance is None else _COLUMNS, size - len(known))
-    rest = check_budget(budget - 2 * columns, tolerance)
-    if columns == 0 or (tolerance is None and budget >= size):
+    sketched = budget // 3 if tolerance is None else min(_COLUMNS, (budget - _PILOT - 2) // 2)
+    columns = min(sketched, (budget - 2) // 2, size - len(known))
+    rest = budget - 2 * columns
+    if columns <= 0 or (tolerance is None and budget >= size):
         return hutchinson(
             matvec,
             size,
@@ -249,8 +250,8 @@ def _rest(
         wanted = caution * variance / target**2 if target > 0 else math.inf
         count = min(budget - spent, size if wanted >= size else max(2, math.ceil(wanted)))
     if count >= size:
-        rows = torch.eye(size).to(known)
-        exact = torch.stack([v @ matvec(v) for v in map(without_known, rows)]).double().cpu()
+        rows = map(without_known, units(known))
+        exact = torch.stack([row @ matvec(row) for row in rows]).double().cpu()
         check_finite(exact)
         return Estimate(base + float(exact.sum()), 0.0, spent + size)
     value, variance, _ = draw(count)

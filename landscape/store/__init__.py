@@ -1,7 +1,8 @@
 """Run files: schema, atomic writing, safe reading."""
 
+from landscape.spread import Spread
 from landscape.store.groups import Group
 from landscape.store.run import Run, ensure_new, ensure_writable
-from landscape.store.summary import Spread, Summary, summarise
+from landscape.store.summary import Summary, summarise
 
 __all__ = ["Group", "Run", "Spread", "Summary", "ensure_new", "ensure_writable", "summarise"]

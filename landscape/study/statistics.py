@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from landscape.errors import InputError
-from landscape.store.summary import Spread
+from landscape.spread import Spread
 
 
 @dataclass(frozen=True)

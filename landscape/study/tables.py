@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from landscape.store.summary import Spread
+from landscape.spread import Spread
 from landscape.study.readings import Results
 from landscape.study.statistics import holm, paired
 

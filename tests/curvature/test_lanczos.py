@@ -85,6 +85,20 @@ def test_a_budget_that_is_spent_is_said() -> None:
     assert bool((found.residuals > 1e-6 * found.values).all())
 
 
+@pytest.mark.parametrize("budget", range(7, 40))
+def test_copies_that_the_budget_did_not_reach_are_not_said_to_have_been_looked_for(
+    budget: int,
+) -> None:
+    spectrum = torch.cat([torch.tensor([10.0] * 5 + [5, 3, 2.5]), torch.linspace(0, 0.1, 92)])
+    matrix = symmetric(spectrum.double())
+    found = lanczos(lambda v: matrix @ v, 100, 3, max_products=budget, dtype=torch.float64)
+    if bool(found.converged.all()):
+        torch.testing.assert_close(found.values, torch.full((3,), 10.0).double(), rtol=1e-3, atol=0)
+    else:
+        assert not found.converged[1:].any()
+    assert found.products <= budget
+
+
 @pytest.mark.parametrize(("size", "k"), [(1, 1), (2, 2), (7, 7), (40, 39)])
 def test_all_eigenvalues_of_a_small_operator(size: int, k: int) -> None:
     spectrum = torch.randn(size, generator=generator(), dtype=torch.float64)

@@ -9,10 +9,10 @@ from cases import Memory, classification, dense_hessian, joined, mlp
 from torch import nn
 
 from landscape.curvature import measure, spectral_density, top_eigenvalues, trace
-from landscape.errors import InputError
+from landscape.errors import InputError, LandscapeError
 from landscape.objective import Objective
 from landscape.parameters import ParameterSpace
-from landscape.posteriors import Point, Posterior, isotropic
+from landscape.posteriors import Point, Posterior, Samples, isotropic
 from landscape.prediction import predict
 from landscape.store import schema
 from landscape.surfaces import surface
@@ -167,6 +167,9 @@ def test_the_summary_is_of_the_largest_eigenvalue_and_the_trace() -> None:
     assert summary["lambda_1_spread"] == pytest.approx(spread)
     assert summary["trace"] == pytest.approx(found.trace.mean())
     assert summary["trace_spread"] == pytest.approx(found.trace.std() * (4 / 3) ** 0.5)
+    half = 3.182 * spread / 2  # Student's quantile at 3 degrees of freedom
+    assert summary["lambda_1_low"] == pytest.approx(mean - half, rel=1e-3)
+    assert summary["lambda_1_high"] == pytest.approx(mean + half, rel=1e-3)
 
 
 def test_the_backend_asked_for_measures_and_its_products_are_counted() -> None:
@@ -189,6 +192,28 @@ def test_the_seed_governs_everything() -> None:
     for name in ("eigenvalues", "residuals", "trace", "loss", "products"):
         assert np.array_equal(getattr(one, name), getattr(same, name))
     assert not np.array_equal(one.loss, other.loss)
+
+
+def test_a_sample_that_is_not_finite_stops_no_other() -> None:
+    space, batches, store = ParameterSpace(mlp()), classification(), Memory()
+    weights = torch.stack([space.vector(), torch.nan * space.vector(), 2 * space.vector()])
+    q = Posterior(space, Samples(weights))
+    settings = {"samples": 3, "eigenvalues": 2, "density_probes": 2, "density_steps": 4}
+    found = measure(q, batches, **settings, store=store)  # type: ignore[arg-type]
+    lost = q.sample(3, 0)[:, 0].isnan().numpy()
+    assert lost.sum() == 1
+    for array in (found.eigenvalues, found.residuals, found.trace, found.trace_standard_error):
+        assert np.isnan(array[lost]).all()
+        assert np.isfinite(array[~lost]).all()
+    assert not found.converged[lost].any()
+    assert np.isnan(found.loss[lost]).all()
+    for density, is_lost in zip(found.densities, lost, strict=True):
+        assert bool(density.density.isnan().all()) == is_lost
+    again: list[int] = []
+    measure(q, batches, **settings, store=store, progress=lambda done, *_: again.append(done))  # type: ignore[arg-type]
+    assert again == []
+    with pytest.raises(LandscapeError, match="no finite curvature at any of the samples"):
+        measure(Posterior(space, Samples(weights[1:2])), batches, samples=1, eigenvalues=1)
 
 
 def test_a_point_posterior_has_one_sample_and_no_spread() -> None:

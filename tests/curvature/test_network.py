@@ -221,7 +221,12 @@ def test_pyhessian_leaves_the_global_generator_alone_and_refuses_what_it_cannot(
     assert torch.equal(torch.get_rng_state(), state)
     with pytest.raises(InputError, match="smallest"):
         top_eigenvalues(objective, w, 1, which="smallest", backend="pyhessian")
-    for settings in ({"estimator": "hutch++"}, {"tolerance": 0.1}):
+    with pytest.raises(InputError, match="which is one of largest"):
+        top_eigenvalues(objective, w, 1, which="top", backend="pyhessian")  # type: ignore[arg-type]
+    by_size = top_eigenvalues(objective, w, 4, which="magnitude", backend="pyhessian").values.abs()
+    assert by_size.tolist() == sorted(by_size.tolist(), reverse=True)
+    top = top_eigenvalues(objective, w, 1)
+    for settings in ({"estimator": "hutch++"}, {"tolerance": 0.1}, {"deflate": top}):
         with pytest.raises(InputError, match="only Hutchinson's estimator with fixed products"):
             trace(objective, w, backend="pyhessian", **settings)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="PyHessian has only the Hessian"):

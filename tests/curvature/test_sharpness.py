@@ -222,7 +222,7 @@ def test_requests_that_make_no_sense_are_refused() -> None:
         ({"radius": math.inf}, "radius must be positive"),
         ({"steps": 0}, "at least 1 step"),
         ({"m": 0}, "m must be at least 1"),
-        ({"m": 8}, "have 7 examples, fewer than m = 8"),
+        ({"m": 8}, "at most 7 examples, fewer than m = 8"),
     ):
         with pytest.raises(InputError, match=message):
             m_sharpness(objective, w, **settings)  # type: ignore[arg-type]
@@ -240,3 +240,21 @@ def test_requests_that_make_no_sense_are_refused() -> None:
     point = Posterior(q.space, Point(q.mean))
     with pytest.raises(InputError, match="needs a Gaussian posterior"):
         worst_rise(point, DATA, loss=first)
+
+
+def test_batches_smaller_than_m_may_come_first_and_inputs_hold_what_is_no_tensor() -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = mlp()
+
+        def forward(self, x: Tensor, scale: int) -> Tensor:
+            outputs: Tensor = scale * self.inner(x)
+            return outputs
+
+    batches = [({"x": x, "scale": 1}, y) for x, y in classification()]
+    forwards, backwards = (Objective(Scaled(), each) for each in (batches, batches[::-1]))
+    w = forwards.space.vector()
+    one, other = (m_sharpness(each, w, radius=0.1, m=4) for each in (forwards, backwards))
+    assert one.value == pytest.approx(other.value)
+    assert len(one.rises) == len(other.rises) == 7

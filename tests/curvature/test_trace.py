@@ -67,6 +67,12 @@ CASES: dict[str, tuple[Estimator, float, dict[str, object], float]] = {
     "krylov, deflated": (krylov_aware, TRACE, {"products": 9, "deflate": known(4)}, 1.96),
     "krylov to 1 %": (krylov_aware, TRACE, {"tolerance": 0.01, "products": 90}, 1.96),
     "squared norm": (estimate_squared_frobenius, SQUARES, {"products": 30}, 2.045),
+    "squared norm, deflated": (
+        estimate_squared_frobenius,
+        SQUARES,
+        {"products": 30, "deflate": known(12)},
+        2.045,
+    ),
 }
 
 
@@ -256,3 +262,21 @@ def test_requests_that_make_no_sense_are_refused(estimator: Estimator) -> None:
         ):
             with pytest.raises(InputError, match=message):
                 estimator(lambda v: v, 50, **settings)
+
+
+@pytest.mark.parametrize("settings", [{"products": 2}, {"products": 3}, {"products": 5}])
+def test_hutch_plus_plus_makes_do_with_little(settings: dict[str, int]) -> None:
+    found = estimate(hutch_pp, **settings)
+    assert found.products == settings["products"]
+    assert found.standard_error > 0
+    for products in (12, 20, 31):
+        short = estimate(hutch_pp, tolerance=1e-9, products=products)
+        assert (short.products, short.converged) == (products, False)
+
+
+def test_what_is_known_of_the_squared_norm_is_taken_out_exactly() -> None:
+    plain = estimate(estimate_squared_frobenius, products=20).standard_error
+    deflated = estimate(estimate_squared_frobenius, products=20, deflate=known(12))
+    assert deflated.standard_error < plain / 20
+    exact = estimate(estimate_squared_frobenius, products=100, deflate=known(12))
+    assert exact.value == pytest.approx(SQUARES)
