@@ -23,13 +23,14 @@ _LINES = (
 )
 
 
-def averaging_figure(*runs: Run) -> go.Figure:
+def averaging_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figure:
     """NLL, accuracy and ECE of the average over the first n samples, in several orders.
 
     Flat first is in order of lambda_1. The band holds nine tenths of twenty random orders.
 
     Args:
         *runs: The run files.
+        marks: Colour and marker of each run.
 
     Raises:
         NotMeasured: no run has predictions.
@@ -42,7 +43,7 @@ def averaging_figure(*runs: Run) -> go.Figure:
     for column, (metric, label, digits) in enumerate(_PANELS, start=1):
         for position, curves in found.items():
             whose = f"{samples.plain_name(runs[position])}: " if len(runs) > 1 else ""
-            traces += _traces(curves, metric, whose, position, digits, legend=column == 1)
+            traces += _traces(curves, metric, whose, marks[position], digits, legend=column == 1)
         columns += [column] * (len(traces) - len(columns))
         figure.update_yaxes(title_text=label, col=column)
     figure.add_traces(traces, rows=[1] * len(traces), cols=columns)
@@ -66,9 +67,9 @@ def averaging_figure(*runs: Run) -> go.Figure:
 
 
 def _traces(
-    found: Averages, metric: str, whose: str, position: int, digits: str, legend: bool
+    found: Averages, metric: str, whose: str, mark: tuple[str, str], digits: str, legend: bool
 ) -> list[go.Scatter]:
-    colour, symbol = theme.MARKS[position]
+    colour, symbol = mark
     count = np.arange(1, len(found.random[metric]) + 1)
     shared: dict[str, Any] = {"x": count}
     group = f"{whose}random"

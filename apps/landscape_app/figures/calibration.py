@@ -18,7 +18,7 @@ _HOVER = (
 )
 
 
-def calibration_figure(*runs: Run) -> go.Figure:
+def calibration_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figure:
     """Reliability diagram of the averaged prediction: accuracy against confidence, and counts.
 
     Fifteen bins of equal width; error bars are Wilson's 95 % intervals of each bin's accuracy. The
@@ -26,6 +26,7 @@ def calibration_figure(*runs: Run) -> go.Figure:
 
     Args:
         *runs: The run files.
+        marks: Colour and marker of each run.
 
     Raises:
         NotMeasured: no run has predictions.
@@ -53,7 +54,7 @@ def calibration_figure(*runs: Run) -> go.Figure:
         bins = reliability(average(group), torch.from_numpy(group["labels"]))
         whose = f"{runs[position].path.stem}: " if len(runs) > 1 else ""
         errors.append(f"{whose}ECE {formats.number(float(bins.ece))}")
-        _add(figure, bins, position, samples.plain_name(runs[position]))
+        _add(figure, bins, marks[position], samples.plain_name(runs[position]))
     figure.update_xaxes(range=[0, 1.01], tickformat=".0%")
     figure.update_xaxes(title_text="confidence of the averaged prediction", row=2)
     figure.update_yaxes(title_text="accuracy", range=[-0.02, 1.03], tickformat=".0%", row=1)
@@ -69,12 +70,12 @@ def average(group: Group) -> torch.Tensor:
     return Prediction(every, torch.from_numpy(group["labels"])).average
 
 
-def _add(figure: go.Figure, bins: Calibration, position: int, name: str) -> None:
+def _add(figure: go.Figure, bins: Calibration, mark: tuple[str, str], name: str) -> None:
     filled = bins.counts > 0
     counts, confidence = bins.counts[filled], bins.mean_confidence[filled]
     accuracy = bins.accuracy[filled]
     low, high = (end[filled] for end in bins.accuracy_interval())
-    colour, symbol = theme.MARKS[position]
+    colour, symbol = mark
     shared = {"name": name, "legendgroup": name, "meta": name}
     figure.add_trace(
         go.Scatter(

@@ -20,7 +20,9 @@ _FAINT = 0.1
 _HOVER = "%{meta}<br>eigenvalue %{customdata:.4g}<br>density %{y:.3g}<extra></extra>"
 
 
-def density_figure(*runs: Run, picked: Picked = samples.NONE) -> go.Figure:
+def density_figure(
+    *runs: Run, picked: Picked = samples.NONE, marks: theme.Marks = theme.MARKS
+) -> go.Figure:
     """The spectral density, averaged over posterior samples, with the band of its estimate.
 
     The eigenvalue axis is linear within one width of the kernel around zero, logarithmic beyond.
@@ -29,6 +31,7 @@ def density_figure(*runs: Run, picked: Picked = samples.NONE) -> go.Figure:
     Args:
         *runs: The run files.
         picked: Samples whose own densities are drawn, too, as thin lines.
+        marks: Colour and marker of each run.
 
     Raises:
         NotMeasured: no run has spectral densities.
@@ -41,7 +44,7 @@ def density_figure(*runs: Run, picked: Picked = samples.NONE) -> go.Figure:
     floors = []
     for position, group in found.items():
         floors.append(_floor(runs[position], group))
-        _add(figure, runs[position], position, group, scale, floors[-1], picked)
+        _add(figure, runs[position], marks[position][0], group, scale, floors[-1], picked)
     every = np.concatenate([group["grid"] for group in found.values()])
     figure.update_xaxes(title_text="eigenvalue (nat)", **scale.ticks(every))
     highest = max(float(group["density"].max()) for group in found.values())
@@ -61,13 +64,12 @@ def density_figure(*runs: Run, picked: Picked = samples.NONE) -> go.Figure:
 def _add(
     figure: go.Figure,
     run: Run,
-    position: int,
+    colour: str,
     group: Group,
     scale: Symlog,
     floor: float,
     picked: Picked,
 ) -> None:
-    colour, _ = theme.MARKS[position]
     name = samples.plain_name(run)
     grid, every = group["grid"], group["density"]
     x, mean = scale(grid), every.mean(0)

@@ -96,12 +96,15 @@ def eigenvalues_figure(*runs: Run, log: bool = False, picked: Picked = samples.N
     return figure
 
 
-def trace_figure(*runs: Run, picked: Picked = samples.NONE) -> go.Figure:
+def trace_figure(
+    *runs: Run, picked: Picked = samples.NONE, marks: theme.Marks = theme.MARKS
+) -> go.Figure:
     """The trace at every sample with its standard error, and the mean over samples.
 
     Args:
         *runs: The run files.
         picked: Samples to highlight.
+        marks: Colour and marker of each run.
 
     Raises:
         NotMeasured: no run has traces.
@@ -113,7 +116,7 @@ def trace_figure(*runs: Run, picked: Picked = samples.NONE) -> go.Figure:
     for position, group in found.items():
         values = group["trace"]
         errors = group.get("trace_standard_error", np.full(values.shape, np.nan))
-        colour, symbol = theme.MARKS[position]
+        colour, symbol = marks[position]
         figure.add_trace(
             go.Scatter(
                 x=np.arange(len(values)) + samples.aside(position, len(runs)),

@@ -44,12 +44,15 @@ def metrics_table(run: Run) -> list[MetricRow]:
     return [_row(group, name) for name in ("accuracy", "nll", "ece", "brier")]
 
 
-def metrics_figure(*runs: Run, picked: Picked = samples.NONE) -> go.Figure:
+def metrics_figure(
+    *runs: Run, picked: Picked = samples.NONE, marks: theme.Marks = theme.MARKS
+) -> go.Figure:
     """Two panels, NLL and accuracy: every sample alone as a point, their average as a line.
 
     Args:
         *runs: The run files.
         picked: Samples to highlight.
+        marks: Colour and marker of each run.
 
     Raises:
         NotMeasured: no run has predictions.
@@ -59,7 +62,7 @@ def metrics_figure(*runs: Run, picked: Picked = samples.NONE) -> go.Figure:
     figure = make_subplots(cols=2, horizontal_spacing=0.13)
     for column, (metric, label, digits) in enumerate(_PANELS, start=1):
         for position, group in found.items():
-            colour, symbol = theme.MARKS[position]
+            colour, symbol = marks[position]
             name = samples.plain_name(runs[position])
             count = len(group[metric])
             figure.add_trace(

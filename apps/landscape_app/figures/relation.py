@@ -22,12 +22,15 @@ _HOVER = (
 )
 
 
-def relation_figure(*runs: Run, picked: Picked = samples.NONE) -> go.Figure:
+def relation_figure(
+    *runs: Run, picked: Picked = samples.NONE, marks: theme.Marks = theme.MARKS
+) -> go.Figure:
     """lambda_1 of every sample against its own NLL and its own error, with rank correlations.
 
     Args:
         *runs: The run files.
         picked: Samples to highlight.
+        marks: Colour and marker of each run.
 
     Raises:
         NotMeasured: no run has both curvature and predictions, of the same samples.
@@ -37,7 +40,7 @@ def relation_figure(*runs: Run, picked: Picked = samples.NONE) -> go.Figure:
     figure = make_subplots(cols=2, horizontal_spacing=0.11)
     notes = []
     for position, group in found.items():
-        colour, symbol = theme.MARKS[position]
+        colour, symbol = marks[position]
         name = samples.plain_name(runs[position])
         numbers = []
         for column, (quantity, _, words) in enumerate(_PANELS, start=1):

@@ -15,7 +15,13 @@ from landscape_app.figures.scale import log_ticks
 _HOVER = "%{meta}<br>%{x:.4g}: loss %{y:.4g}<extra></extra>"
 
 
-def slices_figure(*runs: Run, name: str, at: tuple[float, float], log: bool = False) -> go.Figure:
+def slices_figure(
+    *runs: Run,
+    name: str,
+    at: tuple[float, float],
+    log: bool = False,
+    marks: theme.Marks = theme.MARKS,
+) -> go.Figure:
     """Loss along x and along y, through the point of each run's grid that is nearest to ``at``.
 
     Points whose loss is not finite are gaps.
@@ -25,6 +31,7 @@ def slices_figure(*runs: Run, name: str, at: tuple[float, float], log: bool = Fa
         name: Which surface.
         at: x and y in the surface's own coordinates.
         log: Logarithmic axis of the loss; what is not positive is then left out, and counted.
+        marks: Colour and marker of each run.
 
     Raises:
         NotMeasured: no run has such a surface.
@@ -45,14 +52,14 @@ def slices_figure(*runs: Run, name: str, at: tuple[float, float], log: bool = Fa
             ((x, loss[row], column), (y, loss[:, column], row)), start=1
         ):
             drawn.append(values)
-            _add(figure, panel, position, runs[position], coordinates, values, here, log)
+            _add(figure, panel, marks[position], runs[position], coordinates, values, here, log)
     figure.update_xaxes(title_text="x, at the chosen y", col=1)
     figure.update_xaxes(title_text="y, at the chosen x", col=2)
     figure.update_yaxes(title_text="loss (nat)", col=1)
     every = np.concatenate(drawn)
     if log:
-        marks, labels = log_ticks(every)
-        figure.update_yaxes(type="log", tickvals=marks, ticktext=labels)
+        ticks, labels = log_ticks(every)
+        figure.update_yaxes(type="log", tickvals=ticks, ticktext=labels)
     blank = int(np.count_nonzero(~np.isfinite(every) | ((every <= 0) & log)))
     lost = f"{blank} of {every.size} points have no value to draw: left blank" if blank else ""
     title = "Slices through the chosen point"
@@ -62,14 +69,14 @@ def slices_figure(*runs: Run, name: str, at: tuple[float, float], log: bool = Fa
 def _add(
     figure: go.Figure,
     panel: int,
-    position: int,
+    mark: tuple[str, str],
     run: Run,
     coordinates: np.ndarray,
     values: np.ndarray,
     here: int,
     log: bool,
 ) -> None:
-    colour, symbol = theme.MARKS[position]
+    colour, symbol = mark
     name = samples.plain_name(run)
     drawable = np.isfinite(values) & ((values > 0) | (not log))
     shared = {"name": name, "legendgroup": name, "meta": name, "hovertemplate": _HOVER}

@@ -17,13 +17,19 @@ _PANELS = (("largest", "λ<sub>1</sub> (nat)"), ("trace", "trace (nat)"))
 _HOVER = "%{customdata[0]}, sample %{customdata[1]}<br>%{y:.4g}<extra></extra>"
 
 
-def spread_figure(*runs: Run, log: bool = False, picked: Picked = samples.NONE) -> go.Figure:
+def spread_figure(
+    *runs: Run,
+    log: bool = False,
+    picked: Picked = samples.NONE,
+    marks: theme.Marks = theme.MARKS,
+) -> go.Figure:
     """lambda_1 and trace of every sample, a box with its points for each run.
 
     Args:
         *runs: The run files.
         log: Logarithmic axes; values that are not positive are then left out, and counted.
         picked: Samples to highlight.
+        marks: Colour and marker of each run.
 
     Raises:
         NotMeasured: no run has been measured.
@@ -37,7 +43,7 @@ def spread_figure(*runs: Run, log: bool = False, picked: Picked = samples.NONE) 
         for position, group in found.items():
             values = group["eigenvalues"][:, 0] if quantity == "largest" else group["trace"]
             drawn.append(values)
-            colour, symbol = theme.MARKS[position]
+            colour, symbol = marks[position]
             name = samples.plain_name(runs[position])
             method = formats.plain(runs[position].attributes.get("method", ""))
             figure.add_trace(
@@ -62,9 +68,9 @@ def spread_figure(*runs: Run, log: bool = False, picked: Picked = samples.NONE) 
         figure.update_yaxes(title_text=label, row=1, col=column)
         if log:
             every = np.concatenate(drawn)
-            marks, labels = log_ticks(every)
+            ticks, labels = log_ticks(every)
             lost += int(np.count_nonzero(every <= 0))
-            figure.update_yaxes(type="log", tickvals=marks, ticktext=labels, col=column)
+            figure.update_yaxes(type="log", tickvals=ticks, ticktext=labels, col=column)
     notes = "a point a sample; box: quartiles and median"
     if lost:
         notes += f" · {lost} not positive: not on this axis"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import cycle, islice
 from typing import Any
 
@@ -33,8 +34,11 @@ BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK = OKABE_ITO = (
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross")
 
-MARKS = tuple(zip((BLUE, VERMILION, GREEN, ORANGE), SYMBOLS[:4], strict=True))
-"""Colour and marker of the first, second, ... of the runs that are compared, in all figures."""
+Marks = Sequence[tuple[str, str]]
+"""Colour and marker of each of the runs that are compared, the same in all figures."""
+
+MARKS: Marks = tuple(zip((BLUE, VERMILION, GREEN, ORANGE), SYMBOLS[:4], strict=True))
+"""Of the first, second, ... run, unless a figure is told otherwise."""
 
 CONFIG: dict[str, Any] = {
     "displaylogo": False,

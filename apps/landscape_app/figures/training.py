@@ -21,11 +21,12 @@ _LINES = (
 )
 
 
-def training_figure(*runs: Run) -> go.Figure:
+def training_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figure:
     """Panels over the epochs: losses, accuracy on the validation split, the perturbation's length.
 
     Args:
         *runs: The run files.
+        marks: Colour and marker of each run.
 
     Raises:
         NotMeasured: no run has a training record.
@@ -46,7 +47,7 @@ def training_figure(*runs: Run) -> go.Figure:
     figure = make_subplots(cols=len(panels), horizontal_spacing=0.09)
     for (position, name), values in drawn.items():
         _, axis, words, dash = next(line for line in lines if line[0] == name)
-        colour, symbol = theme.MARKS[position]
+        colour, symbol = marks[position]
         whose = f"{samples.plain_name(runs[position])}: " if len(runs) > 1 else ""
         epochs = found[position]["epoch"]
         figure.add_trace(
