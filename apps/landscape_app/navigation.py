@@ -39,16 +39,15 @@ def compared(runs: Sequence[Run], view: View) -> html.Ul | None:
     """The chosen runs, each with the marker that it has in all figures and a way to drop it."""
     if not view.runs:
         return None
-    # By what can be read, as in the figures.
-    position = {run.path.stem: index for index, run in enumerate(runs)}
+    readable = {run.path.stem: run for run in runs}
     chips = []
     for name in view.runs:
         sign, about = "✕", " (cannot be read)"
         style: dict[str, str] = {}
-        if name in position:
-            run = runs[position[name]]
-            sign, (colour, _) = _SIGNS[position[name]], MARKS[position[name]]
-            style, about = {"color": colour}, progress(run)
+        if name in readable:
+            place = view.place(name)
+            sign, (colour, _) = _SIGNS[place], MARKS[place]
+            style, about = {"color": colour}, progress(readable[name])
         chips.append(
             html.Li(
                 [

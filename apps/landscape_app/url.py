@@ -1,8 +1,10 @@
 """What is on the screen, written as its address: the only state that the pages have.
 
 ``/surface?run=swag&run=fp-bma&view=3d&pick=swag:0,4`` is the surface page of two runs in space with
-two samples highlighted. Every control is a link to another such address, so that the address is a
-permalink, and the browser's Back undoes a choice.
+two samples highlighted. An empty ``run=`` is the place of a run that was taken off: the others keep
+their colours and markers. Every control is a link to another such address, so that the address is a
+permalink, and the browser's Back undoes a choice. What is none of the server's business, the camera
+and how the list is sorted and filtered, the browser itself adds (``assets/address.js``).
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ class View:
     Attributes:
         page: First part of the path; ``""`` is the list of runs.
         name: Of ``/run/NAME``, the run whose details are shown; otherwise what follows the page.
-        runs: The runs that are compared, at most ``MOST_RUNS``, in the order they were chosen.
+        runs: The runs that are compared, at most ``MOST_RUNS``, in the order of their places.
+        places: Of each run, a number below ``MOST_RUNS``, for its colour and marker, that it keeps
+            while others come and go. Without them, 0, 1, 2, ...
         plane: Which surface; ``""`` for the first that there is.
         settings: Values of ``SETTINGS`` that are not the first.
         picked: Samples to highlight, by the name of their run.
@@ -41,10 +45,15 @@ class View:
     page: str = ""
     name: str = ""
     runs: tuple[str, ...] = ()
+    places: tuple[int, ...] = ()
     plane: str = ""
     settings: Mapping[str, str] = field(default_factory=dict)
     picked: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     at: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.places:
+            object.__setattr__(self, "places", tuple(range(len(self.runs))))
 
     @classmethod
     def parse(cls, address: str) -> View:
@@ -61,8 +70,8 @@ class View:
         picked: dict[str, tuple[int, ...]] = {}
         plane = ""
         at: tuple[float, float] | None = None
-        for key, value in parse_qsl(query.removeprefix("?")):
-            if key == "run" and value not in runs:
+        for key, value in parse_qsl(query.removeprefix("?"), keep_blank_values=True):
+            if key == "run" and (not value or value not in runs):
                 runs.append(value)
             elif key == "plane":
                 plane = value
@@ -73,9 +82,10 @@ class View:
                 picked[run] = _indices(numbers)
             elif value in SETTINGS.get(key, ())[1:]:
                 settings[key] = value
-        chosen = tuple(runs[:MOST_RUNS])
-        picked = {run: picked[run] for run in chosen if picked.get(run)}
-        return cls(page, unquote(name), chosen, plane, settings, picked, at)
+        taken = {place: run for place, run in enumerate(runs[:MOST_RUNS]) if run}
+        picked = {run: picked[run] for run in taken.values() if picked.get(run)}
+        chosen, places = tuple(taken.values()), tuple(taken)
+        return cls(page, unquote(name), chosen, places, plane, settings, picked, at)
 
     @property
     def address(self) -> str:
@@ -86,7 +96,8 @@ class View:
     @property
     def query(self) -> str:
         """The address after its path, with the question mark if there is anything to say."""
-        parts = [("run", run) for run in self.runs]
+        taken = dict(zip(self.places, self.runs, strict=True))
+        parts = [("run", taken.get(place, "")) for place in range(max(taken, default=-1) + 1)]
         parts += [("plane", self.plane)] if self.plane else []
         parts += self.settings.items()
         parts += [("at", f"{self.at[0]:g},{self.at[1]:g}")] if self.at else []
@@ -98,6 +109,10 @@ class View:
     def setting(self, name: str) -> str:
         """The value of one of ``SETTINGS``."""
         return self.settings.get(name, SETTINGS[name][0])
+
+    def place(self, run: str) -> int:
+        """The place of one of ``runs``."""
+        return self.places[self.runs.index(run)]
 
     def set(self, name: str, value: str) -> View:
         """This view with another value of one of ``SETTINGS``."""
@@ -111,11 +126,16 @@ class View:
         return replace(self, page=page, name=name)
 
     def toggle(self, run: str) -> View:
-        """This view with one run more, or without it if it is among them."""
-        if run not in self.runs:
-            return replace(self, runs=(*self.runs, run))
-        others = {name: samples for name, samples in self.picked.items() if name != run}
-        return replace(self, runs=tuple(name for name in self.runs if name != run), picked=others)
+        """This view with one run more, in the first free place, or without it if it is there."""
+        taken = dict(zip(self.places, self.runs, strict=True))
+        if run in self.runs:
+            del taken[self.place(run)]
+        else:
+            taken[next(place for place in range(MOST_RUNS) if place not in taken)] = run
+        places = tuple(sorted(taken))
+        runs = tuple(taken[place] for place in places)
+        picked = {name: samples for name, samples in self.picked.items() if name in runs}
+        return replace(self, runs=runs, places=places, picked=picked)
 
     def pick(self, picked: Mapping[str, tuple[int, ...]]) -> View:
         """This view with these samples highlighted and no others."""

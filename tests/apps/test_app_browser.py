@@ -114,10 +114,10 @@ def test_runs_are_chosen_in_the_list_and_dropped_anywhere(
     for slot in range(4):
         page.locator(f"#surface-{slot} .contourlayer path").first.wait_for(state="attached")
     page.locator("#compared").get_by_title("Take swag-1 off").click()
-    page.locator("#surface-3-frame").wait_for(state="hidden")
-    assert page.url.endswith("/surface?run=swag-0&run=swag-2&run=swag-3")
+    page.locator("#surface-1-frame").wait_for(state="hidden")
+    assert page.url.endswith("/surface?run=swag-0&run=&run=swag-2&run=swag-3")
     page.go_back()
-    page.locator("#surface-3-frame").wait_for()
+    page.locator("#surface-1-frame").wait_for()
 
 
 def test_two_runs_are_compared_in_every_figure_in_the_same_colours(
@@ -144,6 +144,12 @@ def test_two_runs_are_compared_in_every_figure_in_the_same_colours(
     assert chips.locator("a:not(.drop)").all_inner_texts() == ["second", "first"]
     signs = chips.locator("span[aria-hidden]")
     assert signs.nth(0).evaluate("sign => sign.style.color") == "rgb(0, 114, 178)"
+    # The second stays the second, also where it is alone.
+    page.get_by_title("Take second off").click()
+    page.wait_for_function(DRAWN_IN, arg=["training", "validation loss", "#D55E00"])
+    assert signs.all_inner_texts() == ["■"]
+    page.get_by_role("navigation", name="Pages").get_by_text("Surface").click()
+    page.locator("#surface-1 .contourlayer path").first.wait_for(state="attached")
 
 
 def test_the_list_is_sorted_by_number_and_filtered_while_typing(

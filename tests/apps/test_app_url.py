@@ -58,3 +58,14 @@ def test_a_run_that_leaves_takes_its_highlighted_samples_along() -> None:
     assert (without.runs, without.picked) == (("swag",), {})
     assert without.toggle("map").runs == ("swag", "map")
     assert without.pick({"map": (1,)}).picked == {}
+
+
+def test_a_run_keeps_its_place_while_others_come_and_go() -> None:
+    view = View("flatness", runs=("a", "b", "c"))
+    without = view.toggle("a")
+    assert (without.runs, without.places) == (("b", "c"), (1, 2))
+    assert without.address == "/flatness?run=&run=b&run=c"
+    assert View.parse(without.address) == without
+    more = without.toggle("d")
+    assert (more.runs, more.place("d"), more.place("c")) == (("d", "b", "c"), 0, 2)
+    assert view.toggle("c") == View("flatness", runs=("a", "b"))

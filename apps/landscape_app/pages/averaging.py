@@ -6,7 +6,7 @@ from typing import Any
 
 from landscape_app import figures
 from landscape_app.components import graph, section
-from landscape_app.pages.page import Page
+from landscape_app.pages.page import Page, marks
 
 
 def _layout() -> list[Any]:
@@ -30,8 +30,10 @@ PAGE = Page(
     title="Averaging",
     layout=_layout,
     graphs={
-        "metrics": lambda runs, view: figures.metrics_figure(*runs, picked=view.picked),
-        "averaging": lambda runs, _: figures.averaging_figure(*runs),
+        "metrics": lambda runs, view: figures.metrics_figure(
+            *runs, picked=view.picked, marks=marks(runs, view)
+        ),
+        "averaging": lambda runs, view: figures.averaging_figure(*runs, marks=marks(runs, view)),
     },
     brushed=("metrics",),
 )

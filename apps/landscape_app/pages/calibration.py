@@ -6,7 +6,7 @@ from typing import Any
 
 from landscape_app import figures
 from landscape_app.components import graph, section
-from landscape_app.pages.page import Page
+from landscape_app.pages.page import Page, marks
 
 
 def _layout() -> list[Any]:
@@ -24,5 +24,7 @@ PAGE = Page(
     key="calibration",
     title="Calibration",
     layout=_layout,
-    graphs={"calibration": lambda runs, _: figures.calibration_figure(*runs)},
+    graphs={
+        "calibration": lambda runs, view: figures.calibration_figure(*runs, marks=marks(runs, view))
+    },
 )

@@ -8,7 +8,7 @@ from typing import Any
 from landscape.store import Run
 from landscape_app import figures
 from landscape_app.components import graph, section, setting
-from landscape_app.pages.page import Page
+from landscape_app.pages.page import Page, marks
 from landscape_app.url import View
 
 
@@ -49,12 +49,21 @@ PAGE = Page(
         "eigenvalues": lambda runs, view: figures.eigenvalues_figure(
             *runs, log=view.setting("eigenvalues") == "log", picked=view.picked
         ),
-        "trace": lambda runs, view: figures.trace_figure(*runs, picked=view.picked),
-        "spread": lambda runs, view: figures.spread_figure(
-            *runs, log=view.setting("eigenvalues") == "log", picked=view.picked
+        "trace": lambda runs, view: figures.trace_figure(
+            *runs, picked=view.picked, marks=marks(runs, view)
         ),
-        "relation": lambda runs, view: figures.relation_figure(*runs, picked=view.picked),
-        "density": lambda runs, view: figures.density_figure(*runs, picked=view.picked),
+        "spread": lambda runs, view: figures.spread_figure(
+            *runs,
+            log=view.setting("eigenvalues") == "log",
+            picked=view.picked,
+            marks=marks(runs, view),
+        ),
+        "relation": lambda runs, view: figures.relation_figure(
+            *runs, picked=view.picked, marks=marks(runs, view)
+        ),
+        "density": lambda runs, view: figures.density_figure(
+            *runs, picked=view.picked, marks=marks(runs, view)
+        ),
     },
     controls=_controls,
     brushed=("eigenvalues", "trace", "spread", "relation"),

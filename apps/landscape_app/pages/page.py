@@ -9,10 +9,16 @@ from typing import Any
 import plotly.graph_objects as go
 
 from landscape.store import Run
+from landscape_app.figures.theme import MARKS, Marks
 from landscape_app.url import View
 
 Draw = Callable[[Sequence[Run], View], go.Figure | None]
 """A figure of the chosen runs; None where this view has no use for it."""
+
+
+def marks(runs: Sequence[Run], view: View) -> Marks:
+    """Colour and marker of each run: those of its place, whoever else is chosen."""
+    return [MARKS[view.place(run.path.stem)] for run in runs]
 
 
 def _nothing(_: Sequence[Run], __: View) -> Any:

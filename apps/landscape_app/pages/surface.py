@@ -16,13 +16,13 @@ from landscape_app import figures
 from landscape_app.components import choice, graph, section, setting
 from landscape_app.data import surface_names
 from landscape_app.figures.samples import plain_name
-from landscape_app.pages.page import Page
+from landscape_app.pages.page import Page, marks
 from landscape_app.url import MOST_RUNS, View
 
 _SCALES = {"linear": "linear", "log": "logarithmic"}
 _RANGES = {"shared": "shared by all", "own": "each its own"}
-SLOTS = tuple(f"surface-{position}" for position in range(MOST_RUNS))
-"""Identifiers of the places for surfaces."""
+SLOTS = tuple(f"surface-{place}" for place in range(MOST_RUNS))
+"""Identifiers of the surfaces, by the place of their run: none moves when another is taken off."""
 
 
 def _layout() -> list[Any]:
@@ -56,10 +56,11 @@ def _plane(runs: Sequence[Run], view: View) -> str:
     return view.plane or next(iter(surface_names(*runs)), "samples")
 
 
-def _draw(position: int, runs: Sequence[Run], view: View) -> go.Figure | None:
-    if position >= len(runs):
+def _draw(place: int, runs: Sequence[Run], view: View) -> go.Figure | None:
+    run = next((run for run in runs if view.place(run.path.stem) == place), None)
+    if run is None:
         return None
-    run, name, log = runs[position], _plane(runs, view), view.setting("loss") == "log"
+    name, log = _plane(runs, view), view.setting("loss") == "log"
     kind: figures.Kind = "3d" if view.setting("view") == "3d" else "contour"
     shared = len(runs) > 1 and view.setting("ranges") == "shared"
     frame = figures.Frame.around(runs, name, log) if shared else None
@@ -74,15 +75,15 @@ def _slices(runs: Sequence[Run], view: View) -> go.Figure | None:
     if view.at is None:
         return None
     log = view.setting("loss") == "log"
-    return figures.slices_figure(*runs, name=_plane(runs, view), at=view.at, log=log)
+    name, whose = _plane(runs, view), marks(runs, view)
+    return figures.slices_figure(*runs, name=name, at=view.at, log=log, marks=whose)
 
 
 PAGE = Page(
     key="surface",
     title="Surface",
     layout=_layout,
-    graphs={slot: partial(_draw, position) for position, slot in enumerate(SLOTS)}
-    | {"slices": _slices},
+    graphs={slot: partial(_draw, place) for place, slot in enumerate(SLOTS)} | {"slices": _slices},
     controls=_controls,
     brushed=SLOTS,
 )

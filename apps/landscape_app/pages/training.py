@@ -6,7 +6,7 @@ from typing import Any
 
 from landscape_app import figures
 from landscape_app.components import graph, section
-from landscape_app.pages.page import Page
+from landscape_app.pages.page import Page, marks
 
 
 def _layout() -> list[Any]:
@@ -24,5 +24,5 @@ PAGE = Page(
     key="training",
     title="Training",
     layout=_layout,
-    graphs={"training": lambda runs, _: figures.training_figure(*runs)},
+    graphs={"training": lambda runs, view: figures.training_figure(*runs, marks=marks(runs, view))},
 )
