@@ -13,12 +13,12 @@ import flask
 from dash import ClientsideFunction, Input, Output, State, dcc, html
 
 from landscape.errors import InputError
-from landscape_app import downloads, navigation
+from landscape_app import downloads, entries, navigation
 from landscape_app.components import HIDDEN, THEME, named, notice, shown
 from landscape_app.data import list_runs, open_runs, stamp
 from landscape_app.filling import fill_page
 from landscape_app.pages import FIGURE_PAGES, details, runs, surface
-from landscape_app.url import View
+from landscape_app.url import MOST_RUNS, View
 
 REFRESH_MILLISECONDS = 3000
 _INDEX = """<!DOCTYPE html>
@@ -71,6 +71,7 @@ def create_app(folder: Path) -> dash.Dash:
     app.layout = _layout()
     app.server.after_request(_add_policy)
     app.server.before_request(lambda: _read_for_page(folder))
+    app.server.add_url_rule("/alive", view_func=lambda: ("", 204))  # see connection.js
     downloads.serve(app, folder)
     _watch(app, folder)
     _fill_frame(app, folder)
@@ -107,7 +108,9 @@ def _layout() -> dmc.MantineProvider:
         [
             dcc.Location(id="url", refresh=False),
             dcc.Interval(id="clock", interval=REFRESH_MILLISECONDS),
+            dcc.Store(id="back"),
             dcc.Store(id="seen"),
+            dcc.Store(id="document-title"),
             dcc.Store(id="dark"),
             dcc.Store(id="webgl"),
             *(dcc.Store(id=f"{key}-shown") for key in _PAGES),
@@ -130,11 +133,13 @@ def _layout() -> dmc.MantineProvider:
                 ],
                 className="top",
             ),
+            html.Div(id="connection", role="alert"),
             html.Div(id="compared"),
             html.Main(
                 [
+                    html.Div(id="heading"),
                     html.Div(id="trouble", role="status"),
-                    html.Div(id="highlighted", role="status"),
+                    entries.sample_entries([navigation.sign(place) for place in range(MOST_RUNS)]),
                     html.Div(runs.layout(), id="runs-page", style=HIDDEN),
                     html.Div(id="other-page", style=HIDDEN),
                     *(
@@ -169,12 +174,16 @@ def _watch(app: dash.Dash, folder: Path) -> None:
         Input("url", "pathname"),
         Input("url", "search"),
         Input("clock", "n_intervals"),
+        Input("back", "data"),
         State("seen", "data"),
     )
-    def watch(path: str | None, query: str | None, _: int | None, seen: Any) -> Any:
-        """What to show and the state of its files; the pages are drawn again when it changes."""
+    def watch(path: str | None, query: str | None, _: int | None, back: Any, seen: Any) -> Any:
+        """What to show and the state of its files; the pages are drawn again when it changes.
+
+        So they are when the server was gone and is ``back``.
+        """
         view = View.parse((path or "/") + (query or ""))
-        now = {"address": view.address, "stamp": stamp(folder, view)}
+        now = {"address": view.address, "stamp": stamp(folder, view), "back": back}
         return dash.no_update if now == seen else now
 
     app.clientside_callback(
@@ -210,9 +219,11 @@ def _fill_frame(app: dash.Dash, folder: Path) -> None:
     @app.callback(
         Output("pages", "children"),
         Output("compared", "children"),
+        Output("heading", "children"),
+        Output("document-title", "data"),
         Output("trouble", "children"),
-        Output("highlighted", "children"),
         *(Output(f"{key}-page", "style") for key in _PAGES),
+        *entries.outputs(),
         Input("seen", "data"),
     )
     def fill(seen: dict[str, str]) -> tuple[Any, ...]:
@@ -223,13 +234,22 @@ def _fill_frame(app: dash.Dash, folder: Path) -> None:
             present = "other"
         elif view.page and not opened:  # a page of figures with nothing to draw
             present = ""
+        highlights = any(page.key == present and page.brushed for page in FIGURE_PAGES)
         return (
             navigation.pages(view),
             navigation.compared(opened, view),
+            navigation.heading(view),
+            navigation.document_title(view),
             navigation.trouble(view, faults),
-            navigation.highlighted(view),
             *(shown(key == present) for key in _PAGES),
+            *entries.fill(opened, view, highlights),
         )
+
+    app.clientside_callback("title => { document.title = title; }", Input("document-title", "data"))
+
+    # The browser's own part of the address is lost in each link, and written again.
+    app.clientside_callback(ClientsideFunction("landscape", "writeAddress"), Input("url", "href"))
+    app.clientside_callback(ClientsideFunction("landscape", "keepList"), Input("grid", "id"))
 
 
 def _fill_lists(app: dash.Dash, folder: Path) -> None:
@@ -251,7 +271,8 @@ def _fill_lists(app: dash.Dash, folder: Path) -> None:
         view = View.parse(shown["address"])
         if view.page == "run":
             return details.content(folder, view)
-        return [notice("No such page", f"There is nothing at `{shown['address']}`.", "error")]
+        fault = notice("No such page", f"There is nothing at `{shown['address']}`.", "error")
+        return [html.H1("No such page", className="page-title"), fault]
 
 
 def read_ahead(folder: Path) -> None:

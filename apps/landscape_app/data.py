@@ -6,9 +6,11 @@ back as one ``InputError`` line.
 
 from __future__ import annotations
 
+import shlex
 import stat
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -16,6 +18,7 @@ from typing import TypeVar
 from landscape.errors import InputError
 from landscape.store import Group, Run, Summary, summarise
 from landscape.store.summary import number
+from landscape.surfaces import PLANES
 from landscape_app.memory import kept
 from landscape_app.url import View
 
@@ -118,29 +121,6 @@ def open_runs(folder: Path, view: View) -> tuple[list[Run], list[InputError]]:
     return runs, faults
 
 
-def settings(run: Run) -> dict[str, object]:
-    """Every setting of a run, ``{"method.rank": 5, ...}``, with its seed, method and task.
-
-    Raises:
-        InputError: the settings in the file are damaged.
-    """
-    named = ("method", "task", "seed", "parameters", "parameter_count", "device", "dtype")
-    found: dict[str, object] = {
-        name: run.attributes[name] for name in named if name in run.attributes
-    }
-    return found | _flattened(run.config, "")
-
-
-def _flattened(tree: Mapping[str, object], prefix: str) -> dict[str, object]:
-    found: dict[str, object] = {}
-    for name, value in tree.items():
-        if isinstance(value, dict):
-            found |= _flattened(value, f"{prefix}{name}.")
-        else:
-            found[prefix + name] = value
-    return found
-
-
 def stamp(folder: Path, view: View) -> str:
     """A text that changes when the files change that ``view`` shows."""
     try:
@@ -224,24 +204,48 @@ def progress(run: Run) -> str:
     if run.attributes.get("status") != "running":
         return ""
     try:
-        group = read(run, "samples", "products")
-    except InputError:  # nothing measured yet, or damaged: the figures say which
+        return ", ".join(_unfinished(run)) or "running"
+    except InputError:  # damaged: the figures say so
         return "running"
-    requested = number(group.attributes, "requested")
-    done = len(group["products"])
-    return "running" if requested is None else f"{done} of {requested:.0f} samples"
+
+
+def _unfinished(run: Run) -> Iterator[str]:
+    """How far each measurement is that lacks something; the samples' also when they do not."""
+    planes = [name for name in run.groups if name.partition("/")[0] in ("surfaces", "lines")]
+    parts = []
+    for name in planes:
+        finished = run.read(name, "finished").get("finished")
+        if finished is not None and not finished.all():
+            kind, _, plane = name.partition("/")
+            kind, units = ("surface", "rows") if kind == "surfaces" else ("line", "points")
+            done = int(finished.astype(bool).sum())
+            parts.append(f"{kind} '{plane}': {done} of {len(finished)} {units}")
+    with suppress(NotMeasured):
+        group = read(run, "samples", "products")
+        requested = number(group.attributes, "requested")
+        done = len(group["products"])
+        if requested is not None and (done < requested or not parts):
+            yield f"{done} of {requested:.0f} samples"
+    yield from parts
 
 
 def missing(run: Run, group: str) -> NotMeasured:
     """The error that says that ``group`` is not in the file, and what puts it there."""
+    file = shlex.quote(str(run.path))
     if group in ("training", "predictions"):
-        return NotMeasured(f"{group} not recorded in {run.path}: `landscape train` writes it")
+        return NotMeasured(f"{group} not recorded in {file}: `landscape train` writes it")
     if group == "density":
         return NotMeasured(
-            f"spectral density not measured: run `landscape measure {run.path} --density 10`"
+            f"spectral density not measured: run `landscape measure {file} --density 10`"
         )
-    what = "curvature" if group == "samples" else f"surface '{group.partition('/')[2]}'"
-    return NotMeasured(f"{what} not measured: run `landscape measure {run.path}`")
+    family, _, name = group.partition("/")
+    if family == "surfaces":
+        plane, _, split = name.partition("-")
+        options = f" --plane {plane}" if plane in PLANES else ""
+        options += f" --split {split}" if options and split else ""
+        command = f"landscape surface {file}{options}"
+        return NotMeasured(f"surface '{name}' not measured: run `{command}`")
+    return NotMeasured(f"curvature not measured: run `landscape measure {file}`")
 
 
 def surface_names(*runs: Run) -> list[str]:

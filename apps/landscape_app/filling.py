@@ -15,7 +15,6 @@ from landscape_app import downloads
 from landscape_app.components import HIDDEN, notice
 from landscape_app.data import NotMeasured, open_runs
 from landscape_app.figures import darkened
-from landscape_app.pages import surface
 from landscape_app.pages.page import Draw, Page
 from landscape_app.url import View
 
@@ -38,7 +37,10 @@ def fill_page(app: dash.Dash, folder: Path, page: Page) -> None:
         opened, _ = open_runs(folder, view)
         if not opened:
             raise dash.exceptions.PreventUpdate
-        return page.controls(opened, view), page.below(opened, view)
+        controls = page.controls(opened, view)
+        if view != _drawable(view, shown):  # above the figures: who sees no 3D need not search why
+            controls = [*controls, _NO_WEBGL]
+        return controls, page.below(opened, view)
 
     for identifier, draw in page.graphs.items():
         _fill_graph(app, folder, page, identifier, draw)
@@ -64,9 +66,8 @@ def _fill_graph(app: dash.Dash, folder: Path, page: Page, identifier: str, draw:
         opened, _ = open_runs(folder, view)
         if not opened:
             raise dash.exceptions.PreventUpdate
-        flat = view.set("view", "contour") if not shown["webgl"] else view
         try:
-            figure = draw(opened, flat)
+            figure = draw(opened, _drawable(view, shown))
         except NotMeasured as error:
             return go.Figure(), HIDDEN, notice("Not measured", str(error)), None
         except InputError as error:
@@ -78,8 +79,12 @@ def _fill_graph(app: dash.Dash, folder: Path, page: Page, identifier: str, draw:
         if identifier in page.brushed:
             figure.update_layout(clickmode="event+select")
         links = downloads.links(identifier, view)
-        remark = _NO_WEBGL if flat != view and identifier == surface.SLOTS[0] else None
-        return darkened(figure) if shown["dark"] else figure, {}, remark, links
+        return darkened(figure) if shown["dark"] else figure, {}, None, links
+
+
+def _drawable(view: View, shown: dict[str, Any]) -> View:
+    """What this browser can draw of a view: no 3D without WebGL."""
+    return view if shown["webgl"] else view.set("view", "contour")
 
 
 def _framed(view: View) -> str:

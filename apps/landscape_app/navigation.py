@@ -17,11 +17,31 @@ from landscape_app.url import View
 
 _SIGNS = ("●", "■", "◆", "▲")
 """The markers of ``MARKS`` as text."""
+_TITLES = {page.key: page.title for page in FIGURE_PAGES}
+
+
+def sign(place: int) -> html.Span:
+    """The marker of the run in a place; its name stands beside it."""
+    return html.Span(_SIGNS[place], style={"color": MARKS[place][0]}, **{"aria-hidden": "true"})
+
+
+def heading(view: View) -> html.H1 | None:
+    """The title of a page of figures; the others have their own."""
+    return html.H1(_TITLES[view.page]) if view.page in _TITLES else None
+
+
+def document_title(view: View) -> str:
+    """What the browser calls the page, in its tab and its history."""
+    what = {"": "Runs", "run": view.name} | _TITLES
+    title = what.get(view.page, "No such page")
+    if view.page in _TITLES and view.runs:
+        title += f": {', '.join(view.runs)}"
+    return f"{title} · landscape"
 
 
 def pages(view: View) -> html.Ul:
     """Links to all pages, with the same choices there."""
-    titles = {"": "Runs"} | {page.key: page.title for page in FIGURE_PAGES}
+    titles = {"": "Runs"} | _TITLES
     return html.Ul(
         [
             html.Li(
@@ -42,16 +62,13 @@ def compared(runs: Sequence[Run], view: View) -> html.Ul | None:
     readable = {run.path.stem: run for run in runs}
     chips = []
     for name in view.runs:
-        sign, about = "✕", " (cannot be read)"
-        style: dict[str, str] = {}
+        mark, about = html.Span("✕", **{"aria-hidden": "true"}), " (cannot be read)"
         if name in readable:
-            place = view.place(name)
-            sign, (colour, _) = _SIGNS[place], MARKS[place]
-            style, about = {"color": colour}, progress(readable[name])
+            mark, about = sign(view.place(name)), progress(readable[name])
         chips.append(
             html.Li(
                 [
-                    html.Span(sign, style=style, **{"aria-hidden": "true"}),
+                    mark,
                     dcc.Link(name, href=view.on("run", name).address, title=f"Details of {name}"),
                     html.Small(about),
                     dcc.Link(
@@ -74,16 +91,3 @@ def trouble(view: View, faults: Sequence[InputError]) -> list[Any]:
         choose = dcc.Link("list of runs", href=view.on("").address)
         return [notice("No run is chosen", ["Choose up to four of them in the ", choose, "."])]
     return [notice("This run cannot be shown", str(fault), "error") for fault in faults]
-
-
-def highlighted(view: View) -> html.P | None:
-    """Which samples are highlighted, and the way to stop it."""
-    if not view.picked:
-        return None
-    words = [f"{run}: {', '.join(map(str, picked))}" for run, picked in view.picked.items()]
-    return html.P(
-        [
-            f"Highlighted samples, in every figure: {'; '.join(words)}. ",
-            dcc.Link("Highlight none", href=view.pick({}).address),
-        ]
-    )

@@ -137,6 +137,10 @@ class View:
         picked = {name: samples for name, samples in self.picked.items() if name in runs}
         return replace(self, runs=runs, places=places, picked=picked)
 
+    def slice_at(self, point: tuple[float, float] | None) -> View:
+        """This view with surfaces sliced there, or nowhere."""
+        return replace(self, at=point)
+
     def pick(self, picked: Mapping[str, tuple[int, ...]]) -> View:
         """This view with these samples highlighted and no others."""
         return replace(

@@ -161,7 +161,7 @@ def test_the_list_is_sorted_by_number_and_filtered_while_typing(
     page = show(tmp_path)
     page.locator("#grid [col-id=nll] .ag-header-cell-text").click()
     page.wait_for_function(NAMES + " === 'a-run c-run b-run'")
-    page.locator("#grid [col-id=name] input, #grid .ag-floating-filter-input input").first.fill("c")
+    page.get_by_label("Find runs").fill("C-")
     page.wait_for_function(NAMES + " === 'c-run'")
 
 

@@ -131,7 +131,7 @@ def test_only_the_named_variables_are_read(complete: Run) -> None:
     [
         ("samples", "trace", "landscape measure"),
         ("predictions", "nll", "landscape train"),
-        ("surfaces/random", "loss", "landscape measure"),
+        ("surfaces/random", "loss", "landscape surface"),
         ("training", "epoch", "landscape train"),
     ],
 )

@@ -1,5 +1,8 @@
-// Samples chosen in a figure, by a click or a box, go into the address, and so into every figure.
+// Samples chosen in a figure, by a click or a box, or typed, go into the address, and so into every
+// figure. And so does the point where a surface is sliced.
 (() => {
+  const { partsOf, decoded } = window.landscapeAddress;
+
   const unescaped = (text) =>
     text.replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");
 
@@ -12,13 +15,18 @@
       if (!picked.has(run)) picked.set(run, new Set());
       picked.get(run).add(sample);
     }
-    const parts = search.replace(/^\?/, "").split("&");
-    const others = parts.filter((part) => part && !part.startsWith("pick="));
-    const picks = [...picked].map(([run, samples]) => {
-      const numbers = [...samples].sort((one, other) => one - other);
-      return `pick=${encodeURIComponent(unescaped(run))}:${numbers.join(",")}`;
-    });
-    const all = [...others, ...picks];
+    const picks = [...picked].map(([run, samples]) => pickOf(unescaped(run), samples));
+    return withParts(search, (part) => part.startsWith("pick="), picks);
+  }
+
+  function pickOf(run, samples) {
+    const numbers = [...samples].sort((one, other) => one - other);
+    return `pick=${encodeURIComponent(run)}:${numbers.join(",")}`;
+  }
+
+  // The address with other parts in place of those that are `old`.
+  function withParts(search, old, parts) {
+    const all = [...partsOf(search).filter((part) => !old(part)), ...parts];
     return all.length ? `?${all.join("&")}` : "";
   }
 
@@ -50,10 +58,46 @@
     if (typeof point.customdata?.[0] === "string") {
       return point.z === undefined ? dash_clientside.no_update : withPicked(search, [point]);
     }
-    const parts = search.replace(/^\?/, "").split("&");
-    const others = parts.filter((part) => part && !part.startsWith("at="));
-    const [x, y] = [point.x, point.y].map((value) => Number(value.toPrecision(6)));
-    return `?${[...others, `at=${x},${y}`].join("&")}`;
+    return withPoint(search, [point.x, point.y]);
+  }
+
+  function withPoint(search, point) {
+    const [x, y] = point.map((value) => Number(value.toPrecision(6)));
+    return withParts(search, (part) => part.startsWith("at="), [`at=${x},${y}`]);
+  }
+
+  // What is typed counts when Enter is pressed or the field is left, as a click does.
+  document.addEventListener("change", ({ target }) => {
+    const place = target.id?.match(/^pick-(\d)$/)?.[1];
+    if (place) enterSamples(target, Number(place));
+    if (target.id === "slice-at") enterPoint(target);
+  });
+
+  // A field that then differs from the address, as it does not understand all of it, follows it.
+  function enter(id, search, value) {
+    dash_clientside.set_props("url", { search });
+    dash_clientside.set_props(id, { value });
+  }
+
+  function enterSamples({ id, value }, place) {
+    const { search } = window.location;
+    const runs = partsOf(search).filter((part) => part.startsWith("run="));
+    const run = decoded(runs[place].slice("run=".length));
+    const typed = (value.match(/\d+/g) ?? []).map(Number);
+    const samples = [...new Set(typed)].sort((one, other) => one - other);
+    const isMine = (part) =>
+      part.startsWith("pick=") && decoded(part).slice("pick=".length).replace(/:[^:]*$/, "") === run;
+    const picks = samples.length ? [pickOf(run, samples)] : [];
+    enter(id, withParts(search, isMine, picks), samples.join(", "));
+  }
+
+  function enterPoint({ id, value }) {
+    const { search } = window.location;
+    const isPoint = (part) => part.startsWith("at=");
+    const point = (value.match(/[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?/gi) ?? []).map(Number);
+    if (!value.trim()) enter(id, withParts(search, isPoint, []), "");
+    else if (point.length === 2) enter(id, withPoint(search, point), point.join(", "));
+    else enter(id, search, partsOf(search).find(isPoint)?.slice("at=".length) ?? "");
   }
 
   window.dash_clientside = Object.assign({}, window.dash_clientside);

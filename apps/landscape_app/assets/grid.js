@@ -1,4 +1,5 @@
-// The cells of the list of runs that are links: a run's name, and whether it is among those shown.
+// The list of runs: cells that are more than text, the field that finds, and what of it is kept in
+// the address.
 (() => {
   // A cell is drawn again when its value changes; a link must follow the rest of its row, too.
   function useRow(node) {
@@ -11,30 +12,93 @@
     return node.data;
   }
 
-  const link = (href, children, title) =>
-    React.createElement(window.dash_core_components.Link, { href, children, title });
-
   function RunLink({ node }) {
     const { name, address } = useRow(node);
-    return link(address, name, `Details of ${name}`);
+    const title = `Details of ${name}`;
+    return React.createElement(window.dash_core_components.Link, { href: address, title }, name);
   }
 
   function ChooseRun({ node }) {
-    const { name, chosen, choose } = useRow(node);
-    const title = "Four runs are chosen already";
-    if (!choose) return React.createElement("span", { title }, "☐");
-    return link(choose, chosen ? "☑" : "☐", `${chosen ? "Take off" : "Choose"} ${name}`);
+    const { name, chosen, full, choose } = useRow(node);
+    return React.createElement("input", {
+      type: "checkbox",
+      checked: chosen,
+      disabled: full,
+      tabIndex: -1, // the cell is the stop, from which Space and Enter reach it: see below
+      "aria-label": `Show ${name}`,
+      title: full ? "Four runs are chosen already" : `${chosen ? "Take off" : "Choose"} ${name}`,
+      onChange: () => dash_clientside.set_props("url", { search: choose }),
+    });
+  }
+
+  function Status({ value }) {
+    return React.createElement("span", { className: `status status-${value}` }, value || "unknown");
   }
 
   window.dashAgGridComponentFunctions = Object.assign({}, window.dashAgGridComponentFunctions, {
     RunLink,
     ChooseRun,
+    Status,
   });
 
-  // Arrow keys move from cell to cell; Enter follows a cell's link.
+  // Arrow keys move from cell to cell; Enter follows a cell's link, and Space or Enter its box.
   document.addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && event.target.matches?.(".ag-cell")) {
-      event.target.querySelector("a")?.click();
+    if (!event.target.matches?.(".ag-cell")) return;
+    if (event.key === "Enter") event.target.querySelector("a, input")?.click();
+    if (event.key === " ") event.target.querySelector("input")?.click();
+  });
+
+  // How the list is sorted, filtered and searched is in the address: as the grid has it once it is
+  // there, and before that as the address says.
+  async function keepList() {
+    const grid = await window.dash_ag_grid.getApiAsync("grid");
+    const { find, sort, filter } = window.landscapeAddress.read();
+    if (find) setFind(grid, find);
+    if (sort) {
+      const state = sort.split(",").map((part, sortIndex) => {
+        const [, colId, way] = part.match(/^(.*?)(:desc)?$/);
+        return { colId, sort: way ? "desc" : "asc", sortIndex };
+      });
+      grid.applyColumnState({ state, defaultState: { sort: null } });
     }
+    if (filter) grid.setFilterModel(conditions(grid, filter));
+    if (find) dash_clientside.set_props("find", { value: find });
+    grid.addEventListener("sortChanged", () => write(grid));
+    grid.addEventListener("filterChanged", () => write(grid));
+    document.addEventListener("input", ({ target }) => {
+      if (target.id === "find") setFind(grid, target.value);
+    });
+  }
+
+  function setFind(grid, text) {
+    grid.setGridOption("quickFilterText", text);
+    window.landscapeAddress.keep({ find: text });
+  }
+
+  // An address may be anybody's: what is no condition on a column is left out.
+  function conditions(grid, text) {
+    try {
+      const entries = Object.entries(JSON.parse(text));
+      return Object.fromEntries(
+        entries.filter(([name, model]) => grid.getColumn(name) && model?.filterType === "number"),
+      );
+    } catch {
+      return null;
+    }
+  }
+
+  function write(grid) {
+    const sorted = grid.getColumnState().filter(({ sort }) => sort);
+    sorted.sort((one, other) => one.sortIndex - other.sortIndex);
+    const filter = grid.getFilterModel();
+    window.landscapeAddress.keep({
+      sort: sorted.map(({ colId, sort }) => colId + (sort === "desc" ? ":desc" : "")).join(","),
+      filter: Object.keys(filter).length ? JSON.stringify(filter) : "",
+    });
+  }
+
+  window.dash_clientside = Object.assign({}, window.dash_clientside);
+  window.dash_clientside.landscape = Object.assign({}, window.dash_clientside.landscape, {
+    keepList,
   });
 })();

@@ -12,7 +12,7 @@ from landscape_app.pages.page import Page, marks
 def _layout() -> list[Any]:
     return [
         section(
-            "Calibration",
+            "Reliability of the averaged prediction",
             "How often the averaged prediction is right, by how sure it is. Below the diagonal it "
             "is surer than right.",
             graph("calibration", "Accuracy of the averaged prediction by its confidence"),

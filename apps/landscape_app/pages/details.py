@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -17,6 +16,7 @@ from landscape_app.components import badge, choice, fact, notice, section
 from landscape_app.data import NotMeasured, load_run, progress
 from landscape_app.figures import metrics_table
 from landscape_app.pages import FIGURE_PAGES
+from landscape_app.settings import flattened, parts, written
 from landscape_app.url import View
 
 _brief = partial(formats.number, digits=2)
@@ -36,7 +36,7 @@ def content(folder: Path, view: View) -> list[Any]:
         return [*_header(run, view), _predictions(run), _provenance(run)]
     except InputError as error:
         return [
-            html.Header(_back(view), className="page-header"),
+            html.Header([_back(view), html.H1(view.name)], className="page-header"),
             notice("This run cannot be shown", str(error), "error"),
         ]
 
@@ -114,18 +114,32 @@ def _provenance(run: Run) -> html.Details:
 
 
 def _attributes(run: Run) -> html.Table:
+    """Every attribute: those of one value first, then each list of settings under its name."""
     known = [name for name in schema.ATTRIBUTES if name in run.attributes]
     others = sorted(set(run.attributes) - set(known))
-    rows = [
-        html.Tr(
-            [
-                html.Th(name, scope="row", title=schema.ATTRIBUTES.get(name, "")),
-                html.Td(_attribute(run.attributes[name])),
-            ]
-        )
-        for name in [*known, *others]
-    ]
-    return html.Table(html.Tbody(rows), className="attributes")
+    plain: dict[str, object] = {}
+    groups: dict[str, dict[str, object]] = {}
+    for name in [*known, *others]:
+        value = parts(run.attributes[name])
+        if not isinstance(value, dict):
+            plain[name] = value
+        elif name != "config":
+            groups[name] = flattened(value)
+        else:
+            plain |= {key: each for key, each in value.items() if not isinstance(each, dict)}
+            groups |= {
+                key: flattened(each) for key, each in value.items() if isinstance(each, dict)
+            }
+    body = [html.Tbody([_attribute(name, value) for name, value in plain.items()])]
+    for title, rows in groups.items():
+        head = html.Tr(html.Th(title, scope="rowgroup", colSpan=2, className="group"))
+        body.append(html.Tbody([head, *(_attribute(name, value) for name, value in rows.items())]))
+    return html.Table(body, className="attributes")
+
+
+def _attribute(name: str, value: object) -> html.Tr:
+    meaning = schema.ATTRIBUTES.get(name, "")
+    return html.Tr([html.Th(name, scope="row", title=meaning), html.Td(written(value))])
 
 
 def _facts(found: Summary) -> Sequence[html.Div]:
@@ -159,15 +173,3 @@ def _remark(run: Run) -> list[html.Div]:
     if status == "failed":
         return [notice("This run failed", "What was saved before is shown.", "error")]
     return []
-
-
-def _attribute(value: str | int | float) -> Any:
-    if not isinstance(value, str):
-        return str(value)
-    try:
-        loaded = json.loads(value)
-    except ValueError:
-        return value or formats.ABSENT
-    if isinstance(loaded, dict):
-        return html.Pre(json.dumps(loaded, indent=2, ensure_ascii=False))
-    return ", ".join(map(str, loaded)) if isinstance(loaded, list) else value

@@ -15,10 +15,9 @@ from landscape_app.url import View
 def _layout() -> list[Any]:
     return [
         section(
-            "Flatness",
-            "Curvature of the loss at each sample of the posterior: smaller is flatter. Click a "
-            "sample, or draw a box around several (Box Select, at a figure's top), to highlight "
-            "them in every figure.",
+            "Curvature at each sample",
+            "Smaller is flatter. To highlight samples in every figure that has them, click one, draw "
+            "a box around several (Box Select, at a figure's top), or type their numbers above.",
             graph("eigenvalues", "Largest eigenvalues at each sample"),
             graph("trace", "Trace at each sample"),
             graph("spread", "Largest eigenvalue and trace of all samples of each run"),

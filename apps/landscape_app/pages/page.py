@@ -25,6 +25,10 @@ def _nothing(_: Sequence[Run], __: View) -> Any:
     return None
 
 
+def _no_controls(_: Sequence[Run], __: View) -> list[Any]:
+    return []
+
+
 @dataclass(frozen=True)
 class Page:
     """One of the pages that compare runs.
@@ -44,6 +48,6 @@ class Page:
     title: str
     layout: Callable[[], list[Any]]
     graphs: Mapping[str, Draw] = field(default_factory=dict)
-    controls: Callable[[Sequence[Run], View], Any] = _nothing
+    controls: Callable[[Sequence[Run], View], list[Any]] = _no_controls
     below: Callable[[Sequence[Run], View], Any] = _nothing
     brushed: Sequence[str] = ()

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import dash_mantine_components as dmc
 from dash import html
 from dash_ag_grid import AgGrid
 
 from landscape.errors import InputError
 from landscape.store import Run, Summary
 from landscape_app import formats
-from landscape_app.components import notice, section
-from landscape_app.data import BrokenRun, list_runs, open_runs, settings
+from landscape_app.components import named, notice, section
+from landscape_app.data import BrokenRun, list_runs, open_runs
+from landscape_app.settings import differences
 from landscape_app.url import MOST_RUNS, View
 
 # field, words, meaning
@@ -33,14 +34,8 @@ _NUMBERS = (
     ("trace", "Trace", "Trace of the same matrix: mean ± standard deviation over samples"),
     ("training", "Training", "Wall-clock time of training"),
 )
-_WIDE = {"seed": 72, "samples": 96, "accuracy": 98, "lambda_1": 110, "trace": 110, "training": 94}
-_SEARCH = {
-    "floatingFilter": True,
-    "suppressFloatingFilterButton": True,
-    "suppressHeaderFilterButton": True,
-}
-"""A field above the column that narrows the rows while one types."""
-_ROW, _HEADER, _MOST_ROWS = 42, 100, 14
+_WIDE = {"seed": 72, "samples": 96, "accuracy": 98, "lambda_1": 106, "trace": 106, "training": 94}
+_ROW, _HEADER, _MOST_ROWS = 42, 52, 14
 
 
 def layout() -> list[Any]:
@@ -48,12 +43,23 @@ def layout() -> list[Any]:
     return [
         html.Div(id="runs-header"),
         html.Div(
+            # One field, and none in each column: there a stop of the Tab key would be empty where
+            # a column holds numbers. See grid.js.
+            dmc.TextInput(
+                id="find",
+                placeholder="Find by name, method, task or status",
+                size="sm",
+                **named("Find runs"),
+            ),
+            id="find-frame",
+        ),
+        html.Div(
             AgGrid(
                 id="grid",
                 columnDefs=_columns(),
-                defaultColDef={"sortable": True, "filter": True, "minWidth": 84},
+                # Widths by the columns' share, and not fitted: a hidden grid has none to fit to.
+                defaultColDef={"sortable": True, "filter": False, "flex": 1, "minWidth": 78},
                 getRowId="params.data.name",
-                columnSize="responsiveSizeToFit",
                 dashGridOptions={
                     "rowHeight": _ROW,
                     "ensureDomOrder": True,
@@ -98,16 +104,13 @@ def _differences(runs: Sequence[Run]) -> list[Any]:
     if len(runs) < 2:
         return []
     try:
-        tables = [settings(run) for run in runs]
+        found, compared = differences(runs)
     except InputError as error:
         return [notice("The settings cannot be compared", str(error), "error")]
-    names = sorted({name for table in tables for name in table})
-    rows = []
-    for name in names:
-        values = [json.dumps(table[name]) if name in table else formats.ABSENT for table in tables]
-        if len(set(values)) > 1:
-            cells = [html.Td(value) for value in values]
-            rows.append(html.Tr([html.Th(name, scope="row"), *cells]))
+    rows = [
+        html.Tr([html.Th(line.name, scope="row"), *(html.Td(value) for value in line.values)])
+        for line in found
+    ]
     head = ["Setting", *(run.path.stem for run in runs)]
     table = html.Table(
         [
@@ -116,7 +119,7 @@ def _differences(runs: Sequence[Run]) -> list[Any]:
         ],
         className="attributes",
     )
-    about = f"{formats.count(len(rows), 'setting')} of {len(names)}."
+    about = f"{formats.count(len(rows), 'setting')} of {compared}."
     return [section("Where their settings differ", about, html.Div(table, className="table-frame"))]
 
 
@@ -127,25 +130,28 @@ def _columns() -> list[dict[str, Any]]:
             "headerName": "Show",
             "headerTooltip": f"Choose up to {MOST_RUNS} runs to compare",
             "cellRenderer": "ChooseRun",
-            "filter": False,
-            "width": 64,
-            "minWidth": 64,
+            "getQuickFilterText": {"function": "''"},
+            "flex": 0,
+            "width": 62,
+            "minWidth": 62,
         },
-        {"field": "name", "headerName": "Run", "cellRenderer": "RunLink", "minWidth": 130}
-        | {"tooltipField": "created"}
-        | _SEARCH,
+        {"field": "name", "headerName": "Run", "headerTooltip": "Name of its file"}
+        | {"cellRenderer": "RunLink", "tooltipField": "about", "flex": 3, "minWidth": 160},
     ]
     for name, words, meaning in _TEXTS:
-        columns.append({"field": name, "headerName": words, "headerTooltip": meaning} | _SEARCH)
+        column = {"field": name, "headerName": words, "headerTooltip": meaning}
+        columns.append(column | {"tooltipField": name})
+    columns[-1] |= {"cellRenderer": "Status", "minWidth": 96}
     for name, words, meaning in _NUMBERS:
         columns.append(
             {
                 "field": name,
                 "headerName": words,
                 "headerTooltip": meaning,
-                "minWidth": _WIDE.get(name, 84),
+                "minWidth": _WIDE.get(name, 82),
                 "type": "rightAligned",
                 "filter": "agNumberColumnFilter",
+                "getQuickFilterText": {"function": "''"},
                 # Sorted as the number, shown as the pages write it.
                 "valueFormatter": {"function": f"params.data.written.{name}"},
             }
@@ -170,8 +176,9 @@ def _row(run: Summary, view: View) -> dict[str, Any]:
         "name": run.name,
         "address": view.on("run", run.name).address,
         "chosen": chosen,
-        "choose": "" if full else view.toggle(run.name).address,
-        "created": formats.moment(run.created_at),
+        "full": full,
+        "choose": "" if full else view.toggle(run.name).query,
+        "about": f"{run.name}, made {formats.moment(run.created_at)}",
         "method": run.method,
         "task": run.task,
         "status": run.status,

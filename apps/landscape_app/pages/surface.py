@@ -15,6 +15,7 @@ from landscape.store import Run
 from landscape_app import figures
 from landscape_app.components import choice, graph, section, setting
 from landscape_app.data import surface_names
+from landscape_app.entries import point_entry
 from landscape_app.figures.samples import plain_name
 from landscape_app.pages.page import Page, marks
 from landscape_app.url import MOST_RUNS, View
@@ -31,8 +32,9 @@ def _layout() -> list[Any]:
             "Loss surface",
             "The loss on a plane in parameter space, with the posterior's samples projected onto "
             "it. Hover over a sample for its distance to the plane; click the surface to slice it "
-            "there, or a sample to highlight it in every figure.",
+            "there, or a sample to highlight it in every figure that has it.",
             html.Div([graph(slot, "Loss surface") for slot in SLOTS], className="surfaces"),
+            point_entry(),
             graph("slices", "Loss along x and along y through the chosen point"),
         )
     ]

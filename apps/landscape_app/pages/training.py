@@ -12,7 +12,7 @@ from landscape_app.pages.page import Page, marks
 def _layout() -> list[Any]:
     return [
         section(
-            "Training",
+            "Epoch by epoch",
             "Losses, accuracy on the validation split, and where the method perturbs its weights "
             "the length of the perturbation.",
             graph("training", "Losses and validation accuracy by epoch"),

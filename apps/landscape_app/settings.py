@@ -1,0 +1,82 @@
+"""The settings of runs as a person would write them: of one run, and where several differ."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from landscape.store import Run
+from landscape_app import formats
+
+_ROOT = ("method", "task", "seed", "parameters", "parameter_count", "device", "dtype")
+# ``surface`` is what was asked for last, and each surface says it of itself; a name is said above.
+_BOOKKEEPING = ("surface.", "method.name", "task.name")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A setting that is not the same in all runs.
+
+    Attributes:
+        name: As in the file: ``method.rank``.
+        values: Its value in each run, in words.
+    """
+
+    name: str
+    values: tuple[str, ...]
+
+
+def differences(runs: Sequence[Run]) -> tuple[list[Difference], int]:
+    """The settings that are not the same in all ``runs``, and how many were compared.
+
+    Where a run does not say, that is no value like any other; what is only the file's own record,
+    the surface that was asked for last, say, is not compared.
+
+    Raises:
+        InputError: the settings in a file are damaged.
+    """
+    tables = [_compared(run) for run in runs]
+    names = list(dict.fromkeys(name for table in tables for name in table))
+    lines = [
+        Difference(name, tuple(written(table.get(name)) for table in tables)) for name in names
+    ]
+    return [line for line in lines if len(set(line.values)) > 1], len(names)
+
+
+def flattened(tree: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """``{"method": {"rank": 5}}`` as ``{"method.rank": 5}``."""
+    found: dict[str, object] = {}
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            found |= flattened(value, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = value
+    return found
+
+
+def written(value: object) -> str:
+    """A setting in words: ``yes``, ``61, 61``, a dash where there is none."""
+    if value is None or value == "":
+        return formats.ABSENT
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(written(each) for each in value)
+    return str(value)
+
+
+def parts(text: object) -> object:
+    """What an attribute's JSON says, if it is a list or an object; anything else as it is."""
+    if not isinstance(text, str) or not text.startswith(("{", "[")):
+        return text
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _compared(run: Run) -> dict[str, object]:
+    root = {name: run.attributes[name] for name in _ROOT if name in run.attributes}
+    every = root | flattened(run.config)
+    return {name: value for name, value in every.items() if not name.startswith(_BOOKKEEPING)}
