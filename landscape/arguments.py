@@ -79,7 +79,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     measure.add_argument("--plane", help="of the surface; see 'landscape surface --help'")
     measure.add_argument("--grid", type=int, default=41, help="points a side; 0 for no surface")
     _add_workers(measure)
-    _add_common(measure)
+    _add_common(measure, of_run=True)
 
     surface = command("surface", "evaluate the loss of a trained run on a plane or along a line")
     surface.add_argument("file", type=Path, help="the run file (.h5), beside its posterior")
@@ -102,7 +102,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     )
     surface.add_argument("--extent", type=float, help="half the width, in place of the margin")
     _add_workers(surface)
-    _add_common(surface)
+    _add_common(surface, of_run=True)
 
     study = command("study", "answer a question about the methods, on a transfer task")
     study.add_argument(
@@ -248,14 +248,29 @@ def _add_workers(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--dask", metavar="ADDRESS", help="work on the cluster of this scheduler")
     parser.add_argument(
-        "--fresh", action="store_true", help="do again what an interrupted run has finished"
+        "--fresh",
+        action="store_true",
+        help="replace what the run holds",
     )
 
 
-def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seed", type=int, default=0, help="governs everything random")
+def _add_common(parser: argparse.ArgumentParser, *, of_run: bool = False) -> None:
+    seed = "governs everything random" + (" (default: the run's own)" if of_run else "")
+    parser.add_argument("--seed", type=_seed, default=None if of_run else 0, help=seed)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
     parser.add_argument("--json", action="store_true", help="print the results for machines")
+
+
+def _seed(text: str) -> int:
+    try:
+        seed = int(text)
+    except ValueError:
+        seed = -1
+    if not 0 <= seed < 1 << 63:  # what a run file can note
+        raise argparse.ArgumentTypeError(
+            f"'{text[:50]}' is no seed: a whole number from 0 to 2**63 - 1"
+        )
+    return seed
 
 
 def _numbers(text: str) -> tuple[int, ...]:
@@ -287,7 +302,7 @@ def _take_over(parser: argparse.ArgumentParser, given: dict[str, Any], path: Pat
         try:
             kind = action.type if callable(action.type) else str
             converted = value if is_switch else kind(str(value))
-        except ValueError:
+        except (ValueError, argparse.ArgumentTypeError):
             fits = False
         if not fits:
             raise InputError(f"{path}: {name} = {value!r} is no value for --{name}")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from landscape.posteriors import Posterior
+    from landscape.store import Run
     from landscape.tasks import Task
 
 NOTE = """
@@ -155,10 +156,18 @@ def _measure(options: argparse.Namespace) -> None:
             "trace_products",
             "trace_tolerance",
             "backend",
-            "seed",
         )
     }
-    settings["density_probes"] = options.density
+    settings |= {"density_probes": options.density, "seed": _seed(options, trained.run)}
+    surface: dict[str, Any] = {
+        "plane": options.plane,
+        "samples": options.samples,
+        "shape": (options.grid, options.grid),
+        "seed": settings["seed"],
+        "fresh": options.fresh,
+    }
+    if options.grid:  # it comes last, hours later
+        workflow.check_surface(trained, **surface)
     bar = Progress("curvature")
 
     def progress(done: int, total: int, row: dict[str, Any]) -> None:
@@ -168,19 +177,18 @@ def _measure(options: argparse.Namespace) -> None:
         workers(options.workers, options.dask) as executor,
         workflow.in_progress(trained.run, measurement=settings),
     ):
-        how: dict[str, Any] = {"executor": executor, "fresh": options.fresh}
-        workflow.measure_curvature(trained, progress=progress, **settings, **how)
+        workflow.measure_curvature(
+            trained, fresh=options.fresh, executor=executor, progress=progress, **settings
+        )
         if options.grid:
-            workflow.measure_surface(
-                trained,
-                plane=options.plane,
-                samples=options.samples,
-                shape=(options.grid, options.grid),
-                seed=options.seed,
-                progress=Progress("loss surface"),
-                **how,
-            )
+            bar = Progress("loss surface")
+            workflow.measure_surface(trained, executor=executor, progress=bar, **surface)
     _report(options.file, options.json)
+
+
+def _seed(options: argparse.Namespace, run: Run) -> int:
+    """By default the run's own: then what is measured are the samples that were averaged."""
+    return int(run.attributes["seed"]) if options.seed is None else int(options.seed)
 
 
 def _surface(options: argparse.Namespace) -> None:
@@ -189,25 +197,26 @@ def _surface(options: argparse.Namespace) -> None:
     from landscape.units import workers
 
     trained = workflow.load(options.file, device=options.device)
-    settings = {
-        name: getattr(options, name) for name in ("split", "samples", "margin", "extent", "seed")
-    }
+    settings = {name: getattr(options, name) for name in ("split", "samples", "margin", "extent")}
+    settings["seed"] = _seed(options, trained.run)
     if options.line is not None:
         if options.plane is not None or options.rows is not None:
             raise InputError("--line is in place of a plane: it takes no --plane and no --rows")
         settings |= {"kind": options.line, "points": options.grid}
     else:
-        settings |= {"plane": options.plane, "shape": (options.rows or options.grid, options.grid)}
+        rows = options.grid if options.rows is None else options.rows
+        settings |= {"plane": options.plane, "shape": (rows, options.grid)}
     with (
         workers(options.workers, options.dask) as executor,
         workflow.in_progress(trained.run, surface=settings),
     ):
+        how: dict[str, Any] = {"executor": executor, "fresh": options.fresh}
         if options.line is not None:
-            how: dict[str, Any] = {"executor": executor, "progress": Progress("loss along a line")}
-            workflow.measure_line(trained, **settings, **how)
+            bar = Progress("loss along a line")
+            workflow.measure_line(trained, progress=bar, **settings, **how)
         else:
-            how = {"executor": executor, "progress": Progress("loss surface")}
-            workflow.measure_surface(trained, fresh=options.fresh, **settings, **how)
+            bar = Progress("loss surface")
+            workflow.measure_surface(trained, progress=bar, **settings, **how)
     _report(options.file, options.json)
 
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from landscape import models, posteriors, processes, tasks
 from landscape.curvature import Flatness, measure
 from landscape.devices import choose_device, describe_device
-from landscape.errors import InputError, LandscapeError
+from landscape.errors import InputError
 from landscape.likelihood import GaussianLikelihood
 from landscape.methods import Method
 from landscape.methods.checkpoint import OtherTrainingError
@@ -27,7 +30,8 @@ from landscape.posteriors import Posterior
 from landscape.prediction import Prediction, RealPrediction, predict, predict_real
 from landscape.store import Run, ensure_new
 from landscape.store.groups import Group
-from landscape.surfaces import Line, PlaneKind, Surface, line, surface
+from landscape.surfaces import PLANES, Line, PlaneKind, Surface, line, surface
+from landscape.surfaces.grid import axis
 from landscape.tasks import Data, Task
 
 
@@ -151,21 +155,35 @@ def train(
 def in_progress(run: Run, **config: object) -> Iterator[None]:
     """Mark a run ``running`` meanwhile, and then ``complete``, or ``failed`` if the work failed.
 
+    The settings on record are those of what the file holds: where the work wrote nothing before it
+    failed, they are what they were.
+
     Args:
         run: The run.
         **config: Settings of what is being done, for the record.
     """
-    before = run.attributes["status"], json.dumps(run.config)
+    status, before = run.attributes["status"], json.dumps(run.config)
     run.set_attributes(status="running", config=json.dumps({**run.config, **config}))
+    begun = _state(run.path)
     try:
         yield
-    except InputError:  # nothing was started
-        run.set_attributes(status=before[0], config=before[1])
-        raise
-    except (LandscapeError, KeyboardInterrupt):
-        run.set_attributes(status="failed")
+    except BaseException as error:
+        if _state(run.path) != begun:
+            run.set_attributes(status="failed")
+        else:
+            refused = isinstance(error, InputError)  # nothing was started
+            run.set_attributes(status=status if refused else "failed", config=before)
         raise
     run.set_attributes(status="complete")
+
+
+def _state(path: Path) -> tuple[int, int] | None:
+    """Another one after each write, for a write puts another file in its place."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def load(path: Path, *, device: str = "auto") -> Trained:
@@ -213,15 +231,62 @@ def measure_curvature(
     """``landscape.measure`` on the training set, each sample written as soon as it is finished.
 
     With ``fresh``, samples that the run holds already are measured anew.
+
+    Raises:
+        InputError: a setting is out of range, or the run holds samples that were measured with
+            other settings: only ``fresh`` replaces them.
     """
+    asked = _with_defaults(measure, settings)
+    if not asked["density_probes"]:
+        asked["density_steps"] = 0
     return measure(
         trained.posterior,
         trained.task.train,
         loss=trained.task.loss,
-        store=_OnSplit(trained, fresh=fresh),
+        store=_OnSplit(trained, fresh=fresh, asked=asked),
         progress=progress,
         **settings,
     )
+
+
+def check_surface(
+    trained: Trained,
+    *,
+    plane: PlaneKind | None = None,
+    split: str = "train",
+    fresh: bool = False,
+    **settings: Any,
+) -> PlaneKind:
+    """Whether ``measure_surface`` can do this: to ask before hours of other work.
+
+    Returns:
+        The plane.
+
+    Raises:
+        InputError: a setting is out of range, or the run holds a surface of other settings: only
+            ``fresh`` replaces it.
+    """
+    _data(trained.task, split)
+    asked = _with_defaults(surface, settings)
+    shape, there = asked["shape"], trained.posterior.at_most(asked["samples"])
+    if len(shape) != 2 or min(shape) < 2:
+        raise InputError(f"a surface has at least 2 points along y and along x, not {shape}")
+    _check_reach(asked["margin"], asked["extent"])
+    if plane is None:
+        plane = "samples" if there >= 3 else "random"
+    if plane not in PLANES:
+        raise InputError(f"unknown plane '{plane}'; known: {', '.join(PLANES)}")
+    if there < 1:
+        raise InputError(f"the number of samples must be at least 1, not {there}")
+    if there < 3 and plane in ("samples", "pca"):
+        raise InputError(f"the plane '{plane}' needs three samples, not {there}; use 'random'")
+    if not fresh:
+        try:
+            found = _OnSplit(trained, split).read(f"surfaces/{plane}")
+        except KeyError:
+            return plane
+        _refuse_to_replace(trained.run, _of_another_surface(trained, found, plane, asked))
+    return plane
 
 
 def measure_surface(
@@ -236,15 +301,16 @@ def measure_surface(
     """``landscape.surface`` on the training set or the test set, written to the run.
 
     That of the test set is beside the other, as ``surfaces/<kind>-test``. The plane is through the
-    first three samples by default; for a posterior that has fewer, as a point does, a random one.
-    With ``fresh``, rows that the run holds already are evaluated anew.
+    first three samples by default; where there are fewer, as of a point, a random one. With
+    ``fresh``, rows that the run holds already are evaluated anew.
+
+    Raises:
+        InputError: see ``check_surface``; or the samples span no plane.
     """
-    data = _data(trained.task, split)
-    if plane is None:
-        plane = "samples" if trained.posterior.at_most(3) == 3 else "random"
+    plane = check_surface(trained, plane=plane, split=split, fresh=fresh, **settings)
     return surface(
         trained.posterior,
-        data,
+        _data(trained.task, split),
         plane=plane,
         loss=trained.task.loss,
         store=_OnSplit(trained, split, fresh),
@@ -257,18 +323,89 @@ def measure_line(
     trained: Trained,
     *,
     split: str = "train",
+    fresh: bool = False,
     progress: Callable[..., None] | None = None,
     **settings: Any,
 ) -> Line:
-    """``landscape.surfaces.line`` on the training set or the test set, written to the run."""
+    """``landscape.surfaces.line`` on the training set or the test set, written to the run.
+
+    With ``fresh``, points that the run holds already are evaluated anew.
+    """
+    asked = _with_defaults(line, settings)
+    _check_reach(asked["margin"], asked["extent"])
     return line(
         trained.posterior,
         _data(trained.task, split),
         loss=trained.task.loss,
-        store=_OnSplit(trained, split),
+        store=_OnSplit(trained, split, fresh),
         progress=progress,
         **settings,
     )
+
+
+def _with_defaults(function: Callable[..., Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a call, given or not."""
+    return {
+        name: settings.get(name, parameter.default)
+        for name, parameter in inspect.signature(function).parameters.items()
+    }
+
+
+def _check_reach(margin: float, extent: float | None) -> None:
+    if not 0 <= margin < math.inf:
+        raise InputError(f"the margin must be finite and not negative, not {margin}")
+    if extent is not None and not 0 < extent < math.inf:
+        raise InputError(f"the extent must be finite and positive, not {extent}")
+
+
+def _of_other_settings(found: Group, asked: Mapping[str, Any]) -> list[str]:
+    """In which settings a group that a run holds is not what is asked for."""
+    try:
+        request = json.loads(str(found.attributes["request"]))
+    except (KeyError, ValueError, RecursionError):
+        request = None
+    if not isinstance(request, dict):
+        return ["it does not say which"]
+    now = {name: json.loads(json.dumps(asked.get(name), default=str)) for name in request}
+    return [
+        f"{name} was {str(there)[:50]} there and is {str(now[name])[:50]} now"
+        for name, there in request.items()
+        if there != now[name]
+    ]
+
+
+def _of_another_surface(
+    trained: Trained, found: Group, plane: PlaneKind, asked: Mapping[str, Any]
+) -> list[str]:
+    """In what a surface that a run holds is not the one asked for; with more samples it may be."""
+    names = trained.posterior.space.names
+    differences = _of_other_settings(found, {**asked, "parameters": names})
+    if differences or not {"x", "sample_x"} <= found.keys():
+        return differences
+    placed, count = found["sample_x"], trained.posterior.at_most(asked["samples"])
+    if count < len(placed):
+        return [f"samples was {len(placed)} there and is {count} now"]
+    extent = asked["extent"]
+    if extent is None and (plane == "random" or (plane == "eigenvectors" and len(placed) == 1)):
+        extent = float(trained.posterior.mean.norm())
+    x = axis(torch.from_numpy(placed), len(found["x"]), asked["margin"], extent)
+    if np.allclose(x, found["x"], rtol=0, atol=1e-3 * float(np.ptp(x))):
+        return []
+    ends = "x went from {:.3g} to {:.3g}".format(*found["x"][[0, -1]])
+    return [ends + " there and goes from {:.3g} to {:.3g} now".format(*x[[0, -1]])]
+
+
+def _refuse_to_replace(run: Run, differences: Sequence[str]) -> None:
+    """Nothing is lost without being asked for.
+
+    Raises:
+        InputError: there are differences.
+    """
+    if differences:
+        raise InputError(
+            f"{run.path} holds what was measured with other settings ({', '.join(differences)}): "
+            "--fresh replaces it, in Python fresh=True"
+        )
 
 
 def _data(task: Task, split: str) -> Data:
@@ -279,11 +416,19 @@ def _data(task: Task, split: str) -> Data:
 
 @dataclass(frozen=True)
 class _OnSplit:
-    """A store that notes which data a measurement was made on."""
+    """A store that notes which data a measurement was made on.
+
+    Attributes:
+        trained: The run to write to.
+        split: The data.
+        fresh: Whether what the run holds already is to be measured anew.
+        asked: The settings of samples, where others are not to be replaced.
+    """
 
     trained: Trained
     split: str = "train"
     fresh: bool = False
+    asked: Mapping[str, Any] | None = None
 
     def write(
         self,
@@ -300,7 +445,12 @@ class _OnSplit:
     def read(self, group: str) -> Group:
         if self.fresh:
             raise KeyError(group)
-        return self.trained.run.read(self._name(group))
+        found = self.trained.run.read(self._name(group))
+        if group == "samples" and self.asked is not None:
+            names = self.trained.posterior.space.names
+            differences = _of_other_settings(found, {**self.asked, "parameters": names})
+            _refuse_to_replace(self.trained.run, differences)
+        return found
 
     def _name(self, group: str) -> str:
         return group if self.split == "train" else f"{group}-{self.split}"

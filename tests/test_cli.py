@@ -162,7 +162,7 @@ def test_measuring_again_gives_the_same_and_by_pyhessian_nearly(demo: Path) -> N
     # Not to the last bit: weights that were read lie elsewhere in memory than weights just trained.
     np.testing.assert_allclose(again["eigenvalues"], before["eigenvalues"], rtol=1e-6)
     pyhessian = ["--backend", "pyhessian", "--eigenvalues", "1", "--tolerance", "1e-5"]
-    assert main(["measure", str(path), "--samples", "3", "--grid", "0", *pyhessian]) == 0
+    assert main(["measure", str(path), "--samples", "3", "--grid", "0", *pyhessian, "--fresh"]) == 0
     again = Run.open(path)["samples"]
     assert again.attributes["backend"] == "pyhessian"
     np.testing.assert_allclose(again["eigenvalues"][:, 0], before["eigenvalues"][:, 0], rtol=1e-3)
@@ -199,9 +199,9 @@ BAD = {
     "train digits map --random tail": "invalid choice: 'tail'",
     "train digits map --out {demo} --name map": "map.h5 exists",
     "measure {file}": "is not an HDF5 file",
-    "measure {demo}/swag.h5 --backend numpy": "unknown backend 'numpy'",
-    "measure {demo}/swag.h5 --matrix kfac": "unknown matrix 'kfac'",
-    "measure {demo}/swag.h5 --density 1": "at least 2 probes",
+    "measure {demo}/swag.h5 --grid 0 --backend numpy": "unknown backend 'numpy'",
+    "measure {demo}/swag.h5 --grid 0 --matrix kfac": "unknown matrix 'kfac'",
+    "measure {demo}/swag.h5 --grid 0 --density 1": "at least 2 probes",
     "measure {demo}/swag.h5 --samples 0": "samples must be at least 1",
     "measure {demo}/map.h5 --plane samples": "needs three",
     "inspect {demo}": "is a folder",

@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from landscape import workflow
 from landscape.cli import main
+from landscape.errors import LandscapeError
 from landscape.store import Run
 
 MEASURE = ["--samples", "6", "--eigenvalues", "2", "--grid", "9", "--density", "2"]
@@ -99,3 +101,129 @@ def test_lines_and_curves_are_written_beside_surfaces(trained: Path, tmp_path: P
     assert found.attributes["split"] == "test"
     assert main(["surface", str(path), "--line", "pca", "--plane", "pca"]) == 2
     assert main(["surface", str(path), "--line", "none"]) == 2
+
+
+def test_the_samples_are_those_that_were_averaged_unless_another_seed_is_given(
+    tmp_path: Path,
+) -> None:
+    train = ["train", "digits", "swag", "--epochs", "10", "--rank", "3", "--samples", "2"]
+    assert main([*train, "--seed", "4", "--out", str(tmp_path), "--name", "run"]) == 0
+    path = tmp_path / "run.h5"
+    measure = ["measure", str(path), "--samples", "2", "--eigenvalues", "1", "--grid", "5"]
+    assert main([*measure, "--plane", "random"]) == 0
+    run = Run.open(path)
+    assert run["samples"].attributes["seed"] == run["predictions"].attributes["seed"] == 4
+    assert run["surfaces/random"].attributes["seed"] == 4
+    assert main([*measure, "--plane", "random", "--seed", "0", "--fresh"]) == 0
+    assert Run.open(path)["samples"].attributes["seed"] == 0
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (["--eigenvalues", "3"], "eigenvalues was 2 there and is 3 now"),
+        (["--density", "0"], "density_probes was 2 there and is 0 now"),
+        (["--backend", "pyhessian", "--density", "0"], "backend was lanczos there"),
+        (["--grid", "7"], "shape was [9, 9] there and is [7, 7] now"),
+        (["--seed", "1"], "seed was 0 there and is 1 now"),
+    ],
+)
+def test_what_was_measured_with_other_settings_is_replaced_only_when_asked(
+    trained: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    changed: list[str],
+    message: str,
+) -> None:
+    path = copied(trained, tmp_path)
+    few = ["--samples", "3", *MEASURE[2:]]
+    assert main(["measure", str(path), *few]) == 0
+    before, recorded = path.read_bytes(), Run.open(path)
+    capsys.readouterr()
+    assert main(["measure", str(path), *few, *changed]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert message in error
+    assert "--fresh replaces it" in error
+    now = Run.open(path)
+    assert now.config == recorded.config
+    assert now.attributes["status"] == "complete"
+    np.testing.assert_array_equal(now["samples"]["seconds"], recorded["samples"]["seconds"])
+    assert main(["measure", str(path), *few, *changed, "--fresh"]) == 0
+    assert path.read_bytes() != before
+
+
+def test_more_samples_of_the_same_are_added(trained: Path, tmp_path: Path) -> None:
+    path = copied(trained, tmp_path)
+    assert main(["measure", str(path), "--samples", "2", *MEASURE[2:-4], "--grid", "0"]) == 0
+    before = finished(path)
+    assert main(["measure", str(path), "--samples", "3", *MEASURE[2:-4], "--grid", "0"]) == 0
+    np.testing.assert_array_equal(finished(path)[:2], before)
+    assert len(finished(path)) == 3
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (["--plane", "smaples"], "unknown plane 'smaples'"),
+        (["--grid", "1"], "at least 2 points"),
+        (["--samples", "2", "--plane", "pca"], "the plane 'pca' needs three samples, not 2"),
+    ],
+)
+def test_a_surface_that_cannot_be_is_refused_before_anything_is_measured(
+    trained: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    wrong: list[str],
+    message: str,
+) -> None:
+    path = copied(trained, tmp_path)
+    before = path.read_bytes()
+    assert main(["measure", str(path), "--samples", "3", *wrong]) == 2
+    assert message in capsys.readouterr().err
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("wrong", [["--rows", "0"], ["--margin", "inf"], ["--extent", "nan"]])
+def test_a_bad_reach_or_shape_of_a_surface_is_one_line(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], wrong: list[str]
+) -> None:
+    path = copied(trained, tmp_path)
+    assert main(["surface", str(path), *wrong]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert Run.open(path).attributes["status"] == "complete"
+
+
+def test_settings_on_record_are_those_of_what_the_file_holds(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = copied(trained, tmp_path)
+    few = ["--samples", "2", "--eigenvalues", "1", "--grid", "0"]
+    assert main(["measure", str(path), *few]) == 0
+
+    def fail(*_: object, **__: object) -> None:
+        raise LandscapeError("no more")
+
+    with monkeypatch.context() as patch:  # after the samples have been replaced
+        patch.setattr(workflow, "measure_surface", fail)
+        wider = ["--samples", "3", "--eigenvalues", "2", "--grid", "5", "--fresh"]
+        assert main(["measure", str(path), *wider]) == 1
+    assert Run.open(path).config["measurement"]["eigenvalues"] == 2
+    assert Run.open(path).attributes["status"] == "failed"
+    with monkeypatch.context() as patch:  # before anything was
+        patch.setattr(workflow, "measure_curvature", fail)
+        assert main(["measure", str(path), *few, "--fresh"]) == 1
+    assert Run.open(path).config["measurement"]["eigenvalues"] == 2
+
+
+def test_a_line_is_taken_over_unless_it_is_to_be_fresh(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = copied(trained, tmp_path)
+    command = ["surface", str(path), "--line", "samples", "--grid", "5"]
+    assert main(command) == 0
+    assert "loss along a line: 5/5" in capsys.readouterr().err
+    assert main(command) == 0
+    assert capsys.readouterr().err == ""
+    assert main([*command, "--fresh"]) == 0
+    assert "loss along a line: 5/5" in capsys.readouterr().err

@@ -101,6 +101,8 @@ _LINE = {
     "x": Field(("x",), "f8", "length along the line, or t in [0, 1] along the curve"),
     "loss": Field(("x",), "f8", "mean loss; NaN and infinity are kept as computed", "nat"),
     "accuracy": Field(("x",), "f8", "accuracy; NaN where the network's output is not finite"),
+    "finished": Field(("x",), "u1", "0 where the point has not been evaluated yet, and holds NaN"),
+    "bends": Field(("bend", "parameter"), "f4", "a curve's trained knots between its ends"),
 }
 
 GROUPS: Mapping[str, Mapping[str, Field]] = {

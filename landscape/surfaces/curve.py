@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import cycle
 from typing import Literal
 
 import torch
@@ -11,8 +12,9 @@ from torch import Tensor
 
 from landscape.errors import InputError, LandscapeError
 from landscape.normalisation import normalisation_layers
-from landscape.objective import batch_size, summed_loss
+from landscape.objective import Batch, Objective, batch_size
 from landscape.posteriors.loss import PosteriorLoss
+from landscape.surfaces import plane as planes
 
 CurveKind = Literal["bezier", "chain"]
 CURVES = ("bezier", "chain")
@@ -80,24 +82,40 @@ def lowest_curve(
         InputError: a setting is out of range, or there is no data.
         LandscapeError: the loss is not finite on the way.
     """
+    check_training(kind, bends, steps, learning_rate)
+    planes.check_finite(torch.stack([start, end]), "end")
+    shares = torch.linspace(0, 1, bends + 2, dtype=start.dtype, device=start.device)[:, None]
+    straight = Curve(start + shares * (end - start), kind)
+    with torch.enable_grad():  # a caller may have no use for gradients
+        inner = _trained(straight, loss, steps, learning_rate, seed)
+    return Curve(torch.cat([start[None], inner, end[None]]), kind)
+
+
+def check_training(kind: str, bends: int, steps: int, learning_rate: float) -> None:
+    """Check the settings of ``lowest_curve``.
+
+    Raises:
+        InputError: one is out of range.
+    """
     if kind not in CURVES:
         raise InputError(f"unknown curve '{kind}'; known: {', '.join(CURVES)}")
-    if bends < 1 or steps < 1 or not learning_rate > 0:
+    if bends < 1 or steps < 1 or not 0 < learning_rate < math.inf:
         raise InputError("a curve needs at least one bend, one step and a positive learning rate")
-    space, summed = loss.posterior.space, summed_loss(loss.loss)
+
+
+def _trained(
+    curve: Curve, loss: PosteriorLoss, steps: int, learning_rate: float, seed: int
+) -> Tensor:
+    """The knots between the ends of ``curve``, shape (M - 2, P), trained from where they are."""
+    space, start, end = loss.posterior.space, curve.knots[0], curve.knots[-1]
+    summed = Objective(space, loss.data, loss.loss).summed  # which refuses data that is read once
     training = bool(normalisation_layers(space.module))
-    shares = torch.linspace(0, 1, bends + 2, dtype=start.dtype, device=start.device)[:, None]
-    curve = Curve(start + shares * (end - start), kind)
     inner = curve.knots[1:-1].clone().requires_grad_()
     optimiser = torch.optim.SGD([inner], learning_rate, momentum=0.9)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     generator = torch.Generator().manual_seed(seed)
-    batches = cycle(loss.data)
-    for step in range(steps):
+    for step, batch in zip(range(steps), _endless(loss.data), strict=False):
         t = float(torch.rand((), generator=generator))
-        batch = next(batches, None)
-        if batch is None:
-            raise InputError("the data has no batch: nothing to train a curve on")
         coefficients = curve.coefficients(t)
         fixed = coefficients[0] * start + coefficients[-1] * end
         outputs = space.call(fixed + coefficients[1:-1] @ inner, batch[0], training=training)
@@ -111,4 +129,14 @@ def lowest_curve(
         value.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         schedule.step()
-    return Curve(torch.cat([start[None], inner.detach(), end[None]]), kind)
+    return inner.detach()
+
+
+def _endless(data: Iterable[Batch]) -> Iterator[Batch]:
+    """Pass after pass over the data: no batch is kept, and a loader may shuffle at each."""
+    while True:
+        batch = None
+        for batch in data:
+            yield batch
+        if batch is None:
+            raise InputError("the data has no batch: nothing to train a curve on")

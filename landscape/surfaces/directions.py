@@ -35,8 +35,13 @@ def filter_normalised(space: ParameterSpace, w: Tensor, generator: torch.Generat
     return space.flatten(parts)
 
 
-def orthonormal_pair(first: Tensor, second: Tensor) -> Tensor:
+def orthonormal_pair(first: Tensor, second: Tensor, *, noise: float = 0.0) -> Tensor:
     """An orthonormal basis (2, P) of the span of two vectors, by Gram-Schmidt in float64.
+
+    Args:
+        first: Shape (P,).
+        second: Shape (P,).
+        noise: A length that roundings reach: what is no longer counts as zero.
 
     Raises:
         InputError: the two do not span a plane.
@@ -47,7 +52,7 @@ def orthonormal_pair(first: Tensor, second: Tensor) -> Tensor:
     v = v - u * (u @ v)
     v = v - u * (u @ v)
     eps = torch.finfo(first.dtype).eps
-    if not bool(u_norm > 0) or not bool(v.norm() > 100 * eps * v_norm):
+    if not bool(u_norm > noise) or not bool(v.norm() > max(100 * eps * float(v_norm), noise)):
         raise InputError(
             "the two directions span no plane: one is zero, or they lie on one line; use another "
             "kind of plane, or other samples"

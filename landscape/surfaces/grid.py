@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 import numpy as np
 from torch import Tensor
 
 from landscape import units
 from landscape.errors import InputError
-from landscape.files import Store, stored
+from landscape.files import Store, Stored, stored
 from landscape.objective import Batch, Loss
 from landscape.posteriors import Posterior
 from landscape.posteriors.loss import PosteriorLoss
 from landscape.surfaces import plane as planes
+from landscape.surfaces.losses import Losses, Progress, close
 from landscape.surfaces.plane import PLANES, Plane, PlaneKind
-
-_SECONDS = 1.0  # between two writes of a surface: a row of a small network takes less than a write
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ def surface(
     seed: int = 0,
     store: Store | None = None,
     executor: Executor | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Surface:
     """Evaluate the mean loss on a plane through a posterior.
 
@@ -100,28 +99,38 @@ def surface(
         The surface.
 
     Raises:
-        InputError: a setting is out of range, there is no data, or the samples span no plane.
+        InputError: a setting is out of range, there is no data, a sample is not finite, or the
+            samples span no plane.
         LandscapeError: a worker died.
     """
     if len(shape) != 2 or min(shape) < 2:
         raise InputError(f"a surface's shape is (points along y, points along x), not {shape}")
-    if not margin >= 0:
-        raise InputError(f"the margin of a surface must not be negative, not {margin}")
+    check_reach(margin, extent)
     if isinstance(plane, str) and plane not in PLANES:
         raise InputError(f"unknown plane '{plane}'; known: {', '.join(PLANES)}, or a Plane")
     mean_loss = PosteriorLoss(posterior, data, loss)
     count = posterior.at_most(samples)
     weights = posterior.sample(count, seed)
-    chosen = plane if isinstance(plane, Plane) else planes.of_kind(plane, mean_loss, weights, seed)
+    planes.check_finite(weights)
+    chosen = (
+        _given(plane, weights)
+        if isinstance(plane, Plane)
+        else planes.of_kind(plane, mean_loss, weights, seed)
+    )
     projection = chosen.project(weights)
     if extent is None and (plane == "random" or (plane == "eigenvectors" and count == 1)):
         extent = float(posterior.mean.norm())
+    x, y = (
+        axis(along, points, margin, extent)
+        for along, points in zip(projection.coordinates.T, reversed(shape), strict=True)
+    )
     own = dict(units.run(PosteriorLoss.evaluate, mean_loss, list(weights), executor))
+    losses = Losses(*shape)
     result = Surface(
-        x=axis(projection.coordinates[:, 0], shape[1], margin, extent),
-        y=axis(projection.coordinates[:, 1], shape[0], margin, extent),
-        loss=np.full(shape, np.nan),
-        accuracy=np.full(shape, np.nan),
+        x=x,
+        y=y,
+        loss=losses.loss,
+        accuracy=losses.accuracy,
         sample_x=projection.coordinates[:, 0].cpu().numpy(),
         sample_y=projection.coordinates[:, 1].cpu().numpy(),
         sample_off_plane=projection.off_plane.cpu().numpy(),
@@ -130,22 +139,28 @@ def surface(
         variance_share=planes.variance_share(chosen, weights),
     )
     request = json.dumps({"shape": list(shape), "seed": seed, "parameters": posterior.space.names})
-    finished = _take_over(result, store, request)
-    missing = np.flatnonzero(~finished)
-    saved = time.monotonic()
-    rows = units.run(_row, (mean_loss, chosen, result.x), result.y[missing].tolist(), executor)
-    try:
-        for position, (result.loss[missing[position]], result.accuracy[missing[position]]) in rows:
-            finished[missing[position]] = True
-            if store is not None and time.monotonic() - saved > _SECONDS:
-                _write(store, result, finished, seed, request)
-                saved = time.monotonic()
-            if progress is not None:
-                progress(int(finished.sum()), shape[0])
-    finally:  # whatever stopped the rest
-        if store is not None and finished.any():
-            _write(store, result, finished, seed, request)
+    found = stored(store, f"surfaces/{chosen.kind}", request)
+    with suppress(KeyError):  # a file from anybody may lack any variable
+        if found is not None and _is_of(found, result, mean_loss):
+            losses.take_over(found)
+    rows = units.run(_row, (mean_loss, chosen, x), y[losses.missing].tolist(), executor)
+
+    def write() -> None:
+        if store is not None:
+            _write(store, result, losses.finished, seed, request)
+
+    losses.complete(rows, write, progress, written=int(losses.finished.sum()))
     return result
+
+
+def _given(plane: Plane, weights: Tensor) -> Plane:
+    """A plane of the user's, in the type and on the device of the weights (S, P)."""
+    if len(plane.origin) != weights.shape[1]:
+        raise InputError(
+            f"the plane is in {len(plane.origin)} dimensions and the posterior in "
+            f"{weights.shape[1]}"
+        )
+    return replace(plane, origin=plane.origin.to(weights), basis=plane.basis.to(weights))
 
 
 def _row(shared: tuple[PosteriorLoss, Plane, np.ndarray], y: float) -> np.ndarray:
@@ -155,21 +170,23 @@ def _row(shared: tuple[PosteriorLoss, Plane, np.ndarray], y: float) -> np.ndarra
     return np.array([[each.loss for each in found], [each.accuracy for each in found]])
 
 
-def _take_over(result: Surface, store: Store | None, request: str) -> np.ndarray:
-    """Put the rows that a store holds of this very surface into it; which they are, shape (Y,)."""
-    found = stored(store, f"surfaces/{result.plane.kind}", request)
-    finished = np.zeros(len(result.y), dtype=bool)
-    # The settings do not name the posterior, the data and the plane; these give them away.
-    if found is None or not all(
-        getattr(result, name).shape == found[name].shape
-        and np.allclose(getattr(result, name), found[name], rtol=1e-4, equal_nan=True)
-        for name in ("x", "y", "sample_x", "sample_y", "sample_loss")
-    ):
-        return finished
-    finished |= found["finished"].astype(bool)
-    for name in ("loss", "accuracy"):
-        getattr(result, name)[finished] = found[name][finished]
-    return finished
+def _is_of(found: Stored, result: Surface, loss: PosteriorLoss) -> bool:
+    """Whether a store's rows are of this very surface.
+
+    The settings do not name the posterior, the data and the plane. Where the samples fall and their
+    losses give them away, and the loss at a finished point, for a point is on many planes.
+    """
+    reach = float(max(np.abs(result.x).max(), np.abs(result.y).max()))
+    same = all(
+        close(found[name], getattr(result, name), reach)
+        for name in ("x", "y", "sample_x", "sample_y")
+    )
+    rows = np.flatnonzero(found["finished"])
+    if not same or not close(found["sample_loss"], result.sample_loss) or not len(rows):
+        return False
+    farthest = rows[np.abs(result.y[rows]).argmax()]
+    w = result.plane.at(float(result.x[0]), float(result.y[farthest]))
+    return close(found["loss"][farthest, :1], np.array([loss.evaluate(w).loss]))
 
 
 def _write(store: Store, result: Surface, finished: np.ndarray, seed: int, request: str) -> None:
@@ -186,18 +203,33 @@ def _write(store: Store, result: Surface, finished: np.ndarray, seed: int, reque
     store.write(f"surfaces/{result.plane.kind}", variables, attributes)
 
 
+def check_reach(margin: float, extent: float | None) -> None:
+    """Check what says how far a surface or a line reaches.
+
+    Raises:
+        InputError: one of the two is out of range.
+    """
+    if not 0 <= margin < np.inf:
+        raise InputError(f"the margin must be finite and not negative, not {margin}")
+    if extent is not None and not 0 < extent < np.inf:
+        raise InputError(f"the extent must be finite and positive, not {extent}")
+
+
 def axis(coordinates: Tensor, points: int, margin: float, extent: float | None) -> np.ndarray:
     """Evenly spaced points over what samples project to and a margin, or from -extent to extent.
 
     Raises:
-        InputError: the extent is not positive, or the samples have no spread.
+        InputError: margin or extent is out of range, or the samples have no spread.
     """
-    if extent is not None:
-        if not 0 < extent < np.inf:
-            raise InputError(f"the extent of a surface must be positive, not {extent}")
-        return np.linspace(-extent, extent, points)
+    check_reach(margin, extent)
     low, high = float(coordinates.min()), float(coordinates.max())
-    if not high > low:
+    if extent is not None:
+        low, high = -extent, extent
+    elif not high > low:
         raise InputError("the samples have no spread along an axis of this plane: give an extent")
-    reach = margin * (high - low)
-    return np.linspace(low - reach, high + reach, points)
+    else:
+        reach = margin * (high - low)
+        low, high = low - reach, high + reach
+    if not high - low < np.inf:
+        raise InputError("the points would lie at infinity: use a smaller margin or extent")
+    return np.linspace(low, high, points)

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Iterable
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from landscape import units
 from landscape.errors import InputError
-from landscape.files import Store
+from landscape.files import Store, Stored, stored
 from landscape.objective import Batch, Loss
 from landscape.posteriors import Posterior
 from landscape.posteriors.loss import PosteriorLoss
 from landscape.surfaces import plane as planes
-from landscape.surfaces.curve import CURVES, CurveKind, lowest_curve
-from landscape.surfaces.grid import axis
+from landscape.surfaces.curve import CURVES, Curve, CurveKind, check_training, lowest_curve
+from landscape.surfaces.grid import axis, check_reach
+from landscape.surfaces.losses import Losses, Progress, close
 from landscape.surfaces.plane import PLANES, PlaneKind
 
 LineKind = PlaneKind | CurveKind
 LINES = (*PLANES, *CURVES)
-Progress = Callable[[int, int], None]
+
+_LARGEST = 1 << 24  # numbers: a run file is written whole, and a reader takes no more than 1 GiB
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class Line:
     @property
     def barrier(self) -> float:
         """How much higher the loss gets than at the higher of the two ends, in nats."""
-        return float(self.loss.max() - max(self.loss[0], self.loss[-1]))
+        return float(self.loss.max()) - float(max(self.loss[0], self.loss[-1]))
 
 
 def line(
@@ -85,71 +90,180 @@ def line(
         learning_rate: Of the training of a curve.
         loss: See ``objective.summed_loss``.
         seed: Of the samples, a random direction and the training of a curve.
-        store: A run to write the line to, as ``lines/<kind>``.
+        store: A run to write the line to, as ``lines/<kind>``: a curve as soon as it is trained,
+            finished points once a second, and whatever is finished when the work is stopped. What
+            it holds of the same line is taken over, and a curve is then not trained again.
         executor: Where points are evaluated; see ``units.run``. Here if ``None``.
-        progress: Called after each point with (number finished, T).
+        progress: Called after each point with (number finished, T); for the two ends, which come
+            first, once a curve is trained.
 
     Returns:
         The line.
 
     Raises:
-        InputError: a setting is out of range, there is no data, or the samples span no line.
+        InputError: a setting is out of range, there is no data, a sample is not finite, or the
+            samples span no line.
         LandscapeError: the loss of a curve is not finite, or a worker died.
     """
     if kind not in LINES:
         raise InputError(f"unknown line '{kind}'; known: {', '.join(LINES)}")
     if points < 2:
         raise InputError(f"a line needs at least 2 points, not {points}")
-    if not margin >= 0:
-        raise InputError(f"the margin of a line must not be negative, not {margin}")
+    if samples < 1:
+        raise InputError(f"the number of samples must be at least 1, not {samples}")
+    check_reach(margin, extent)
+    if kind in CURVES:
+        check_training(kind, 1, steps, learning_rate)
     mean_loss = PosteriorLoss(posterior, data, loss)
     count = posterior.at_most(max(samples, 2))
     weights = posterior.sample(count, seed)
+    planes.check_finite(weights)
     if kind in ("samples", *CURVES) and count < 2:
         raise InputError("a line between samples needs two; use kind='random'")
+    settings: dict[str, object] = {"seed": seed, "parameters": posterior.space.names}
+    path: Curve | _Straight
     if kind == "bezier" or kind == "chain":
-        curve = lowest_curve(
-            mean_loss,
-            weights[0],
-            weights[1],
-            kind=kind,
-            steps=steps,
-            learning_rate=learning_rate,
-            seed=seed,
-        )
-        x, at = np.linspace(0, 1, points), curve.at
+        x, path = np.linspace(0, 1, points), Curve(weights[:2], kind)  # without its bend as yet
         about = "t, along a curve of low loss from sample 0 to sample 1"
+        settings |= {"steps": steps, "learning_rate": learning_rate}
     else:
-        origin, direction, about = _straight(kind, mean_loss, weights, seed)
+        path, about = _straight(kind, mean_loss, weights, seed)
         if extent is None and (kind == "random" or count == 1):
             extent = float(posterior.mean.norm())
         reach = weights[:2] if kind == "samples" else weights
-        x = axis((reach - origin).double() @ direction.double(), points, margin, extent)
-
-        def at(t: float) -> Tensor:
-            return origin + t * direction
-
-    losses, accuracies = np.full((2, points), np.nan)
-    found = units.run(PosteriorLoss.evaluate, mean_loss, (at(float(t)) for t in x), executor)
-    for done, (position, evaluation) in enumerate(found):
-        losses[position], accuracies[position] = evaluation.loss, evaluation.accuracy
-        if progress is not None:
-            progress(done + 1, points)
-    result = Line(x, losses, accuracies, kind, about)
-    if store is not None:
-        variables = {"x": x, "loss": losses, "accuracy": accuracies}
-        store.write(f"lines/{kind}", variables, {"kind": kind, "x_axis": about, "seed": seed})
+        along = (reach - path.origin).double() @ path.direction.double()
+        x = axis(along, points, margin, extent)
+    losses = Losses(points)
+    for index, values in units.run(_point, (mean_loss, path), x[[0, -1]].tolist(), executor):
+        losses.put(-index, values)  # the ends, by which a store's line is known
+    result = Line(x, losses.loss, losses.accuracy, kind, about)
+    kept = _Kept(store, result, losses, {"seed": seed, "request": json.dumps(settings)})
+    if isinstance(path, Curve):
+        kept.attributes["distance"] = float((weights[1] - weights[0]).double().norm())
+    kept.take_over(posterior.space.size)
+    if isinstance(path, Curve) and len(losses.missing):
+        if kept.bends is None:
+            path = lowest_curve(
+                mean_loss,
+                weights[0],
+                weights[1],
+                kind=path.kind,
+                steps=steps,
+                learning_rate=learning_rate,
+                seed=seed,
+            )
+            kept.bends = path.knots[1:-1].float()
+            kept.write()
+        # As a store has them, so that all points are on one curve whenever they are evaluated.
+        bends = kept.bends.to(weights)
+        path = Curve(torch.cat([weights[:1], bends, weights[1:2]]), path.kind)
+    if progress is not None and not kept.taken_over:
+        for done in (1, 2):
+            progress(done, points)
+    found = units.run(_point, (mean_loss, path), x[losses.missing].tolist(), executor)
+    losses.complete(found, kept.write, progress, written=kept.written)
     return result
+
+
+@dataclass(frozen=True)
+class _Straight:
+    """origin + t * direction, of length 1."""
+
+    origin: Tensor
+    direction: Tensor
+
+    def at(self, t: float) -> Tensor:
+        """The weights at t, shape (P,)."""
+        return self.origin + t * self.direction
+
+
+@dataclass
+class _Kept:
+    """A line and what a store holds of it.
+
+    Attributes:
+        store: The store, if there is one.
+        line: The line.
+        losses: Its losses, as far as they are evaluated.
+        attributes: What is noted about it; ``request`` tells one line from another.
+        bends: A curve's trained knots between its ends, in float32, shape (1, P), once known.
+        written: How many points the store holds.
+        taken_over: Whether any of them were there before.
+    """
+
+    store: Store | None
+    line: Line
+    losses: Losses
+    attributes: dict[str, str | int | float]
+    bends: Tensor | None = None
+    written: int = 0
+    taken_over: bool = False
+
+    def write(self) -> None:
+        """Write the line as far as it is known."""
+        if self.store is None:
+            return
+        variables = {"x": self.line.x, **self.losses.variables()}
+        if self.bends is not None and self.bends.numel() <= _LARGEST:
+            variables["bends"] = self.bends.cpu().numpy()
+        about = {"kind": self.line.kind, "x_axis": self.line.axis, **self.attributes}
+        self.store.write(f"lines/{self.line.kind}", variables, about)
+        self.written = int(self.losses.finished.sum())
+
+    def take_over(self, size: int) -> None:
+        """Take what the store holds of this very line in R^size, whose ends are evaluated."""
+        found = stored(self.store, f"lines/{self.line.kind}", str(self.attributes["request"]))
+        with suppress(KeyError):  # a file from anybody may lack any variable
+            if found is None or not self._is_of(found):
+                return
+            is_curve = self.line.kind in CURVES
+            if is_curve:
+                self.bends = _bends(found, size)
+            # Points of a curve whose bend is not known are of no use beside those of another.
+            if is_curve and self.bends is None and not found["finished"].all():
+                return
+            if close(found["x"], self.line.x):
+                self.losses.take_over(found)
+                self.written, self.taken_over = int(self.losses.finished.sum()), True
+
+    def _is_of(self, found: Stored) -> bool:
+        # The settings do not name the posterior and the data; the ends give them away.
+        ends, distance = [0, -1], found.attributes.get("distance", 0.0)
+        if len(found["finished"]) < 2 or not found["finished"][ends].all():
+            return False
+        if isinstance(distance, str) or not np.isclose(
+            distance, self.attributes.get("distance", 0.0), rtol=1e-4
+        ):
+            return False
+        return close(found["loss"][ends], self.losses.loss[ends])
+
+
+def _bends(found: Stored, size: int) -> Tensor | None:
+    """A stored curve's bend, shape (1, size), if it has a sound one."""
+    try:
+        bends = found["bends"]
+    except KeyError:  # too large to be kept
+        return None
+    return (
+        torch.from_numpy(bends) if bends.shape == (1, size) and np.isfinite(bends).all() else None
+    )
+
+
+def _point(shared: tuple[PosteriorLoss, Curve | _Straight], t: float) -> np.ndarray:
+    """Loss and accuracy at one point, shape (2,): the unit of work."""
+    loss, path = shared
+    found = loss.evaluate(path.at(t))
+    return np.array([found.loss, found.accuracy])
 
 
 def _straight(
     kind: PlaneKind, loss: PosteriorLoss, weights: Tensor, seed: int
-) -> tuple[Tensor, Tensor, str]:
-    """Origin, unit direction, and what it is in words."""
+) -> tuple[_Straight, str]:
+    """The line, and what its direction is in words."""
     if kind == "samples":
         along = weights[1] - weights[0]
         if not bool(along.norm() > 0):
             raise InputError("the first two samples are the same: there is no line between them")
-        return weights[0], along / along.norm(), "from sample 0 towards sample 1"
+        return _Straight(weights[0], along / along.norm()), "from sample 0 towards sample 1"
     plane = planes.of_kind(kind, loss, weights, seed)
-    return plane.origin, plane.basis[0], plane.axes[0]
+    return _Straight(plane.origin, plane.basis[0]), plane.axes[0]

@@ -44,13 +44,20 @@ class Plane:
     axes: tuple[str, str]
 
     def __post_init__(self) -> None:
-        gram = (self.basis.double() @ self.basis.double().T).cpu()
-        off = (gram - torch.eye(len(gram), dtype=torch.float64)).abs().max()
-        rounding = torch.finfo(self.basis.dtype).eps ** 0.5
-        if self.basis.shape != (2, *self.origin.shape) or not bool(off < rounding):
+        if (
+            self.origin.ndim != 1
+            or self.basis.shape != (2, *self.origin.shape)
+            or not bool(self.origin.isfinite().all())
+            or not self._is_orthonormal()
+        ):
             raise InputError(
                 "a plane needs an origin (P,) and an orthonormal basis (2, P); see orthonormal_pair"
             )
+
+    def _is_orthonormal(self) -> bool:
+        gram = (self.basis.double() @ self.basis.double().T).cpu()
+        off = (gram - torch.eye(2, dtype=torch.float64)).abs().max()
+        return bool(off < torch.finfo(self.basis.dtype).eps ** 0.5)
 
     def at(self, x: float, y: float) -> Tensor:
         """The weights at (x, y), shape (P,)."""
@@ -94,7 +101,8 @@ def through_samples(samples: Tensor) -> Plane:
         raise InputError(
             f"a plane through samples needs three, not {len(samples)}; use plane='random'"
         )
-    basis = orthonormal_pair(samples[1] - samples[0], samples[2] - samples[0])
+    sides = samples[1] - samples[0], samples[2] - samples[0]
+    basis = orthonormal_pair(*sides, noise=_rounding(samples[:3]))
     axes = ("from sample 0 towards sample 1", "towards sample 2, orthogonal to x")
     return Plane(samples[0], basis, "samples", axes)
 
@@ -120,18 +128,21 @@ def principal(vectors: Tensor) -> Plane:
     7).
 
     Raises:
-        InputError: the vectors lie on one line, or are fewer than three.
+        InputError: the vectors lie on one line, are fewer than three, or are not finite.
     """
     if len(vectors) < 3:
         raise InputError(
             f"principal directions need three samples, not {len(vectors)}; use plane='random'"
         )
+    check_finite(vectors, "vector")
     mean = vectors.double().mean(0)
     centred = vectors.double() - mean
     values, rotation = torch.linalg.eigh(centred @ centred.T)
+    # The eigenvalues are squares of lengths, exact to a rounding of the largest.
+    noise = max(_rounding(vectors), 1e-7 * float(values[-1].clamp_min(0).sqrt()))
     shares = values.flip(0)[:2] / values.sum()
     directions = rotation.T.flip(0)[:2] @ centred
-    basis = orthonormal_pair(directions[0].to(vectors), directions[1].to(vectors))
+    basis = orthonormal_pair(directions[0].to(vectors), directions[1].to(vectors), noise=noise)
     first, second = (f"{100 * float(share):.0f} % of the variance" for share in shares)
     axes = (f"first principal direction, {first}", f"second, {second}")
     return Plane(mean.to(vectors), basis, "pca", axes)
@@ -143,7 +154,8 @@ def eigenvectors(objective: Objective, w: Tensor, seed: int) -> Plane:
     Raises:
         LandscapeError: a Hessian product is not finite.
     """
-    found = top_eigenvalues(objective, w, 2, seed=seed)
+    with torch.enable_grad():  # a caller may have no use for gradients
+        found = top_eigenvalues(objective, w, 2, seed=seed)
     basis = orthonormal_pair(*found.vectors.to(w))
     first, second = (f"eigenvector of {float(value):.3g}" for value in found.values)
     return Plane(w, basis, "eigenvectors", (f"Hessian {first}", f"Hessian {second}"))
@@ -151,8 +163,28 @@ def eigenvectors(objective: Objective, w: Tensor, seed: int) -> Plane:
 
 def variance_share(plane: Plane, samples: Tensor) -> float:
     """Share of the samples' variance (about their mean) that lies within the plane; NaN for one."""
-    centred = (samples - samples.mean(0)).double()
+    centred = (samples - samples[0]).double()  # exactly zero where the samples are all the same
+    centred -= centred.mean(0)
     total = float((centred**2).sum())
     if len(samples) < 2 or total == 0:
         return float("nan")
     return float(((centred @ plane.basis.double().T) ** 2).sum()) / total
+
+
+def check_finite(vectors: Tensor, name: str = "posterior sample") -> None:
+    """Check that the rows of ``vectors`` (S, P) are numbers; ``name`` is what one is called.
+
+    Raises:
+        InputError: one is not; the line says which.
+    """
+    bad = (~vectors.isfinite().all(dim=1)).nonzero()
+    if len(bad):
+        raise InputError(
+            f"{name} {int(bad[0])} is not finite: its weights hold NaN or infinity, as after "
+            "training that diverged"
+        )
+
+
+def _rounding(vectors: Tensor) -> float:
+    # A length: how far the rows are together off what they would be without rounding, and more.
+    return torch.finfo(vectors.dtype).eps * float(vectors.double().norm())

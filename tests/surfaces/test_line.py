@@ -1,5 +1,9 @@
 """Lines and curves on losses that are known everywhere."""
 
+import sys
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +16,7 @@ from landscape.parameters import ParameterSpace
 from landscape.posteriors import Point, Posterior, Samples, isotropic
 from landscape.posteriors.loss import PosteriorLoss
 from landscape.store import schema
-from landscape.surfaces import Curve, line, lowest_curve, surface
+from landscape.surfaces import Curve, LineKind, line, lowest_curve, surface
 
 MATRIX = symmetric(torch.linspace(0.5, 3, 6).double())
 BATCHES = [(torch.zeros(n, 1), torch.zeros(n)) for n in (3, 1)]
@@ -144,8 +148,95 @@ def test_a_line_is_stored_and_its_progress_shown() -> None:
     assert seen == [(1, 3), (2, 3), (3, 3)]
 
 
+@pytest.mark.parametrize("kind", ["samples", "bezier"])
+def test_an_interrupted_line_continues_with_the_points_that_are_missing(
+    kind: LineKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings: dict[str, Any] = {"kind": kind, "points": 5, "loss": loss, "steps": 20}
+    store, whole = Memory(), line(ring(), BATCHES, **settings)
+
+    def stop(done: int, points: int) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        line(ring(), BATCHES, **settings, store=store, progress=stop)
+    assert np.asarray(store.writes[-1][1]["finished"]).tolist() == [1, 1, 0, 0, 1]
+    seen: list[int] = []
+    with monkeypatch.context() as patch:  # nor is a curve trained again
+
+        def trained(*_: object, **__: object) -> Curve:
+            raise AssertionError("trained again")
+
+        patch.setattr(sys.modules[line.__module__], "lowest_curve", trained)
+        found = line(
+            ring(), BATCHES, **settings, store=store, progress=lambda done, _: seen.append(done)
+        )
+    assert seen == [4, 5]
+    np.testing.assert_array_equal(found.loss, whole.loss)
+    group, variables, _ = store.writes[-1]
+    np.testing.assert_array_equal(schema.conform(group, variables)["loss"], whole.loss)
+
+
+@pytest.mark.parametrize("change", ["seed", "posterior", "loss", "steps", "extent"])
+def test_points_of_another_line_are_not_taken_over(change: str) -> None:
+    kind: LineKind = "bezier" if change == "steps" else "samples"
+    common: dict[str, Any] = {"kind": kind, "points": 4, "steps": 10, "loss": loss}
+    store = Memory()
+    line(posterior(), BATCHES, **common, store=store)
+    changes: dict[str, dict[str, Any]] = {
+        "seed": {"seed": 1},
+        "loss": {"loss": lambda outputs, _: 2 * outputs[:, 0]},
+        "steps": {"steps": 11},
+        "extent": {"extent": 3.0},
+    }
+    q = posterior(6) if change == "posterior" else posterior()
+    settings = {**common, **changes.get(change, {})}
+    again = line(q, BATCHES, **settings, store=store)
+    np.testing.assert_array_equal(again.loss, line(q, BATCHES, **settings).loss)
+
+
+def test_a_curve_is_trained_on_every_pass_of_a_loader_that_shuffles_and_keeps_no_batch() -> None:
+    passes = []
+
+    class Loader:
+        def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+            passes.append(len(passes))
+            yield from BATCHES
+
+    mean_loss = PosteriorLoss(ring(), Loader(), loss)
+    before = len(passes)
+    lowest_curve(mean_loss, *ring().sample(2, 0), steps=6)
+    assert len(passes) - before >= 3  # six steps on passes of two batches
+
+
+def test_a_curve_and_a_plane_of_eigenvectors_need_gradients_whatever_the_caller_has_off() -> None:
+    common: dict[str, Any] = {"points": 3, "steps": 10, "loss": loss}
+    for kind in ("bezier", "eigenvectors"):
+        with torch.no_grad():
+            found = line(posterior(), BATCHES, kind=kind, **common)
+        np.testing.assert_allclose(
+            found.loss, line(posterior(), BATCHES, kind=kind, **common).loss, rtol=1e-9
+        )
+
+
+def test_a_sample_that_is_not_finite_is_said_to_be() -> None:
+    vectors = posterior().sample(4, 0).clone()
+    vectors[2, 1] = torch.nan
+    q = Posterior(posterior().space, Samples(vectors))
+    for kind in ("samples", "pca", "chain"):
+        with pytest.raises(InputError, match=r"sample \d is not finite"):
+            line(q, BATCHES, kind=kind, samples=4, loss=loss)
+        if kind != "chain":
+            with pytest.raises(InputError, match=r"sample \d is not finite"):
+                surface(q, BATCHES, plane=kind, samples=4, loss=loss, shape=(2, 2))
+
+
 def test_bad_requests_are_refused() -> None:
     q = posterior()
+    for settings in ({"margin": np.inf}, {"margin": -0.1}, {"extent": np.inf}, {"extent": 0.0}):
+        with pytest.raises(InputError, match="must be finite and"):
+            line(q, BATCHES, loss=loss, **settings)
     with pytest.raises(InputError, match="unknown line 'circle'"):
         line(q, BATCHES, kind="circle")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="at least 2 points"):

@@ -217,9 +217,12 @@ def test_bad_requests_are_refused() -> None:
     for settings, message in (
         ({"shape": (1, 5)}, "shape is"),
         ({"plane": "tsne"}, "unknown plane 'tsne'; known: samples, random, pca, eigenvectors"),
-        ({"extent": 0.0}, "extent of a surface must be positive"),
-        ({"extent": np.nan}, "extent of a surface must be positive"),
-        ({"margin": -1.0}, "margin of a surface must not be negative"),
+        ({"extent": 0.0}, "extent must be finite and positive"),
+        ({"extent": np.nan}, "extent must be finite and positive"),
+        ({"extent": np.inf}, "extent must be finite and positive"),
+        ({"margin": -1.0}, "margin must be finite and not negative"),
+        ({"margin": np.inf}, "margin must be finite and not negative"),
+        ({"margin": np.nan}, "margin must be finite and not negative"),
         ({"samples": 2}, "needs three, not 2"),
         ({"samples": 0}, "number of samples must be at least 1"),
     ):
