@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from landscape.errors import InputError
 from landscape.store import Group, Run, Summary, summarise
@@ -29,7 +29,27 @@ Found = TypeVar("Found")
 
 
 class NotMeasured(InputError):
-    """The file is sound, but does not hold (yet) what a figure shows."""
+    """The file is sound, but does not hold (yet) what a figure shows.
+
+    Attributes:
+        reason: Why, in a few words: for a line beside what other runs hold.
+    """
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Each(dict[int, Found], Generic[Found]):
+    """What each of several runs holds, by its position among them.
+
+    Attributes:
+        absent: Why the others do not, in a few words.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.absent: dict[int, str] = {}
 
 
 @dataclass(frozen=True)
@@ -163,7 +183,7 @@ def read(run: Run, group: str, *required: str, optional: tuple[str, ...] = ()) -
 
 def read_each(
     runs: Sequence[Run], group: str, *required: str, optional: tuple[str, ...] = ()
-) -> dict[int, Group]:
+) -> Each[Group]:
     """``read`` for several runs: what each of them holds, by its position in ``runs``.
 
     Raises:
@@ -180,20 +200,21 @@ def read_each(
     return each_of(runs, reader)
 
 
-def each_of(runs: Sequence[Run], reader: Callable[[Run], Found]) -> dict[int, Found]:
+def each_of(runs: Sequence[Run], reader: Callable[[Run], Found]) -> Each[Found]:
     """What ``reader`` finds in each of the runs that have it, by position in ``runs``.
 
     Raises:
         NotMeasured: no run holds it; the message is about the first.
         InputError: a file cannot be read.
     """
-    found: dict[int, Found] = {}
+    found: Each[Found] = Each()
     faults: list[NotMeasured] = []
     for position, run in enumerate(runs):
         try:
             found[position] = reader(run)
         except NotMeasured as fault:
             faults.append(fault)
+            found.absent[position] = fault.reason
     if not found:
         raise faults[0] if faults else InputError("choose a run to show")
     return found
@@ -233,19 +254,20 @@ def missing(run: Run, group: str) -> NotMeasured:
     """The error that says that ``group`` is not in the file, and what puts it there."""
     file = shlex.quote(str(run.path))
     if group in ("training", "predictions"):
-        return NotMeasured(f"{group} not recorded in {file}: `landscape train` writes it")
+        reason = f"{group} not recorded"
+        return NotMeasured(f"{reason} in {file}: `landscape train` writes it", reason)
     if group == "density":
-        return NotMeasured(
-            f"spectral density not measured: run `landscape measure {file} --density 10`"
-        )
+        reason = "spectral density not measured"
+        return NotMeasured(f"{reason}: run `landscape measure {file} --density 10`", reason)
     family, _, name = group.partition("/")
     if family == "surfaces":
+        reason = f"surface '{name}' not measured"
         plane, _, split = name.partition("-")
         options = f" --plane {plane}" if plane in PLANES else ""
         options += f" --split {split}" if options and split else ""
-        command = f"landscape surface {file}{options}"
-        return NotMeasured(f"surface '{name}' not measured: run `{command}`")
-    return NotMeasured(f"curvature not measured: run `landscape measure {file}`")
+        return NotMeasured(f"{reason}: run `landscape surface {file}{options}`", reason)
+    reason = "curvature not measured"
+    return NotMeasured(f"{reason}: run `landscape measure {file}`", reason)
 
 
 def surface_names(*runs: Run) -> list[str]:

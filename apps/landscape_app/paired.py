@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -31,7 +32,7 @@ class Averages:
         random: Mean over random orders.
         low: 5 % quantile over random orders.
         high: 95 % quantile.
-        lost: Why there is no order by flatness; empty where there is.
+        lost: Why there is no order by flatness, in a few words; empty where there is.
     """
 
     flat_first: Curves | None
@@ -68,7 +69,7 @@ def _averages(run: Run) -> Averages:
         predictions = predictions[: len(key)]
         by_flatness = [key.argsort(stable=True), key.argsort(stable=True, descending=True)]
     except NotMeasured as error:
-        lost = str(error)
+        lost = error.reason
     generator = torch.Generator().manual_seed(0)
     random = [torch.randperm(len(predictions), generator=generator) for _ in range(ORDERS)]
     found = metrics_in_orders(predictions, labels, torch.stack([*random, *by_flatness]))
@@ -102,10 +103,11 @@ def flatness_and_error(run: Run) -> Group:
     scores = read(run, "predictions", "nll", "accuracy")
     seeds = [group.attributes.get("seed") for group in (flat, scores)]
     if seeds[0] != seeds[1]:
-        raise NotMeasured(
-            f"curvature and predictions in {run.path} are of different samples (seeds {seeds[0]} "
-            f"and {seeds[1]}): run `landscape measure {run.path} --seed {seeds[1]}`"
+        reason = (
+            f"curvature and predictions are of different samples (seeds {seeds[0]} and {seeds[1]})"
         )
+        remedy = f"run `landscape measure {shlex.quote(str(run.path))} --seed {seeds[1]}`"
+        raise NotMeasured(f"{reason}: {remedy}", reason)
     count = min(len(flat["eigenvalues"]), len(scores["nll"]))
     if not count or not flat["eigenvalues"].size:
         raise missing(run, "samples")

@@ -22,28 +22,30 @@ Row = dict[str, str | int | float]
 
 
 def rows(figure: go.Figure) -> list[Row]:
-    """One row for each point of ``figure``.
+    """One row for each number of ``figure``; those of a surface's grid come last.
 
-    Columns are ``series``, ``x``, ``y``, and where the figure has them ``run`` and ``sample``,
-    ``minus`` and ``plus`` (lengths of the error bars), ``z``, and what each axis is of. A surface
-    has a row for each point of its grid, with its loss as in the file whatever its colour scale.
+    Columns are ``series`` and ``run``, and where the figure has them ``sample``, ``x``, ``y`` and
+    what each of these axes is of, ``minus`` and ``plus`` (lengths of the error bars), ``z`` of a
+    surface's grid, and more. The numbers are those of the file, wherever an axis draws them.
     """
-    found: list[Row] = []
+    points: list[Row] = []
+    grids: list[Row] = []
     for trace in figure.data:
-        if trace.name is None:  # the halo of another
+        if not isinstance(trace.meta, dict):  # drawing alone: see figures.samples
             continue
         if trace.type in _GRIDS:
-            found += _grid_rows(trace)
-        elif trace.x is not None and trace.y is not None:
-            found += _point_rows(figure, trace)
-    return found
+            grids += _grid_rows(trace)
+        else:
+            points += _point_rows(figure, trace)
+    return points + grids
 
 
 def to_csv(figure: go.Figure) -> str:
     """``rows`` as CSV with a header line (RFC 4180, but lines end in one line feed)."""
     found = rows(figure)
-    used = {name for row in found for name in row}
-    return as_csv(found, [name for name in _COLUMNS + _MORE if name in used])
+    used = {name: None for row in found for name in row}
+    first = [name for name in _COLUMNS + _MORE if name in used]
+    return as_csv(found, [*first, *(name for name in used if name not in first)])
 
 
 def as_csv(found: Sequence[Row], columns: Sequence[str] | None = None) -> str:
@@ -56,51 +58,46 @@ def as_csv(found: Sequence[Row], columns: Sequence[str] | None = None) -> str:
 
 
 def _grid_rows(trace: Any) -> Iterator[Row]:
-    # A logarithmic scale draws logarithms, and keeps beside them what they are of.
+    # What cannot be drawn as it is stands beside what is drawn.
     values = np.asarray(trace.z if trace.customdata is None else trace.customdata, dtype=float)
-    quantity = _words(trace.colorbar.title.text) or "z"
+    about = _about(trace) | {"quantity_z": _words(trace.colorbar.title.text) or "z"}
     for y, line in zip(_plain(trace.y), values.tolist(), strict=True):
         for x, value in zip(_plain(trace.x), line, strict=True):
-            yield {"series": _words(trace.name), "x": x, "y": y, "quantity_z": quantity, "z": value}
+            yield {**about, "x": x, "y": y, "z": value}
 
 
 def _point_rows(figure: go.Figure, trace: Any) -> Iterator[Row]:
-    axes = {
-        f"quantity_{axis}": _words(_axis(figure, trace, axis).title.text)
-        for axis in ("xy" if not trace.type.endswith("3d") else "")
-    }
-    count = len(trace.x)
-    minus, plus = _errors(trace, count)
-    custom = [None] * count if trace.customdata is None else list(trace.customdata)
-    heights = getattr(trace, "z", None)
-    for index, (x, y) in enumerate(zip(_plain(trace.x), _plain(trace.y), strict=True)):
-        row: Row = {"series": _words(trace.name), "x": _words(x), "y": y}
-        row |= {name: words for name, words in axes.items() if words}
-        entry = custom[index]
-        if _names_a_sample(entry):
-            row |= {"run": _words(entry[0]), "sample": int(entry[1])}
-        if plus is not None and minus is not None:
-            row |= {"minus": minus[index], "plus": plus[index]}
-        if heights is not None:
-            row["z"] = _plain(heights)[index]
+    about = _about(trace)
+    axes = {axis: _plain(trace[axis]) for axis in trace.meta["axes"]}
+    if not trace.type.endswith("3d"):
+        about |= {
+            f"quantity_{axis}": _words(_axis(figure, trace, axis).title.text) for axis in axes
+        }
+    names = trace.meta.get("columns", ())
+    bars = _errors(trace)
+    for index in range(1 if trace.meta.get("once") else len(trace.x)):
+        row = about | {axis: _words(values[index]) for axis, values in axes.items()}
+        row |= {name: lengths[index] for name, lengths in bars.items()}
+        if names:
+            row |= {
+                name: _words(value)
+                for name, value in zip(names, trace.customdata[index], strict=True)
+            }
         yield row
 
 
-def _errors(trace: Any, count: int) -> tuple[list[Any] | None, list[Any] | None]:
+def _about(trace: Any) -> Row:
+    about: Row = {"series": _words(trace.meta["series"]), "run": _words(trace.meta["run"])}
+    return about | ({"sample": trace.meta["sample"]} if "sample" in trace.meta else {})
+
+
+def _errors(trace: Any) -> dict[str, list[Any]]:
     bars = getattr(trace, "error_y", None)
-    if bars is None or bars.array is None or len(bars.array) != count:
-        return None, None
+    if bars is None or bars.array is None:
+        return {}
     plus = _plain(bars.array)
-    return (_plain(bars.arrayminus) if bars.arrayminus is not None else plus), plus
-
-
-def _names_a_sample(entry: Any) -> bool:
-    return (
-        isinstance(entry, list | tuple | np.ndarray)
-        and len(entry) > 1
-        and isinstance(entry[0], str)
-        and isinstance(entry[1], int | np.integer)
-    )
+    minus = _plain(bars.arrayminus) if bars.arrayminus is not None else plus
+    return {"minus": minus, "plus": plus}
 
 
 def _axis(figure: go.Figure, trace: Any, axis: str) -> Any:

@@ -437,8 +437,8 @@ def test_a_click_on_a_surface_slices_it_there(
     assert not page.locator("#slices-frame").is_visible()
     place = page.locator("#surface-0 .nsewdrag, #surface-0 canvas").first.bounding_box()
     assert place is not None
-    page.evaluate("""() => document.querySelector('#surface-0 .js-plotly-plot').on(
-        'plotly_hover', ({ points: [{ customdata }] }) => { window.over = !customdata; })""")
+    page.evaluate("""() => document.querySelector('#surface-0 .js-plotly-plot').on('plotly_hover',
+        ({ points: [{ customdata }] }) => { window.over = !customdata?.length; })""")
     for across, down in ((x / 10, y / 10) for y in (6, 5, 7) for x in (5, 4, 6, 3, 7)):
         page.mouse.move(place["x"] + across * place["width"], place["y"] + down * place["height"])
         wait_for_frames(page)

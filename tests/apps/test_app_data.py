@@ -141,6 +141,7 @@ def test_what_is_missing_comes_with_its_remedy(
     with pytest.raises(NotMeasured, match=f"`{remedy}.*`") as caught:
         read(started, group, variable)
     assert str(started.path) in str(caught.value)
+    assert started.path.name not in caught.value.reason
 
 
 def test_a_group_stored_as_a_variable_counts_as_missing(tmp_path: Path) -> None:

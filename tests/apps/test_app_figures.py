@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -128,9 +129,115 @@ def test_the_samples_carry_their_distance_to_the_plane(complete: Run) -> None:
     rings = figures.surface_figure(complete, "samples").data[-1]
     assert np.argmax(rings.marker.size) == np.argmax(away)
     assert len(set(np.asarray(rings.marker.size)[away == 0])) == 1
-    assert rings.customdata[5][3] == formats.number(away[5], 4)
-    points = figures.surface_figure(complete, "samples", "3d").data[-1]
-    np.testing.assert_allclose(points.z, complete["surfaces/samples"]["sample_loss"])
+    assert rings.customdata[5][3] == away[5]
+    own = complete["surfaces/samples"]["sample_loss"]
+    solid = figures.surface_figure(complete, "samples", "3d")
+    points, axis = solid.data[1], solid.layout.scene.zaxis
+    lift = np.ptp(axis.range) / 30  # not to be cut by the surface
+    assert ((own < points.z) & (points.z < own + lift)).all()
+    assert [row[2] for row in points.customdata] == own.tolist()
+    assert points.z.max() < axis.range[1]
+
+
+def plane(run: Run, size: float, away: float) -> Run:
+    """A square plane around 0 with two samples, the second off it."""
+    side = np.linspace(-size, size, 3)
+    arrays = {"x": side, "y": side, "loss": np.arange(9.0).reshape(3, 3)}
+    arrays |= {"sample_x": [0.0, size], "sample_y": [0.0, 0.0]}
+    arrays |= {"sample_off_plane": [0.0, away], "sample_loss": [4.0, 20.0]}
+    run.write("surfaces/samples", arrays)
+    return run
+
+
+def test_surfaces_that_are_compared_share_the_scale_of_the_rings(
+    started: Run, new_run: Callable[..., Run]
+) -> None:
+    near, far = plane(started, 1.0, 1.0), plane(new_run("far"), 1.0, 4.0)
+    frame = figures.Frame.around([near, far], "samples")
+    rings = [
+        figures.surface_figure(run, "samples", frame=frame).data[-1].marker.size
+        for run in (near, far)
+    ]
+    growth = [sizes[1] - sizes[0] for sizes in rings]
+    assert growth[1] == pytest.approx(4 * growth[0])
+    assert rings[0][0] == rings[1][0]
+    for run in (near, far):
+        keys = figures.surface_figure(run, "samples", frame=frame).data
+        assert any("up to 4.00" in str(trace.name) for trace in keys)
+
+
+def test_samples_in_the_plane_have_no_distance_to_tell(started: Run) -> None:
+    names = [
+        str(trace.name) for trace in figures.surface_figure(plane(started, 1, 0), "samples").data
+    ]
+    assert "posterior sample, in the plane" in names
+    assert not any("up to" in name for name in names)
+
+
+def test_only_the_ground_of_the_grid_is_grey(complete: Run) -> None:
+    figure = figures.surface_figure(complete, "samples")
+    (ground,) = figure.layout.shapes
+    assert (ground.x0, ground.x1, ground.y0, ground.y1) == (-3, 4, -2, 2.5)
+    assert (ground.fillcolor, ground.layer) == (figures.theme.MISSING, "below")
+    assert figure.layout.plot_bgcolor is None
+    figures.darkened(figure)
+    assert figure.layout.shapes[0].fillcolor != figures.theme.MISSING
+
+
+def test_a_plane_that_is_a_dot_among_the_others_says_so(
+    started: Run, new_run: Callable[..., Run]
+) -> None:
+    small, large = plane(started, 1.0, 1.0), plane(new_run("large"), 10.0, 1.0)
+    frame = figures.Frame.around([small, large], "samples")
+    drawn = [figures.surface_figure(run, "samples", frame=frame) for run in (small, large)]
+    assert "covers 1.0 % of the ranges" in title(drawn[0])
+    assert "covers" not in title(drawn[1])
+    assert drawn[0].layout.margin.t == drawn[1].layout.margin.t  # their plots lie on one level
+
+
+def test_the_lines_of_the_slices_are_on_the_surface(started: Run) -> None:
+    run = plane(started, 10.0, 1.0)
+    slices = figures.slices_figure(run, name="samples", at=(8.0, -1.0)).data
+    for kind in ("contour", "3d"):
+        lines = [
+            trace
+            for trace in figures.surface_figure(run, "samples", kind, at=(8.0, -1.0)).data
+            if trace.type.startswith("scatter") and trace.mode == "lines"
+        ]
+        across, along = lines[0], lines[-1]
+        assert list(across.x) == list(slices[0].x)
+        assert set(across.y) == {0}
+        assert list(along.y) == list(slices[2].x)
+        assert set(along.x) == {10}
+    assert list(across.z) == list(slices[0].y)
+    assert list(along.z) == list(slices[2].y)
+
+
+def test_a_plane_that_is_too_thin_is_stretched_and_says_so(started: Run) -> None:
+    run = surface_of(started, np.ones((2, 9)) + np.arange(9))
+    figure = figures.surface_figure(run, "samples")
+    assert "not to one scale" in title(figure)
+    assert figure.layout.yaxis.scaleanchor is None
+
+
+@pytest.mark.parametrize("draw", FIGURES.values(), ids=FIGURES.keys())
+def test_a_figure_of_one_run_names_it(draw: Callable[[Run], go.Figure], complete: Run) -> None:
+    assert figures.theme.plain_title(draw(complete)).startswith("digits-swag-0: ")
+
+
+def test_the_mark_of_a_run_stands_before_its_title(complete: Run) -> None:
+    mark = figures.theme.MARKS[2]
+    figure = figures.surface_figure(complete, "samples", mark=mark)
+    assert title(figure).startswith(f'<span style="color: {mark[0]}">◆</span> <b>digits-swag-0: ')
+
+
+def test_long_details_are_broken_between_facts() -> None:
+    facts = [f"fact {index} of {'x' * 40}" for index in range(5)]
+    figure = figures.theme.titled(go.Figure(), "title", " · ".join(facts), width=620)
+    shown = [re.sub("<[^>]*>", "", line) for line in title(figure).split("<br>")[1:]]
+    assert all(len(line) <= 100 for line in shown)
+    assert " · ".join(shown) == " · ".join(facts)
+    assert figure.layout.margin.t == 40 + 20 * len(shown)
 
 
 def test_the_share_of_variance_and_the_axes_are_named(complete: Run) -> None:
@@ -201,7 +308,7 @@ def test_the_reliability_diagram_has_the_error_of_the_library_and_every_example(
     assert counts.sum() == len(group["labels"])
     gaps = counts * np.abs(np.asarray(points.x) - np.asarray(points.y))
     assert gaps.sum() / counts.sum() == pytest.approx(expected)
-    low, high = points.customdata[:, 1], points.customdata[:, 2]
+    low, high = np.array(points.customdata).T[1:]
     np.testing.assert_allclose(points.y - points.error_y.arrayminus, low)
     np.testing.assert_allclose(points.y + points.error_y.array, high)
     assert (low >= 0).all()
@@ -231,15 +338,14 @@ def test_without_curvature_there_are_random_orders_alone(complete: Run, started:
     started.write("predictions", dict(group), group.attributes)
     figure = figures.averaging_figure(started)
     assert len(figure.data) == 9
-    assert "not in order of flatness" in title(figure)
-    assert "landscape measure" in title(figure)
+    assert "no order by flatness: curvature not measured" in title(figure)
 
 
 def test_runs_keep_their_colours_and_an_absent_one_is_named(complete: Run, started: Run) -> None:
     figure = figures.calibration_figure(started, complete)
     _, points, bars = figure.data
     assert points.marker.color == bars.marker.color == figures.theme.MARKS[1][0]
-    assert "digits-map-0: not in the file" in title(figure)
+    assert "digits-map-0: predictions not recorded" in title(figure)
 
 
 def test_predictions_that_are_not_finite_are_one_line(started: Run) -> None:

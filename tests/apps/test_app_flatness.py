@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import plotly.graph_objects as go
 import pytest
@@ -97,7 +99,7 @@ def test_the_density_is_the_mean_with_the_error_of_the_mean(complete: Run) -> No
     mean = group["density"].mean(0)
     seen = mean > 1e-3
     np.testing.assert_allclose(np.asarray(line.y)[seen], mean[seen])
-    np.testing.assert_array_equal(line.customdata, group["grid"])
+    np.testing.assert_array_equal([point[0] for point in line.customdata], group["grid"])
     error = np.sqrt((group["standard_error"] ** 2).sum(0)) / len(group["density"])
     expected = 2 * 1.96 * error
     np.testing.assert_allclose((np.asarray(upper.y) - lower.y)[seen], expected[seen], rtol=1e-6)
@@ -119,6 +121,73 @@ def test_the_axis_is_linear_around_zero_and_the_same_on_both_sides() -> None:
     assert drawn[4] / drawn[3] == pytest.approx(10, rel=0.05)
     assert (np.diff(drawn) > 0).all()
     ticks = scale.ticks(values)
-    assert ticks["ticktext"][:2] == ["−100", "−10"]
-    assert "0" in ticks["ticktext"]
-    np.testing.assert_allclose(ticks["tickvals"][-1], scale(np.array([100.0]))[0])
+    marks = [float(text.replace("−", "-")) for text in ticks["ticktext"]]
+    assert {-100, -10, -1, 0, 1, 10, 100} <= set(marks)
+    np.testing.assert_allclose(ticks["tickvals"], scale(np.array(marks)))
+    assert np.diff(ticks["tickvals"]).min() > 0.05 * np.ptp(
+        ticks["tickvals"]
+    )  # labels do not touch
+
+
+def test_an_axis_of_one_decade_has_more_marks_than_powers_of_ten() -> None:
+    ticks = Symlog(0.016).ticks(np.array([-0.06, 1.5]))
+    assert {"0.05", "0.2", "0.5", "1"} <= set(ticks["ticktext"])
+
+
+def test_densities_end_on_one_floor(new_run: Callable[..., Run]) -> None:
+    """A run of fewer parameters has a higher one of its own."""
+    large, small = new_run("large"), new_run("small", seed=1)
+    small.set_attributes(parameter_count=12)
+    lines = [
+        next(trace for trace in figures.density_figure(*runs).data if trace.name == "large")
+        for runs in ((large,), (large, small))
+    ]
+    np.testing.assert_array_equal(lines[0].y, lines[1].y)
+    figure = figures.density_figure(large, small)
+    lowest = [float(np.nanmin(trace.y)) for trace in figure.data if trace.name]
+    floor = 10 ** figure.layout.yaxis.range[0]
+    assert all(floor <= low < 2 * floor for low in lowest)
+
+
+def test_errors_that_are_all_the_same_lie_in_the_middle_of_their_axis(started: Run) -> None:
+    run = scored(started, [1.0, 2.0, 3.0], [3.0, 3.0, 3.0])
+    layout = figures.relation_figure(run).layout
+    assert np.mean(layout.yaxis.range) == pytest.approx(3)
+    assert np.mean(layout.yaxis2.range) == pytest.approx(0.3)
+
+
+def test_error_bars_fade_with_the_samples_that_are_not_highlighted(complete: Run) -> None:
+    group = complete["samples"]
+    faded, chosen, _ = figures.trace_figure(complete, picked={"digits-swag-0": [2, 5]}).data
+    assert faded.error_y.color.startswith("rgba")
+    assert list(faded.selectedpoints) == [2, 5]
+    np.testing.assert_array_equal(chosen.y, group["trace"][[2, 5]])
+    np.testing.assert_array_equal(chosen.error_y.array, group["trace_standard_error"][[2, 5]])
+    assert chosen.error_y.color == figures.theme.MARKS[0][0]
+    plain, _ = figures.trace_figure(complete).data
+    assert plain.error_y.color == figures.theme.MARKS[0][0]
+
+
+def test_eigenvalues_are_shades_of_the_colour_of_their_run(complete: Run) -> None:
+    marks = figures.theme.MARKS[2:]
+    traces = figures.eigenvalues_figure(complete, marks=marks).data
+    colours = [trace.marker.color for trace in traces]
+    assert colours[0].lower() == marks[0][0].lower()
+    assert len(set(colours)) == 5
+    others = {colour.lower() for colour in figures.theme.OKABE_ITO} - {marks[0][0].lower()}
+    assert not others & set(colours)
+
+
+def test_runs_of_other_data_or_samples_are_told_why(new_run: Callable[..., Run]) -> None:
+    one, other, lost = (new_run(name) for name in ("one", "other", "lost"))
+    one.set_attributes(data_fingerprint="a")
+    other.set_attributes(data_fingerprint="a")
+    assert "data of the runs differ" not in title(figures.relation_figure(one, other))
+    other.set_attributes(data_fingerprint="b")
+    for draw in (figures.relation_figure, figures.metrics_figure, figures.averaging_figure):
+        assert "data of the runs differ" in title(draw(one, other))
+    lost.write("samples", dict(lost["samples"]), {"seed": 7})
+    reason = "curvature and predictions are of different samples (seeds 7 and None)"
+    assert f"lost: {reason}" in title(figures.relation_figure(one, lost))
+    assert f"lost: no order by flatness: {reason}" in title(figures.averaging_figure(one, lost))
+    assert str(lost.path.parent) not in title(figures.averaging_figure(one, lost))

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 import numpy as np
+import plotly.graph_objects as go
 import pytest
+from conftest import write_run
 from landscape_app import figures
 from landscape_app.table import rows, to_csv
 
@@ -23,17 +28,22 @@ def test_a_surface_has_a_row_for_each_point_with_the_loss_of_the_file(
     grid = [row for row in found if row["series"] == "loss"]
     assert len(grid) == group["loss"].size
     written = np.array([row["z"] for row in grid]).reshape(group["loss"].shape)
-    drawn = group["loss"] if log else np.where(np.isfinite(group["loss"]), group["loss"], np.nan)
-    np.testing.assert_array_equal(written, drawn)
+    np.testing.assert_array_equal(written, group["loss"])
     assert (grid[1]["x"], grid[1]["y"]) == (group["x"][1], group["y"][0])
     assert grid[0]["quantity_z"] == "loss (nat)"
-    samples = [row for row in found if "sample" in row]
-    assert {row["sample"] for row in samples} == set(range(10))
+    samples = found[:10]  # before the grid, of which a page shows only the beginning
+    assert [row["sample"] for row in samples] == list(range(10))
+    for name in ("x", "y", "off_plane"):
+        assert [row[name] for row in samples] == group[f"sample_{name}"].tolist()
+    assert [row["own_loss"] for row in samples] == group["sample_loss"].tolist()
+    assert {row["run"] for row in found} == {"digits-swag-0"}
 
 
 def test_points_come_with_run_sample_and_error(complete: Run) -> None:
     found = rows(figures.trace_figure(complete))
     group = complete["samples"]
+    *_, mean = found
+    assert (mean["series"], mean["y"]) == ("mean over samples", group["trace"].mean())
     assert [row["y"] for row in found if "sample" in row] == group["trace"].tolist()
     assert found[3]["plus"] == found[3]["minus"] == group["trace_standard_error"][3]
     assert (found[3]["run"], found[3]["sample"]) == ("digits-swag-0", 3)
@@ -43,6 +53,8 @@ def test_points_come_with_run_sample_and_error(complete: Run) -> None:
 def test_bars_that_are_not_symmetric_have_both_lengths(complete: Run) -> None:
     figure = figures.calibration_figure(complete)
     found = [row for row in rows(figure) if "plus" in row]
+    counts = complete["predictions"]["labels"].size
+    assert sum(int(row["examples"]) for row in found) == counts
     np.testing.assert_allclose([row["plus"] for row in found], figure.data[1].error_y.array)
     np.testing.assert_allclose([row["minus"] for row in found], figure.data[1].error_y.arrayminus)
 
@@ -50,8 +62,66 @@ def test_bars_that_are_not_symmetric_have_both_lengths(complete: Run) -> None:
 def test_each_panel_says_what_its_axes_are_of(complete: Run) -> None:
     found = rows(figures.relation_figure(complete))
     quantities = {row["quantity_y"] for row in found}
-    assert quantities == {"NLL of the sample alone (nat)", "its error"}
+    assert quantities == {"NLL, one sample (nat)", "error, one sample"}
     assert {row["quantity_x"] for row in found} == {"λ1 (nat)"}
+
+
+EVERY: dict[str, Callable[..., go.Figure]] = {
+    "eigenvalues": figures.eigenvalues_figure,
+    "trace": figures.trace_figure,
+    "spread": partial(figures.spread_figure, log=True),
+    "relation": figures.relation_figure,
+    "density": partial(figures.density_figure, picked={"digits-swag-0": [1]}),
+    "metrics": figures.metrics_figure,
+    "averaging": figures.averaging_figure,
+    "calibration": figures.calibration_figure,
+    "training": figures.training_figure,
+    "slices": partial(figures.slices_figure, name="samples", at=(0.0, 0.0)),
+}
+
+
+@pytest.mark.parametrize("draw", EVERY.values(), ids=EVERY.keys())
+def test_every_number_says_whose_it_is_and_is_there_once(
+    draw: Callable[..., go.Figure], complete: Run, tmp_path: Path
+) -> None:
+    other = write_run(tmp_path, "other <b>", seed=1)
+    found = rows(draw(complete, other))
+    assert {row["run"] for row in found} == {"digits-swag-0", "other <b>"}
+    assert not any(row["run"] in row["series"] for row in found)
+    assert all(isinstance(row["sample"], int) for row in found if "sample" in row)
+    told = [tuple(row.items()) for row in found]
+    assert len(set(told)) == len(told)
+
+
+def test_the_numbers_of_a_density_are_those_of_the_file(complete: Run) -> None:
+    found = rows(figures.density_figure(complete, picked={"digits-swag-0": [4]}))
+    group = complete["density"]
+    mean = [row for row in found if row["series"] == "mean over samples"]
+    assert [row["x"] for row in mean] == group["grid"].tolist()
+    np.testing.assert_array_equal([row["y"] for row in mean], group["density"].mean(0))
+    error = 1.96 * np.sqrt((group["standard_error"] ** 2).sum(0)) / 10
+    np.testing.assert_allclose([row["minus"] for row in mean], error)
+    own = [row for row in found if row.get("sample") == 4]
+    np.testing.assert_array_equal([row["y"] for row in own], group["density"][4])
+    assert len(found) == 2 * group["grid"].size
+
+
+def test_eigenvalues_say_which_converged(complete: Run) -> None:
+    found = rows(figures.eigenvalues_figure(complete))
+    told = {(row["sample"], row["series"]): row["converged"] for row in found}
+    assert (told.pop((9, "λ5")), set(told.values())) == ("no", {"yes"})
+
+
+def test_what_a_logarithm_leaves_out_is_in_the_table(started: Run) -> None:
+    started.write("samples", {"eigenvalues": [[2.0], [-1.0]], "trace": [5.0, 4.0]})
+    found = rows(figures.spread_figure(started, log=True))
+    assert [row["y"] for row in found if row["series"] == "λ1"] == [2.0, -1.0]
+
+
+def test_an_average_is_one_row_a_metric(complete: Run) -> None:
+    found = [row for row in rows(figures.metrics_figure(complete)) if "average" in row["series"]]
+    group = complete.attributes_of("predictions")
+    assert [row["y"] for row in found] == [group["nll"], group["accuracy"]]
 
 
 def test_the_csv_reads_as_the_rows(complete: Run) -> None:

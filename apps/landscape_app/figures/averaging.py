@@ -42,48 +42,45 @@ def averaging_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figure:
     columns: list[int] = []
     for column, (metric, label, digits) in enumerate(_PANELS, start=1):
         for position, curves in found.items():
-            whose = f"{samples.plain_name(runs[position])}: " if len(runs) > 1 else ""
-            traces += _traces(curves, metric, whose, marks[position], digits, legend=column == 1)
+            legend = column == 1 and len(found) == 1
+            traces += _traces(runs[position], curves, metric, marks[position], digits, legend)
         columns += [column] * (len(traces) - len(columns))
         figure.update_yaxes(title_text=label, col=column)
     figure.add_traces(traces, rows=[1] * len(traces), cols=columns)
+    if len(found) > 1:
+        dashes = {words: dash for _, words, dash in _LINES}
+        figure.add_traces(samples.keys(runs, found, marks, dashes))
     longest = max(len(curves.random["nll"]) for curves in found.values())
     ticks = {"tick0": 1, "dtick": max(1, round(longest / 6)), "range": [0.5, longest + 0.5]}
     figure.update_xaxes(title_text="samples averaged", **ticks)
     figure.update_yaxes(tickformat=".1~%", col=2)
-    lines = [
-        f"{runs[position].path.stem}: samples are not in order of flatness, {curves.lost}"
-        for position, curves in found.items()
-        if curves.lost
-    ]
-    absent = [run.path.stem for position, run in enumerate(runs) if position not in found]
-    if absent:
-        lines.append(f"{', '.join(absent)}: not in the file")
+    lines = [samples.different_data(runs, found), samples.absent(runs, found)]
+    for position, curves in found.items():
+        if curves.lost:
+            whose = f"{runs[position].path.stem}: " if len(runs) > 1 else ""
+            lines.append(f"{whose}no order by flatness: {curves.lost}")
     counts = {len(curves.random["nll"]) for curves in found.values()}
     about = " or ".join(formats.count(count, "sample") for count in sorted(counts))
     notes = f"{about} · band: the middle 90 % of {ORDERS} random orders"
-    theme.titled(figure, "The average over the first n samples", notes, *lines, legend_above=True)
-    return figure.update_layout(margin_t=figure.layout.margin.t + 22 * (len(found) - 1))
+    title = samples.titled_for(runs, "The average over the first n samples")
+    return theme.titled(figure, title, notes, *lines, legend_above=True)
 
 
 def _traces(
-    found: Averages, metric: str, whose: str, mark: tuple[str, str], digits: str, legend: bool
+    run: Run, found: Averages, metric: str, mark: theme.Mark, digits: str, legend: bool
 ) -> list[go.Scatter]:
     colour, symbol = mark
+    name = samples.plain_name(run)
     count = np.arange(1, len(found.random[metric]) + 1)
-    shared: dict[str, Any] = {"x": count}
-    group = f"{whose}random"
-    ends: dict[str, Any] = {"line": {"width": 0}, "mode": "lines", "legendgroup": group}
+    shared: dict[str, Any] = {"x": count, "legendgroup": name}
+    ends: dict[str, Any] = {"line": {"width": 0}, "mode": "lines"}
     ends |= {"hoverinfo": "skip", "showlegend": False}
+    fill = {"fill": "tonexty", "fillcolor": theme.faint(colour)}
+    low, high = "random, 5 %", "random, 95 %"
     traces = [
-        go.Scatter(y=found.low[metric], name=f"{whose}5 % of random orders", **shared, **ends),
+        go.Scatter(y=found.low[metric], name=low, **shared, **ends, **samples.numbers(run, low)),
         go.Scatter(
-            y=found.high[metric],
-            name=f"{whose}95 % of random orders",
-            fill="tonexty",
-            fillcolor=theme.faint(colour),
-            **shared,
-            **ends,
+            y=found.high[metric], name=high, **shared, **ends, **fill, **samples.numbers(run, high)
         ),
     ]
     for attribute, words, dash in _LINES:
@@ -96,11 +93,11 @@ def _traces(
                 mode="lines+markers" if attribute == "flat_first" else "lines",
                 line={"color": colour, "width": 2 if attribute != "random" else 1.4, "dash": dash},
                 marker={"size": 5, "symbol": symbol},
-                name=whose + words,
-                legendgroup=group if attribute == "random" else whose + words,
+                name=words,
                 showlegend=legend,
-                hovertemplate=f"{whose}{words}<br>%{{x}} samples: %{{y:{digits}}}<extra></extra>",
-                **shared,
+                hovertemplate=f"{name}, {words}<br>%{{x}} samples: %{{y:{digits}}}<extra></extra>",
+                **(shared | {"legendgroup": words} if legend else shared),
+                **samples.numbers(run, words),
             )
         )
     return traces

@@ -13,7 +13,7 @@ from landscape_app.data import read_each
 from landscape_app.figures import samples, theme
 
 _HOVER = (
-    "%{meta}<br>confidence %{x:.1%}<br>accuracy %{y:.1%}, %{customdata[1]:.1%} – "
+    "%{meta.run}<br>confidence %{x:.1%}<br>accuracy %{y:.1%}, %{customdata[1]:.1%} – "
     "%{customdata[2]:.1%}<br>%{customdata[0]:,} examples<extra></extra>"
 )
 
@@ -54,14 +54,15 @@ def calibration_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figur
         bins = reliability(average(group), torch.from_numpy(group["labels"]))
         whose = f"{runs[position].path.stem}: " if len(runs) > 1 else ""
         errors.append(f"{whose}ECE {formats.number(float(bins.ece))}")
-        _add(figure, bins, marks[position], samples.plain_name(runs[position]))
+        _add(figure, bins, marks[position], runs[position])
     figure.update_xaxes(range=[0, 1.01], tickformat=".0%")
     figure.update_xaxes(title_text="confidence of the averaged prediction", row=2)
     figure.update_yaxes(title_text="accuracy", range=[-0.02, 1.03], tickformat=".0%", row=1)
     figure.update_yaxes(title_text="examples", type="log", dtick=1, row=2)
-    lines = samples.about(runs, found, "log_probabilities")
+    lines = [*samples.about(runs, found, "log_probabilities"), samples.different_data(runs, found)]
     notes = " · ".join([*errors, "error bars: 95 % intervals (Wilson)"])
-    return theme.titled(figure, "Reliability diagram", *lines, notes, legend_above=True)
+    title = samples.titled_for(runs, "Reliability diagram")
+    return theme.titled(figure, title, *lines, notes, legend_above=True)
 
 
 def average(group: Group) -> torch.Tensor:
@@ -70,13 +71,14 @@ def average(group: Group) -> torch.Tensor:
     return Prediction(every, torch.from_numpy(group["labels"])).average
 
 
-def _add(figure: go.Figure, bins: Calibration, mark: tuple[str, str], name: str) -> None:
+def _add(figure: go.Figure, bins: Calibration, mark: theme.Mark, run: Run) -> None:
     filled = bins.counts > 0
     counts, confidence = bins.counts[filled], bins.mean_confidence[filled]
     accuracy = bins.accuracy[filled]
     low, high = (end[filled] for end in bins.accuracy_interval())
     colour, symbol = mark
-    shared = {"name": name, "legendgroup": name, "meta": name}
+    name = samples.plain_name(run)
+    shared = {"name": name, "legendgroup": name}
     figure.add_trace(
         go.Scatter(
             x=confidence.numpy(),
@@ -86,9 +88,11 @@ def _add(figure: go.Figure, bins: Calibration, mark: tuple[str, str], name: str)
             mode="lines+markers",
             line={"color": colour, "width": 1.6},
             marker={"color": colour, "symbol": symbol, "size": 8},
-            customdata=torch.stack([counts, low, high], 1).numpy(),
             hovertemplate=_HOVER,
             **shared,
+            **samples.numbers(
+                run, "accuracy", examples=counts.numpy(), low=low.numpy(), high=high.numpy()
+            ),
         ),
         row=1,
         col=1,
@@ -100,10 +104,12 @@ def _add(figure: go.Figure, bins: Calibration, mark: tuple[str, str], name: str)
             y=counts.numpy(),
             marker={"color": colour},
             showlegend=False,
-            customdata=torch.stack([edges[:-1], edges[1:]], 1)[filled].numpy(),
-            hovertemplate="%{meta}<br>confidence %{customdata[0]:.1%} – %{customdata[1]:.1%}"
+            hovertemplate="%{meta.run}<br>confidence %{customdata[0]:.1%} – %{customdata[1]:.1%}"
             "<br>%{y:,} examples<extra></extra>",
             **shared,
+            **samples.numbers(
+                run, "examples", low=edges[:-1][filled].numpy(), high=edges[1:][filled].numpy()
+            ),
         ),
         row=2,
         col=1,

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 
 from landscape.store import Group, Run
 from landscape.store.summary import number
+from landscape_app import formats
 from landscape_app.data import read_each
 from landscape_app.figures import samples, theme
 from landscape_app.figures.samples import Picked
@@ -17,7 +18,7 @@ from landscape_app.figures.scale import Symlog
 _NORMAL_QUANTILE = 1.96
 _FAINT = 0.1
 """Of the height of one eigenvalue: what the axis still shows."""
-_HOVER = "%{meta}<br>eigenvalue %{customdata:.4g}<br>density %{y:.3g}<extra></extra>"
+_HOVER = "WHOSE<br>eigenvalue %{customdata[0]:.4g}<br>density %{y:.3g}<extra></extra>"
 
 
 def density_figure(
@@ -38,13 +39,13 @@ def density_figure(
         InputError: a run file cannot be read.
     """
     found = read_each(runs, "density", "grid", "density", optional=("standard_error",))
-    widths = [_width(group) for group in found.values()]
-    scale = Symlog(max(widths))
+    scale = Symlog(max(_width(group) for group in found.values()))
+    # One for all: a run that is drawn down to a lower one would seem to reach farther.
+    floor = min(_floor(runs[position], group) for position, group in found.items())
+    above = len(runs) > 1
     figure = go.Figure()
-    floors = []
     for position, group in found.items():
-        floors.append(_floor(runs[position], group))
-        _add(figure, runs[position], marks[position][0], group, scale, floors[-1], picked)
+        _add(figure, runs[position], marks[position][0], group, scale, floor, picked, above)
     every = np.concatenate([group["grid"] for group in found.values()])
     figure.update_xaxes(title_text="eigenvalue (nat)", **scale.ticks(every))
     highest = max(float(group["density"].max()) for group in found.values())
@@ -52,13 +53,16 @@ def density_figure(
         title_text="density (1/nat)",
         type="log",
         exponentformat="power",
-        range=[math.log10(min(floors)), math.log10(max(highest, min(floors))) + 0.3],
+        dtick=1,
+        range=[math.log10(floor), math.log10(max(highest, floor)) + 0.3],
     )
     matrix, which = samples.matrices(runs, found)
-    notes = "line: mean over samples · band: 95 % over probes · linear around 0"
+    linear = formats.number(scale.threshold, 2)
+    notes = "line: mean over samples · band: 95 % over probes · axis: linear within "
     lines = samples.about(runs, found, "density")
-    title = f"Spectral density of {matrix}"
-    return theme.titled(figure, title, *lines, which, notes, legend_above=True)
+    title = samples.titled_for(runs, f"Spectral density of {matrix}")
+    details = [*lines, which, f"{notes}±{linear}, logarithmic beyond"]
+    return theme.titled(figure, title, *details, legend_above=above)
 
 
 def _add(
@@ -69,41 +73,51 @@ def _add(
     scale: Symlog,
     floor: float,
     picked: Picked,
+    legend: bool,
 ) -> None:
     name = samples.plain_name(run)
     grid, every = group["grid"], group["density"]
-    x, mean = scale(grid), every.mean(0)
-    shared = {"x": x, "mode": "lines", "legendgroup": name}
+    mean = every.mean(0)
+    shared = {"x": scale(grid), "mode": "lines", "legendgroup": name}
+    columns = {"x": grid, "y": mean}
     if "standard_error" in group:
         # The samples' probes are independent of each other.
         error = np.sqrt((group["standard_error"] ** 2).sum(0)) / len(every)
+        half = _NORMAL_QUANTILE * error
+        columns |= {"minus": half, "plus": half}
         ends = {"line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
         for sign, fill in ((-1, None), (1, "tonexty")):
-            band = np.maximum(mean + sign * _NORMAL_QUANTILE * error, floor)
-            words = f"{name}: {'lower' if sign < 0 else 'upper'} end of the band"
+            band = np.maximum(mean + sign * half, floor)
             colours = {"fill": fill, "fillcolor": theme.faint(colour)}
-            figure.add_trace(go.Scatter(y=band, name=words, **shared, **ends, **colours))
-    hover = {"customdata": grid, "hovertemplate": _HOVER}
+            figure.add_trace(go.Scatter(y=band, **shared, **ends, **colours))
     for index in samples.picked_of(run, picked):
         if index < len(every):
-            words = f"{name}, sample {index}"
-            thin = {"color": colour, "width": 1, "dash": "dot"}
-            y = np.where(every[index] >= floor, every[index], np.nan)
             figure.add_trace(
                 go.Scatter(
-                    y=y, name=words, meta=words, line=thin, showlegend=False, **shared, **hover
+                    y=_above(every[index], floor),
+                    name=f"{name}, sample {index}",
+                    line={"color": colour, "width": 1, "dash": "dot"},
+                    showlegend=False,
+                    hovertemplate=_HOVER.replace("WHOSE", f"%{{meta.run}}, sample {index}"),
+                    **shared,
+                    **samples.numbers(run, "density", of_sample=index, x=grid, y=every[index]),
                 )
             )
     figure.add_trace(
         go.Scatter(
-            y=np.where(mean >= floor, mean, np.nan),
+            y=_above(mean, floor),
             name=name,
-            meta=name,
             line={"color": colour, "width": 2},
+            showlegend=legend,
+            hovertemplate=_HOVER.replace("WHOSE", "%{meta.run}"),
             **shared,
-            **hover,
+            **samples.numbers(run, "mean over samples", **columns),
         )
     )
+
+
+def _above(density: np.ndarray, floor: float) -> np.ndarray:
+    return np.where(density >= floor, density, np.nan)
 
 
 def _width(group: Group) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import cycle
+
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -13,23 +15,30 @@ from landscape_app.figures import samples, theme
 from landscape_app.figures.samples import Picked
 from landscape_app.figures.scale import log_ticks
 
-HOVER_EIGENVALUE = (
-    "%{customdata[0]}, sample %{customdata[1]}<br>λ<sub>%{meta}</sub> = %{y:.4g} "
-    "± %{error_y.array:.1g}<br>%{customdata[2]}<extra></extra>"
+_HOVER_EIGENVALUE = (
+    "%{customdata[0]}, sample %{customdata[1]}<br>λ<sub>INDEX</sub> = %{y:.4g} "
+    "± %{error_y.array:.1g}<br>converged: %{customdata[2]}<extra></extra>"
 )
-HOVER_TRACE = (
+_HOVER_TRACE = (
     "%{customdata[0]}, sample %{customdata[1]}<br>trace = %{y:.4g} ± %{error_y.array:.2g}"
     "<extra></extra>"
 )
 
 
-def eigenvalues_figure(*runs: Run, log: bool = False, picked: Picked = samples.NONE) -> go.Figure:
+def eigenvalues_figure(
+    *runs: Run,
+    log: bool = False,
+    picked: Picked = samples.NONE,
+    marks: theme.Marks = theme.MARKS,
+) -> go.Figure:
     """The largest eigenvalues of every sample; error bars are the residuals.
 
     Args:
         *runs: The run files, one panel each.
         log: Logarithmic axis; eigenvalues that are not positive are then left out, and counted.
         picked: Samples to highlight.
+        marks: Colour and marker of each run. The first eigenvalue has its colour, the others
+            lighter shades of it.
 
     Returns:
         One trace per run and eigenvalue index. Hollow markers did not converge.
@@ -39,58 +48,67 @@ def eigenvalues_figure(*runs: Run, log: bool = False, picked: Picked = samples.N
         InputError: a run file cannot be read.
     """
     found = read_each(runs, "samples", "eigenvalues", optional=("residuals", "converged"))
-    titles = [samples.plain_name(runs[position]) for position in found] if len(runs) > 1 else None
+    titles = (
+        [f"{theme.signed(marks[place])} {samples.plain_name(runs[place])}" for place in found]
+        if len(runs) > 1
+        else None
+    )
     figure = make_subplots(
         cols=len(found), shared_yaxes=True, horizontal_spacing=0.02, subplot_titles=titles
     )
-    widest = max(found, key=lambda position: found[position]["eigenvalues"].shape[1])
     unreached = 0
     for column, (position, group) in enumerate(found.items(), start=1):
         values = group["eigenvalues"]
         residuals = group.get("residuals", np.full(values.shape, np.nan))
         converged = group.get("converged", np.ones(values.shape, dtype="u1")).astype(bool)
         unreached += np.count_nonzero(~converged)
-        for index, (colour, symbol) in enumerate(theme.line_styles(values.shape[1])):
+        for index, (colour, symbol) in enumerate(_looks(marks[position][0], values.shape[1])):
             reached = converged[:, index]
-            words = np.where(reached, "converged", "not converged").tolist()
-            figure.add_trace(
-                go.Scatter(
-                    x=np.arange(len(values)),
-                    y=values[:, index],
-                    error_y={"type": "data", "array": residuals[:, index]}
-                    | {"thickness": 2, "width": 0},
-                    mode="markers",
-                    name=f"λ<sub>{index + 1}</sub>",
-                    legendgroup=index,
-                    showlegend=position == widest,
-                    meta=index + 1,
-                    marker={
-                        "color": colour,
-                        "size": 8,
-                        "symbol": [symbol if done else f"{symbol}-open" for done in reached],
-                    },
-                    hovertemplate=HOVER_EIGENVALUE,
-                    **samples.points(runs[position], len(values), picked, words),
+            trace = go.Scatter(
+                x=np.arange(len(values)),
+                y=values[:, index],
+                error_y={"type": "data", "array": residuals[:, index], "thickness": 2, "width": 0},
+                mode="markers",
+                name=f"λ<sub>{index + 1}</sub>",
+                legendgroup=index,
+                showlegend=len(found) == 1,
+                marker={
+                    "color": colour,
+                    "size": 8,
+                    "symbol": [symbol if done else f"{symbol}-open" for done in reached],
+                },
+                hovertemplate=_HOVER_EIGENVALUE.replace("INDEX", str(index + 1)),
+                **samples.points(
+                    runs[position],
+                    f"λ{index + 1}",
+                    len(values),
+                    picked,
+                    converged=np.where(reached, "yes", "no"),
                 ),
-                row=1,
-                col=column,
             )
+            figure.add_traces(samples.with_bars(trace, colour), rows=1, cols=column)
         figure.update_xaxes(
             title_text="posterior sample", **samples.whole_ticks(len(values)), col=column
         )
+    if len(found) > 1:  # a shade of grey in the legend, as each panel has its own colour
+        most = max(group["eigenvalues"].shape[1] for group in found.values())
+        for index, (colour, symbol) in enumerate(_looks(theme.MUTED, most)):
+            look = {"mode": "markers", "marker": {"color": colour, "symbol": symbol, "size": 8}}
+            figure.add_trace(theme.key(f"λ<sub>{index + 1}</sub>", legendgroup=index, **look))
     figure.update_yaxes(title_text="eigenvalue (nat)", col=1)
     every = np.concatenate([group["eigenvalues"].ravel() for group in found.values()])
     notes = ["error bars: residual ‖Hv − λv‖"]
     if unreached:
         notes.append(f"hollow: {unreached} not converged")
     if log:
-        marks, labels = log_ticks(every)
-        figure.update_yaxes(type="log", tickvals=marks, ticktext=labels)
+        ticks, labels = log_ticks(every)
+        figure.update_yaxes(type="log", tickvals=ticks, ticktext=labels)
         if (every <= 0).any():
             notes.append(f"{np.count_nonzero(every <= 0)} not positive: not on this axis")
     lines = samples.about(runs, found, "eigenvalues")
     matrix, which = samples.matrices(runs, found)
-    theme.titled(figure, f"Largest eigenvalues of {matrix}", *lines, which, " · ".join(notes))
+    title = samples.titled_for(runs, f"Largest eigenvalues of {matrix}")
+    theme.titled(figure, title, *lines, which, " · ".join(notes))
     if titles:
         figure.update_layout(margin_t=figure.layout.margin.t + 24)
     return figure
@@ -111,30 +129,41 @@ def trace_figure(
         InputError: a run file cannot be read.
     """
     found = read_each(runs, "samples", "trace", optional=("trace_standard_error",))
+    longest = max(len(group["trace"]) for group in found.values())
     figure = go.Figure()
     means = []
     for position, group in found.items():
-        values = group["trace"]
+        run, values = runs[position], group["trace"]
         errors = group.get("trace_standard_error", np.full(values.shape, np.nan))
         colour, symbol = marks[position]
-        figure.add_trace(
-            go.Scatter(
-                x=np.arange(len(values)) + samples.aside(position, len(runs)),
-                y=values,
-                error_y={"type": "data", "array": errors, "thickness": 1.5, "width": 5},
-                mode="markers",
-                name=samples.plain_name(runs[position]),
-                marker={"color": colour, "symbol": symbol, "size": 9},
-                hovertemplate=HOVER_TRACE,
-                showlegend=len(runs) > 1,
-                **samples.points(runs[position], len(values), picked),
-            )
+        name = samples.plain_name(run)
+        trace = go.Scatter(
+            x=np.arange(len(values)) + samples.aside(position, len(runs)),
+            y=values,
+            error_y={"type": "data", "array": errors, "thickness": 1.5, "width": 5},
+            mode="markers",
+            name=name,
+            legendgroup=name,
+            marker={"color": colour, "symbol": symbol, "size": 9},
+            hovertemplate=_HOVER_TRACE,
+            showlegend=len(runs) > 1,
+            **samples.points(run, "trace", len(values), picked),
         )
+        figure.add_traces(samples.with_bars(trace, colour))
         if len(values) > 1:
             mean = Spread.of(values).mean
             means.append(formats.number(mean))
-            figure.add_hline(y=mean, line={"color": colour, "dash": "dash", "width": 1.5})
-    longest = max(len(group["trace"]) for group in found.values())
+            figure.add_scatter(
+                x=[-0.5, longest - 0.5],
+                y=[mean, mean],
+                mode="lines",
+                name=f"{name}: mean over samples",
+                legendgroup=name,
+                showlegend=False,
+                line={"color": colour, "dash": "dash", "width": 1.5},
+                hovertemplate=f"{name}: mean over samples<br>%{{y:.4g}}<extra></extra>",
+                **samples.numbers(run, "mean over samples", axes="y", once=True),
+            )
     figure.update_xaxes(title_text="posterior sample", **samples.whole_ticks(longest))
     figure.update_yaxes(title_text="trace (nat)")
     notes = "error bars: standard error of the estimate"
@@ -142,5 +171,10 @@ def trace_figure(
         notes += f" · dashed: mean over samples, {', '.join(means)}"
     lines = samples.about(runs, found, "trace")
     matrix, which = samples.matrices(runs, found)
-    title = f"Trace of {matrix}"
+    title = samples.titled_for(runs, f"Trace of {matrix}")
     return theme.titled(figure, title, *lines, which, notes, legend_above=len(runs) > 1)
+
+
+def _looks(colour: str, count: int) -> list[tuple[str, str]]:
+    """Shades and markers of the first, second, ... eigenvalue."""
+    return list(zip(theme.shades(colour, count), cycle(theme.SYMBOLS), strict=False))

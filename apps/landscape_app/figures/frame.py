@@ -11,14 +11,29 @@ from landscape.errors import InputError
 from landscape.store import Run
 from landscape_app.data import read_each
 
+SAMPLES = ("sample_x", "sample_y", "sample_off_plane", "sample_loss")
+"""Variables of a surface that say where the posterior's samples lie."""
+
+Range = tuple[float, float]
+
 
 @dataclass(frozen=True)
 class Frame:
-    """Lowest and highest value of both coordinates and of the loss."""
+    """What several surfaces have in common.
 
-    x: tuple[float, float]
-    y: tuple[float, float]
-    loss: tuple[float, float]
+    Attributes:
+        x: Lowest and highest x of a grid or a sample.
+        y: The same of y.
+        loss: Of a grid, which the colours tell.
+        height: Of a grid or a sample, which the height in space tells.
+        off_plane: Of all samples, the largest distance to its plane.
+    """
+
+    x: Range
+    y: Range
+    loss: Range
+    height: Range
+    off_plane: float
 
     @classmethod
     def around(cls, runs: Sequence[Run], name: str, log: bool = False) -> Frame:
@@ -33,15 +48,34 @@ class Frame:
             NotMeasured: no run has such a surface.
             InputError: a run file cannot be read, or no surface has a loss to draw.
         """
-        groups = read_each(runs, f"surfaces/{name}", "x", "y", "loss").values()
-        losses = np.concatenate([group["loss"].ravel() for group in groups])
-        drawable = losses[np.isfinite(losses) & ((losses > 0) | (not log))]
-        if not drawable.size:
-            raise InputError(f"no surface '{name}' has a finite loss to draw")
-        x = np.concatenate([group["x"] for group in groups])
-        y = np.concatenate([group["y"] for group in groups])
-        return cls(_ends(x), _ends(y), _ends(drawable))
+        groups = read_each(runs, f"surfaces/{name}", "x", "y", "loss", optional=SAMPLES).values()
+
+        def every(*names: str) -> np.ndarray:
+            found = [group[name].ravel() for group in groups for name in names if name in group]
+            values = np.concatenate([*found, np.empty(0)])
+            return values[np.isfinite(values)]
+
+        def drawable(*names: str) -> np.ndarray:
+            values = every(*names)
+            return values[values > 0] if log else values
+
+        losses = drawable("loss")
+        if not losses.size:
+            what = "positive finite" if log else "finite"
+            raise InputError(f"no surface '{name}' has a {what} loss to draw")
+        return cls(
+            x=_ends(every("x", "sample_x")),
+            y=_ends(every("y", "sample_y")),
+            loss=_ends(losses),
+            height=_ends(drawable("loss", "sample_loss")),
+            off_plane=float(every("sample_off_plane").max(initial=0.0)),
+        )
+
+    def share(self, x: np.ndarray, y: np.ndarray) -> float:
+        """Of the area of this frame, what a grid with these coordinates covers."""
+        area = float(np.ptp(self.x) * np.ptp(self.y))
+        return float(np.ptp(x) * np.ptp(y)) / area if area else 1.0
 
 
-def _ends(values: np.ndarray) -> tuple[float, float]:
+def _ends(values: np.ndarray) -> Range:
     return float(values.min()), float(values.max())

@@ -15,7 +15,7 @@ from landscape_app.data import read, read_each
 from landscape_app.figures import samples, theme
 from landscape_app.figures.samples import Picked
 
-_AVERAGE = "average over samples"
+_SINGLE, _AVERAGE = "one sample alone", "average over samples"
 _PANELS = (("nll", "negative log-likelihood (nat)", ".4f"), ("accuracy", "accuracy", ".1%"))
 
 
@@ -59,24 +59,25 @@ def metrics_figure(
         InputError: a run file cannot be read.
     """
     found = read_each(runs, "predictions", "nll", "accuracy")
+    alone = len(found) == 1
     figure = make_subplots(cols=2, horizontal_spacing=0.13)
     for column, (metric, label, digits) in enumerate(_PANELS, start=1):
         for position, group in found.items():
+            run, count = runs[position], len(group[metric])
             colour, symbol = marks[position]
-            name = samples.plain_name(runs[position])
-            count = len(group[metric])
+            name = samples.plain_name(run)
             figure.add_trace(
                 go.Scatter(
                     x=np.arange(count) + samples.aside(position, len(runs)),
                     y=group[metric],
                     mode="markers",
-                    name=f"{name}: one sample alone" if len(runs) > 1 else "one sample alone",
-                    legendgroup=f"{name} alone",
+                    name=_SINGLE if alone else name,
+                    legendgroup=_SINGLE if alone else name,
                     showlegend=column == 1,
                     marker={"color": colour, "symbol": symbol, "size": 8},
                     hovertemplate=f"%{{customdata[0]}}, sample %{{customdata[1]}}<br>{label} "
                     f"%{{y:{digits}}}<extra></extra>",
-                    **samples.points(runs[position], count, picked),
+                    **samples.points(run, _SINGLE, count, picked),
                 ),
                 row=1,
                 col=column,
@@ -90,22 +91,26 @@ def metrics_figure(
                     y=[average, average],
                     mode="lines",
                     name=_AVERAGE,
-                    legendgroup=f"{name} average",
-                    showlegend=column == 1,
+                    legendgroup=_AVERAGE if alone else name,
+                    showlegend=column == 1 and alone,
                     line={"color": colour, "width": 2.5},
                     hovertemplate=f"{name}: {_AVERAGE}<br>{label} %{{y:{digits}}}<extra></extra>",
+                    **samples.numbers(run, _AVERAGE, axes="y", once=True),
                 ),
                 row=1,
                 col=column,
             )
-        figure.update_yaxes(title_text=label, row=1, col=column)
+        every = np.concatenate([group[metric] for group in found.values()])
+        figure.update_yaxes(title_text=label, row=1, col=column, **theme.room(every))
     figure.update_yaxes(tickformat=".1~%", row=1, col=2)
+    if not alone:
+        figure.add_trace(theme.key(_SINGLE, mode="markers", marker={"color": theme.MUTED}))
+        figure.add_trace(theme.key(_AVERAGE, mode="lines", line={"color": theme.MUTED}))
     longest = max(len(group["nll"]) for group in found.values())
     figure.update_xaxes(title_text="posterior sample", **samples.whole_ticks(longest))
-    lines = samples.about(runs, found, "nll")
-    theme.titled(figure, "The average against single samples", *lines, legend_above=True)
-    # A line of the legend for every two runs.
-    return figure.update_layout(margin_t=figure.layout.margin.t + 24 * ((len(found) - 1) // 2))
+    lines = [*samples.about(runs, found, "nll"), samples.different_data(runs, found)]
+    title = samples.titled_for(runs, "The average against single samples")
+    return theme.titled(figure, title, *lines, legend_above=True)
 
 
 def _row(group: Group, name: str) -> MetricRow:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
@@ -15,7 +16,10 @@ from landscape_app.figures import samples, theme
 from landscape_app.figures.samples import Picked
 from landscape_app.paired import flatness_and_error
 
-_PANELS = (("nll", "NLL of the sample alone (nat)", "NLL"), ("error", "its error", "error"))
+_PANELS = (
+    ("nll", "NLL, one sample (nat)", "NLL"),
+    ("error", "error, one sample", "error"),
+)
 _RESAMPLES = 1000
 _HOVER = (
     "%{customdata[0]}, sample %{customdata[1]}<br>λ<sub>1</sub> %{x:.4g}<br>%{y:.4g}<extra></extra>"
@@ -54,7 +58,9 @@ def relation_figure(
                     showlegend=column == 1 and len(runs) > 1,
                     marker={"color": colour, "symbol": symbol, "size": 9},
                     hovertemplate=_HOVER,
-                    **samples.points(runs[position], len(group["lambda_1"]), picked),
+                    **samples.points(
+                        runs[position], words, len(group["lambda_1"]), picked, axes="xy"
+                    ),
                 ),
                 row=1,
                 col=column,
@@ -69,13 +75,13 @@ def relation_figure(
         figure.update_yaxes(title_text=label, col=column)
     figure.update_yaxes(tickformat=".1~%", col=2)
     matrix, which = samples.matrices(runs, found)
+    for column, (quantity, *_) in enumerate(_PANELS, start=1):
+        every = np.concatenate([group[quantity] for group in found.values()])
+        figure.update_yaxes(**theme.room(every), col=column)
     about = "Spearman's ρ with its 95 % bootstrap interval over samples"
-    absent = [run.path.stem for position, run in enumerate(runs) if position not in found]
-    lost = f"not in the file: {', '.join(absent)}" if absent else ""
-    title = f"Largest eigenvalue of {matrix} against test NLL and error"
-    return theme.titled(
-        figure, title, *notes, which, " · ".join(filter(None, [about, lost])), legend_above=True
-    )
+    remarks = [samples.different_data(runs, found), samples.absent(runs, found)]
+    title = samples.titled_for(runs, f"Largest eigenvalue of {matrix} against test NLL and error")
+    return theme.titled(figure, title, *notes, which, about, *remarks, legend_above=len(runs) > 1)
 
 
 def _written(found: Correlation) -> str:

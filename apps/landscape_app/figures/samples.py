@@ -1,18 +1,29 @@
-"""What figures with one point a posterior sample share: whose it is, and whether highlighted."""
+"""What figures of several runs share: whose a point is, which numbers it stands for, who has none.
+
+A trace says in its ``meta`` what its numbers are, for ``landscape_app.table``; one without that is
+drawing alone: a band's edge, a halo, a key of the legend.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+import plotly.graph_objects as go
+
 from landscape.store import Group, Run
 from landscape_app import formats
+from landscape_app.data import Each
+from landscape_app.figures import theme
 
 Picked = Mapping[str, Sequence[int]]
 """Samples to highlight, by the name of their run."""
 
 NONE: Picked = {}
 
+_FADED = 0.18
+"""Opacity of the samples that are not highlighted, where others are."""
 _MATRICES = {
     "hessian": "the Hessian",
     "gauss-newton": "the Gauss–Newton matrix",
@@ -20,21 +31,116 @@ _MATRICES = {
 }
 
 
-def points(run: Run, count: int, picked: Picked, *others: Sequence[Any]) -> dict[str, Any]:
+def numbers(
+    run: Run,
+    series: str,
+    /,
+    *,
+    axes: str = "xy",
+    once: bool = False,
+    of_sample: int | None = None,
+    **columns: Sequence[Any] | np.ndarray,
+) -> dict[str, Any]:
+    """The properties of a Plotly trace that say what its numbers are.
+
+    Args:
+        run: Whose.
+        series: What they are, in a few words.
+        axes: On which axes the numbers lie as they are.
+        once: It is one number, drawn as a line.
+        of_sample: All are of this posterior sample.
+        **columns: More numbers of each point, which become ``customdata``. Those called ``x``,
+            ``y``, ``minus`` and ``plus`` stand for what is drawn in another place or left out.
+    """
+    meta: dict[str, Any] = {"run": plain_name(run), "series": series, "axes": axes}
+    meta |= {"once": True} if once else {}
+    meta |= {"sample": of_sample} if of_sample is not None else {}
+    if not columns:
+        return {"meta": meta}
+    listed = [
+        column.tolist() if isinstance(column, np.ndarray) else column for column in columns.values()
+    ]
+    return {
+        "meta": meta | {"columns": list(columns)},
+        "customdata": list(zip(*listed, strict=True)),
+    }
+
+
+def points(
+    run: Run,
+    series: str,
+    count: int,
+    picked: Picked,
+    *,
+    axes: str = "y",
+    **columns: Sequence[Any] | np.ndarray,
+) -> dict[str, Any]:
     """The properties of a Plotly trace whose points are samples 0, 1, ... of ``run``.
 
     Args:
         run: The run.
+        series: What the points are.
         count: Its samples.
         picked: What is highlighted; nothing is if this names no sample of any run.
-        *others: More columns of ``customdata``, after the run's name and the sample's number.
+        axes: On which axes the numbers lie as they are. A sample's number, beside which its point
+            may stand, is not one.
+        **columns: More of ``customdata``, after the run's name and the sample's number.
     """
-    columns = [[plain_name(run)] * count, list(range(count)), *map(list, others)]
-    properties: dict[str, Any] = {"customdata": list(zip(*columns, strict=True))}
+    whose = {"run": [plain_name(run)] * count, "sample": list(range(count))}
+    properties = numbers(run, series, axes=axes, **whose, **columns)
     if any(picked.values()):
         mine = [index for index in picked_of(run, picked) if index < count]
-        properties |= {"selectedpoints": mine, "unselected": {"marker": {"opacity": 0.18}}}
+        properties |= {"selectedpoints": mine, "unselected": {"marker": {"opacity": _FADED}}}
     return properties
+
+
+def with_bars(trace: go.Scatter, colour: str) -> list[go.Scatter]:
+    """``trace`` with its error bars in ``colour``, faded where its points are.
+
+    Plotly fades points and not their bars: those of the highlighted ones are then drawn apart.
+    """
+    bars = trace.error_y
+    bars.color = colour
+    mine = trace.selectedpoints
+    if mine is None:
+        return [trace]
+    chosen = go.Scatter(
+        x=np.asarray(trace.x)[list(mine)],
+        y=np.asarray(trace.y)[list(mine)],
+        error_y={**bars.to_plotly_json(), "array": np.asarray(bars.array)[list(mine)]},
+        mode="none",
+        hoverinfo="skip",
+        showlegend=False,
+        legendgroup=trace.legendgroup,
+    )
+    bars.color = theme.faint(colour, _FADED)
+    return [trace, chosen]
+
+
+def keys(
+    runs: Sequence[Run],
+    found: Mapping[int, Any],
+    marks: theme.Marks,
+    dashes: Mapping[str, str],
+) -> list[go.Scatter]:
+    """A legend of what tells lines apart: an entry for each run, and one for each kind of line.
+
+    Args:
+        runs: All runs.
+        found: What was read of them. Lines of a run have its name as ``legendgroup``.
+        marks: Colour and marker of each run.
+        dashes: How a line of each kind is dashed.
+    """
+    entries = []
+    for position in found:
+        colour, symbol = marks[position]
+        name = plain_name(runs[position])
+        look = {"line": {"color": colour}, "marker": {"symbol": symbol, "size": 8}}
+        entries.append(theme.key(name, legendgroup=name, mode="lines+markers", **look))
+    return entries + [
+        theme.key(words, mode="lines", line={"color": theme.MUTED, "dash": dash})
+        for words, dash in dashes.items()
+    ]
 
 
 def picked_of(run: Run, picked: Picked) -> list[int]:
@@ -52,7 +158,7 @@ def whole_ticks(samples: int) -> dict[str, object]:
     return {"range": [-0.5, samples - 0.5], "tick0": 0, "dtick": max(1, round(samples / 10))}
 
 
-def about(runs: Sequence[Run], found: Mapping[int, Group], axis: str) -> list[str]:
+def about(runs: Sequence[Run], found: Each[Group], axis: str) -> list[str]:
     """In words: how many samples on which data, a line for each different answer, and who has none.
 
     Args:
@@ -63,12 +169,25 @@ def about(runs: Sequence[Run], found: Mapping[int, Group], axis: str) -> list[st
     lines: dict[str, list[str]] = {}
     for position, group in found.items():
         lines.setdefault(_measured_on(group, len(group[axis])), []).append(runs[position].path.stem)
-    without = [run.path.stem for position, run in enumerate(runs) if position not in found]
-    if without:
-        lines["not in the file"] = without
     if len(runs) == 1:
         return list(lines)
-    return [" · ".join(f"{', '.join(names)}: {words}" for words, names in lines.items())]
+    return [_by_run(lines), absent(runs, found)]
+
+
+def absent(runs: Sequence[Run], found: Each[Any]) -> str:
+    """Who is not in the figure, and why; empty if nobody."""
+    lines: dict[str, list[str]] = {}
+    for position, reason in found.absent.items():
+        lines.setdefault(reason, []).append(runs[position].path.stem)
+    return _by_run(lines)
+
+
+def different_data(runs: Sequence[Run], found: Each[Any]) -> str:
+    """A warning where the runs' predictions are of different data; empty where they are not."""
+    data = {runs[position].attributes.get("data_fingerprint") for position in found}
+    if len(data) < 2 or None in data:  # an older file does not say
+        return ""
+    return "the data of the runs differ: compare samples within a run, not levels between runs"
 
 
 def matrices(runs: Sequence[Run], found: Mapping[int, Group]) -> tuple[str, str]:
@@ -81,19 +200,30 @@ def matrices(runs: Sequence[Run], found: Mapping[int, Group]) -> tuple[str, str]
     words = {position: _matrix(group) for position, group in found.items()}
     if len(set(words.values())) == 1:
         return next(iter(words.values())), ""
-    line = " · ".join(f"{runs[position].path.stem}: {word}" for position, word in words.items())
-    return "the curvature matrix", line
+    lines: dict[str, list[str]] = {}
+    for position, word in words.items():
+        lines.setdefault(word, []).append(runs[position].path.stem)
+    return "the curvature matrix", _by_run(lines)
+
+
+def titled_for(runs: Sequence[Run], title: str) -> str:
+    """``title``, after the name of the run where there is only one."""
+    return f"{runs[0].path.stem}: {title}" if len(runs) == 1 else title
+
+
+def plain_name(run: Run) -> str:
+    """What a run is called in a figure: its file's name, without markup."""
+    return formats.plain(run.path.stem)
+
+
+def _by_run(lines: Mapping[str, Sequence[str]]) -> str:
+    return " · ".join(f"{', '.join(names)}: {words}" for words, names in lines.items())
 
 
 def _matrix(group: Group) -> str:
     # Files that do not say are older than any other matrix.
     name = str(group.attributes.get("matrix", "hessian"))
     return _MATRICES.get(name, f"the matrix {name}")
-
-
-def plain_name(run: Run) -> str:
-    """What a run is called in a figure: its file's name, without markup."""
-    return formats.plain(run.path.stem)
 
 
 def _measured_on(group: Group, samples: int) -> str:

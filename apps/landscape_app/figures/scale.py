@@ -10,6 +10,8 @@ import numpy as np
 from landscape_app import formats
 
 _MOST_MARKS = 12
+_APART = 0.05
+"""Of an axis: what there is at least between two marks."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +53,24 @@ class Symlog:
         return np.sign(values) * np.log10(1 + np.abs(values) / self.threshold)
 
     def ticks(self, values: np.ndarray) -> dict[str, Any]:
-        """Zero and powers of ten on either side, within the range of ``values``."""
+        """Zero and round numbers on either side, within the range of ``values``.
+
+        Powers of ten first, then twice and five times these, as far as there is room.
+        """
         low, high = float(values.min()), float(values.max())
         largest = max(abs(low), abs(high), self.threshold)
-        lowest = int(np.ceil(np.log10(self.threshold)))
-        powers = 10.0 ** np.arange(lowest, int(np.floor(np.log10(largest))) + 1)
-        marks = np.concatenate([-powers[::-1], [0.0], powers])
-        marks = marks[(low <= marks) & (marks <= high)]
+        lowest = int(np.floor(np.log10(self.threshold)))
+        powers = [10.0**power for power in range(lowest, int(np.floor(np.log10(largest))) + 1)]
+        width = float(np.ptp(self(np.array([low, high])))) or 1.0
+        marks: list[float] = []
+        for size in [0.0, *powers[::-1], *(2 * p for p in powers), *(5 * p for p in powers)]:
+            for mark in (size, -size):
+                apart = np.abs(self(np.array(marks)) - self(np.array(mark))) / width
+                if low <= mark <= high and (apart > _APART).all():
+                    marks.append(mark)
+        marks.sort()
         return {
-            "tickvals": self(marks).tolist(),
+            "tickvals": self(np.array(marks)).tolist(),
             "ticktext": [formats.number(mark, 1) for mark in marks],
         }
 

@@ -12,7 +12,7 @@ from landscape_app.data import read_each
 from landscape_app.figures import samples, theme
 from landscape_app.figures.scale import log_ticks
 
-_HOVER = "%{meta}<br>%{x:.4g}: loss %{y:.4g}<extra></extra>"
+_HOVER = "%{meta.run}<br>%{x:.4g}: loss %{y:.4g}<extra></extra>"
 
 
 def slices_figure(
@@ -52,7 +52,17 @@ def slices_figure(
             ((x, loss[row], column), (y, loss[:, column], row)), start=1
         ):
             drawn.append(values)
-            _add(figure, panel, marks[position], runs[position], coordinates, values, here, log)
+            _add(
+                figure,
+                panel,
+                marks[position],
+                runs[position],
+                coordinates,
+                values,
+                here,
+                log,
+                len(runs) > 1,
+            )
     figure.update_xaxes(title_text="x, at the chosen y", col=1)
     figure.update_xaxes(title_text="y, at the chosen x", col=2)
     figure.update_yaxes(title_text="loss (nat)", col=1)
@@ -62,24 +72,27 @@ def slices_figure(
         figure.update_yaxes(type="log", tickvals=ticks, ticktext=labels)
     blank = int(np.count_nonzero(~np.isfinite(every) | ((every <= 0) & log)))
     lost = f"{blank} of {every.size} points have no value to draw: left blank" if blank else ""
-    title = "Slices through the chosen point"
-    return theme.titled(figure, title, " · ".join(notes), lost, legend_above=len(runs) > 1)
+    title = samples.titled_for(runs, f"Slices of the plane “{name}” through the chosen point")
+    details = [" · ".join(notes), lost, samples.absent(runs, found)]
+    return theme.titled(figure, title, *details, legend_above=len(runs) > 1)
 
 
 def _add(
     figure: go.Figure,
     panel: int,
-    mark: tuple[str, str],
+    mark: theme.Mark,
     run: Run,
     coordinates: np.ndarray,
     values: np.ndarray,
     here: int,
     log: bool,
+    legend: bool,
 ) -> None:
     colour, symbol = mark
     name = samples.plain_name(run)
     drawable = np.isfinite(values) & ((values > 0) | (not log))
-    shared = {"name": name, "legendgroup": name, "meta": name, "hovertemplate": _HOVER}
+    series = f"loss along {'xy'[panel - 1]}"
+    shared = {"name": name, "legendgroup": name, "hovertemplate": _HOVER}
     figure.add_trace(
         go.Scatter(
             x=coordinates,
@@ -87,8 +100,9 @@ def _add(
             mode="lines",
             connectgaps=False,
             line={"color": colour, "width": 2},
-            showlegend=panel == 1,
+            showlegend=panel == 1 and legend,
             **shared,
+            **samples.numbers(run, series, x=coordinates, y=values),
         ),
         row=1,
         col=panel,
@@ -100,7 +114,9 @@ def _add(
             mode="markers",
             marker={"color": colour, "symbol": symbol, "size": 10},
             showlegend=False,
-            **shared,
+            hoverinfo="skip",
+            name=name,
+            legendgroup=name,
         ),
         row=1,
         col=panel,

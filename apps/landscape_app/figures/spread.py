@@ -13,7 +13,7 @@ from landscape_app.figures import samples, theme
 from landscape_app.figures.samples import Picked
 from landscape_app.figures.scale import log_ticks
 
-_PANELS = (("largest", "λ<sub>1</sub> (nat)"), ("trace", "trace (nat)"))
+_PANELS = (("largest", "λ<sub>1</sub> (nat)", "λ1"), ("trace", "trace (nat)", "trace"))
 _HOVER = "%{customdata[0]}, sample %{customdata[1]}<br>%{y:.4g}<extra></extra>"
 
 
@@ -38,7 +38,7 @@ def spread_figure(
     found = read_each(runs, "samples", "eigenvalues", "trace")
     figure = make_subplots(cols=2, horizontal_spacing=0.11)
     lost = 0
-    for column, (quantity, label) in enumerate(_PANELS, start=1):
+    for column, (quantity, label, words) in enumerate(_PANELS, start=1):
         drawn = []
         for position, group in found.items():
             values = group["eigenvalues"][:, 0] if quantity == "largest" else group["trace"]
@@ -60,7 +60,7 @@ def spread_figure(
                     showlegend=False,
                     hoveron="points",
                     hovertemplate=_HOVER,
-                    **samples.points(runs[position], len(values), picked),
+                    **samples.points(runs[position], words, len(values), picked, y=values),
                 ),
                 row=1,
                 col=column,
@@ -76,4 +76,5 @@ def spread_figure(
         notes += f" · {lost} not positive: not on this axis"
     matrix, which = samples.matrices(runs, found)
     lines = samples.about(runs, found, "trace")
-    return theme.titled(figure, f"Spread over samples of {matrix}", *lines, which, notes)
+    title = samples.titled_for(runs, f"Spread over samples of {matrix}")
+    return theme.titled(figure, title, *lines, which, notes)

@@ -13,17 +13,27 @@ from landscape.store.summary import number
 from landscape_app import formats
 from landscape_app.data import read
 from landscape_app.figures import samples, theme
-from landscape_app.figures.frame import Frame
+from landscape_app.figures.frame import SAMPLES, Frame
 from landscape_app.figures.samples import Picked
 from landscape_app.figures.scale import Scale
 
 Kind = Literal["contour", "3d"]
-_SAMPLES = ("sample_x", "sample_y", "sample_off_plane", "sample_loss")
 _HOVER = "x %{x:.4g}, y %{y:.4g}<br>loss %{text}<extra></extra>"
 _HOVER_SAMPLE = (
-    "sample %{customdata[1]}<br>x %{x:.4g}, y %{y:.4g}<br>its own loss %{customdata[2]}"
-    "<br>distance to the plane %{customdata[3]}<extra></extra>"
+    "sample %{customdata[1]}<br>x %{x:.4g}, y %{y:.4g}<br>its own loss %{customdata[2]:.4g}"
+    "<br>distance to the plane %{customdata[3]:.4g}<extra></extra>"
 )
+_RING, _GROWTH = 8.0, 8.0
+"""Pixels across of a sample in the plane, and how many more of the one farthest from it."""
+_LITTLE = 0.05
+"""Of the shared ranges: a plane that covers less is a dot."""
+_THIN = 6.0
+"""Times as long as wide: what is thinner is not drawn with units of the same length."""
+_LINES = {"contour": 2, "3d": 3}
+"""Of details, for which there is room at least where planes are compared."""
+_LEVELS = 24
+_LIFT = 0.025
+"""Of the height in space: how far a sample floats above its loss, lest the surface halve it."""
 
 
 def surface_figure(
@@ -33,6 +43,8 @@ def surface_figure(
     log: bool = False,
     frame: Frame | None = None,
     picked: Picked = samples.NONE,
+    mark: theme.Mark | None = None,
+    at: tuple[float, float] | None = None,
 ) -> go.Figure:
     """The loss on the plane ``name`` with the posterior's samples projected on it.
 
@@ -45,6 +57,9 @@ def surface_figure(
         log: Colour and height by the logarithm of the loss.
         frame: Ranges to use instead of the surface's own.
         picked: Samples to highlight.
+        mark: Colour and marker of the run, to stand before the title.
+        at: x and y of a point: the lines through the nearest one of the grid are drawn, along
+            which ``slices_figure`` shows the loss.
 
     Raises:
         NotMeasured: the run has no such surface.
@@ -52,124 +67,197 @@ def surface_figure(
     """
     if kind not in ("contour", "3d"):
         raise InputError(f"a surface is drawn as 'contour' or '3d', not '{kind}'")
-    group = read(run, f"surfaces/{name}", "x", "y", "loss", optional=_SAMPLES)
-    scale = Scale.over(group["loss"] if frame is None else np.array(frame.loss), log)
-    drawn = scale(group["loss"])
-    if not np.isfinite(drawn).any():
+    group = read(run, f"surfaces/{name}", "x", "y", "loss", optional=SAMPLES)
+    loss = group["loss"]
+    if not (np.isfinite(loss) & ((loss > 0) | (not log))).any():
         what = "positive finite" if log else "finite"
-        raise InputError(f"surface '{name}' of {run.path} has no {what} loss to draw")
+        raise InputError(f"surface '{name}' of {run.path.name} has no {what} loss to draw")
+    limits = Frame.around([run], name, log) if frame is None else frame
+    scale = Scale.over(np.array(limits.loss), log)
+    drawn = scale(loss)
     marked = samples.picked_of(run, picked)
+    lines = [] if at is None else _lines(group, drawn, at)
     draw = _solid if kind == "3d" else _flat
-    figure = draw(samples.plain_name(run), group, drawn, scale, marked)
-    if frame is not None:
-        _fit(figure, frame, scale)
+    figure = draw(run, group, drawn, scale, marked, limits, lines)
     titles = {"samples": "the plane through the samples", "random": "a random plane"}
     title = f"Loss on {titles.get(str(group.attributes.get('kind')), f'the plane {name}')}"
     # An axis in space has no room for a sentence.
     axes = f"x: {_axis(group, 'x')} · y: {_axis(group, 'y')}" if kind == "3d" else ""
-    return theme.titled(figure, title, _facts(group), _blanks(drawn), axes, legend_above=True)
+    share = limits.share(group["x"], group["y"])
+    small = f"covers {formats.number(100 * share, 2)} % of the ranges that all planes share"
+    return theme.titled(
+        figure,
+        samples.titled_for([run], title),
+        _facts(group),
+        _blanks(drawn),
+        small if share < _LITTLE else "",
+        "the axes are not to one scale" if kind == "contour" and _aspect(limits) > _THIN else "",
+        axes,
+        mark=mark,
+        legend_above=True,
+        width=theme.NARROW,
+        lines=0 if frame is None else _LINES[kind],
+    )
 
 
-def _flat(name: str, group: Group, drawn: np.ndarray, scale: Scale, marked: list[int]) -> go.Figure:
+def _flat(
+    run: Run,
+    group: Group,
+    drawn: np.ndarray,
+    scale: Scale,
+    marked: list[int],
+    limits: Frame,
+    lines: list[np.ndarray],
+) -> go.Figure:
+    x, y = group["x"], group["y"]
+    low, high = (float(end) for end in scale(np.array(limits.loss)))
     figure = go.Figure(
         go.Contour(
-            x=group["x"],
-            y=group["y"],
+            x=x,
+            y=y,
             z=drawn,
+            zmin=low,
+            zmax=high,
             text=_written(group["loss"]),
-            customdata=group["loss"] if scale.log else None,
             colorscale="Viridis",
-            ncontours=24,
             connectgaps=False,
+            **_levels(low, high, scale),
             line={"width": 0.6, "color": "rgba(255,255,255,0.55)"},
             colorbar=_colour_bar(scale),
             hovertemplate=_HOVER,
             name="loss",
+            **_numbers(run, group, drawn),
         )
     )
-    if _has_samples(group):
-        away = group["sample_off_plane"]
-        farthest = float(np.nanmax(away)) if np.isfinite(away).any() else 0.0
-        ring = 9 + 17 * np.nan_to_num(away / farthest) if farthest > 0 else np.full(len(away), 9.0)
-        shared: dict[str, Any] = {
-            "x": group["sample_x"],
-            "y": group["sample_y"],
-            "mode": "markers",
-            "customdata": _sample_hover(name, group),
-            "hovertemplate": _HOVER_SAMPLE,
-            "legendgroup": "samples",
-        }
-        # A dark ring in a light one is visible on every colour of the scale.
-        figure.add_trace(
-            go.Scatter(
-                **shared,
-                marker={"size": ring + 2, "symbol": "circle-open", "color": "white"}
-                | {"line": {"width": 4, "color": "white"}},
+    # Where there is a grid and no value it is grey; beside the grid nothing was asked.
+    figure.add_shape(
+        type="rect",
+        x0=float(x.min()),
+        x1=float(x.max()),
+        y0=float(y.min()),
+        y1=float(y.max()),
+        layer="below",
+        line={"width": 0},
+        fillcolor=theme.MISSING,
+    )
+    for across, along, _ in lines:
+        for colour, width, dash in (("white", 3.5, "solid"), (theme.INK, 1.3, "4px,4px")):
+            figure.add_scatter(
+                x=across,
+                y=along,
+                mode="lines",
+                line={"color": colour, "width": width, "dash": dash},
+                hoverinfo="skip",
                 showlegend=False,
             )
+    if _has_samples(group):
+        away = np.nan_to_num(group["sample_off_plane"])
+        ring = _RING + _GROWTH * away / (limits.off_plane or 1.0)
+        shared: dict[str, Any] = {"x": group["sample_x"], "y": group["sample_y"]}
+        shared |= {"mode": "markers", "legendgroup": "samples", "cliponaxis": False}
+        # A dark ring in a light one is visible on every colour of the scale.
+        halo = {"symbol": "circle-open", "color": "white", "line": {"width": 4, "color": "white"}}
+        figure.add_scatter(
+            **shared, marker={"size": ring + 2, **halo}, hoverinfo="skip", showlegend=False
         )
-        figure.add_trace(
-            go.Scatter(
-                **shared,
-                marker={"size": ring, "symbol": "circle-open-dot", "color": _colours(group, marked)}
-                | {"line": {"width": 2}},
-                name="posterior sample; the ring grows with its distance to the plane, "
-                f"up to {formats.number(farthest)}",
-                showlegend=True,
-            )
+        words = "posterior sample, in the plane"
+        if limits.off_plane > 0:
+            words = "posterior sample; its ring grows with its distance to the plane, "
+            words += f"up to {formats.number(limits.off_plane)}"
+        open_ring = {"symbol": "circle-open-dot", "line": {"width": 2}}
+        look = {"color": theme.MUTED, "size": _RING, **open_ring}
+        figure.add_trace(theme.key(words, mode="markers", legendgroup="samples", marker=look))
+        figure.add_scatter(
+            **shared,
+            marker={"size": ring, "color": _colours(group, marked), **open_ring},
+            hovertemplate=_HOVER_SAMPLE,
+            name=words,
+            showlegend=False,
+            **_sample_numbers(run, group, axes="xy"),
         )
     # Coordinates are Euclidean lengths: one unit is as long on either axis.
+    alike = {"scaleanchor": "x"} if _aspect(limits) <= _THIN else {}
     figure.update_xaxes(
-        title_text=formats.plain(_axis(group, "x")), constrain="domain", showgrid=False
+        title_text=formats.plain(_axis(group, "x")),
+        range=limits.x,
+        constrain="domain",
+        showgrid=False,
     )
     figure.update_yaxes(
-        title_text=formats.plain(_axis(group, "y")), scaleanchor="x", constrain="domain"
+        title_text=formats.plain(_axis(group, "y")),
+        range=limits.y,
+        constrain="domain",
+        showgrid=False,
+        **alike,
     )
-    figure.update_yaxes(showgrid=False)
-    figure.update_layout(plot_bgcolor=theme.MISSING)
     return figure
 
 
 def _solid(
-    name: str, group: Group, drawn: np.ndarray, scale: Scale, marked: list[int]
+    run: Run,
+    group: Group,
+    drawn: np.ndarray,
+    scale: Scale,
+    marked: list[int],
+    limits: Frame,
+    lines: list[np.ndarray],
 ) -> go.Figure:
+    low, high = (float(end) for end in scale(np.array(limits.loss)))
+    bottom, top = (float(end) for end in scale(np.array(limits.height)))
+    lift = _LIFT * (top - bottom)
+    within = {"range": (bottom, top + 2 * lift)} if lift else {}
     figure = go.Figure(
         go.Surface(
             x=group["x"],
             y=group["y"],
             z=drawn,
+            cmin=low,
+            cmax=high,
             text=_written(group["loss"]),
-            customdata=group["loss"] if scale.log else None,
             colorscale="Viridis",
             connectgaps=False,
             colorbar=_colour_bar(scale),
             hovertemplate=_HOVER,
             name="loss",
+            **_numbers(run, group, drawn),
         )
     )
     if _has_samples(group):
-        figure.add_trace(
-            go.Scatter3d(
-                x=group["sample_x"],
-                y=group["sample_y"],
-                z=scale(group["sample_loss"]),
-                mode="markers",
-                marker={"size": 5, "color": _colours(group, marked, theme.ORANGE)}
-                | {"line": {"width": 1, "color": "white"}},
-                customdata=_sample_hover(name, group),
-                hovertemplate=_HOVER_SAMPLE,
-                name="posterior sample, at the height of its own loss off the plane",
-                showlegend=True,
-            )
+        words = "posterior sample, at the height of its own loss off the plane"
+        dot = {"size": 5, "line": {"width": 1, "color": "white"}}
+        shared: dict[str, Any] = {"mode": "markers", "legendgroup": "samples", "name": words}
+        figure.add_scatter3d(
+            x=group["sample_x"],
+            y=group["sample_y"],
+            z=scale(group["sample_loss"]) + lift,
+            marker={"color": _colours(group, marked, theme.ORANGE), **dot},
+            hovertemplate=_HOVER_SAMPLE,
+            showlegend=False,
+            **shared,
+            **_sample_numbers(run, group, axes="xy"),
         )
-    width, depth = float(np.ptp(group["x"])), float(np.ptp(group["y"]))
+        figure.add_scatter3d(
+            x=[None], y=[None], z=[None], marker={"color": theme.ORANGE, **dot}, **shared
+        )
+    for across, along, heights in lines:
+        figure.add_scatter3d(
+            x=across,
+            y=along,
+            z=heights,
+            mode="lines",
+            line={"color": theme.INK, "width": 5},
+            hoverinfo="skip",
+            showlegend=False,
+        )
+    width, depth = float(np.ptp(limits.x)), float(np.ptp(limits.y))
     longest = max(width, depth) or 1.0
     figure.update_layout(
         margin={"l": 0, "r": 0, "b": 8},
+        legend_itemsizing="constant",
         scene={
-            "xaxis": {"title": {"text": "x"}},
-            "yaxis": {"title": {"text": "y"}},
-            "zaxis": {"title": {"text": "loss (nat)"}} | scale.ticks,
+            "xaxis": {"title": {"text": "x"}, "range": limits.x},
+            "yaxis": {"title": {"text": "y"}, "range": limits.y},
+            "zaxis": {"title": {"text": "loss (nat)"}} | within | scale.ticks,
             "aspectmode": "manual",
             "aspectratio": {"x": width / longest, "y": depth / longest, "z": 0.6},
             "camera": {
@@ -183,20 +271,39 @@ def _solid(
     return figure
 
 
-def _fit(figure: go.Figure, frame: Frame, scale: Scale) -> None:
-    low, high = (float(end) for end in scale(np.array(frame.loss)))
-    figure.update_traces({"zmin": low, "zmax": high}, {"type": "contour"})
-    figure.update_traces({"cmin": low, "cmax": high}, {"type": "surface"})
-    figure.update_xaxes(range=frame.x)
-    figure.update_yaxes(range=frame.y)
-    if "scene" in figure.layout:
-        x, y = np.ptp(frame.x), np.ptp(frame.y)
-        figure.update_scenes(
-            xaxis_range=frame.x,
-            yaxis_range=frame.y,
-            zaxis_range=(low, high),
-            aspectratio={"x": x / max(x, y), "y": y / max(x, y), "z": 0.6},
-        )
+def _lines(group: Group, drawn: np.ndarray, at: tuple[float, float]) -> list[np.ndarray]:
+    """x, y and height along the row and the column of the grid that are nearest to ``at``."""
+    x, y = group["x"], group["y"]
+    column, row = int(np.abs(x - at[0]).argmin()), int(np.abs(y - at[1]).argmin())
+    return [
+        np.array([x, np.full(len(x), y[row]), drawn[row]]),
+        np.array([np.full(len(y), x[column]), y, drawn[:, column]]),
+    ]
+
+
+def _levels(low: float, high: float, scale: Scale) -> dict[str, Any]:
+    """Round numbers on a linear scale; equal steps of a logarithm, whose round ones are too far."""
+    if not scale.log or low == high:
+        return {"ncontours": _LEVELS}
+    return {"contours": {"start": low, "end": high, "size": (high - low) / _LEVELS}}
+
+
+def _aspect(limits: Frame) -> float:
+    """How many times as long as wide."""
+    width, depth = np.ptp(limits.x), np.ptp(limits.y)
+    return float(max(width, depth) / min(width, depth)) if min(width, depth) > 0 else 1.0
+
+
+def _numbers(run: Run, group: Group, drawn: np.ndarray) -> dict[str, Any]:
+    # Where a loss is drawn as another number or as none, itself beside it.
+    lost = None if np.array_equal(drawn, group["loss"], equal_nan=True) else group["loss"]
+    return samples.numbers(run, "loss") | {"customdata": lost}
+
+
+def _sample_numbers(run: Run, group: Group, axes: str) -> dict[str, Any]:
+    columns = {"own_loss": group["sample_loss"], "off_plane": group["sample_off_plane"]}
+    count = len(group["sample_x"])
+    return samples.points(run, "posterior sample", count, samples.NONE, axes=axes, **columns)
 
 
 def _colours(group: Group, marked: list[int], plain: str = theme.BLACK) -> list[str]:
@@ -229,21 +336,12 @@ def _axis(group: Group, axis: str) -> str:
 
 
 def _has_samples(group: Group) -> bool:
-    return all(name in group for name in _SAMPLES)
+    return all(name in group for name in SAMPLES)
 
 
 def _written(loss: np.ndarray) -> np.ndarray:
     # An array: Plotly would take a nested list for one text a row.
     return np.array([[formats.number(value, 4) for value in row] for row in loss.tolist()])
-
-
-def _sample_hover(name: str, group: Group) -> list[list[str | int]]:
-    return [
-        [name, index, formats.number(loss, 4), formats.number(away, 4)]
-        for index, (loss, away) in enumerate(
-            zip(group["sample_loss"], group["sample_off_plane"], strict=True)
-        )
-    ]
 
 
 def _colour_bar(scale: Scale) -> dict[str, Any]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import cycle, islice
+import html
+import math
+import re
+import textwrap
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 
 from landscape_app.formats import plain
@@ -20,6 +24,13 @@ MUTED = "#5f6b7a"
 GRID = "#e4e8ee"
 MISSING = "#d3d8df"
 """Ground of a surface: what shows through where there is no finite value."""
+WIDE, NARROW = 940, 500
+"""Pixels that a figure has at least: across a page, and beside another."""
+_BETWEEN = " · "
+_LETTER = 6.2
+"""Pixels of a letter of the details and of the legend, on average."""
+_LIGHTEST = 0.62
+"""Share of white in the lightest of several shades."""
 
 BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK = OKABE_ITO = (
     "#0072B2",
@@ -34,11 +45,15 @@ BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK = OKABE_ITO = (
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross")
 
-Marks = Sequence[tuple[str, str]]
+Mark = tuple[str, str]
+Marks = Sequence[Mark]
 """Colour and marker of each of the runs that are compared, the same in all figures."""
 
 MARKS: Marks = tuple(zip((BLUE, VERMILION, GREEN, ORANGE), SYMBOLS[:4], strict=True))
 """Of the first, second, ... run, unless a figure is told otherwise."""
+
+SIGNS = dict(zip(SYMBOLS, "●■◆▲✚", strict=True))
+"""The markers as text."""
 
 CONFIG: dict[str, Any] = {
     "displaylogo": False,
@@ -87,7 +102,13 @@ TEMPLATE = go.layout.Template(
         "yaxis": _AXIS,
         "scene": {"xaxis": _SCENE_AXIS, "yaxis": _SCENE_AXIS, "zaxis": _SCENE_AXIS},
         "hoverlabel": {"font": {"family": FONT, "size": 12.5}, "align": "left"},
-        "legend": {"bgcolor": "rgba(0,0,0,0)", "font": {"size": 12.5}},
+        # In order, whatever belongs together: grouped ones would stand in columns with gaps.
+        "legend": {
+            "bgcolor": "rgba(0,0,0,0)",
+            "font": {"size": 12.5},
+            "traceorder": "normal",
+            "itemsizing": "trace",
+        },
         "margin": {"l": 64, "r": 24, "b": 56},
     }
 )
@@ -106,21 +127,36 @@ _DARK = go.layout.Template(TEMPLATE).update(
 )
 
 
-def titled(figure: go.Figure, title: str, *details: str, legend_above: bool = False) -> go.Figure:
+def titled(
+    figure: go.Figure,
+    title: str,
+    *details: str,
+    mark: Mark | None = None,
+    legend_above: bool = False,
+    width: int = WIDE,
+    lines: int = 0,
+) -> go.Figure:
     """Give ``figure`` the template, a title, and lines of details under it.
 
     Args:
-        figure: Changed in place, and returned.
+        figure: Changed in place, and returned. It has all its traces.
         title: One line.
-        *details: Lines in a smaller type; empty ones are left out.
+        *details: Lines in a smaller type, broken where they are long; empty ones are left out.
+        mark: Of the run that the figure is of: its marker stands before the title.
         legend_above: Lay the legend out between the details and the plot.
+        width: Pixels that there are at least.
+        lines: Room for as many lines of details at least, so that the plots of figures side by
+            side lie on one level.
     """
     small = f'<span style="font-size: 12.5px; color: {MUTED}">'
-    lines = [f"{small}{plain(line)}</span>" for line in details if line]
+    broken = [part for line in details for part in _broken(line, int(width / _LETTER))]
+    sign = f"{signed(mark)} " if mark else ""
+    shown = [f"{small}{plain(line)}</span>" for line in broken]
+    above = 8 + 22 * _legend_rows(figure, width) if legend_above else 0
     figure.update_layout(
         template=TEMPLATE,
-        title={"text": "<br>".join([f"<b>{plain(title)}</b>", *lines])},
-        margin={"t": 40 + 20 * len(lines) + (30 if legend_above else 0)},
+        title={"text": "<br>".join([f"{sign}<b>{plain(title)}</b>", *shown])},
+        margin={"t": 40 + 20 * max(len(shown), lines) + above},
     )
     if legend_above:
         figure.update_layout(
@@ -129,23 +165,81 @@ def titled(figure: go.Figure, title: str, *details: str, legend_above: bool = Fa
     return figure
 
 
-def line_styles(count: int) -> list[tuple[str, str]]:
-    """``count`` pairs of colour and marker symbol, all different for the first 35."""
-    return list(islice(zip(cycle(OKABE_ITO), cycle(SYMBOLS), strict=False), count))
+def room(values: np.ndarray) -> dict[str, Any]:
+    """A range for an axis whose ``values`` are all the same, which Plotly would stretch at will."""
+    finite = values[np.isfinite(values)]
+    if not finite.size or np.ptp(finite) > 1e-9 * np.abs(finite).max():
+        return {}
+    value = float(finite[0])
+    around = 0.1 * abs(value) or 0.1
+    return {"range": [value - around, value + around]}
+
+
+def plain_title(figure: go.Figure) -> str:
+    """The title alone, without details and markup."""
+    first = str(figure.layout.title.text or "").partition("<br>")[0]
+    return html.unescape(re.sub(r"<[^>]*>", "", first)).strip()
+
+
+def signed(mark: Mark) -> str:
+    """The marker of a run as coloured text."""
+    colour, symbol = mark
+    return f'<span style="color: {colour}">{SIGNS[symbol]}</span>'
+
+
+def key(name: str, **look: Any) -> go.Scatter:
+    """An entry of the legend that is drawn nowhere else: what all lines of one kind share.
+
+    Args:
+        name: What it says.
+        **look: Properties of a trace: mode, line, marker.
+    """
+    return go.Scatter(x=[None], y=[None], name=name, hoverinfo="skip", showlegend=True, **look)
+
+
+def shades(colour: str, count: int) -> list[str]:
+    """``count`` colours from ``colour`` to a light one of the same hue."""
+    parts = [int(colour[start : start + 2], 16) for start in (1, 3, 5)]
+    shares = [_LIGHTEST * index / max(count - 1, 1) for index in range(count)]
+    return [
+        "#" + "".join(f"{round(part + share * (255 - part)):02x}" for part in parts)
+        for share in shares
+    ]
 
 
 def darkened(figure: go.Figure) -> go.Figure:
     """The same figure for a dark page; changed in place, and returned."""
     text = str(figure.layout.title.text or "").replace(MUTED, _DARK_MUTED)
     figure.update_layout(template=_DARK, title_text=text)
-    if figure.layout.plot_bgcolor == MISSING:
-        figure.update_layout(plot_bgcolor=_DARK_MISSING)
-        # Rings are black, as on the surface: they need a light ground in the legend, too.
-        figure.update_layout(legend={"bgcolor": _DARK_MUTED, "font": {"color": INK}})
+    figure.update_shapes({"fillcolor": _DARK_MISSING}, {"fillcolor": MISSING})
     return figure
 
 
-def faint(colour: str) -> str:
+def faint(colour: str, opacity: float = 0.22) -> str:
     """``#rrggbb`` as a transparent colour, for bands and boxes."""
     red, green, blue = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
-    return f"rgba({red},{green},{blue},0.22)"
+    return f"rgba({red},{green},{blue},{opacity})"
+
+
+def _broken(line: str, most: int) -> list[str]:
+    """``line`` in parts of at most ``most`` letters, broken between facts where that can be."""
+    facts = [part for fact in line.split(_BETWEEN) for part in textwrap.wrap(fact, most)]
+    parts: list[str] = []
+    for fact in facts:
+        if parts and len(parts[-1]) + len(_BETWEEN) + len(fact) <= most:
+            parts[-1] += _BETWEEN + fact
+        else:
+            parts.append(fact)
+    return parts
+
+
+def _legend_rows(figure: go.Figure, width: int) -> int:
+    return math.ceil(sum(_widths(figure)) / width)
+
+
+def _widths(figure: go.Figure) -> Iterable[float]:
+    """Pixels that each entry of the legend takes."""
+    for trace in figure.data:
+        if trace.name and trace.showlegend is not False:
+            words = html.unescape(re.sub(r"<[^>]*>", "", trace.name))
+            yield 48 + _LETTER * len(words)

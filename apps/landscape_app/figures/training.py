@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from landscape.store import Run
+from landscape.store import Group, Run
 from landscape.store.summary import number
 from landscape_app import formats
 from landscape_app.data import missing, read_each
@@ -48,7 +50,7 @@ def training_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figure:
     for (position, name), values in drawn.items():
         _, axis, words, dash = next(line for line in lines if line[0] == name)
         colour, symbol = marks[position]
-        whose = f"{samples.plain_name(runs[position])}: " if len(runs) > 1 else ""
+        whose = f"{samples.plain_name(runs[position])}: " if len(found) > 1 else ""
         epochs = found[position]["epoch"]
         figure.add_trace(
             go.Scatter(
@@ -58,6 +60,9 @@ def training_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figure:
                 name=whose + words,
                 line={"color": colour, "width": 2, "dash": dash},
                 marker={"size": 5, "symbol": symbol},
+                legendgroup=samples.plain_name(runs[position]),
+                showlegend=not whose,
+                **samples.numbers(runs[position], words),
                 hovertemplate=f"{whose}epoch %{{x}}<br>{words} %{{y:.4g}}<extra></extra>",
             ),
             row=1,
@@ -68,17 +73,19 @@ def training_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figure:
         if axis == "accuracy":
             figure.update_yaxes(tickformat=".1~%", col=column)
     figure.update_xaxes(title_text="epoch")
-    theme.titled(figure, "Training record", _about(runs, found), legend_above=True)
-    # A line of the legend for each run, which its four quantities fill.
-    return figure.update_layout(margin_t=figure.layout.margin.t + 24 * (len(found) - 1))
+    if len(found) > 1:
+        dashes = {words: dash for _, axis, words, dash in lines if axis == "loss (nat)"}
+        figure.add_traces(samples.keys(runs, found, marks, dashes))
+    title = samples.titled_for(runs, "Training record")
+    details = [_about(runs, found), samples.absent(runs, found)]
+    return theme.titled(figure, title, *details, legend_above=True)
 
 
-def _about(runs: tuple[Run, ...], found: dict[int, samples.Group]) -> str:
+def _about(runs: Sequence[Run], found: Mapping[int, Group]) -> str:
     lines = []
     for position, group in found.items():
         seconds = number(runs[position].attributes, "training_seconds")
         took = f", {formats.duration(seconds)} in all" if seconds is not None else ""
         whose = f"{runs[position].path.stem}: " if len(runs) > 1 else ""
         lines.append(whose + formats.count(len(group["epoch"]), "epoch") + took)
-    absent = [run.path.stem for position, run in enumerate(runs) if position not in found]
-    return " · ".join([*lines, *(f"{name}: not in the file" for name in absent)])
+    return " · ".join(lines)

@@ -16,8 +16,9 @@ def _layout() -> list[Any]:
     return [
         section(
             "Curvature at each sample",
-            "Smaller is flatter. To highlight samples in every figure that has them, click one, draw "
-            "a box around several (Box Select, at a figure's top), or type their numbers above.",
+            "Smaller is flatter. To highlight samples in every figure that has them, click one, "
+            "draw a box around several (Box Select, at a figure's top), or type their numbers "
+            "above.",
             graph("eigenvalues", "Largest eigenvalues at each sample"),
             graph("trace", "Trace at each sample"),
             graph("spread", "Largest eigenvalue and trace of all samples of each run"),
@@ -46,7 +47,10 @@ PAGE = Page(
     layout=_layout,
     graphs={
         "eigenvalues": lambda runs, view: figures.eigenvalues_figure(
-            *runs, log=view.setting("eigenvalues") == "log", picked=view.picked
+            *runs,
+            log=view.setting("eigenvalues") == "log",
+            picked=view.picked,
+            marks=marks(runs, view),
         ),
         "trace": lambda runs, view: figures.trace_figure(
             *runs, picked=view.picked, marks=marks(runs, view)

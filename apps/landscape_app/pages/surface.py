@@ -16,7 +16,6 @@ from landscape_app import figures
 from landscape_app.components import choice, graph, section, setting
 from landscape_app.data import surface_names
 from landscape_app.entries import point_entry
-from landscape_app.figures.samples import plain_name
 from landscape_app.pages.page import Page, marks
 from landscape_app.url import MOST_RUNS, View
 
@@ -66,11 +65,10 @@ def _draw(place: int, runs: Sequence[Run], view: View) -> go.Figure | None:
     kind: figures.Kind = "3d" if view.setting("view") == "3d" else "contour"
     shared = len(runs) > 1 and view.setting("ranges") == "shared"
     frame = figures.Frame.around(runs, name, log) if shared else None
-    figure = figures.surface_figure(run, name, kind, log, frame, view.picked)
-    if len(runs) > 1:
-        title = figure.layout.title.text
-        figure.update_layout(title_text=title.replace("<b>", f"<b>{plain_name(run)}: ", 1))
-    return figure
+    (mark,) = marks([run], view)
+    return figures.surface_figure(
+        run, name, kind, log, frame, view.picked, mark if len(runs) > 1 else None, view.at
+    )
 
 
 def _slices(runs: Sequence[Run], view: View) -> go.Figure | None:
