@@ -110,7 +110,7 @@ def test_export_writes_pages_and_tables(
     assert main(["export", str(demo), "--html", str(report)]) == 0
     printed = capsys.readouterr().out.split()
     assert sorted(printed) == sorted([*map(str, tables.iterdir()), str(page), str(report)])
-    with (tables / "trace.csv").open() as file:
+    with (tables / "trace-swag.csv").open() as file:
         lines = list(csv.DictReader(file))
     found = [float(line["y"]) for line in lines if line["sample"]]
     assert found == Run.open(run)["samples"]["trace"].tolist()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
+from urllib.parse import quote
 
 import dash
 import flask
@@ -58,9 +58,10 @@ def _file(folder: Path, graph: str, kind: str, query: str) -> flask.Response:
     if figure is None:
         raise InputError(f"there is nothing in the figure '{graph}' to export")
     mime, write = _KINDS[kind]
-    name = re.sub(r"[^A-Za-z0-9_.-]", "_", "-".join([graph, *(run.path.stem for run in opened)]))
-    headers = {"Content-Disposition": f"attachment; filename={name}.{kind}"}
-    return flask.Response(write(figure), mimetype=mime, headers=headers)
+    answer = flask.Response(write(figure), mimetype=mime)
+    name = f"{figure.layout.meta['file']}.{kind}"
+    answer.headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(name)}"
+    return answer
 
 
 def _pdf() -> flask.Response:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from functools import partial
@@ -47,7 +46,7 @@ body { font: 15px/1.5 system-ui, sans-serif; color: #1f2933; max-width: 1200px; 
   padding: 0 1.5em; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: 6px 12px; text-align: right; border-bottom: 1px solid #dfe4ea; }
-th:first-child, td:first-child, td:nth-child(-n+3) { text-align: left; }
+th:nth-child(-n+3), td:nth-child(-n+3) { text-align: left; }
 summary { cursor: pointer; font-size: 19px; font-weight: 600; margin: 1em 0 0.5em; }
 .figure { height: 460px; margin-bottom: 2em; } .tall { height: 620px; } p { color: #5f6b7a; }
 """
@@ -69,9 +68,12 @@ for (const details of document.querySelectorAll("details")) {
 
 def figure_html(figure: go.Figure) -> str:
     """``figure`` as a page of its own, Plotly's script included; it asks the network nothing."""
-    return str(
-        plotly.io.to_html(figure, config=figures.CONFIG, include_plotlyjs=True, full_html=True)
+    about = figure.layout.meta
+    config = figures.CONFIG | {"toImageButtonOptions": {"filename": about["file"]}}
+    drawn = plotly.io.to_html(
+        figure, config=config, include_plotlyjs=True, full_html=False, default_height="100vh"
     )
+    return f"{_head(about['title'], 'body { margin: 0 }')}{drawn}</body></html>\n"
 
 
 def figures_of(run: Run, names: Sequence[str] = tuple(_FIGURES)) -> Iterator[Drawn]:
@@ -108,11 +110,11 @@ def write_csv(run: Run, folder: Path) -> tuple[list[Path], list[InputError]]:
     """
     ensure_writable(folder)
     written, faults = [], []
-    for name, figure in figures_of(run):
+    for _, figure in figures_of(run):
         if isinstance(figure, InputError):
             faults.append(figure)
             continue
-        path = folder / f"{_file_name(name)}.csv"
+        path = folder / f"{figure.layout.meta['file']}.csv"
         with replacing(path) as temporary:
             temporary.write_text(to_csv(figure), encoding="utf-8")
         written.append(path)
@@ -141,7 +143,7 @@ def write_folder_csv(folder: Path, out: Path) -> tuple[list[Path], list[InputErr
     faults = [InputError(f"{folder / each.name} cannot be read: {each.reason}") for each in broken]
     for each in summaries:
         try:
-            files, more = write_csv(load_run(folder, each.name), out / _file_name(each.name))
+            files, more = write_csv(load_run(folder, each.name), out / formats.file_name(each.name))
         except InputError as fault:  # nothing to draw yet
             files, more = [], [fault]
         written += files
@@ -205,10 +207,7 @@ def _write_page(
     config = plotly.io.json.to_json_plotly(figures.CONFIG)
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as page:
         page.write(
-            f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-            f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-            f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head><body>"
-            f"<h1>{html.escape(title)}</h1>{_table(summaries)}"
+            f"{_head(title, _STYLE)}<h1>{html.escape(title)}</h1>{_table(summaries)}"
             "<p>Accuracy, NLL (nat) and ECE: of the average over samples, on the test set. λ₁ and "
             "trace: mean ± standard deviation over samples.</p>"
         )
@@ -230,6 +229,15 @@ def _write_page(
                 )
             page.write("</details>\n")
         page.write(f"<script>{_DRAW.replace('CONFIG', config)}</script></body></html>\n")
+
+
+def _head(title: str, style: str) -> str:
+    """A page as far as its body."""
+    return (
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        f"<title>{html.escape(title)}</title><style>{style}</style></head><body>"
+    )
 
 
 def _json(figure: go.Figure) -> str:
@@ -263,8 +271,3 @@ def _cells(found: Summary) -> list[str]:
         formats.spread(found.lambda_1),
         formats.spread(found.trace),
     ]
-
-
-def _file_name(name: str) -> str:
-    """A name from a file, as one that leads nowhere else."""
-    return re.sub(r"[^\w.-]", "_", name).lstrip(".")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+import re
 from datetime import UTC, datetime
 
 from landscape.store import Spread
@@ -75,6 +76,11 @@ def moment(text: str) -> str:
         return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     except (ValueError, OverflowError):
         return text or ABSENT
+
+
+def file_name(text: str) -> str:
+    """A text from a file as the name of another, that leads nowhere else and is not too long."""
+    return re.sub(r"[^\w.-]", "_", text).lstrip(".")[:120]
 
 
 def plain(text: object) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from landscape_app import exports, pdf
+from landscape_app import exports, figures, pdf
 from landscape_app.server import in_background
 
 from landscape.errors import InputError
@@ -24,7 +24,8 @@ LINKED = b"""<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9">
 def test_every_figure_of_a_run_has_its_table(complete: Run, tmp_path: Path) -> None:
     written, faults = exports.write_csv(complete, tmp_path / "tables")
     names = {path.stem for path in written}
-    assert {"surface-samples", "surface-random", "eigenvalues", "density", "training"} <= names
+    figures = ("surface-samples", "surface-random", "eigenvalues", "density", "training")
+    assert {f"{figure}-digits-swag-0" for figure in figures} <= names
     assert faults == []
     for path in written:
         head, *lines = list(csv.reader(path.read_text().splitlines()))
@@ -41,7 +42,7 @@ def test_what_cannot_be_drawn_is_told_and_does_not_stop_the_others(
     started.write("surfaces/samples", nowhere)
     started.write("samples", {"trace": [1.0, 2.0]})
     written, (fault,) = exports.write_csv(started, tmp_path / "tables")
-    assert [path.name for path in written] == ["trace.csv"]
+    assert [path.name for path in written] == ["trace-digits-map-0.csv"]
     assert "no finite loss" in str(fault)
 
 
@@ -91,6 +92,23 @@ def test_the_report_is_one_file_with_every_run_and_what_is_wrong(
     assert [path.name for path in page.parent.iterdir()] == ["report.html"]
 
 
+def test_a_file_of_a_figure_says_figure_and_runs(
+    new_run: Callable[..., Run], complete: Run
+) -> None:
+    odd = new_run("50 %, é <b>", seed=1)
+    figure = figures.trace_figure(complete, odd)
+    page = exports.figure_html(figure)
+    title = "digits-swag-0, 50 %, é &lt;b&gt;: Trace of the Hessian"
+    assert f"<title>{title}</title>" in page
+    name = "trace-digits-swag-0-50____é__b_"
+    assert figure.layout.meta["file"] == name
+    with in_background(odd.path.parent) as site:
+        address = f"{site}/export/trace.csv?run=50%20%25%2C%20%C3%A9%20%3Cb%3E"
+        with urllib.request.urlopen(address) as answer:
+            told = answer.headers["Content-Disposition"]
+    assert told.endswith("filename*=UTF-8''trace-50____%C3%A9__b_.csv")
+
+
 def _plotly() -> str:
     import plotly.offline
 
@@ -110,13 +128,15 @@ def test_the_links_below_a_figure_give_it_as_it_is_on_the_screen(complete: Run) 
     with in_background(complete.path.parent) as site:
         query = "?run=digits-swag-0&plane=random&loss=log"
         with urllib.request.urlopen(f"{site}/export/surface-0.csv{query}") as answer:
-            assert "filename=surface-0-digits-swag-0.csv" in answer.headers["Content-Disposition"]
+            told = answer.headers["Content-Disposition"]
+            assert told == "attachment; filename*=UTF-8''surface-random-digits-swag-0.csv"
             lines = list(csv.DictReader(io.StringIO(answer.read().decode())))
         losses = [float(line["z"]) for line in lines if line["series"] == "loss"]
+        assert {line["run"] for line in lines} == {"digits-swag-0"}
         np.testing.assert_array_equal(losses, complete["surfaces/random"]["loss"].ravel())
         with urllib.request.urlopen(f"{site}/export/trace.html{query}") as answer:
             page = answer.read().decode()
-        assert "Trace of the Hessian" in page
+        assert "<title>digits-swag-0: Trace of the Hessian</title>" in page
         assert len(page) > 3_000_000  # Plotly's script is in it
 
 

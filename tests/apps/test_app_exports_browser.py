@@ -60,7 +60,8 @@ def test_a_figure_is_saved_as_a_page_of_pdf(
     page.wait_for_timeout(1000)
     with page.expect_download() as download:
         page.locator(f"button[data-graph={graph}][data-save=pdf]").click()
-    assert download.value.suggested_filename == f"landscape-{graph}.pdf"
+    name = "surface-samples" if graph == "surface-0" else graph
+    assert download.value.suggested_filename == f"{name}-digits-swag-0.pdf"
     content = Path(download.value.path()).read_bytes()
     assert content.startswith(b"%PDF")
     width, height = page.evaluate(

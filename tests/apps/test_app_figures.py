@@ -222,7 +222,9 @@ def test_a_plane_that_is_too_thin_is_stretched_and_says_so(started: Run) -> None
 
 @pytest.mark.parametrize("draw", FIGURES.values(), ids=FIGURES.keys())
 def test_a_figure_of_one_run_names_it(draw: Callable[[Run], go.Figure], complete: Run) -> None:
-    assert figures.theme.plain_title(draw(complete)).startswith("digits-swag-0: ")
+    figure = draw(complete)
+    assert "<b>digits-swag-0: " in title(figure)
+    assert figure.layout.meta["title"].startswith("digits-swag-0: ")
 
 
 def test_the_mark_of_a_run_stands_before_its_title(complete: Run) -> None:

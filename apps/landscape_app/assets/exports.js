@@ -8,7 +8,7 @@
     const plot = plotOf(graph);
     if (!plot?.data?.length) return;
     const { width, height } = plot._fullLayout;
-    const filename = `landscape-${graph}`;
+    const filename = plot.layout.meta.file;
     if (format === "pdf") await savePdf(plot, { width, height }, filename);
     else await window.Plotly.downloadImage(plot, { format, filename, width, height, scale: 2 });
   }

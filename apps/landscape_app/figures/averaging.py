@@ -62,8 +62,8 @@ def averaging_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figure:
     counts = {len(curves.random["nll"]) for curves in found.values()}
     about = " or ".join(formats.count(count, "sample") for count in sorted(counts))
     notes = f"{about} · band: the middle 90 % of {ORDERS} random orders"
-    title = samples.titled_for(runs, "The average over the first n samples")
-    return theme.titled(figure, title, notes, *lines, legend_above=True)
+    title = "The average over the first n samples"
+    return samples.titled(figure, runs, "averaging", title, notes, *lines, legend_above=True)
 
 
 def _traces(

@@ -61,8 +61,8 @@ def calibration_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figur
     figure.update_yaxes(title_text="examples", type="log", dtick=1, row=2)
     lines = [*samples.about(runs, found, "log_probabilities"), samples.different_data(runs, found)]
     notes = " · ".join([*errors, "error bars: 95 % intervals (Wilson)"])
-    title = samples.titled_for(runs, "Reliability diagram")
-    return theme.titled(figure, title, *lines, notes, legend_above=True)
+    title = "Reliability diagram"
+    return samples.titled(figure, runs, "calibration", title, *lines, notes, legend_above=True)
 
 
 def average(group: Group) -> torch.Tensor:

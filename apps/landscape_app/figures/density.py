@@ -60,9 +60,9 @@ def density_figure(
     linear = formats.number(scale.threshold, 2)
     notes = "line: mean over samples · band: 95 % over probes · axis: linear within "
     lines = samples.about(runs, found, "density")
-    title = samples.titled_for(runs, f"Spectral density of {matrix}")
+    title = f"Spectral density of {matrix}"
     details = [*lines, which, f"{notes}±{linear}, logarithmic beyond"]
-    return theme.titled(figure, title, *details, legend_above=above)
+    return samples.titled(figure, runs, "density", title, *details, legend_above=above)
 
 
 def _add(

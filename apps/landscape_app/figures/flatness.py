@@ -107,8 +107,8 @@ def eigenvalues_figure(
             notes.append(f"{np.count_nonzero(every <= 0)} not positive: not on this axis")
     lines = samples.about(runs, found, "eigenvalues")
     matrix, which = samples.matrices(runs, found)
-    title = samples.titled_for(runs, f"Largest eigenvalues of {matrix}")
-    theme.titled(figure, title, *lines, which, " · ".join(notes))
+    title = f"Largest eigenvalues of {matrix}"
+    samples.titled(figure, runs, "eigenvalues", title, *lines, which, " · ".join(notes))
     if titles:
         figure.update_layout(margin_t=figure.layout.margin.t + 24)
     return figure
@@ -171,8 +171,10 @@ def trace_figure(
         notes += f" · dashed: mean over samples, {', '.join(means)}"
     lines = samples.about(runs, found, "trace")
     matrix, which = samples.matrices(runs, found)
-    title = samples.titled_for(runs, f"Trace of {matrix}")
-    return theme.titled(figure, title, *lines, which, notes, legend_above=len(runs) > 1)
+    details = [*lines, which, notes]
+    return samples.titled(
+        figure, runs, "trace", f"Trace of {matrix}", *details, legend_above=len(runs) > 1
+    )
 
 
 def _looks(colour: str, count: int) -> list[tuple[str, str]]:

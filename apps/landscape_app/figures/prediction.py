@@ -109,8 +109,8 @@ def metrics_figure(
     longest = max(len(group["nll"]) for group in found.values())
     figure.update_xaxes(title_text="posterior sample", **samples.whole_ticks(longest))
     lines = [*samples.about(runs, found, "nll"), samples.different_data(runs, found)]
-    title = samples.titled_for(runs, "The average against single samples")
-    return theme.titled(figure, title, *lines, legend_above=True)
+    title = "The average against single samples"
+    return samples.titled(figure, runs, "metrics", title, *lines, legend_above=True)
 
 
 def _row(group: Group, name: str) -> MetricRow:

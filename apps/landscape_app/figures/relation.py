@@ -80,8 +80,9 @@ def relation_figure(
         figure.update_yaxes(**theme.room(every), col=column)
     about = "Spearman's ρ with its 95 % bootstrap interval over samples"
     remarks = [samples.different_data(runs, found), samples.absent(runs, found)]
-    title = samples.titled_for(runs, f"Largest eigenvalue of {matrix} against test NLL and error")
-    return theme.titled(figure, title, *notes, which, about, *remarks, legend_above=len(runs) > 1)
+    title = f"Largest eigenvalue of {matrix} against test NLL and error"
+    details = [*notes, which, about, *remarks]
+    return samples.titled(figure, runs, "relation", title, *details, legend_above=len(runs) > 1)
 
 
 def _written(found: Correlation) -> str:

@@ -206,9 +206,27 @@ def matrices(runs: Sequence[Run], found: Mapping[int, Group]) -> tuple[str, str]
     return "the curvature matrix", _by_run(lines)
 
 
-def titled_for(runs: Sequence[Run], title: str) -> str:
-    """``title``, after the name of the run where there is only one."""
-    return f"{runs[0].path.stem}: {title}" if len(runs) == 1 else title
+def titled(
+    figure: go.Figure, runs: Sequence[Run], name: str, title: str, *details: str, **look: Any
+) -> go.Figure:
+    """``theme.titled`` with the name of the run where there is only one.
+
+    The figure's ``layout.meta`` says what it is called outside of the page: ``file`` is the
+    beginning of a file's name, ``title`` that of a document.
+
+    Args:
+        figure: Changed in place, and returned.
+        runs: All runs.
+        name: What the figure is called.
+        title: One line.
+        *details: More of them.
+        **look: What else ``theme.titled`` takes.
+    """
+    stems = [run.path.stem for run in runs]
+    whole = f"{', '.join(stems)}: {title}"
+    file = formats.file_name("-".join([name, *stems]))
+    figure.update_layout(meta={"file": file, "title": whole})
+    return theme.titled(figure, whole if len(runs) == 1 else title, *details, **look)
 
 
 def plain_name(run: Run) -> str:

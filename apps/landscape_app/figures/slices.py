@@ -72,9 +72,10 @@ def slices_figure(
         figure.update_yaxes(type="log", tickvals=ticks, ticktext=labels)
     blank = int(np.count_nonzero(~np.isfinite(every) | ((every <= 0) & log)))
     lost = f"{blank} of {every.size} points have no value to draw: left blank" if blank else ""
-    title = samples.titled_for(runs, f"Slices of the plane “{name}” through the chosen point")
+    title = f"Slices of the plane “{name}” through the chosen point"
     details = [" · ".join(notes), lost, samples.absent(runs, found)]
-    return theme.titled(figure, title, *details, legend_above=len(runs) > 1)
+    above = len(runs) > 1
+    return samples.titled(figure, runs, f"slices-{name}", title, *details, legend_above=above)
 
 
 def _add(

@@ -76,5 +76,5 @@ def spread_figure(
         notes += f" · {lost} not positive: not on this axis"
     matrix, which = samples.matrices(runs, found)
     lines = samples.about(runs, found, "trace")
-    title = samples.titled_for(runs, f"Spread over samples of {matrix}")
-    return theme.titled(figure, title, *lines, which, notes)
+    title = f"Spread over samples of {matrix}"
+    return samples.titled(figure, runs, "spread", title, *lines, which, notes)

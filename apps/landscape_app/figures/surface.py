@@ -85,9 +85,11 @@ def surface_figure(
     axes = f"x: {_axis(group, 'x')} · y: {_axis(group, 'y')}" if kind == "3d" else ""
     share = limits.share(group["x"], group["y"])
     small = f"covers {formats.number(100 * share, 2)} % of the ranges that all planes share"
-    return theme.titled(
+    return samples.titled(
         figure,
-        samples.titled_for([run], title),
+        [run],
+        f"surface-{name}",
+        title,
         _facts(group),
         _blanks(drawn),
         small if share < _LITTLE else "",

@@ -175,12 +175,6 @@ def room(values: np.ndarray) -> dict[str, Any]:
     return {"range": [value - around, value + around]}
 
 
-def plain_title(figure: go.Figure) -> str:
-    """The title alone, without details and markup."""
-    first = str(figure.layout.title.text or "").partition("<br>")[0]
-    return html.unescape(re.sub(r"<[^>]*>", "", first)).strip()
-
-
 def signed(mark: Mark) -> str:
     """The marker of a run as coloured text."""
     colour, symbol = mark

@@ -76,9 +76,8 @@ def training_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figure:
     if len(found) > 1:
         dashes = {words: dash for _, axis, words, dash in lines if axis == "loss (nat)"}
         figure.add_traces(samples.keys(runs, found, marks, dashes))
-    title = samples.titled_for(runs, "Training record")
     details = [_about(runs, found), samples.absent(runs, found)]
-    return theme.titled(figure, title, *details, legend_above=True)
+    return samples.titled(figure, runs, "training", "Training record", *details, legend_above=True)
 
 
 def _about(runs: Sequence[Run], found: Mapping[int, Group]) -> str:
