@@ -80,21 +80,16 @@ def create_app(folder: Path) -> dash.Dash:
         fill_page(app, folder, page)
     app.clientside_callback(
         ClientsideFunction("landscape", "brush"),
-        Output("url", "search"),
         *(Input(graph, "selectedData") for page in FIGURE_PAGES for graph in page.brushed),
-        State("url", "search"),
         prevent_initial_call=True,
     )
     app.clientside_callback(
         ClientsideFunction("landscape", "choosePoint"),
-        Output("url", "search", allow_duplicate=True),
         *(Input(slot, "clickData") for slot in surface.SLOTS),
-        State("url", "search"),
         prevent_initial_call=True,
     )
     app.clientside_callback(
         ClientsideFunction("landscape", "linkCameras"),
-        Output("surface-camera", "data"),
         *(Input(slot, "relayoutData") for slot in surface.SLOTS),
         prevent_initial_call=True,
     )
@@ -114,7 +109,6 @@ def _layout() -> dmc.MantineProvider:
             dcc.Store(id="dark"),
             dcc.Store(id="webgl"),
             *(dcc.Store(id=f"{key}-shown") for key in _PAGES),
-            dcc.Store(id="surface-camera"),
             html.Header(
                 [
                     dcc.Link("landscape", href="/", className="brand"),

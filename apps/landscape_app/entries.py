@@ -52,8 +52,8 @@ def point_entry() -> html.Div:
     """The field for the point through which surfaces are sliced."""
     return html.Div(
         [
-            html.Label("Slices through x, y", htmlFor="slice-at", className="control-label"),
-            dmc.TextInput(id="slice-at", size="xs", w=150, placeholder="0.5, -1"),
+            html.Label("Slices through the point", htmlFor="slice-at", className="control-label"),
+            dmc.TextInput(id="slice-at", size="xs", w=150, placeholder="x, y"),
             html.Span(id="slice-note"),
         ],
         className="entry",

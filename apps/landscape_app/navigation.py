@@ -11,18 +11,17 @@ from landscape.errors import InputError
 from landscape.store import Run
 from landscape_app.components import named, notice
 from landscape_app.data import progress
-from landscape_app.figures.theme import MARKS
+from landscape_app.figures.theme import MARKS, SIGNS
 from landscape_app.pages import FIGURE_PAGES
 from landscape_app.url import View
 
-_SIGNS = ("●", "■", "◆", "▲")
-"""The markers of ``MARKS`` as text."""
 _TITLES = {page.key: page.title for page in FIGURE_PAGES}
 
 
 def sign(place: int) -> html.Span:
     """The marker of the run in a place; its name stands beside it."""
-    return html.Span(_SIGNS[place], style={"color": MARKS[place][0]}, **{"aria-hidden": "true"})
+    colour, symbol = MARKS[place]
+    return html.Span(SIGNS[symbol], style={"color": colour}, **{"aria-hidden": "true"})
 
 
 def heading(view: View) -> html.H1 | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import ipaddress
 import logging
+import shlex
 import socket
 import threading
 import webbrowser
@@ -72,6 +74,9 @@ def is_loopback(host: str) -> bool:
 
 
 def _listen(folder: Path, host: str, port: int, channels: dict[int, Any]) -> Any:
+    if folder.is_file():
+        of = shlex.quote(str(folder.parent))
+        raise InputError(f"{folder} is a file: give the folder that it is in, `landscape app {of}`")
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}; `landscape demo` makes one with runs in it")
     if not 0 <= port <= 65535:  # the resolver would wrap it round
@@ -80,6 +85,11 @@ def _listen(folder: Path, host: str, port: int, channels: dict[int, Any]) -> Any
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.create_server(address[:2], family=family)
     except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise InputError(
+                f"port {port} of {host} is in use, perhaps by another dashboard: choose another "
+                "with --port (0 takes one that is free)"
+            ) from error
         reason = error.strerror or error
         raise InputError(
             f"cannot listen on {host}, port {port}: {reason}; choose another port or host"

@@ -31,10 +31,16 @@ def test_a_missing_folder_is_refused_before_anything_listens(tmp_path: Path) -> 
         landscape_app.serve(tmp_path / "gone")
 
 
+def test_a_file_in_place_of_a_folder_is_told_from_a_missing_one(complete: Run) -> None:
+    folder = complete.path.parent
+    with pytest.raises(InputError, match=f"h5 is a file: .*`landscape app {folder}`"):
+        landscape_app.serve(complete.path)
+
+
 def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(InputError, match=f"port {port}.*choose another"):
+        with pytest.raises(InputError, match=f"^port {port} .*in use.*choose another with --port"):
             landscape_app.serve(tmp_path, port=port)
 
 

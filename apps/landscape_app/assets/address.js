@@ -40,7 +40,15 @@
     if (next !== pathname + search + hash) window.history.replaceState(window.history.state, "", next);
   }
 
-  window.landscapeAddress = { read, keep, partsOf, decoded };
+  // A choice, which Back undoes. Dash is told as of Back itself: what it last knew of the address
+  // lacks what `write` has added since.
+  function go(search) {
+    if (search === window.location.search) return;
+    window.history.pushState({}, "", window.location.pathname + search);
+    window.dispatchEvent(new PopStateEvent("popstate"));
+  }
+
+  window.landscapeAddress = { read, keep, go, partsOf, decoded };
 
   window.dash_clientside = Object.assign({}, window.dash_clientside);
   window.dash_clientside.landscape = Object.assign({}, window.dash_clientside.landscape, {

@@ -1,7 +1,7 @@
 // Samples chosen in a figure, by a click or a box, or typed, go into the address, and so into every
 // figure. And so does the point where a surface is sliced.
 (() => {
-  const { partsOf, decoded } = window.landscapeAddress;
+  const { go, partsOf, decoded } = window.landscapeAddress;
 
   const unescaped = (text) =>
     text.replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");
@@ -31,34 +31,32 @@
   }
 
   function brush(...values) {
-    const search = values.pop() ?? "";
-    const { triggered, inputs_list: inputs } = dash_clientside.callback_context;
-    if (!triggered.length) return dash_clientside.no_update;
-    const [graph] = triggered[0].prop_id.split(".");
-    const selected = values[inputs.findIndex(({ id }) => id === graph)];
+    const [graph, selected] = changed(values);
     // A figure drawn anew loses its box, too: that is nobody's wish to highlight nothing.
     const isNew = performance.now() - (window.landscapeDrawn?.[graph] ?? -Infinity) < 700;
     // And a click beside the samples of a surface asks for slices.
-    const isSurface = graph.startsWith("surface-");
-    if (!selected?.points?.length && (isNew || isSurface)) return dash_clientside.no_update;
-    const next = withPicked(search, selected?.points ?? []);
-    return next === search ? dash_clientside.no_update : next;
+    const isSurface = graph?.startsWith("surface-");
+    if (!graph || (!selected?.points?.length && (isNew || isSurface))) return;
+    go(withPicked(window.location.search, selected?.points ?? []));
   }
 
   // A click on a surface slices it there. In space, where nothing can be boxed, a click on a sample
   // highlights that.
   function choosePoint(...values) {
-    const search = values.pop() ?? "";
+    const { search } = window.location;
+    const [, clicked] = changed(values);
+    const [point] = clicked?.points ?? [];
+    if (!point) return;
+    if (typeof point.customdata?.[0] !== "string") go(withPoint(search, [point.x, point.y]));
+    else if (point.z !== undefined) go(withPicked(search, [point]));
+  }
+
+  // The graph that a callback is called for, and what it says.
+  function changed(values) {
     const { triggered, inputs_list: inputs } = dash_clientside.callback_context;
-    if (!triggered.length) return dash_clientside.no_update;
+    if (!triggered.length) return [];
     const [graph] = triggered[0].prop_id.split(".");
-    const points = values[inputs.findIndex(({ id }) => id === graph)]?.points ?? [];
-    const [point] = points;
-    if (!point) return dash_clientside.no_update;
-    if (typeof point.customdata?.[0] === "string") {
-      return point.z === undefined ? dash_clientside.no_update : withPicked(search, [point]);
-    }
-    return withPoint(search, [point.x, point.y]);
+    return [graph, values[inputs.findIndex(({ id }) => id === graph)]];
   }
 
   function withPoint(search, point) {
@@ -75,8 +73,9 @@
 
   // A field that then differs from the address, as it does not understand all of it, follows it.
   function enter(id, search, value) {
-    dash_clientside.set_props("url", { search });
-    dash_clientside.set_props(id, { value });
+    go(search);
+    // Once what was typed has come to Dash, too, which else would see no change.
+    setTimeout(() => dash_clientside.set_props(id, { value }), 200);
   }
 
   function enterSamples({ id, value }, place) {
@@ -97,7 +96,7 @@
     const point = (value.match(/[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?/gi) ?? []).map(Number);
     if (!value.trim()) enter(id, withParts(search, isPoint, []), "");
     else if (point.length === 2) enter(id, withPoint(search, point), point.join(", "));
-    else enter(id, search, partsOf(search).find(isPoint)?.slice("at=".length) ?? "");
+    else enter(id, search, partsOf(search).find(isPoint)?.slice("at=".length).replace(",", ", ") ?? "");
   }
 
   window.dash_clientside = Object.assign({}, window.dash_clientside);

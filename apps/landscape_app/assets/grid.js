@@ -27,7 +27,7 @@
       tabIndex: -1, // the cell is the stop, from which Space and Enter reach it: see below
       "aria-label": `Show ${name}`,
       title: full ? "Four runs are chosen already" : `${chosen ? "Take off" : "Choose"} ${name}`,
-      onChange: () => dash_clientside.set_props("url", { search: choose }),
+      onChange: () => window.landscapeAddress.go(choose),
     });
   }
 
@@ -52,6 +52,7 @@
   // there, and before that as the address says.
   async function keepList() {
     const grid = await window.dash_ag_grid.getApiAsync("grid");
+    await hasRows(grid); // until then the component sets its own, empty filter
     const { find, sort, filter } = window.landscapeAddress.read();
     if (find) setFind(grid, find);
     if (sort) {
@@ -70,6 +71,12 @@
     });
   }
 
+  const hasRows = (grid) =>
+    new Promise((done) => {
+      if (grid.getDisplayedRowCount()) done();
+      else grid.addEventListener("firstDataRendered", done);
+    });
+
   function setFind(grid, text) {
     grid.setGridOption("quickFilterText", text);
     window.landscapeAddress.keep({ find: text });
@@ -83,7 +90,7 @@
         entries.filter(([name, model]) => grid.getColumn(name) && model?.filterType === "number"),
       );
     } catch {
-      return null;
+      return {};
     }
   }
 

@@ -39,12 +39,13 @@
 
     const scene = live.scene?._scene;
     if (!scene) return figure;
-    return { ...figure, layout: { ...layout, scene: { ...layout.scene, camera: scene.getCamera() } } };
+    const camera = waiting.has(graph) ? addressed() : scene.getCamera();
+    return { ...figure, layout: { ...layout, scene: { ...layout.scene, camera } } };
   }
 
   // A scene is drawn from the usual place first, so that its reset button leads back there.
   async function lookAsAddressed(graph) {
-    const camera = cameraOf(window.landscapeAddress.read().camera);
+    const camera = addressed();
     if (!camera || waiting.has(graph)) return;
     waiting.add(graph);
     for (let tries = 0; tries < 200; tries += 1) {
@@ -56,6 +57,8 @@
     }
     waiting.delete(graph);
   }
+
+  const addressed = () => cameraOf(window.landscapeAddress.read().camera);
 
   // Nine numbers: where the eye is, what it looks at, and where up is. The last may be left out.
   function cameraOf(text) {
@@ -92,7 +95,6 @@
         }
       }
     }
-    return dash_clientside.no_update;
   }
 
   const same = (one, other) =>

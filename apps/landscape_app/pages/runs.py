@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from landscape.store import Run, Summary
 from landscape_app import formats
 from landscape_app.components import named, notice, section
 from landscape_app.data import BrokenRun, list_runs, open_runs
+from landscape_app.elsewhere import folders_below, misnamed
 from landscape_app.settings import differences
 from landscape_app.url import MOST_RUNS, View
 
@@ -88,12 +90,15 @@ def fill(folder: Path, view: View) -> tuple[list[dict[str, Any]], dict[str, str]
         fault = notice("The folder cannot be read", str(error), "error")
         return [], {"display": "none"}, [fault]
     runs = [run for run in found if isinstance(run, Summary)]
-    broken = [run for run in found if isinstance(run, BrokenRun)]
+    broken = [run for run in found if isinstance(run, BrokenRun)] + misnamed(folder)
     below: list[Any] = _differences(open_runs(folder, view)[0])
+    inside = folders_below(folder)
     if not found:
         below.append(_nothing_here(folder))
     if broken:
         below.append(_broken(broken))
+    if inside:
+        below.append(_inside(inside))
     height = f"{_HEADER + _ROW * min(len(runs), _MOST_ROWS)}px"
     style = {"height": height} if runs else {"display": "none"}
     return [_row(run, view) for run in runs], style, below
@@ -208,7 +213,22 @@ def _broken(files: Sequence[BrokenRun]) -> html.Section:
 def _nothing_here(folder: Path) -> html.Div:
     return notice(
         "No runs yet",
-        f"Looked for run files (`*.h5`) in `{folder.absolute()}`, not in folders inside it, and "
-        "found none. `landscape demo` makes a few; `landscape train` writes one "
-        "of your own. This page follows the folder: a run appears here once it is saved.",
+        f"There are no run files (`*.h5`) in `{folder.absolute()}`. `landscape demo` makes "
+        "a few; `landscape train` writes one of your own. This page follows the folder: a run "
+        "appears here once it is saved.",
     )
+
+
+def _inside(folders: Mapping[Path, int]) -> html.Section:
+    """The runs that are not in the list because they are in folders of their own."""
+    lines = [
+        html.Li(
+            [
+                f"{formats.count(number, 'run file')} in {path.name}: ",
+                html.Code(f"landscape app {shlex.quote(str(path))}"),
+            ]
+        )
+        for path, number in folders.items()
+    ]
+    about = "This list is of one folder. Each of these has a list of its own:"
+    return section("Runs in folders inside this one", about, html.Ul(lines, className="inside"))
