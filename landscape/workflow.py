@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import inspect
 import json
-import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from landscape import models, posteriors, processes, tasks
 from landscape.curvature import Flatness, measure
 from landscape.devices import choose_device, describe_device
 from landscape.errors import InputError
+from landscape.kept import KeptOnSplit, refuse_to_replace, with_defaults
 from landscape.likelihood import GaussianLikelihood
 from landscape.methods import Method
 from landscape.methods.checkpoint import OtherTrainingError
@@ -29,9 +27,8 @@ from landscape.parameters import Choice
 from landscape.posteriors import Posterior
 from landscape.prediction import Prediction, RealPrediction, predict, predict_real
 from landscape.store import Run, ensure_new
-from landscape.store.groups import Group
 from landscape.surfaces import PLANES, Line, PlaneKind, Surface, line, surface
-from landscape.surfaces.grid import axis
+from landscape.surfaces.grid import check_reach
 from landscape.tasks import Data, Task
 
 
@@ -236,14 +233,14 @@ def measure_curvature(
         InputError: a setting is out of range, or the run holds samples that were measured with
             other settings: only ``fresh`` replaces them.
     """
-    asked = _with_defaults(measure, settings)
+    asked = with_defaults(measure, settings)
     if not asked["density_probes"]:
         asked["density_steps"] = 0
     return measure(
         trained.posterior,
         trained.task.train,
         loss=trained.task.loss,
-        store=_OnSplit(trained, fresh=fresh, asked=asked),
+        store=_store(trained, asked, fresh=fresh),
         progress=progress,
         **settings,
     )
@@ -267,11 +264,11 @@ def check_surface(
             ``fresh`` replaces it.
     """
     _data(trained.task, split)
-    asked = _with_defaults(surface, settings)
+    asked = with_defaults(surface, settings)
     shape, there = asked["shape"], trained.posterior.at_most(asked["samples"])
     if len(shape) != 2 or min(shape) < 2:
         raise InputError(f"a surface has at least 2 points along y and along x, not {shape}")
-    _check_reach(asked["margin"], asked["extent"])
+    check_reach(asked["margin"], asked["extent"])
     if plane is None:
         plane = "samples" if there >= 3 else "random"
     if plane not in PLANES:
@@ -280,12 +277,12 @@ def check_surface(
         raise InputError(f"the number of samples must be at least 1, not {there}")
     if there < 3 and plane in ("samples", "pca"):
         raise InputError(f"the plane '{plane}' needs three samples, not {there}; use 'random'")
-    if not fresh:
-        try:
-            found = _OnSplit(trained, split).read(f"surfaces/{plane}")
-        except KeyError:
-            return plane
-        _refuse_to_replace(trained.run, _of_another_surface(trained, found, plane, asked))
+    with suppress(KeyError):  # it holds none
+        found = _store(trained, asked, split=split, fresh=fresh).read(f"surfaces/{plane}")
+        if there < len(found["sample_x"]):
+            refuse_to_replace(
+                trained.run, [f"samples was {len(found['sample_x'])} there and is {there} now"]
+            )
     return plane
 
 
@@ -313,7 +310,7 @@ def measure_surface(
         _data(trained.task, split),
         plane=plane,
         loss=trained.task.loss,
-        store=_OnSplit(trained, split, fresh),
+        store=_store(trained, with_defaults(surface, settings), split=split, fresh=fresh),
         progress=progress,
         **settings,
     )
@@ -330,130 +327,33 @@ def measure_line(
     """``landscape.surfaces.line`` on the training set or the test set, written to the run.
 
     With ``fresh``, points that the run holds already are evaluated anew.
+
+    Raises:
+        InputError: see ``line``; or the run holds such a line of other settings: only ``fresh``
+            replaces it.
     """
-    asked = _with_defaults(line, settings)
-    _check_reach(asked["margin"], asked["extent"])
     return line(
         trained.posterior,
         _data(trained.task, split),
         loss=trained.task.loss,
-        store=_OnSplit(trained, split, fresh),
+        store=_store(trained, with_defaults(line, settings), split=split, fresh=fresh),
         progress=progress,
         **settings,
     )
 
 
-def _with_defaults(function: Callable[..., Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a call, given or not."""
-    return {
-        name: settings.get(name, parameter.default)
-        for name, parameter in inspect.signature(function).parameters.items()
-    }
-
-
-def _check_reach(margin: float, extent: float | None) -> None:
-    if not 0 <= margin < math.inf:
-        raise InputError(f"the margin must be finite and not negative, not {margin}")
-    if extent is not None and not 0 < extent < math.inf:
-        raise InputError(f"the extent must be finite and positive, not {extent}")
-
-
-def _of_other_settings(found: Group, asked: Mapping[str, Any]) -> list[str]:
-    """In which settings a group that a run holds is not what is asked for."""
-    try:
-        request = json.loads(str(found.attributes["request"]))
-    except (KeyError, ValueError, RecursionError):
-        request = None
-    if not isinstance(request, dict):
-        return ["it does not say which"]
-    now = {name: json.loads(json.dumps(asked.get(name), default=str)) for name in request}
-    return [
-        f"{name} was {str(there)[:50]} there and is {str(now[name])[:50]} now"
-        for name, there in request.items()
-        if there != now[name]
-    ]
-
-
-def _of_another_surface(
-    trained: Trained, found: Group, plane: PlaneKind, asked: Mapping[str, Any]
-) -> list[str]:
-    """In what a surface that a run holds is not the one asked for; with more samples it may be."""
+def _store(
+    trained: Trained, asked: Mapping[str, Any], *, split: str = "train", fresh: bool
+) -> KeptOnSplit:
     names = trained.posterior.space.names
-    differences = _of_other_settings(found, {**asked, "parameters": names})
-    if differences or not {"x", "sample_x"} <= found.keys():
-        return differences
-    placed, count = found["sample_x"], trained.posterior.at_most(asked["samples"])
-    if count < len(placed):
-        return [f"samples was {len(placed)} there and is {count} now"]
-    extent = asked["extent"]
-    if extent is None and (plane == "random" or (plane == "eigenvectors" and len(placed) == 1)):
-        extent = float(trained.posterior.mean.norm())
-    x = axis(torch.from_numpy(placed), len(found["x"]), asked["margin"], extent)
-    if np.allclose(x, found["x"], rtol=0, atol=1e-3 * float(np.ptp(x))):
-        return []
-    ends = "x went from {:.3g} to {:.3g}".format(*found["x"][[0, -1]])
-    return [ends + " there and goes from {:.3g} to {:.3g} now".format(*x[[0, -1]])]
-
-
-def _refuse_to_replace(run: Run, differences: Sequence[str]) -> None:
-    """Nothing is lost without being asked for.
-
-    Raises:
-        InputError: there are differences.
-    """
-    if differences:
-        raise InputError(
-            f"{run.path} holds what was measured with other settings ({', '.join(differences)}): "
-            "--fresh replaces it, in Python fresh=True"
-        )
+    examples = trained.task.sizes[split]
+    return KeptOnSplit(trained.run, {**asked, "parameters": names}, split, examples, fresh)
 
 
 def _data(task: Task, split: str) -> Data:
     if split not in ("train", "test"):
         raise InputError(f"a surface is on the split 'train' or 'test', not '{split}'")
     return task.train if split == "train" else task.test
-
-
-@dataclass(frozen=True)
-class _OnSplit:
-    """A store that notes which data a measurement was made on.
-
-    Attributes:
-        trained: The run to write to.
-        split: The data.
-        fresh: Whether what the run holds already is to be measured anew.
-        asked: The settings of samples, where others are not to be replaced.
-    """
-
-    trained: Trained
-    split: str = "train"
-    fresh: bool = False
-    asked: Mapping[str, Any] | None = None
-
-    def write(
-        self,
-        group: str,
-        variables: Mapping[str, object],
-        attributes: Mapping[str, str | int | float] | None = None,
-    ) -> None:
-        noted: dict[str, str | int | float] = {
-            "split": self.split,
-            "examples": self.trained.task.sizes[self.split],
-        }
-        self.trained.run.write(self._name(group), variables, {**(attributes or {}), **noted})
-
-    def read(self, group: str) -> Group:
-        if self.fresh:
-            raise KeyError(group)
-        found = self.trained.run.read(self._name(group))
-        if group == "samples" and self.asked is not None:
-            names = self.trained.posterior.space.names
-            differences = _of_other_settings(found, {**self.asked, "parameters": names})
-            _refuse_to_replace(self.trained.run, differences)
-        return found
-
-    def _name(self, group: str) -> str:
-        return group if self.split == "train" else f"{group}-{self.split}"
 
 
 def _predict(

@@ -184,6 +184,28 @@ def test_a_surface_that_cannot_be_is_refused_before_anything_is_measured(
     assert path.read_bytes() == before
 
 
+def test_a_surface_or_line_of_other_settings_is_replaced_only_when_asked(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = copied(trained, tmp_path)
+    for command, changed, message in (
+        (["--plane", "pca", "--grid", "3"], ["--margin", "0.1"], "margin was 0.5 there"),
+        (["--plane", "pca", "--grid", "3"], ["--samples", "4"], "samples was 30 there and is 4"),
+        (["--line", "pca", "--grid", "3"], ["--extent", "2"], "extent was None there and is 2.0"),
+    ):
+        assert main(["surface", str(path), *command, "--fresh"]) == 0
+        before = path.read_bytes()
+        capsys.readouterr()
+        assert main(["surface", str(path), *command, *changed]) == 2
+        assert message in capsys.readouterr().err
+        assert Run.open(path).attributes["status"] == "complete"
+        assert main(["surface", str(path), *command]) == 0  # nothing was lost
+        assert capsys.readouterr().err == ""
+        assert main(["surface", str(path), *command, *changed, "--fresh"]) == 0
+        assert path.read_bytes() != before
+        capsys.readouterr()
+
+
 @pytest.mark.parametrize("wrong", [["--rows", "0"], ["--margin", "inf"], ["--extent", "nan"]])
 def test_a_bad_reach_or_shape_of_a_surface_is_one_line(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], wrong: list[str]

@@ -108,6 +108,8 @@ def surface(
     check_reach(margin, extent)
     if isinstance(plane, str) and plane not in PLANES:
         raise InputError(f"unknown plane '{plane}'; known: {', '.join(PLANES)}, or a Plane")
+    settings = {"shape": list(shape), "margin": margin, "extent": extent, "seed": seed}
+    request = json.dumps({**settings, "parameters": posterior.space.names})
     mean_loss = PosteriorLoss(posterior, data, loss)
     count = posterior.at_most(samples)
     weights = posterior.sample(count, seed)
@@ -138,7 +140,6 @@ def surface(
         plane=chosen,
         variance_share=planes.variance_share(chosen, weights),
     )
-    request = json.dumps({"shape": list(shape), "seed": seed, "parameters": posterior.space.names})
     found = stored(store, f"surfaces/{chosen.kind}", request)
     with suppress(KeyError):  # a file from anybody may lack any variable
         if found is not None and _is_of(found, result, mean_loss):

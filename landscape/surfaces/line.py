@@ -127,6 +127,7 @@ def line(
         about = "t, along a curve of low loss from sample 0 to sample 1"
         settings |= {"steps": steps, "learning_rate": learning_rate}
     else:
+        settings |= {"margin": margin, "extent": extent}
         path, about = _straight(kind, mean_loss, weights, seed)
         if extent is None and (kind == "random" or count == 1):
             extent = float(posterior.mean.norm())
