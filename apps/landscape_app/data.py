@@ -26,6 +26,7 @@ SUFFIX = ".h5"
 _listing = threading.Lock()
 """Who asks for a list that is being read waits for it, and does not read it, too."""
 Found = TypeVar("Found")
+Item = TypeVar("Item")
 
 
 class NotMeasured(InputError):
@@ -200,7 +201,7 @@ def read_each(
     return each_of(runs, reader)
 
 
-def each_of(runs: Sequence[Run], reader: Callable[[Run], Found]) -> Each[Found]:
+def each_of(runs: Sequence[Item], reader: Callable[[Item], Found]) -> Each[Found]:
     """What ``reader`` finds in each of the runs that have it, by position in ``runs``.
 
     Raises:

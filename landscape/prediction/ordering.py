@@ -13,6 +13,8 @@ from landscape.prediction.calibration import calibration
 from landscape.prediction.metrics import check_predictions
 
 METRICS = ("accuracy", "nll", "ece")
+_SMALL = -600.0
+"""Logarithm of a probability that a float64 can still hold with all its digits."""
 
 
 def metrics_in_order(
@@ -113,16 +115,20 @@ def metrics_in_orders(
     orders = orders.to(labels.device)
     of_label = log_probabilities[:, labels, torch.arange(len(labels), device=labels.device)]
     at_label = labels.expand(len(orders), 1, -1)
-    # Of the label as logarithms: a probability too small for a float is still told apart. Of all
-    # classes as probabilities: the largest is at least 1 / C, and sums are cheaper.
+    # As probabilities, whose sums are cheap. Where one of the label is too small for a float, those
+    # of the label as logarithms: it is then still told apart.
+    small = bool((of_label < _SMALL).any())
     summed, total = of_label[orders[:, 0]], probabilities[orders[:, 0]]
     found = {name: summed.new_empty(orders.shape) for name in METRICS}
     for step in range(samples):
         if step:
-            summed = torch.logaddexp(summed, of_label[orders[:, step]])
             total += probabilities[orders[:, step]]
-        largest = total.amax(1)
-        right = total.gather(1, at_label)[:, 0] == largest
+        largest, of_right = total.amax(1), total.gather(1, at_label)[:, 0]
+        right = of_right == largest
+        if not small:
+            summed = of_right.log()
+        elif step:
+            summed = torch.logaddexp(summed, of_label[orders[:, step]])
         if (total == largest[:, None]).count_nonzero() > right.numel():  # the first class wins
             right = total.max(1).indices == labels
         found["accuracy"][:, step] = right.double().mean(1)

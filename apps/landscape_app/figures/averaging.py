@@ -10,9 +10,8 @@ from plotly.subplots import make_subplots
 
 from landscape.store import Run
 from landscape_app import formats
-from landscape_app.data import each_of
 from landscape_app.figures import samples, theme
-from landscape_app.paired import ORDERS, Averages, Curves, averages
+from landscape_app.paired import ORDERS, Averages, Curves, averages_of
 
 _PANELS = (("nll", "NLL (nat)", ".4f"), ("accuracy", "accuracy", ".1%"), ("ece", "ECE", ".4f"))
 # attribute of Averages, words, dash
@@ -36,17 +35,15 @@ def averaging_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figure:
         NotMeasured: no run has predictions.
         InputError: a run file cannot be read, or its predictions cannot be scored.
     """
-    found = each_of(runs, averages)
+    found = averages_of(runs)
     figure = make_subplots(cols=3, horizontal_spacing=0.08)
     traces: list[go.Scatter] = []
-    columns: list[int] = []
-    for column, (metric, label, digits) in enumerate(_PANELS, start=1):
+    for column, (_, label, _) in enumerate(_PANELS, start=1):
         for position, curves in found.items():
             legend = column == 1 and len(found) == 1
-            traces += _traces(runs[position], curves, metric, marks[position], digits, legend)
-        columns += [column] * (len(traces) - len(columns))
+            traces += _traces(runs[position], curves, column, marks[position], legend)
         figure.update_yaxes(title_text=label, col=column)
-    figure.add_traces(traces, rows=[1] * len(traces), cols=columns)
+    figure.add_traces(traces)
     if len(found) > 1:
         dashes = {words: dash for _, words, dash in _LINES}
         figure.add_traces(samples.keys(runs, found, marks, dashes))
@@ -67,12 +64,15 @@ def averaging_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figure:
 
 
 def _traces(
-    run: Run, found: Averages, metric: str, mark: theme.Mark, digits: str, legend: bool
+    run: Run, found: Averages, column: int, mark: theme.Mark, legend: bool
 ) -> list[go.Scatter]:
+    metric, _, digits = _PANELS[column - 1]
     colour, symbol = mark
     name = samples.plain_name(run)
     count = np.arange(1, len(found.random[metric]) + 1)
     shared: dict[str, Any] = {"x": count, "legendgroup": name}
+    # Named here, as Plotly takes longer to place a trace than to make it.
+    shared |= {"xaxis": f"x{column}", "yaxis": f"y{column}"}
     ends: dict[str, Any] = {"line": {"width": 0}, "mode": "lines"}
     ends |= {"hoverinfo": "skip", "showlegend": False}
     fill = {"fill": "tonexty", "fillcolor": theme.faint(colour)}
