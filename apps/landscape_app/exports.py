@@ -71,9 +71,13 @@ def figure_html(figure: go.Figure) -> str:
     about = figure.layout.meta
     config = figures.CONFIG | {"toImageButtonOptions": {"filename": about["file"]}}
     drawn = plotly.io.to_html(
-        figure, config=config, include_plotlyjs=True, full_html=False, default_height="100vh"
+        figure,
+        config=config,
+        include_plotlyjs=True,
+        full_html=False,
+        default_height="calc(100vh - 16px)",
     )
-    return f"{_head(about['title'], 'body { margin: 0 }')}{drawn}</body></html>\n"
+    return f"{_head(about['title'], 'body { margin: 8px; }')}{drawn}</body></html>\n"
 
 
 def figures_of(run: Run, names: Sequence[str] = tuple(_FIGURES)) -> Iterator[Drawn]:

@@ -117,11 +117,11 @@ def test_the_numbers_behind_a_figure_are_a_table_for_the_keyboard(
     row = dict(zip(heads, cells, strict=True))
     assert float(row["y"]) == pytest.approx(run["samples"]["trace"][3], rel=1e-5)
     assert (row["run"], row["sample"]) == ("one", "3")
-    # It follows the file.
+    # It follows the file, which has two samples then and their mean.
     group = dict(run["samples"])
     run.write("samples", {name: values[:2] for name, values in group.items()})
     page.wait_for_function(
-        "() => document.querySelectorAll('details[data-graph=trace] tbody tr').length === 2"
+        "() => document.querySelectorAll('details[data-graph=trace] tbody tr').length === 3"
     )
 
 

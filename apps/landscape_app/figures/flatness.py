@@ -131,7 +131,7 @@ def trace_figure(
     found = read_each(runs, "samples", "trace", optional=("trace_standard_error",))
     longest = max(len(group["trace"]) for group in found.values())
     figure = go.Figure()
-    means = []
+    means: dict[int, float] = {}
     for position, group in found.items():
         run, values = runs[position], group["trace"]
         errors = group.get("trace_standard_error", np.full(values.shape, np.nan))
@@ -151,24 +151,26 @@ def trace_figure(
         )
         figure.add_traces(samples.with_bars(trace, colour))
         if len(values) > 1:
-            mean = Spread.of(values).mean
-            means.append(formats.number(mean))
-            figure.add_scatter(
-                x=[-0.5, longest - 0.5],
-                y=[mean, mean],
-                mode="lines",
-                name=f"{name}: mean over samples",
-                legendgroup=name,
-                showlegend=False,
-                line={"color": colour, "dash": "dash", "width": 1.5},
-                hovertemplate=f"{name}: mean over samples<br>%{{y:.4g}}<extra></extra>",
-                **samples.numbers(run, "mean over samples", axes="y", once=True),
-            )
+            means[position] = Spread.of(values).mean
+    for position, mean in means.items():
+        name = samples.plain_name(runs[position])
+        figure.add_scatter(
+            x=[-0.5, longest - 0.5],
+            y=[mean, mean],
+            mode="lines",
+            name=f"{name}: mean over samples",
+            legendgroup=name,
+            showlegend=False,
+            line={"color": marks[position][0], "dash": "dash", "width": 1.5},
+            hovertemplate=f"{name}: mean over samples<br>%{{y:.4g}}<extra></extra>",
+            **samples.numbers(runs[position], "mean over samples", axes="y", once=True),
+        )
     figure.update_xaxes(title_text="posterior sample", **samples.whole_ticks(longest))
     figure.update_yaxes(title_text="trace (nat)")
     notes = "error bars: standard error of the estimate"
     if means:
-        notes += f" · dashed: mean over samples, {', '.join(means)}"
+        written = ", ".join(formats.number(mean) for mean in means.values())
+        notes += f" · dashed: mean over samples, {written}"
     lines = samples.about(runs, found, "trace")
     matrix, which = samples.matrices(runs, found)
     details = [*lines, which, notes]

@@ -164,7 +164,7 @@ def _flat(
         )
         words = "posterior sample, in the plane"
         if limits.off_plane > 0:
-            words = "posterior sample; its ring grows with its distance to the plane, "
+            words = "posterior sample; ring grows with distance to the plane, "
             words += f"up to {formats.number(limits.off_plane)}"
         open_ring = {"symbol": "circle-open-dot", "line": {"width": 2}}
         look = {"color": theme.MUTED, "size": _RING, **open_ring}
