@@ -241,8 +241,7 @@ def _fill_frame(app: dash.Dash, folder: Path) -> None:
 
     app.clientside_callback("title => { document.title = title; }", Input("document-title", "data"))
 
-    # The browser's own part of the address is lost in each link, and written again.
-    app.clientside_callback(ClientsideFunction("landscape", "writeAddress"), Input("url", "href"))
+    app.clientside_callback(ClientsideFunction("landscape", "followAddress"), Input("url", "href"))
     app.clientside_callback(ClientsideFunction("landscape", "keepList"), Input("grid", "id"))
 
 

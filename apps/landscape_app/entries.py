@@ -1,7 +1,7 @@
 """Fields to type in what else is clicked: which samples are highlighted, where surfaces are sliced.
 
-They are always in the layout, so that none loses the keyboard when it is filled anew; ``brush.js``
-writes what is typed into the address.
+They are always in the layout, so that none loses the keyboard when the page is filled anew.
+``brush.js`` writes what is typed into the address, and what the address says into the fields.
 """
 
 from __future__ import annotations
@@ -66,16 +66,14 @@ def outputs() -> list[Output]:
         Output("pick-entries", "style"),
         *(Output(f"{name}-entry", "style") for name in _NAMES),
         *(Output(f"{name}-name", "children") for name in _NAMES),
-        *(Output(name, "value") for name in _NAMES),
         *(Output(name, "placeholder") for name in _NAMES),
         Output("pick-note", "children"),
-        Output("slice-at", "value"),
         Output("slice-note", "children"),
     ]
 
 
 def fill(runs: Sequence[Run], view: View, highlights: bool) -> list[Any]:
-    """The fields as ``view`` has them.
+    """Which fields there are for ``view``, and what stands beside them.
 
     Args:
         runs: Those of its runs that can be read.
@@ -85,17 +83,13 @@ def fill(runs: Sequence[Run], view: View, highlights: bool) -> list[Any]:
     here: dict[int, Run] = {view.place(run.path.stem): run for run in runs} if highlights else {}
     counts = {place: sample_count(run) for place, run in here.items()}
     names = [here[place].path.stem if place in here else "" for place in _PLACES]
-    picked = [", ".join(map(str, view.picked.get(name, ()))) for name in names]
-    at = view.at
     return [
         shown(bool(here)),
         *(shown(place in here) for place in _PLACES),
         *names,
-        *picked,
         *(_span(counts.get(place, 0)) for place in _PLACES),
         _note(here, counts, view),
-        f"{at[0]:g}, {at[1]:g}" if at else "",
-        dcc.Link("No slices", href=view.slice_at(None).address) if at else None,
+        dcc.Link("No slices", href=view.slice_at(None).address) if view.at else None,
     ]
 
 

@@ -48,10 +48,16 @@
     window.dispatchEvent(new PopStateEvent("popstate"));
   }
 
+  // A link leads to an address without the browser's part, which is then written again.
+  function followAddress() {
+    write();
+    document.dispatchEvent(new CustomEvent("landscape:address"));
+  }
+
   window.landscapeAddress = { read, keep, go, partsOf, decoded };
 
   window.dash_clientside = Object.assign({}, window.dash_clientside);
   window.dash_clientside.landscape = Object.assign({}, window.dash_clientside.landscape, {
-    writeAddress: write,
+    followAddress,
   });
 })();

@@ -61,43 +61,60 @@
 
   function withPoint(search, point) {
     const [x, y] = point.map((value) => Number(value.toPrecision(6)));
-    return withParts(search, (part) => part.startsWith("at="), [`at=${x},${y}`]);
+    return withParts(search, isPoint, [`at=${x},${y}`]);
   }
 
   // What is typed counts when Enter is pressed or the field is left, as a click does.
   document.addEventListener("change", ({ target }) => {
     const place = target.id?.match(/^pick-(\d)$/)?.[1];
-    if (place) enterSamples(target, Number(place));
-    if (target.id === "slice-at") enterPoint(target);
+    if (place) enterSamples(Number(place), target.value);
+    if (target.id === "slice-at") enterPoint(target.value);
   });
 
-  // A field that then differs from the address, as it does not understand all of it, follows it.
-  function enter(id, search, value) {
+  function enter(search) {
     go(search);
-    // Once what was typed has come to Dash, too, which else would see no change.
-    setTimeout(() => dash_clientside.set_props(id, { value }), 200);
+    // A field that was not understood says again what there is: once Dash, too, knows what was typed,
+    // which else would see no change.
+    setTimeout(fillFields, 200);
   }
 
-  function enterSamples({ id, value }, place) {
+  function enterSamples(place, text) {
     const { search } = window.location;
-    const runs = partsOf(search).filter((part) => part.startsWith("run="));
-    const run = decoded(runs[place].slice("run=".length));
-    const typed = (value.match(/\d+/g) ?? []).map(Number);
-    const samples = [...new Set(typed)].sort((one, other) => one - other);
-    const isMine = (part) =>
-      part.startsWith("pick=") && decoded(part).slice("pick=".length).replace(/:[^:]*$/, "") === run;
-    const picks = samples.length ? [pickOf(run, samples)] : [];
-    enter(id, withParts(search, isMine, picks), samples.join(", "));
+    const samples = new Set((text.match(/\d+/g) ?? []).map(Number));
+    const run = runIn(place);
+    enter(withParts(search, isPickOf(run), samples.size ? [pickOf(run, samples)] : []));
   }
 
-  function enterPoint({ id, value }) {
+  function enterPoint(text) {
     const { search } = window.location;
-    const isPoint = (part) => part.startsWith("at=");
-    const point = (value.match(/[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?/gi) ?? []).map(Number);
-    if (!value.trim()) enter(id, withParts(search, isPoint, []), "");
-    else if (point.length === 2) enter(id, withPoint(search, point), point.join(", "));
-    else enter(id, search, partsOf(search).find(isPoint)?.slice("at=".length).replace(",", ", ") ?? "");
+    const point = (text.match(/[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?/gi) ?? []).map(Number);
+    if (!text.trim()) enter(withParts(search, isPoint, []));
+    else enter(point.length === 2 ? withPoint(search, point) : search);
   }
+
+  const isPoint = (part) => part.startsWith("at=");
+
+  function isPickOf(run) {
+    return (part) => part.startsWith("pick=") && decoded(part).replace(/:[^:]*$/, "") === `pick=${run}`;
+  }
+
+  // The run of a place: see `places` in url.py.
+  function runIn(place) {
+    const run = partsOf(window.location.search).filter((part) => part.startsWith("run="))[place];
+    return decoded(run ?? "").slice("run=".length);
+  }
+
+  function fillFields() {
+    const parts = partsOf(window.location.search);
+    const listed = (part) => (part ?? "").replace(/^.*[:=]/, "").split(",").join(", ");
+    for (let place = 0; document.getElementById(`pick-${place}`); place += 1) {
+      const picked = parts.find(isPickOf(runIn(place)));
+      dash_clientside.set_props(`pick-${place}`, { value: listed(decoded(picked ?? "")) });
+    }
+    dash_clientside.set_props("slice-at", { value: listed(decoded(parts.find(isPoint) ?? "")) });
+  }
+
+  document.addEventListener("landscape:address", fillFields);
 
   window.dash_clientside = Object.assign({}, window.dash_clientside);
   window.dash_clientside.landscape = Object.assign({}, window.dash_clientside.landscape, {
