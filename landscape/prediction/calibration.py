@@ -73,13 +73,31 @@ def calibration(confidence: Tensor, right: Tensor, *, bins: int = BINS) -> Calib
     if bins < 1:
         raise InputError(f"the number of bins must be at least 1, not {bins}")
     confidence, right = confidence.double(), right.double()
-    index = ((confidence * bins).ceil().long() - 1).clamp(0, bins - 1)
+    index = _bin_of(confidence, bins)
     empty = confidence.new_zeros((*confidence.shape[:-1], bins))
     return Calibration(
         counts=empty.scatter_add(-1, index, torch.ones_like(confidence)),
         confidence=empty.scatter_add(-1, index, confidence),
         right=empty.scatter_add(-1, index, right),
     )
+
+
+def calibration_error(confidence: Tensor, right: Tensor, *, bins: int = BINS) -> Tensor:
+    """``calibration(confidence, right, bins=bins).ece``, at a third of the cost.
+
+    Args:
+        confidence: Largest predicted probability of each example, in [0, 1], shape (..., N).
+        right: Whether that class is the label, shape (..., N).
+        bins: Number of bins, of equal width.
+    """
+    confidence = confidence.double()
+    gaps = confidence.new_zeros((*confidence.shape[:-1], bins))
+    gaps.scatter_add_(-1, _bin_of(confidence, bins), confidence - right.double())
+    return gaps.abs().sum(-1) / confidence.shape[-1]
+
+
+def _bin_of(confidence: Tensor, bins: int) -> Tensor:
+    return ((confidence * bins).ceil().long() - 1).clamp(0, bins - 1)
 
 
 def wilson_interval(successes: Tensor, trials: Tensor) -> tuple[Tensor, Tensor]:

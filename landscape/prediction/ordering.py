@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from landscape.errors import InputError
-from landscape.prediction.calibration import calibration
+from landscape.prediction.calibration import calibration_error
 from landscape.prediction.metrics import check_predictions
 
 METRICS = ("accuracy", "nll", "ece")
@@ -119,19 +119,25 @@ def metrics_in_orders(
     # of the label as logarithms: it is then still told apart.
     small = bool((of_label < _SMALL).any())
     summed, total = of_label[orders[:, 0]], probabilities[orders[:, 0]]
+    next_one = torch.empty_like(total)
     found = {name: summed.new_empty(orders.shape) for name in METRICS}
     for step in range(samples):
         if step:
-            total += probabilities[orders[:, step]]
-        largest, of_right = total.amax(1), total.gather(1, at_label)[:, 0]
-        right = of_right == largest
+            total += torch.index_select(probabilities, 0, orders[:, step], out=next_one)
+        # The label against the largest of the other classes: ties are then cheap to find.
+        at_right = total.gather(1, at_label)
+        others = total.scatter_(1, at_label, -1.0).amax(1)
+        total.scatter_(1, at_label, at_right)
+        of_right = at_right[:, 0]
+        right = of_right > others
         if not small:
             summed = of_right.log()
         elif step:
             summed = torch.logaddexp(summed, of_label[orders[:, step]])
-        if (total == largest[:, None]).count_nonzero() > right.numel():  # the first class wins
+        if (of_right == others).any():  # the first class wins
             right = total.max(1).indices == labels
         found["accuracy"][:, step] = right.double().mean(1)
         found["nll"][:, step] = math.log(step + 1) - summed.mean(1)
-        found["ece"][:, step] = calibration(largest / (step + 1), right).ece
+        largest = torch.maximum(of_right, others)
+        found["ece"][:, step] = calibration_error(largest / (step + 1), right)
     return found
