@@ -70,9 +70,7 @@ def _point_rows(figure: go.Figure, trace: Any) -> Iterator[Row]:
     about = _about(trace)
     axes = {axis: _plain(trace[axis]) for axis in trace.meta["axes"]}
     if not trace.type.endswith("3d"):
-        about |= {
-            f"quantity_{axis}": _words(_axis(figure, trace, axis).title.text) for axis in axes
-        }
+        about |= {f"quantity_{axis}": _words(_quantity(figure, trace, axis)) for axis in axes}
     names = trace.meta.get("columns", ())
     bars = _errors(trace)
     for index in range(1 if trace.meta.get("once") else len(trace.x)):
@@ -100,9 +98,13 @@ def _errors(trace: Any) -> dict[str, list[Any]]:
     return {"minus": minus, "plus": plus}
 
 
-def _axis(figure: go.Figure, trace: Any, axis: str) -> Any:
+def _quantity(figure: go.Figure, trace: Any, axis: str) -> Any:
+    """The title of an axis, or of the one it matches: panels in a row name it once."""
     number = (getattr(trace, f"{axis}axis") or axis).removeprefix(axis)
-    return figure.layout[f"{axis}axis{number}"]
+    drawn = figure.layout[f"{axis}axis{number}"]
+    if drawn.title.text is None and drawn.matches:
+        drawn = figure.layout[f"{axis}axis{drawn.matches.removeprefix(axis)}"]
+    return drawn.title.text
 
 
 def _plain(values: Any) -> list[Any]:

@@ -54,7 +54,8 @@ def test_bars_that_are_not_symmetric_have_both_lengths(complete: Run) -> None:
     figure = figures.calibration_figure(complete)
     found = [row for row in rows(figure) if "plus" in row]
     counts = complete["predictions"]["labels"].size
-    assert sum(int(row["examples"]) for row in found) == counts
+    assert sum(row["examples"] for row in found) == counts
+    assert all(isinstance(row["examples"], int) for row in found)
     np.testing.assert_allclose([row["plus"] for row in found], figure.data[1].error_y.array)
     np.testing.assert_allclose([row["minus"] for row in found], figure.data[1].error_y.arrayminus)
 
@@ -89,6 +90,8 @@ def test_every_number_says_whose_it_is_and_is_there_once(
     assert {row["run"] for row in found} == {"digits-swag-0", "other <b>"}
     assert not any(row["run"] in row["series"] for row in found)
     assert all(isinstance(row["sample"], int) for row in found if "sample" in row)
+    for axis in "xy":
+        assert all(row[f"quantity_{axis}"] for row in found if axis in row)
     told = [tuple(row.items()) for row in found]
     assert len(set(told)) == len(told)
 

@@ -91,7 +91,7 @@ def _add(figure: go.Figure, bins: Calibration, mark: theme.Mark, run: Run) -> No
             hovertemplate=_HOVER,
             **shared,
             **samples.numbers(
-                run, "accuracy", examples=counts.numpy(), low=low.numpy(), high=high.numpy()
+                run, "accuracy", examples=counts.long().numpy(), low=low.numpy(), high=high.numpy()
             ),
         ),
         row=1,
@@ -101,7 +101,7 @@ def _add(figure: go.Figure, bins: Calibration, mark: theme.Mark, run: Run) -> No
     figure.add_trace(
         go.Bar(
             x=((edges[:-1] + edges[1:]) / 2)[filled].numpy(),
-            y=counts.numpy(),
+            y=counts.long().numpy(),
             marker={"color": colour},
             showlegend=False,
             hovertemplate="%{meta.run}<br>confidence %{customdata[0]:.1%} – %{customdata[1]:.1%}"
