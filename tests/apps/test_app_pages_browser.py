@@ -238,8 +238,12 @@ def test_no_browser_is_warned_of_a_grid_without_width(
     page.get_by_role("navigation", name="Pages").get_by_text("Runs").click()
     page.get_by_label("Show digits-swag-0").wait_for()
     assert not [text for text in said if "AG Grid" in text]
-    name = page.locator("#grid .ag-row [col-id=name]")
-    assert name.evaluate("cell => cell.scrollWidth <= cell.clientWidth")
+    for column in ("name", "status", "training"):  # nothing is cut off, or beyond the page
+        cell = page.locator(f"#grid .ag-row [col-id={column}]")
+        assert cell.evaluate("cell => cell.scrollWidth <= cell.clientWidth"), column
+        box = cell.bounding_box()
+        assert box is not None
+        assert box["x"] + box["width"] < 1280 - 32, column
     assert page.locator("#grid .status-complete").inner_text() == "complete"
 
 

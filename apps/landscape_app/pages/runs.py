@@ -146,7 +146,7 @@ def _columns() -> list[dict[str, Any]]:
     for name, words, meaning in _TEXTS:
         column = {"field": name, "headerName": words, "headerTooltip": meaning}
         columns.append(column | {"tooltipField": name})
-    columns[-1] |= {"cellRenderer": "Status", "minWidth": 96}
+    columns[-1] |= {"cellRenderer": "Status", "minWidth": 98}
     for name, words, meaning in _NUMBERS:
         columns.append(
             {
