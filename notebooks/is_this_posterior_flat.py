@@ -95,7 +95,8 @@ for name in names[1:]:
     for ending in (".h5", ".safetensors"):
         shutil.copy(folder / f"{name}{ending}", copies)
     trained = workflow.load(copies / f"{name}.h5")
-    workflow.measure_curvature(trained, samples=2, density_probes=4, density_steps=40)
+    density = {"density_probes": 4, "density_steps": 40}
+    workflow.measure_curvature(trained, samples=2, fresh=True, **density)
 
 # %%
 figures.density_figure(*(ls.Run.open(copies / f"{name}.h5") for name in names[1:]))

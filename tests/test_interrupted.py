@@ -126,7 +126,8 @@ def test_ctrl_c_during_a_measurement_is_one_line_and_keeps_what_is_finished(
         run = Run.open(path)
         return len(run["samples"]["seconds"]) if "samples" in run else 0
 
-    command = ["-m", "landscape", "measure", path, "--samples", "500", "--workers", "2"]
+    few = ["--eigenvalues", "1", "--trace-products", "6", "--grid", "0"]
+    command = ["-m", "landscape", "measure", path, "--samples", "500", *few, "--workers", "2"]
     with started(*command) as process:
         assert until(lambda: finished() > 1, 60)
         os.killpg(process.pid, signal.SIGINT)
