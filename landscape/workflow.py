@@ -27,8 +27,7 @@ from landscape.parameters import Choice
 from landscape.posteriors import Posterior
 from landscape.prediction import Prediction, RealPrediction, predict, predict_real
 from landscape.store import Run, ensure_new
-from landscape.surfaces import PLANES, Line, PlaneKind, Surface, line, surface
-from landscape.surfaces.grid import check_reach
+from landscape.surfaces import Line, PlaneKind, Surface, grid, line, surface
 from landscape.tasks import Data, Task
 
 
@@ -265,18 +264,10 @@ def check_surface(
     """
     _data(trained.task, split)
     asked = with_defaults(surface, settings)
-    shape, there = asked["shape"], trained.posterior.at_most(asked["samples"])
-    if len(shape) != 2 or min(shape) < 2:
-        raise InputError(f"a surface has at least 2 points along y and along x, not {shape}")
-    check_reach(asked["margin"], asked["extent"])
+    there = trained.posterior.at_most(asked["samples"])
     if plane is None:
         plane = "samples" if there >= 3 else "random"
-    if plane not in PLANES:
-        raise InputError(f"unknown plane '{plane}'; known: {', '.join(PLANES)}")
-    if there < 1:
-        raise InputError(f"the number of samples must be at least 1, not {there}")
-    if there < 3 and plane in ("samples", "pca"):
-        raise InputError(f"the plane '{plane}' needs three samples, not {there}; use 'random'")
+    grid.check_surface(plane, asked["shape"], there, asked["margin"], asked["extent"])
     with suppress(KeyError):  # it holds none
         found = _store(trained, asked, split=split, fresh=fresh).read(f"surfaces/{plane}")
         if there < len(found["sample_x"]):

@@ -40,7 +40,7 @@ trained = workflow.load(folder / "fp-bma.h5")
 extents = {"samples": None, "pca": None, "random": 2.0, "eigenvectors": 2.0}
 surfaces = {
     plane: workflow.measure_surface(
-        trained, plane=plane, shape=(side, side), samples=3, extent=extent
+        trained, plane=plane, shape=(side, side), samples=3, extent=extent, fresh=True
     )
     for plane, extent in extents.items()
 }

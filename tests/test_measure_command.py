@@ -167,7 +167,7 @@ def test_more_samples_of_the_same_are_added(measured: Path, tmp_path: Path) -> N
     ("wrong", "message"),
     [
         (["--plane", "smaples"], "unknown plane 'smaples'"),
-        (["--grid", "1"], "at least 2 points"),
+        (["--grid", "1"], "at least 2 each, not (1, 1)"),
         (["--samples", "2", "--plane", "pca"], "the plane 'pca' needs three samples, not 2"),
     ],
 )

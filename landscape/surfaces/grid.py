@@ -103,15 +103,11 @@ def surface(
             samples span no plane.
         LandscapeError: a worker died.
     """
-    if len(shape) != 2 or min(shape) < 2:
-        raise InputError(f"a surface's shape is (points along y, points along x), not {shape}")
-    check_reach(margin, extent)
-    if isinstance(plane, str) and plane not in PLANES:
-        raise InputError(f"unknown plane '{plane}'; known: {', '.join(PLANES)}, or a Plane")
+    count = posterior.at_most(samples)
+    check_surface(plane, shape, count, margin, extent)
     settings = {"shape": list(shape), "margin": margin, "extent": extent, "seed": seed}
     request = json.dumps({**settings, "parameters": posterior.space.names})
     mean_loss = PosteriorLoss(posterior, data, loss)
-    count = posterior.at_most(samples)
     weights = posterior.sample(count, seed)
     planes.check_finite(weights)
     chosen = (
@@ -202,6 +198,38 @@ def _write(store: Store, result: Surface, finished: np.ndarray, seed: int, reque
         attributes["variance_share"] = result.variance_share
     variables = {**result.variables(), "finished": finished}
     store.write(f"surfaces/{result.plane.kind}", variables, attributes)
+
+
+def check_surface(
+    plane: PlaneKind | Plane,
+    shape: tuple[int, int],
+    samples: int,
+    margin: float,
+    extent: float | None,
+) -> None:
+    """Check the settings of a surface, as far as they can be without a product or a pass.
+
+    Args:
+        plane: See ``surface``.
+        shape: See ``surface``.
+        samples: How many there are to place on it.
+        margin: See ``surface``.
+        extent: See ``surface``.
+
+    Raises:
+        InputError: one is out of range.
+    """
+    if len(shape) != 2 or min(shape) < 2:
+        raise InputError(
+            f"a surface's shape is (points along y, points along x), at least 2 each, not {shape}"
+        )
+    check_reach(margin, extent)
+    if isinstance(plane, str) and plane not in PLANES:
+        raise InputError(f"unknown plane '{plane}'; known: {', '.join(PLANES)}, or a Plane")
+    if samples < 1:
+        raise InputError(f"the number of samples must be at least 1, not {samples}")
+    if samples < 3 and plane in ("samples", "pca"):
+        raise InputError(f"the plane '{plane}' needs three samples, not {samples}; use 'random'")
 
 
 def check_reach(margin: float, extent: float | None) -> None:

@@ -135,7 +135,7 @@ def test_a_point_posterior_has_a_random_plane_through_it() -> None:
     assert found.sample_off_plane[0] < 1e-12
     assert np.isnan(found.variance_share)
     assert found.x[-1] == pytest.approx(float(q.mean.norm()))
-    with pytest.raises(InputError, match="needs three, not 1; use plane='random'"):
+    with pytest.raises(InputError, match="needs three samples, not 1; use 'random'"):
         surface(q, batches)
 
 
@@ -223,7 +223,7 @@ def test_bad_requests_are_refused() -> None:
         ({"margin": -1.0}, "margin must be finite and not negative"),
         ({"margin": np.inf}, "margin must be finite and not negative"),
         ({"margin": np.nan}, "margin must be finite and not negative"),
-        ({"samples": 2}, "needs three, not 2"),
+        ({"samples": 2}, "needs three samples, not 2"),
         ({"samples": 0}, "number of samples must be at least 1"),
     ):
         with pytest.raises(InputError, match=message):
