@@ -11,12 +11,14 @@ from urllib.parse import urlsplit
 
 import pytest
 from landscape_app.server import in_background
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 CAMERA = """() => {
     const plot = document.querySelector("#surface-0 .js-plotly-plot");
     return plot._fullLayout.scene._scene.getCamera().eye;
 }"""
+PATIENCE = 60_000
+"""Milliseconds: a machine with other work is slow, and what fails may take its time."""
 FLAGS = [
     "--headless",
     "--no-sandbox",
@@ -25,6 +27,9 @@ FLAGS = [
     "--enable-unsafe-swiftshader",
     "--disable-background-networking",
 ]
+
+
+expect.set_options(timeout=PATIENCE)
 
 
 @dataclass
@@ -73,7 +78,7 @@ def browser(launch: Callable[[list[str]], Browser]) -> Iterator[Browser]:
 def visit(browser: Browser) -> Iterator[Visit]:
     """A fresh page; after the test, nothing may have failed or left this machine."""
     page = browser.new_page(viewport={"width": 1280, "height": 900})
-    page.set_default_timeout(20_000)
+    page.set_default_timeout(PATIENCE)
     visit = Visit(page)
     visit.listen()
     yield visit

@@ -12,7 +12,7 @@ import pytest
 from browsing import CAMERA, Visit, wait_for_frames
 from conftest import write_samples
 from PIL import Image
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from landscape.store import Run
 
@@ -78,10 +78,10 @@ def test_the_list_leads_to_a_run_and_its_numbers(show: Callable[..., Page], comp
     page = show(complete.path.parent)
     page.get_by_role("link", name="digits-swag-0").click()
     page.get_by_role("heading", name="digits-swag-0").wait_for()
-    assert page.locator(".fact", has_text="Accuracy").inner_text().split("\n")[1] == "93.5 %"
-    assert page.locator(".metrics tbody tr").count() == 4
+    expect(page.locator(".fact", has_text="Accuracy")).to_contain_text("93.5 %")
+    expect(page.locator(".metrics tbody tr")).to_have_count(4)
     page.get_by_text("Settings and provenance").click()
-    assert page.get_by_text("parameter_count").is_visible()
+    expect(page.get_by_text("parameter_count")).to_be_visible()
     page.get_by_role("navigation", name="Look at it in").get_by_text("Flatness").click()
     page.locator("#trace .scatterlayer path.point").first.wait_for(state="attached")
 
@@ -97,7 +97,7 @@ def test_a_page_draws_its_figures(
         box = page.locator(mark).first.bounding_box()
         assert box is not None
         assert box["width"] > 0
-    assert page.locator(".top [aria-current=page]").inner_text().lower() == name
+    expect(page.locator(".top [aria-current=page]")).to_have_text(name, ignore_case=True)
 
 
 def test_runs_are_chosen_in_the_list_and_dropped_anywhere(
@@ -141,13 +141,13 @@ def test_two_runs_are_compared_in_every_figure_in_the_same_colours(
             for name, colour in (("second", "#0072B2"), ("first", "#D55E00")):
                 page.wait_for_function(DRAWN_IN, arg=[graph, name, colour])
     chips = page.locator("#compared li")
-    assert chips.locator("a:not(.drop)").all_inner_texts() == ["second", "first"]
+    expect(chips.locator("a:not(.drop)")).to_have_text(["second", "first"])
     signs = chips.locator("span[aria-hidden]")
     assert signs.nth(0).evaluate("sign => sign.style.color") == "rgb(0, 114, 178)"
     # The second stays the second, also where it is alone.
     page.get_by_title("Take second off").click()
     page.wait_for_function(DRAWN_IN, arg=["training", "validation loss", "#D55E00"])
-    assert signs.all_inner_texts() == ["■"]
+    expect(signs).to_have_text(["■"])
     page.get_by_role("navigation", name="Pages").get_by_text("Surface").click()
     page.locator("#surface-1 .contourlayer path").first.wait_for(state="attached")
 
@@ -258,7 +258,7 @@ def test_the_keyboard_reaches_the_controls(show: Callable[..., Page], complete: 
     link.focus()
     page.keyboard.press("Enter")
     page.locator("#surface-controls [aria-current]", has_text="logarithmic").wait_for()
-    assert page.evaluate("() => document.activeElement.innerText") == "logarithmic"
+    page.wait_for_function("() => document.activeElement.innerText === 'logarithmic'")
 
 
 def test_cameras_of_surfaces_side_by_side_are_linked(
@@ -299,7 +299,7 @@ def test_3d_on_demand_keeps_the_camera_when_the_figure_changes(
 ) -> None:
     page = show(complete.path.parent, "/surface?run=digits-swag-0")
     page.locator("#surface-0 .contourlayer path").first.wait_for(state="attached")
-    assert page.locator("#surface-0 canvas").count() == 0
+    expect(page.locator("#surface-0 canvas")).to_have_count(0)
     page.get_by_role("link", name="3D").click()
     page.locator("#surface-0 canvas").first.wait_for()
     page.wait_for_function(CAMERA)
@@ -523,7 +523,7 @@ def test_samples_brushed_in_one_figure_are_highlighted_in_the_others(
     page.mouse.up()
     for graph in ("eigenvalues", "trace", "spread", "relation"):
         page.wait_for_function(PICKED, arg=[graph, "a & <b>", [2]])
-        assert page.evaluate(PICKED, [graph, "one", []])
+        page.wait_for_function(PICKED, arg=[graph, "one", []])
     assert page.url.endswith("pick=a%20%26%20%3Cb%3E:2")
     # A box around all that is in another figure, drawn after its Box Select is chosen.
     page.locator("#relation").scroll_into_view_if_needed()
@@ -591,7 +591,7 @@ def test_a_missing_quantity_stands_where_its_figure_would(
         page.goto(f"{site}/{name}?run=digits-map-0")
         for place in identifiers:
             page.locator(f"#{place}-message .notice", has_text="landscape").wait_for()
-            assert not page.locator(f"#{place}-frame").is_visible()
+            expect(page.locator(f"#{place}-frame")).to_be_hidden()
 
 
 def test_a_file_that_breaks_and_a_folder_that_goes_are_told(

@@ -13,7 +13,7 @@ import pytest
 from browsing import Visit
 from landscape_app import exports
 from PIL import Image
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from landscape.store import Run
 
@@ -136,7 +136,7 @@ def test_a_report_needs_no_server_and_asks_for_nothing(
     visit = Visit(page)
     visit.listen()
     page.goto(report.as_uri())
-    assert page.locator("tbody tr").count() == 2
+    expect(page.locator("tbody tr")).to_have_count(2)
     page.locator("details[open] .contourlayer path").first.wait_for(state="attached")
     assert page.locator("details:not([open]) .main-svg").count() == 0  # drawn on demand
     page.locator("details:not([open]) summary").click()

@@ -12,7 +12,7 @@ import pytest
 from browsing import CAMERA, Visit, wait_for_frames
 from conftest import start_run, write_predictions
 from landscape_app.server import in_background
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from landscape.store import Run
 
@@ -89,7 +89,7 @@ def test_samples_and_slices_are_chosen_without_a_mouse(
     page.keyboard.press("Enter")
     page.wait_for_function("() => document.querySelector('#slice-at').value === '1, -0.5'")
     samples = page.get_by_role("group", name="Highlight samples").get_by_label("digits-swag-0")
-    assert samples.get_attribute("placeholder") == "0 – 9"
+    expect(samples).to_have_attribute("placeholder", "0 – 9")
     samples.focus()
     page.keyboard.type("4, 2 2")
     page.keyboard.press("Tab")
@@ -105,7 +105,7 @@ def test_samples_and_slices_are_chosen_without_a_mouse(
     page.wait_for_function("() => document.querySelector('#pick-0').value === '2, 4'")
     page.goto(f"{page.url}&at=0,1")
     page.wait_for_function("() => document.querySelector('#slice-at')?.value === '0, 1'")
-    assert samples.input_value() == "2, 4"
+    expect(samples).to_have_value("2, 4")
 
 
 def test_nothing_is_called_highlighted_that_is_not(
@@ -115,8 +115,8 @@ def test_nothing_is_called_highlighted_that_is_not(
     page.get_by_text("There is no sample 77 of digits-swag-0.").wait_for()
     page.get_by_role("navigation", name="Pages").get_by_text("Calibration").click()
     page.locator("#calibration path.point").first.wait_for(state="attached")
-    assert not page.get_by_role("group", name="Highlight samples").is_visible()
-    assert not page.get_by_text("ighlight").filter(visible=True).count()
+    expect(page.get_by_role("group", name="Highlight samples")).to_be_hidden()
+    expect(page.get_by_text("ighlight").filter(visible=True)).to_have_count(0)
 
 
 def test_the_list_is_used_by_keyboard_alone(
