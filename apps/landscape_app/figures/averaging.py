@@ -37,7 +37,7 @@ def averaging_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figure:
     """
     found = averages_of(runs)
     figure = make_subplots(cols=3, horizontal_spacing=0.08)
-    traces: list[go.Scatter] = []
+    traces: list[theme.Trace] = []
     for column, (_, label, _) in enumerate(_PANELS, start=1):
         for position, curves in found.items():
             legend = column == 1 and len(found) == 1
@@ -65,7 +65,7 @@ def averaging_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figure:
 
 def _traces(
     run: Run, found: Averages, column: int, mark: theme.Mark, legend: bool
-) -> list[go.Scatter]:
+) -> list[theme.Trace]:
     metric, _, digits = _PANELS[column - 1]
     colour, symbol = mark
     name = samples.plain_name(run)
@@ -78,8 +78,8 @@ def _traces(
     fill = {"fill": "tonexty", "fillcolor": theme.faint(colour)}
     low, high = "random, 5 %", "random, 95 %"
     traces = [
-        go.Scatter(y=found.low[metric], name=low, **shared, **ends, **samples.numbers(run, low)),
-        go.Scatter(
+        theme.scatter(y=found.low[metric], name=low, **shared, **ends, **samples.numbers(run, low)),
+        theme.scatter(
             y=found.high[metric], name=high, **shared, **ends, **fill, **samples.numbers(run, high)
         ),
     ]
@@ -88,7 +88,7 @@ def _traces(
         if curves is None:
             continue
         traces.append(
-            go.Scatter(
+            theme.scatter(
                 y=curves[metric],
                 mode="lines+markers" if attribute == "flat_first" else "lines",
                 line={"color": colour, "width": 2 if attribute != "random" else 1.4, "dash": dash},

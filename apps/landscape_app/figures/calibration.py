@@ -38,7 +38,7 @@ def calibration_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figur
     )
     figure.update_layout(barmode="group", bargap=0.08)
     figure.add_trace(
-        go.Scatter(
+        theme.scatter(
             x=[0, 1],
             y=[0, 1],
             mode="lines",
@@ -80,7 +80,7 @@ def _add(figure: go.Figure, bins: Calibration, mark: theme.Mark, run: Run) -> No
     name = samples.plain_name(run)
     shared = {"name": name, "legendgroup": name}
     figure.add_trace(
-        go.Scatter(
+        theme.scatter(
             x=confidence.numpy(),
             y=accuracy.numpy(),
             error_y={"type": "data", "symmetric": False, "thickness": 1.4, "width": 4}

@@ -89,11 +89,11 @@ def _add(
         for sign, fill in ((-1, None), (1, "tonexty")):
             band = np.maximum(mean + sign * half, floor)
             colours = {"fill": fill, "fillcolor": theme.faint(colour)}
-            figure.add_trace(go.Scatter(y=band, **shared, **ends, **colours))
+            figure.add_trace(theme.scatter(y=band, **shared, **ends, **colours))
     for index in samples.picked_of(run, picked):
         if index < len(every):
             figure.add_trace(
-                go.Scatter(
+                theme.scatter(
                     y=_above(every[index], floor),
                     name=f"{name}, sample {index}",
                     line={"color": colour, "width": 1, "dash": "dot"},
@@ -104,7 +104,7 @@ def _add(
                 )
             )
     figure.add_trace(
-        go.Scatter(
+        theme.scatter(
             y=_above(mean, floor),
             name=name,
             line={"color": colour, "width": 2},

@@ -64,7 +64,7 @@ def eigenvalues_figure(
         unreached += np.count_nonzero(~converged)
         for index, (colour, symbol) in enumerate(_looks(marks[position][0], values.shape[1])):
             reached = converged[:, index]
-            trace = go.Scatter(
+            trace = theme.scatter(
                 x=np.arange(len(values)),
                 y=values[:, index],
                 error_y={"type": "data", "array": residuals[:, index], "thickness": 2, "width": 0},
@@ -137,7 +137,7 @@ def trace_figure(
         errors = group.get("trace_standard_error", np.full(values.shape, np.nan))
         colour, symbol = marks[position]
         name = samples.plain_name(run)
-        trace = go.Scatter(
+        trace = theme.scatter(
             x=np.arange(len(values)) + samples.aside(position, len(runs)),
             y=values,
             error_y={"type": "data", "array": errors, "thickness": 1.5, "width": 5},

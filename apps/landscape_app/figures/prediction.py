@@ -67,7 +67,7 @@ def metrics_figure(
             colour, symbol = marks[position]
             name = samples.plain_name(run)
             figure.add_trace(
-                go.Scatter(
+                theme.scatter(
                     x=np.arange(count) + samples.aside(position, len(runs)),
                     y=group[metric],
                     mode="markers",
@@ -86,7 +86,7 @@ def metrics_figure(
             if average is None:
                 continue
             figure.add_trace(
-                go.Scatter(
+                theme.scatter(
                     x=[-0.5, count - 0.5],
                     y=[average, average],
                     mode="lines",

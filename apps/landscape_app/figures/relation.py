@@ -49,7 +49,7 @@ def relation_figure(
         numbers = []
         for column, (quantity, _, words) in enumerate(_PANELS, start=1):
             figure.add_trace(
-                go.Scatter(
+                theme.scatter(
                     x=group["lambda_1"],
                     y=group[quantity],
                     mode="markers",

@@ -94,27 +94,25 @@ def points(
     return properties
 
 
-def with_bars(trace: go.Scatter, colour: str) -> list[go.Scatter]:
+def with_bars(trace: theme.Trace, colour: str) -> list[theme.Trace]:
     """``trace`` with its error bars in ``colour``, faded where its points are.
 
     Plotly fades points and not their bars: those of the highlighted ones are then drawn apart.
     """
-    bars = trace.error_y
-    bars.color = colour
-    mine = trace.selectedpoints
+    bars = trace["error_y"]
+    mine = trace.get("selectedpoints")
     if mine is None:
-        return [trace]
-    chosen = go.Scatter(
-        x=np.asarray(trace.x)[list(mine)],
-        y=np.asarray(trace.y)[list(mine)],
-        error_y={**bars.to_plotly_json(), "array": np.asarray(bars.array)[list(mine)]},
+        return [trace | {"error_y": {**bars, "color": colour}}]
+    chosen = theme.scatter(
+        x=np.asarray(trace["x"])[mine],
+        y=np.asarray(trace["y"])[mine],
+        error_y={**bars, "color": colour, "array": np.asarray(bars["array"])[mine]},
         mode="none",
         hoverinfo="skip",
         showlegend=False,
-        legendgroup=trace.legendgroup,
+        legendgroup=trace.get("legendgroup"),
     )
-    bars.color = theme.faint(colour, _FADED)
-    return [trace, chosen]
+    return [trace | {"error_y": {**bars, "color": theme.faint(colour, _FADED)}}, chosen]
 
 
 def keys(
@@ -122,7 +120,7 @@ def keys(
     found: Mapping[int, Any],
     marks: theme.Marks,
     dashes: Mapping[str, str],
-) -> list[go.Scatter]:
+) -> list[theme.Trace]:
     """A legend of what tells lines apart: an entry for each run, and one for each kind of line.
 
     Args:

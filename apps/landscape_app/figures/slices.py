@@ -95,7 +95,7 @@ def _add(
     series = f"loss along {'xy'[panel - 1]}"
     shared = {"name": name, "legendgroup": name, "hovertemplate": _HOVER}
     figure.add_trace(
-        go.Scatter(
+        theme.scatter(
             x=coordinates,
             y=np.where(drawable, values, np.nan),
             mode="lines",
@@ -109,7 +109,7 @@ def _add(
         col=panel,
     )
     figure.add_trace(
-        go.Scatter(
+        theme.scatter(
             x=coordinates[[here]],
             y=np.where(drawable, values, np.nan)[[here]],
             mode="markers",

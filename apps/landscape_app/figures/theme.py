@@ -46,6 +46,7 @@ BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK = OKABE_ITO = (
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross")
 
 Mark = tuple[str, str]
+Trace = dict[str, Any]
 Marks = Sequence[Mark]
 """Colour and marker of each of the runs that are compared, the same in all figures."""
 
@@ -181,14 +182,23 @@ def signed(mark: Mark) -> str:
     return f'<span style="color: {colour}">{SIGNS[symbol]}</span>'
 
 
-def key(name: str, **look: Any) -> go.Scatter:
+def scatter(**look: Any) -> Trace:
+    """Points or a line, as a dict: Plotly then checks it once, with the figure that it is put in.
+
+    Args:
+        **look: Properties of a ``plotly.graph_objects.Scatter``.
+    """
+    return {"type": "scatter", **look}
+
+
+def key(name: str, **look: Any) -> Trace:
     """An entry of the legend that is drawn nowhere else: what all lines of one kind share.
 
     Args:
         name: What it says.
         **look: Properties of a trace: mode, line, marker.
     """
-    return go.Scatter(x=[None], y=[None], name=name, hoverinfo="skip", showlegend=True, **look)
+    return scatter(x=[None], y=[None], name=name, hoverinfo="skip", showlegend=True, **look)
 
 
 def shades(colour: str, count: int) -> list[str]:

@@ -53,7 +53,7 @@ def training_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figure:
         whose = f"{samples.plain_name(runs[position])}: " if len(found) > 1 else ""
         epochs = found[position]["epoch"]
         figure.add_trace(
-            go.Scatter(
+            theme.scatter(
                 x=epochs,
                 y=values,
                 mode="lines+markers" if len(epochs) < 40 else "lines",
