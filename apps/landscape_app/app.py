@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import dash
 import dash_mantine_components as dmc
@@ -51,13 +53,25 @@ _POLICY = (
 _PAGES = ["runs", "other", *(page.key for page in FIGURE_PAGES)]
 
 
+class _App(dash.Dash):
+    """Whose page brings along what is to be seen first, so that no time passes with asking."""
+
+    folder: Path
+
+    def interpolate_index(self, **parts: str) -> str:
+        asked = f"{quote(flask.request.path)}?{flask.request.query_string.decode(errors='replace')}"
+        text = json.dumps(_seen(self.folder, View.parse(asked), None)).replace("<", "\\u003c")
+        parts["metas"] += f"<script>window.landscapeSeen = {text}</script>"
+        return str(super().interpolate_index(**parts))
+
+
 def create_app(folder: Path) -> dash.Dash:
     """The application that shows the run files in ``folder``; nothing is read yet.
 
     Args:
         folder: Where the ``.h5`` files are. It may appear, change or vanish later.
     """
-    app = dash.Dash(
+    app = _App(
         "landscape_app",
         assets_folder=str(Path(__file__).parent / "assets"),
         title="landscape",
@@ -66,6 +80,7 @@ def create_app(folder: Path) -> dash.Dash:
         use_pages=False,
         enable_mcp=False,
     )
+    app.folder = folder
     icon = app.get_asset_url("icon.svg")
     app.index_string = _INDEX.replace("THEME", _THEME).replace("ICON", icon)
     app.layout = _layout()
@@ -104,6 +119,7 @@ def _layout() -> dmc.MantineProvider:
             dcc.Location(id="url", refresh=False),
             dcc.Interval(id="clock", interval=REFRESH_MILLISECONDS),
             dcc.Store(id="back"),
+            dcc.Store(id="address"),
             dcc.Store(id="seen"),
             dcc.Store(id="document-title"),
             dcc.Store(id="dark"),
@@ -162,24 +178,35 @@ def _layout() -> dmc.MantineProvider:
     )
 
 
+def _seen(folder: Path, view: View, back: Any) -> dict[str, Any]:
+    return {"address": view.address, "stamp": stamp(folder, view), "back": back}
+
+
 def _watch(app: dash.Dash, folder: Path) -> None:
     @app.callback(
         Output("seen", "data"),
-        Input("url", "pathname"),
-        Input("url", "search"),
+        Input("address", "data"),
         Input("clock", "n_intervals"),
         Input("back", "data"),
         State("seen", "data"),
+        prevent_initial_call=True,
     )
-    def watch(path: str | None, query: str | None, _: int | None, back: Any, seen: Any) -> Any:
+    def watch(address: str | None, _: int | None, back: Any, seen: dict[str, Any]) -> Any:
         """What to show and the state of its files; the pages are drawn again when it changes.
 
         So they are when the server was gone and is ``back``.
         """
-        view = View.parse((path or "/") + (query or ""))
-        now = {"address": view.address, "stamp": stamp(folder, view), "back": back}
+        now = _seen(folder, View.parse(address or seen["address"]), back)
         return dash.no_update if now == seen else now
 
+    app.clientside_callback(
+        ClientsideFunction("landscape", "arrive"),
+        Output("seen", "data", allow_duplicate=True),
+        Output("address", "data"),
+        Input("url", "pathname"),
+        Input("url", "search"),
+        prevent_initial_call="initial_duplicate",
+    )
     app.clientside_callback(
         ClientsideFunction("landscape", "keptTheme"), Output("theme", "value"), Input("theme", "id")
     )

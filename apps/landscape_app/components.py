@@ -30,7 +30,8 @@ THEME = {
 }
 """What Mantine's components look like: as the rest of the page, see ``landscape.css``."""
 _COLOURS = {"running": "accent", "complete": "good", "failed": "bad"}
-_CONFIG: Any = CONFIG
+# Each figure has its own ways to be saved, under its own name: see `_tools`.
+_CONFIG: Any = CONFIG | {"modeBarButtonsToRemove": [*CONFIG["modeBarButtonsToRemove"], "toImage"]}
 _SAVED = {"PNG": "Save as an image", "SVG": "Save as a drawing", "PDF": "Save as a page of PDF"}
 
 

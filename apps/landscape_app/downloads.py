@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from urllib.parse import quote
 
@@ -58,10 +59,27 @@ def _file(folder: Path, graph: str, kind: str, query: str) -> flask.Response:
     if figure is None:
         raise InputError(f"there is nothing in the figure '{graph}' to export")
     mime, write = _KINDS[kind]
+    camera = _camera(flask.request.args.get("camera", ""))
+    if camera and view.setting("view") == "3d" and figure.layout.scene.camera.eye.x is not None:
+        figure.update_layout(scene_camera=camera)
     answer = flask.Response(write(figure), mimetype=mime)
     name = f"{figure.layout.meta['file']}.{kind}"
     answer.headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(name)}"
     return answer
+
+
+def _camera(text: str) -> dict[str, dict[str, float]]:
+    """Where a surface is looked at from, as ``view.js`` writes it; nothing if it is not that."""
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        return {}
+    if len(numbers) not in (6, 9) or not all(map(math.isfinite, numbers)):
+        return {}
+    vectors = [
+        dict(zip("xyz", numbers[at : at + 3], strict=True)) for at in (0, 3, 6)[: len(numbers) // 3]
+    ]
+    return dict(zip(("eye", "center", "up"), vectors, strict=False))
 
 
 def _pdf() -> flask.Response:

@@ -26,12 +26,12 @@ def serve(
     folder: Path, host: str = "127.0.0.1", port: int = 8050, open_browser: bool = False
 ) -> None:
     """Serve until interrupted; see ``landscape_app.serve``."""
+    read_ahead(folder)  # what every browser asks for first
     server = _listen(folder, host, port, {})
     if not is_loopback(host):
         print(f"warning: {host} can be reached from other machines, and there is no password")
     address = _address(server)
     print(f"showing the runs in {folder} at {address} (stop with Ctrl+C)", flush=True)
-    read_ahead(folder)  # a browser takes a second to start
     if open_browser:
         webbrowser.open(address)
     # Else each full collection goes through all of torch, for 0.15 s in the midst of some answer.

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import re
 import socket
 import subprocess
 import sys
@@ -8,7 +10,10 @@ from pathlib import Path
 
 import landscape_app
 import pytest
+from landscape_app.app import create_app
+from landscape_app.data import stamp
 from landscape_app.server import in_background, is_loopback
+from landscape_app.url import View
 
 from landscape.errors import InputError
 from landscape.store import Run
@@ -24,6 +29,29 @@ def test_the_page_comes_with_a_policy_that_keeps_it_local(complete: Run) -> None
     assert 'src="http' not in page
     assert 'href="http' not in page
     assert '<html lang="en">' in page
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/",
+        "/run/a%20b%25%C3%BC",
+        "/surface?run=digits-swag-0&view=3d&at=1,2",
+        "/?run=</script><script>alert(1)</script>",
+        "/flatness?run=%ff%00",
+    ],
+)
+def test_the_page_brings_along_what_is_to_be_seen_first(complete: Run, address: str) -> None:
+    folder = complete.path.parent
+    page = create_app(folder).server.test_client().get(address).get_data(as_text=True)
+    brought = re.search(r"<script>window\.landscapeSeen = (.*?)</script>", page)
+    assert brought is not None
+    view = View.parse(address)
+    assert json.loads(brought[1]) == {
+        "address": view.address,
+        "stamp": stamp(folder, view),
+        "back": None,
+    }
 
 
 def test_a_missing_folder_is_refused_before_anything_listens(tmp_path: Path) -> None:

@@ -92,7 +92,18 @@ def _foreign(file: h5py.File) -> None:
     del file.attrs["schema_name"]
 
 
+def _attribute(file: h5py.File) -> None:
+    file["samples"].attrs["reference"] = file.ref
+
+
+def _large_attribute(file: h5py.File) -> None:
+    samples = h5py.Group(file["samples"].id)
+    samples.attrs["text"] = np.bytes_(b"x" * ((1 << 24) + 1))
+
+
 SPOILED = {
+    _attribute: "attribute 'reference' of type",
+    _large_attribute: "attribute 'text' that is too large",
     _soft: "soft or external link",
     _external: "soft or external link",
     _external_group: "soft or external link",

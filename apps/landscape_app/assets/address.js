@@ -54,10 +54,21 @@
     document.dispatchEvent(new CustomEvent("landscape:address"));
   }
 
+  // What is to be seen first came with the page; what is later is asked for.
+  let arrived = false;
+  function arrive(path, search) {
+    const { no_update: same } = dash_clientside;
+    if (arrived) return [same, path + (search ?? "")];
+    if (path === undefined) return [same, same];
+    arrived = true;
+    return [window.landscapeSeen, same];
+  }
+
   window.landscapeAddress = { read, keep, go, partsOf, decoded };
 
   window.dash_clientside = Object.assign({}, window.dash_clientside);
   window.dash_clientside.landscape = Object.assign({}, window.dash_clientside.landscape, {
+    arrive,
     followAddress,
   });
 })();

@@ -92,6 +92,14 @@
       told.textContent = `Not saved: ${error.message}`;
     }
   });
+  // A page of its own is looked at from where this one is.
+  document.addEventListener("click", ({ target }) => {
+    const link = target.closest?.("a[data-format=html]");
+    if (!link) return;
+    const url = new URL(link.href);
+    url.searchParams.set("camera", window.landscapeAddress.read().camera);
+    link.href = url;
+  });
   // "toggle" does not bubble.
   document.addEventListener(
     "toggle",
