@@ -11,10 +11,11 @@ from torch import Tensor
 from landscape.bilinear import BilinearLayers
 from landscape.devices import leaf, second_derivatives
 from landscape.memory import SavedTensors, spare
-from landscape.soundness import check_precision, check_soundness
+from landscape.soundness import check_precision
 
 if TYPE_CHECKING:
-    from landscape.objective import Batch, Objective
+    from landscape.batches import Batch
+    from landscape.objective import Objective
 
 
 class HessianOperator:
@@ -67,7 +68,7 @@ class HessianOperator:
         saved = SavedTensors()
         built: list[tuple[Tensor, int]] = []
         for batch in self._objective.pairs():
-            check_soundness(self._objective, self._w, batch)
+            self._objective.soundness.check(self._objective.batch_loss, self._w, batch)
             with saved.counted():
                 gradient, size = self._build(batch)
             if saved.nbytes > self._memory:

@@ -3,48 +3,20 @@
 from __future__ import annotations
 
 import copy
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from landscape.batches import Batch, batch_size
 from landscape.devices import differentiable, leaf
 from landscape.errors import InputError
 from landscape.hessian import HessianOperator
-from landscape.likelihood import GaussianLikelihood
+from landscape.losses import Loss, summed_loss
 from landscape.parameters import Choice, ParameterSpace
-from landscape.soundness import Once, check_batch_independence
-
-Batch = tuple[Any, Any]
-LossFunction = Callable[[Any, Any], Tensor]
-Loss = str | LossFunction
-
-
-def _cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
-    if not isinstance(outputs, Tensor):
-        raise InputError(
-            "'cross_entropy' needs one tensor of logits, not the network's "
-            f"{type(outputs).__name__}; pass a function of (outputs, targets)"
-        )
-    if not targets.is_floating_point():
-        targets = targets.long()
-    try:
-        return nn.functional.cross_entropy(outputs, targets, reduction="none")
-    except IndexError as error:
-        raise InputError(
-            f"labels must be in [0, {outputs.shape[1]}), the network's outputs, not "
-            f"[{int(targets.min())}, {int(targets.max())}]"
-        ) from error
-
-
-_SUMS = "the loss sums over examples; give it reduction='mean' or 'none'"
-_LOSSES: dict[str, LossFunction] = {
-    "cross_entropy": _cross_entropy,
-    "gaussian": GaussianLikelihood(noise=1.0),
-}
+from landscape.soundness import Soundness, check_batch_independence
 
 
 @dataclass(frozen=True)
@@ -53,109 +25,6 @@ class Evaluation:
 
     loss: float
     accuracy: float
-
-
-def summed_loss(loss: Loss) -> LossFunction:
-    """``loss`` as a function of (outputs, targets) that sums over the examples of a batch.
-
-    Args:
-        loss: ``"cross_entropy"``, ``"gaussian"`` (unit noise; ``GaussianLikelihood`` for other), or
-            a function of (outputs, targets) that returns one value an example, shape (B,), or their
-            mean, a scalar. Of torch's own cross-entropies an example of the ignored class counts,
-            with a loss of 0: a mean over the others would depend on how batches are cut.
-
-    Raises:
-        InputError: an unknown name; or, when called, outputs that the loss does not fit.
-    """
-    if isinstance(loss, str):
-        if loss not in _LOSSES:
-            raise InputError(
-                f"unknown loss '{loss}'; known: {', '.join(_LOSSES)}, or pass a function of "
-                "(outputs, targets)"
-            )
-        loss = _LOSSES[loss]
-    if getattr(loss, "reduction", "mean") == "sum":
-        raise InputError(_SUMS)
-    # Such a mean divides by the sum of weights and not by the number of examples.
-    uneven = (
-        getattr(loss, "weight", None) is not None or getattr(loss, "ignore_index", -100) != -100
-    )
-    if uneven and getattr(loss, "reduction", "") == "mean":
-        raise InputError("a loss with class weights or an ignored class needs reduction='none'")
-    function = _example_by_example(loss)
-    is_mean = False
-
-    def summed(outputs: Any, targets: Any) -> Tensor:
-        nonlocal is_mean
-        value = function(outputs, targets)
-        if value.ndim == 0:
-            if not is_mean and not torch._C._are_functorch_transforms_active():
-                _check_mean(function, value, outputs, targets)
-                is_mean = True
-            return value * batch_size(targets)
-        # More values than examples are a sum over something else, or a broadcast by mistake.
-        if value.shape[0] != batch_size(targets) or value.numel() != batch_size(targets):
-            raise InputError(
-                f"the loss returned shape {tuple(value.shape)} for {batch_size(targets)} examples; "
-                "it must be one value an example or their mean"
-            )
-        return value.sum()
-
-    return summed
-
-
-def _example_by_example(loss: LossFunction) -> LossFunction:
-    """Torch's mean cross-entropies as one value an example, the mean over its positions."""
-    if not isinstance(loss, nn.CrossEntropyLoss | nn.NLLLoss) or loss.reduction != "mean":
-        return loss
-    each = copy.copy(loss)
-    each.reduction = "none"
-
-    def function(outputs: Any, targets: Any) -> Tensor:
-        value: Tensor = each(outputs, targets)
-        return value.flatten(1).mean(1) if value.ndim > 1 else value
-
-    return function
-
-
-def _check_mean(function: LossFunction, value: Tensor, outputs: Any, targets: Any) -> None:
-    """Refuse a sum over examples, which a batch taken twice gives away."""
-    if not (isinstance(outputs, Tensor) and isinstance(targets, Tensor)):
-        return
-    if outputs.ndim == 0 or len(outputs) != len(targets):
-        return
-    with torch.no_grad():
-        twice = float(function(torch.cat([outputs, outputs]), torch.cat([targets, targets])))
-    once = float(value.detach())
-    if once != 0 and math.isclose(twice, 2 * once, rel_tol=1e-3):
-        raise InputError(_SUMS)
-
-
-def batch_size(targets: Any) -> int:
-    """Number of examples in a batch, from its targets.
-
-    Raises:
-        InputError: they are neither a tensor nor tensors in a dict or a sequence.
-    """
-    if isinstance(targets, Tensor) and targets.ndim > 0:
-        return int(targets.shape[0])
-    if isinstance(targets, Mapping | list | tuple) and targets:
-        return batch_size(next(iter(targets.values() if isinstance(targets, Mapping) else targets)))
-    raise InputError(
-        "a batch's targets must be a tensor whose first axis is the example, or several in a dict "
-        f"or a sequence, not {type(targets).__name__}"
-    )
-
-
-def take(value: Any, index: Tensor) -> Any:
-    """The examples ``index`` of a batch's tensor, or of all tensors in a dict or a sequence."""
-    if isinstance(value, Tensor):
-        return value[index.to(value.device)]
-    if isinstance(value, Mapping):
-        return {name: take(item, index) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return tuple(take(item, index) for item in value)
-    return value
 
 
 class Objective:
@@ -167,7 +36,7 @@ class Objective:
         model: A module, or a ``ParameterSpace`` over one.
         batches: A re-readable iterable of (inputs, targets): a ``DataLoader``, a list,
             ``Data.batches(...)``. It must give the same examples every time.
-        loss: See ``summed_loss``.
+        loss: See ``losses.summed_loss``.
         random: Which parameters w holds, if ``model`` is a module; see ``ParameterSpace``.
         buffers: The module's buffers to evaluate with; its own if ``None``.
 
@@ -177,6 +46,7 @@ class Objective:
         batches: As given.
         buffers: As given.
         summed: The loss as a function of (outputs, targets), summed over a batch.
+        soundness: Whether its second derivatives can be trusted, also of copies with other buffers.
 
     Raises:
         InputError: the batches can be read only once, a layer mixes the examples of a batch, or
@@ -208,7 +78,7 @@ class Objective:
         self.batches = batches
         self.summed = summed_loss(loss)
         self.buffers = buffers
-        self.found_sound = Once()
+        self.soundness = Soundness()
 
     def with_buffers(self, buffers: Mapping[str, Tensor]) -> Objective:
         """The same objective evaluated with other buffers (running statistics)."""

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from landscape.batches import Batch, take
 from landscape.bilinear import BilinearLayers
 from landscape.errors import InputError, LandscapeError
 
-if TYPE_CHECKING:
-    from landscape.objective import Batch, Objective
+BatchLoss = Callable[[Tensor, Batch], tuple[Tensor, int]]
+"""``Objective.batch_loss``."""
 
 _EXAMPLES = 8
 _ROUNDINGS = 30
 """Of half the digits: disagreements that are no rounding are of the size of what disagrees."""
 _SHRUNK = tuple(4.0**-k for k in range(1, 11))
-
-
-class Once:
-    """Whether something was done, for all copies of the object that was done it to."""
-
-    done = False
 
 
 def check_batch_independence(module: nn.Module) -> None:
@@ -54,37 +49,44 @@ def check_precision(w: Tensor) -> None:
         )
 
 
-def check_soundness(objective: Objective, w: Tensor, batch: Batch) -> None:
-    """See, once an objective, that the products taken of it are those of a Hessian.
+class Soundness:
+    """Whether the products taken of an objective are those of a Hessian: asked once."""
 
-    On a few examples of a batch, within ``second_derivatives``: that two passes agree, that the
-    Hessian is symmetric, and that our second derivatives of layers are torch's. Some of torch's own
-    are wrong, such as that of ``weight_norm`` in 2.13, which nothing but the symmetry shows.
+    def __init__(self) -> None:
+        self._found = False
 
-    The examples are given each other's targets. A network that fits its data has a Hessian of
-    rounding errors, which agree with nothing; this one has residuals of ordinary size. Where that
-    does not help, as with outputs that saturate a softmax, the symmetry is that of the same network
-    with smaller weights: a wrong derivative is wrong there too, and rounding errors are gone.
+    def check(self, batch_loss: BatchLoss, w: Tensor, batch: Batch) -> None:
+        """See to it, on a few examples of a batch, within ``second_derivatives``.
 
-    Raises:
-        InputError: the network is random in evaluation mode.
-        LandscapeError: a second derivative is wrong.
-    """
-    if objective.found_sound.done:
-        return
-    few = _few(batch)
-    if few is not None:
-        _check(objective, w, few)
-    objective.found_sound.done = True
+        That two passes agree, that the Hessian is symmetric, and that our second derivatives of
+        layers are torch's. Some of torch's own are wrong, such as that of ``weight_norm`` in 2.13,
+        which nothing but the symmetry shows.
+
+        The examples are given each other's targets. A network that fits its data has a Hessian of
+        rounding errors, which agree with nothing; this one has residuals of ordinary size. Where
+        that does not help, as with outputs that saturate a softmax, the symmetry is that of the
+        same network with smaller weights: a wrong derivative is wrong there too, and rounding
+        errors are gone.
+
+        Raises:
+            InputError: the network is random in evaluation mode.
+            LandscapeError: a second derivative is wrong.
+        """
+        if self._found:
+            return
+        few = _few(batch)
+        if few is not None:
+            _check(batch_loss, w, few)
+        self._found = True
 
 
-def _check(objective: Objective, w: Tensor, batch: Batch) -> None:
+def _check(batch_loss: BatchLoss, w: Tensor, batch: Batch) -> None:
     with BilinearLayers():
-        loss, _ = objective.batch_loss(w, batch)
+        loss, _ = batch_loss(w, batch)
     if not loss.requires_grad:  # it does not depend on w
         return
     ours = _gradient(loss, w)
-    theirs = _gradient(objective.batch_loss(w, batch)[0], w)
+    theirs = _gradient(batch_loss(w, batch)[0], w)
     if not (ours.requires_grad and bool(ours.isfinite().all())):
         return  # linear in w, or to be refused with the first product
     if _differ(ours, theirs):
@@ -105,7 +107,7 @@ def _check(objective: Objective, w: Tensor, batch: Batch) -> None:
         )
     asymmetry = _asymmetry(ours, w, u, v, product)
     if asymmetry > _tolerance(w) and not any(
-        _symmetric_to_rounding(objective, (shrink * w.detach()).requires_grad_(), batch, u, v)
+        _symmetric_to_rounding(batch_loss, (shrink * w.detach()).requires_grad_(), batch, u, v)
         for shrink in _SHRUNK
     ):
         raise LandscapeError(
@@ -116,9 +118,9 @@ def _check(objective: Objective, w: Tensor, batch: Batch) -> None:
 
 
 def _symmetric_to_rounding(
-    objective: Objective, w: Tensor, batch: Batch, u: Tensor, v: Tensor
+    batch_loss: BatchLoss, w: Tensor, batch: Batch, u: Tensor, v: Tensor
 ) -> bool:
-    gradient = _gradient(objective.batch_loss(w, batch)[0], w)
+    gradient = _gradient(batch_loss(w, batch)[0], w)
     product = _backward(gradient, w, v)
     rounding = _ROUNDINGS**2 * torch.finfo(w.dtype).eps
     return bool(product.norm() > 0) and _asymmetry(gradient, w, u, v, product) < rounding
@@ -133,8 +135,6 @@ def _asymmetry(gradient: Tensor, w: Tensor, u: Tensor, v: Tensor, product: Tenso
 
 def _few(batch: Batch) -> Batch | None:
     """Some examples with each other's targets; None where it is not clear what an example is."""
-    from landscape.objective import take
-
     inputs, targets = batch
     sizes = {len(each) if each.ndim else 0 for part in batch for each in _tensors(part)}
     if len(sizes) != 1 or not _tensors(inputs) or not _tensors(targets) or sizes == {0}:

@@ -20,12 +20,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from landscape.batches import Batch, batch_size
 from landscape.bilinear import BilinearLayers
 from landscape.devices import leaf, second_derivatives
 from landscape.errors import InputError
 from landscape.memory import SavedTensors, spare
-from landscape.objective import Batch, Objective, batch_size
-from landscape.soundness import check_precision, check_soundness
+from landscape.objective import Objective
+from landscape.soundness import check_precision
 
 Centre = Literal["hessian", "gradient"]
 
@@ -87,7 +88,7 @@ class GaussNewton:
         saved = SavedTensors()
         built: list[_Part] = []
         for batch in self._objective.pairs():
-            check_soundness(self._objective, self._w, batch)
+            self._objective.soundness.check(self._objective.batch_loss, self._w, batch)
             with saved.counted():
                 part = self._build(batch)
             if saved.nbytes > self._memory:

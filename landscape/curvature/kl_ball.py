@@ -7,11 +7,13 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from landscape.batches import Batch
 from landscape.curvature.ascent import ascend, check_search
 from landscape.curvature.sharpness import Sharpness, average_rise
 from landscape.errors import InputError
+from landscape.losses import Loss
 from landscape.methods.fisher import steepest_step
-from landscape.objective import Batch, Loss, Objective
+from landscape.objective import Objective
 from landscape.posteriors import Gaussian, GaussianTangent, Noise, Posterior
 
 _BISECTIONS = 30
@@ -43,7 +45,7 @@ def worst_rise(
         pairs: Mirrored draws to search on, and as many to measure on, at least 2: noise z and -z,
             so that what is linear in z cancels.
         steps: Evaluations of the search.
-        loss: See ``objective.summed_loss``.
+        loss: See ``losses.summed_loss``.
         seed: Of the draws.
 
     Returns:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from landscape import units
+from landscape.batches import Batch
 from landscape.curvature.density import Density, Quadrature, check_quadrature, smooth_together
 from landscape.curvature.lanczos import check_request
 from landscape.curvature.matrices import Matrix
@@ -20,7 +21,7 @@ from landscape.curvature.probes import check_budget
 from landscape.curvature.sample import Row, SampleWork, measure_sample
 from landscape.errors import InputError, LandscapeError
 from landscape.files import Store, stored
-from landscape.objective import Batch, Loss
+from landscape.losses import Loss
 from landscape.posteriors import Posterior
 from landscape.posteriors.loss import PosteriorLoss
 from landscape.spread import Spread
@@ -121,7 +122,7 @@ def measure(
         trace_tolerance: Relative standard error of the trace to reach; see ``hutchinson``.
         density_probes: Probes of each sample's spectral density, at least 2; 0 for none.
         density_steps: Products a probe; see ``lanczos_quadrature``.
-        loss: See ``objective.summed_loss``.
+        loss: See ``losses.summed_loss``.
         seed: Of the samples, the starting vectors and the probes.
         backend: ``"lanczos"`` or ``"pyhessian"``.
         store: A run to write each sample to as soon as it is finished. Samples that it holds of the

@@ -17,12 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from landscape.batches import Batch, batch_size
 from landscape.curvature.lanczos import Eigenvalues, Which
 from landscape.curvature.operator import check_finite
 from landscape.curvature.probes import Estimate
 from landscape.devices import second_derivatives
 from landscape.errors import InputError, LandscapeError
-from landscape.objective import Batch, Objective, batch_size
+from landscape.objective import Objective
 
 
 def top_eigenvalues(

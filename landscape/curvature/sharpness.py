@@ -10,10 +10,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from landscape.batches import Batch, batch_size, take
 from landscape.curvature.ascent import ascend, check_search
 from landscape.curvature.operator import check_finite
 from landscape.errors import InputError
-from landscape.objective import Batch, Loss, Objective, batch_size, take
+from landscape.losses import Loss
+from landscape.objective import Objective
 from landscape.posteriors import Posterior
 
 
@@ -48,7 +50,7 @@ def expected_sharpness(
         posterior: q. A point, or a set of fewer samples, gives as many as it has.
         data: The fixed set to measure on, as batches.
         samples: How many to draw.
-        loss: See ``objective.summed_loss``.
+        loss: See ``losses.summed_loss``.
         seed: Of the samples.
 
     Raises:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from landscape.batches import Batch
 from landscape.choices import CHOICES
 from landscape.errors import InputError
 from landscape.methods.fisher import steepest_step
@@ -22,7 +23,6 @@ from landscape.methods.perturbations import (
 )
 from landscape.methods.restricted_fisher import restricted_step
 from landscape.methods.variational import Variational, VariationalState
-from landscape.objective import Batch
 from landscape.posteriors import Gaussian, GaussianGradient, GaussianTangent, Noise, Posterior
 
 FROM_GRADIENT = {"exact": steepest_step, "diagonal": diagonal_step, "identity": euclidean_step}

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.func import grad, hessian, vmap
 
+from landscape.batches import Batch, batch_size, take
 from landscape.errors import InputError
-from landscape.objective import Batch, Loss, batch_size, summed_loss, take
+from landscape.losses import Loss, summed_loss
 from landscape.parameters import ParameterSpace
 
 _MEMORY = 1 << 28
@@ -32,7 +33,7 @@ def curvature(
         space: The network.
         w: Shape (P,).
         batches: The examples.
-        loss: See ``objective.summed_loss``; convex in the outputs.
+        loss: See ``losses.summed_loss``; convex in the outputs.
         buffers: The network's buffers at w.
         full: The matrix (P, P) in float64, or only its diagonal (P,) in the type of w.
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from landscape.batches import Batch
 from landscape.errors import InputError
-from landscape.objective import Batch, Loss
+from landscape.losses import Loss
 from landscape.parameters import ParameterSpace
 
 LAYERS = (nn.Linear, nn.Conv2d)

@@ -10,14 +10,15 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from landscape.batches import Batch
 from landscape.choices import head
 from landscape.errors import InputError
+from landscape.losses import Loss
 from landscape.methods.gauss_newton import curvature
 from landscape.methods.kronecker import check_kronecker, kronecker_factors
 from landscape.methods.loop import Problem
 from landscape.methods.map import MAPState
 from landscape.methods.point_estimate import FromPointEstimate
-from landscape.objective import Batch, Loss
 from landscape.parameters import ParameterSpace
 from landscape.posteriors import Distribution, Gaussian, Kronecker, Point, Posterior
 from landscape.posteriors.kronecker import Block
@@ -92,7 +93,7 @@ class Laplace(FromPointEstimate[MAPState]):
         Args:
             point: A point posterior; its running statistics are re-estimated if it keeps any.
             batches: The training examples.
-            loss: The negative log-likelihood; see ``objective.summed_loss``.
+            loss: The negative log-likelihood; see ``losses.summed_loss``.
 
         Returns:
             The Gaussian, with the prior precision in its settings.

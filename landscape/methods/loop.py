@@ -24,11 +24,12 @@ from typing import Any, ClassVar, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
+from landscape.batches import Batch, batch_size
 from landscape.devices import choose_device
 from landscape.errors import InputError, TrainingError
 from landscape.methods.checkpoint import Checkpoint, digest
 from landscape.methods.state import Problem, State, descend, new_state
-from landscape.objective import Batch, Objective, batch_size
+from landscape.objective import Objective
 from landscape.parameters import Choice, ParameterSpace
 from landscape.posteriors import Distribution, Posterior
 from landscape.tasks import Data, Task

@@ -9,8 +9,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from landscape.batches import Batch
 from landscape.methods.map import MAP, Descent, MAPState, StateT
-from landscape.objective import Batch
 
 
 @dataclass(frozen=True, kw_only=True)

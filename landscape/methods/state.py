@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, distributed
 
 from landscape import processes
+from landscape.batches import Batch, batch_size, take
 from landscape.errors import InputError
-from landscape.objective import Batch, Loss, batch_size, summed_loss, take
+from landscape.losses import Loss, summed_loss
 from landscape.parameters import ParameterSpace
 from landscape.tasks.augment import Augment
 
@@ -24,7 +25,7 @@ class Problem:
 
     Attributes:
         space: The network's random parameters.
-        loss: See ``objective.summed_loss``.
+        loss: See ``losses.summed_loss``.
         examples: N, the size of the training set: it weighs prior against data.
         steps: Number of optimiser steps planned, for the learning-rate schedule.
         steps_per_epoch: Steps in one pass over the training set.

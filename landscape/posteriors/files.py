@@ -13,9 +13,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
 from torch import Tensor, nn
 
+from landscape.batches import Batch
 from landscape.errors import InputError
 from landscape.files import replacing
-from landscape.objective import Batch
 from landscape.parameters import ParameterSpace
 from landscape.posteriors.gaussian import Gaussian
 from landscape.posteriors.kronecker import Kronecker

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from landscape.objective import Batch, Evaluation, Loss, Objective
+from landscape.batches import Batch
+from landscape.losses import Loss
+from landscape.objective import Evaluation, Objective
 from landscape.posteriors.posterior import Posterior
 
 
@@ -18,7 +20,7 @@ class PosteriorLoss:
     Attributes:
         posterior: Whose network, and whose calibration data for the running statistics.
         data: The fixed set, as batches.
-        loss: See ``objective.summed_loss``.
+        loss: See ``losses.summed_loss``.
     """
 
     posterior: Posterior

@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from landscape.batches import Batch
 from landscape.errors import InputError
 from landscape.normalisation import normalisation_layers, reestimate
-from landscape.objective import Batch
 from landscape.parameters import Choice, ParameterSpace
 from landscape.posteriors.gaussian import Gaussian
 from landscape.posteriors.kronecker import Kronecker

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from landscape.batches import Batch
 from landscape.errors import InputError
-from landscape.objective import Batch
 from landscape.posteriors import Posterior
 from landscape.prediction import metrics
 

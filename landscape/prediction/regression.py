@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from landscape.batches import Batch
 from landscape.likelihood import residuals
-from landscape.objective import Batch
 from landscape.posteriors import Posterior
 from landscape.prediction.averaging import sampled_outputs
 

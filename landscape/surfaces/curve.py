@@ -10,9 +10,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from landscape.batches import Batch, batch_size
 from landscape.errors import InputError, LandscapeError
 from landscape.normalisation import normalisation_layers
-from landscape.objective import Batch, Objective, batch_size
+from landscape.objective import Objective
 from landscape.posteriors.loss import PosteriorLoss
 from landscape.surfaces import plane as planes
 

@@ -12,9 +12,10 @@ import numpy as np
 from torch import Tensor
 
 from landscape import units
+from landscape.batches import Batch
 from landscape.errors import InputError
 from landscape.files import Store, Stored, stored
-from landscape.objective import Batch, Loss
+from landscape.losses import Loss
 from landscape.posteriors import Posterior
 from landscape.posteriors.loss import PosteriorLoss
 from landscape.surfaces import plane as planes
@@ -87,7 +88,7 @@ def surface(
         extent: Half the width of the grid around the origin, in place of ``margin``; by default a
             random plane reaches as far as the norm of the posterior's mean, and so does one
             along eigenvectors of a posterior with one sample.
-        loss: See ``objective.summed_loss``.
+        loss: See ``losses.summed_loss``.
         seed: Of the samples and the random directions.
         store: A run to write the surface to, as ``surfaces/<kind>``: finished rows once a second,
             and whatever is finished when the work is stopped. Rows that it holds of the same

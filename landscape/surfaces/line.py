@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from landscape import units
+from landscape.batches import Batch
 from landscape.errors import InputError
 from landscape.files import Store, Stored, stored
-from landscape.objective import Batch, Loss
+from landscape.losses import Loss
 from landscape.posteriors import Posterior
 from landscape.posteriors.loss import PosteriorLoss
 from landscape.surfaces import plane as planes
@@ -88,7 +89,7 @@ def line(
             norm of the posterior's mean where the direction is random, or there is one sample.
         steps: Of the training of a curve.
         learning_rate: Of the training of a curve.
-        loss: See ``objective.summed_loss``.
+        loss: See ``losses.summed_loss``.
         seed: Of the samples, a random direction and the training of a curve.
         store: A run to write the line to, as ``lines/<kind>``: a curve as soon as it is trained,
             finished points once a second, and whatever is finished when the work is stopped. What

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from landscape.errors import InputError
-from landscape.objective import Loss
+from landscape.losses import Loss
 from landscape.tasks.augment import Augment, CropAndFlip
 from landscape.tasks.splits import assemble
 from landscape.tasks.task import Data, Task

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from landscape.errors import InputError
-from landscape.objective import Loss
+from landscape.losses import Loss
 from landscape.tasks.augment import Augment
 from landscape.tasks.few_shot import choose_shots
 from landscape.tasks.scaling import Scaling

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from landscape.errors import InputError
-from landscape.objective import Loss
+from landscape.losses import Loss
 from landscape.tasks.augment import Augment
 from landscape.tasks.scaling import Scaling
 
@@ -76,7 +76,7 @@ class Task:
         validation: What settings are chosen on; never the test set.
         test: What results are reported on.
         classes: Names of the classes.
-        loss: See ``objective.summed_loss``.
+        loss: See ``losses.summed_loss``.
         source: The task to pretrain on, if this is a transfer task.
         settings: What ``tasks.load`` was given, for the record.
         shifted: More test sets, by name: the same problem under other conditions.

@@ -6,11 +6,12 @@ from cases import classification, columns, dense_hessian, joined, mlp, shuffled,
 from torch import Tensor, nn
 from torch.func import jacrev
 
+from landscape.batches import batch_size
 from landscape.curvature import GaussNewton
 from landscape.curvature.gauss_newton import Centre
 from landscape.errors import InputError
 from landscape.models import build
-from landscape.objective import Objective, batch_size
+from landscape.objective import Objective
 
 
 def real(batches: list[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:

@@ -1,0 +1,39 @@
+"""What a batch is: a pair (inputs, targets), each a tensor or tensors in a dict or a sequence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from landscape.errors import InputError
+
+Batch = tuple[Any, Any]
+
+
+def batch_size(targets: Any) -> int:
+    """Number of examples in a batch, from its targets.
+
+    Raises:
+        InputError: they are neither a tensor nor tensors in a dict or a sequence.
+    """
+    if isinstance(targets, Tensor) and targets.ndim > 0:
+        return int(targets.shape[0])
+    if isinstance(targets, Mapping | list | tuple) and targets:
+        return batch_size(next(iter(targets.values() if isinstance(targets, Mapping) else targets)))
+    raise InputError(
+        "a batch's targets must be a tensor whose first axis is the example, or several in a dict "
+        f"or a sequence, not {type(targets).__name__}"
+    )
+
+
+def take(value: Any, index: Tensor) -> Any:
+    """The examples ``index`` of a batch's tensor, or of all tensors in a dict or a sequence."""
+    if isinstance(value, Tensor):
+        return value[index.to(value.device)]
+    if isinstance(value, Mapping):
+        return {name: take(item, index) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return tuple(take(item, index) for item in value)
+    return value
