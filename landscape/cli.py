@@ -194,11 +194,14 @@ def _seed(options: argparse.Namespace, run: Run) -> int:
 def _surface(options: argparse.Namespace) -> None:
     from landscape import workflow
     from landscape.progress import Progress
+    from landscape.surfaces import CURVES
     from landscape.units import workers
 
     trained = workflow.load(options.file, device=options.device)
-    settings = {name: getattr(options, name) for name in ("split", "samples", "margin", "extent")}
+    settings = {name: getattr(options, name) for name in ("split", "samples", "extent")}
     settings["seed"] = _seed(options, trained.run)
+    if options.margin is not None or options.line not in CURVES:
+        settings["margin"] = 0.5 if options.margin is None else options.margin
     if options.line is not None:
         if options.plane is not None or options.rows is not None:
             raise InputError("--line is in place of a plane: it takes no --plane and no --rows")
@@ -294,7 +297,11 @@ def _report(path: Path, as_json: bool) -> None:
         return
     for field in fields(summary):
         value = getattr(summary, field.name)
+        if field.name == "matrix" and value in (None, "hessian"):
+            continue
         shown = ", ".join(value) if isinstance(value, tuple) else value
+        if isinstance(value, dict):
+            shown = ", ".join(f"{name} {barrier:.4g}" for name, barrier in value.items())
         print(f"{field.name:18} {'-' if shown in (None, '') else shown}")
     for name in ("parameter_count", "device", "dtype", "data_fingerprint", "git_commit"):
         print(f"{name:18} {run.attributes.get(name, '-')}")

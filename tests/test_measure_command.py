@@ -1,5 +1,6 @@
 """Measuring from the command line: killed, continued, and on several processes."""
 
+import json
 import os
 import shutil
 import signal
@@ -99,14 +100,38 @@ def test_worker_processes_measure_the_same(measured: Path, tmp_path: Path) -> No
     )
 
 
-def test_lines_and_curves_are_written_beside_surfaces(trained: Path, tmp_path: Path) -> None:
+def test_lines_and_curves_are_written_beside_surfaces(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = copied(trained, tmp_path)
-    assert main(["surface", str(path), "--line", "bezier", "--grid", "5", "--split", "test"]) == 0
+    bezier = ["surface", str(path), "--line", "bezier", "--grid", "5", "--split", "test"]
+    assert main(bezier) == 0
     found = Run.open(path)["lines/bezier-test"]
     assert found["loss"].shape == (5,)
     assert found.attributes["split"] == "test"
+    barrier = found["loss"].max() - max(found["loss"][0], found["loss"][-1])
+    assert f"line_barriers      bezier-test {barrier:.4g}\n" in capsys.readouterr().out
+    assert main(["inspect", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["line_barriers"] == {"bezier-test": barrier}
+    for reach in ("--margin", "--extent"):
+        assert main([*bezier, reach, "0.2", "--fresh"]) == 2
+        assert "no margin and no extent" in capsys.readouterr().err
     assert main(["surface", str(path), "--line", "pca", "--plane", "pca"]) == 2
     assert main(["surface", str(path), "--line", "none"]) == 2
+
+
+def test_what_is_not_of_the_hessian_is_said_to_be(
+    measured: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = copied(measured, tmp_path)
+    for matrix in ("hessian", "gauss-newton"):
+        capsys.readouterr()
+        assert main(["measure", str(path), *MEASURE, "--matrix", matrix, "--fresh"]) == 0
+        rows = capsys.readouterr().out.splitlines()
+        named = [row.split()[1] for row in rows if row.startswith("matrix")]
+        assert named == ([] if matrix == "hessian" else [matrix])
+        assert main(["inspect", str(path), "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["matrix"] == matrix
 
 
 def test_the_samples_are_those_that_were_averaged_unless_another_seed_is_given(

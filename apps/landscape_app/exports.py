@@ -193,6 +193,8 @@ def _flat(found: Summary) -> Row:
             line |= {f"{name}_{part}": number for part, number in parts.items()}
         elif isinstance(value, tuple):
             line[name] = " ".join(value)
+        elif isinstance(value, dict):
+            line[name] = " ".join(f"{key}={number}" for key, number in value.items())
         else:
             line[name] = "" if value is None else value
     return line

@@ -45,15 +45,18 @@ def top_eigenvalues(
         which: How they are sorted: power iteration finds the largest magnitudes.
         tolerance: PyHessian's own: relative change of the value between two iterations. The
             flags ``converged`` say whether the *residual* is under it.
-        max_products: Budget; each value gets an equal share of iterations (100 by default).
+        max_products: Budget, at least k; each value gets an equal share of iterations (100 by
+            default).
         seed: Of the starting vectors.
 
     Raises:
-        InputError: PyHessian cannot express the objective.
+        InputError: PyHessian cannot express the objective, or the budget is too small.
         LandscapeError: a product is not finite, or PyHessian fails.
     """
+    if max_products is not None and max_products < k:
+        raise InputError(f"max_products must be at least k = {k}, not {max_products}")
     counter = _Counter()
-    per_value = 100 if max_products is None else max(1, max_products // k)
+    per_value = 100 if max_products is None else max_products // k
     with _running(seed):
         _, vectors = _hessian(objective, w, counter).eigenvalues(
             maxIter=per_value, tol=tolerance, top_n=k
@@ -106,6 +109,13 @@ def _running(seed: int) -> Iterator[None]:
         except RuntimeError as error:
             reason = str(error).splitlines()[0]
             raise LandscapeError(f"PyHessian failed ({reason}); use backend='lanczos'") from error
+        except AssertionError as error:
+            if "torch.Tensor" not in str(error):  # torch's word for PyHessian's gradient of 0.0
+                raise
+            raise InputError(
+                "PyHessian needs a loss that depends on every random parameter, and this one does "
+                "not; use backend='lanczos'"
+            ) from error
 
 
 class _Counter:

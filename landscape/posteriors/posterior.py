@@ -183,7 +183,12 @@ class Posterior:
 
 
 def isotropic(
-    model: nn.Module, scale: float, *, random: Choice = None, mean: Tensor | float = 0.0
+    model: nn.Module,
+    scale: float,
+    *,
+    random: Choice = None,
+    mean: Tensor | float = 0.0,
+    calibration: Iterable[Batch] | None = None,
 ) -> Posterior:
     """N(mean, scale^2 I) over a network's random parameters: the usual weight prior.
 
@@ -192,7 +197,10 @@ def isotropic(
         scale: Standard deviation, positive.
         random: Which parameters are random; see ``ParameterSpace``.
         mean: One number, or a vector (P,).
+        calibration: See ``Posterior``; without it no sample of a network that keeps running
+            statistics can be evaluated.
     """
     space = ParameterSpace(model, random)
     centre = torch.zeros_like(space.vector()) + mean
-    return Posterior(space, Gaussian.diagonal(centre, scale), method="isotropic")
+    gaussian = Gaussian.diagonal(centre, scale)
+    return Posterior(space, gaussian, method="isotropic", calibration=calibration)

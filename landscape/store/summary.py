@@ -22,9 +22,12 @@ class Summary:
         name: The file's name without its ending.
         accuracy: Of the averaged predictions, like the next two.
         samples: Posterior samples that were averaged, or measured.
-        lambda_1: Largest Hessian eigenvalue, over samples.
-        trace: Trace of the Hessian, over samples.
+        matrix: Which matrix the next two are of: ``"hessian"``, or another of ``measure``'s.
+        lambda_1: Its largest eigenvalue, over samples.
+        trace: Its trace, over samples.
         surfaces: Names of the loss surfaces.
+        line_barriers: For each line or curve, by its name, how much higher the loss gets than at
+            the higher of its ends, in nats; NaN where a point has no loss (yet).
     """
 
     name: str
@@ -38,9 +41,11 @@ class Summary:
     accuracy: float | None
     nll: float | None
     ece: float | None
+    matrix: str | None
     lambda_1: Spread | None
     trace: Spread | None
     surfaces: tuple[str, ...]
+    line_barriers: dict[str, float]
 
 
 def summarise(run: Run) -> Summary:
@@ -56,6 +61,11 @@ def summarise(run: Run) -> Summary:
         flatness = Group({})
         if "samples" in groups:
             flatness = read_group(file["samples"], run.path, ("eigenvalues", "trace"))
+        lines = {
+            name.partition("/")[2]: _barrier(read_group(file[name], run.path, ("loss",)))
+            for name in groups
+            if name.startswith("lines/")
+        }
     largest = flatness.get("eigenvalues", np.empty((0, 0)))
     trace = flatness.get("trace", np.empty(0))
     samples = number(predictions, "samples")
@@ -72,9 +82,12 @@ def summarise(run: Run) -> Summary:
         accuracy=number(predictions, "accuracy"),
         nll=number(predictions, "nll"),
         ece=number(predictions, "ece"),
+        # Files that do not say are older than any other matrix.
+        matrix=str(flatness.attributes.get("matrix", "hessian")) if measured else None,
         lambda_1=Spread.of(largest[:, 0]) if largest.size else None,
         trace=Spread.of(trace) if trace.size else None,
         surfaces=tuple(name.partition("/")[2] for name in groups if name.startswith("surfaces/")),
+        line_barriers=lines,
     )
 
 
@@ -82,6 +95,13 @@ def number(attributes: Mapping[str, str | int | float], name: str) -> float | No
     """A numeric attribute, or None where it is absent or is text."""
     value = attributes.get(name)
     return float(value) if isinstance(value, int | float) else None
+
+
+def _barrier(line: Group) -> float:
+    loss = line.get("loss", np.empty(0))
+    if not loss.size or np.isnan(loss).any():
+        return math.nan
+    return float(loss.max()) - float(max(loss[0], loss[-1]))
 
 
 def _whole(value: float | None) -> int | None:

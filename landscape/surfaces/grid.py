@@ -225,8 +225,11 @@ def check_surface(
             f"a surface's shape is (points along y, points along x), at least 2 each, not {shape}"
         )
     check_reach(margin, extent)
-    if isinstance(plane, str) and plane not in PLANES:
-        raise InputError(f"unknown plane '{plane}'; known: {', '.join(PLANES)}, or a Plane")
+    if not isinstance(plane, Plane) and not (isinstance(plane, str) and plane in PLANES):
+        raise InputError(
+            f"unknown plane {str(plane)[:50]!r}; known: {', '.join(PLANES)}, or a Plane, as "
+            "through_samples makes of three samples"
+        )
     if samples < 1:
         raise InputError(f"the number of samples must be at least 1, not {samples}")
     if samples < 3 and plane in ("samples", "pca"):

@@ -84,7 +84,8 @@ def line(
             ``"chain"``; see ``lowest_curve``.
         points: T, at least 2.
         samples: How many samples the extent of a line goes by, and ``"pca"`` its direction.
-        margin: How far a line reaches beyond the samples' projections, as a share of their range.
+        margin: How far a line reaches beyond the samples' projections, as a share of their range;
+            a curve takes neither this nor ``extent``.
         extent: Half the length of a line around its origin, in place of ``margin``; by default the
             norm of the posterior's mean where the direction is random, or there is one sample.
         steps: Of the training of a curve.
@@ -114,6 +115,8 @@ def line(
         raise InputError(f"the number of samples must be at least 1, not {samples}")
     check_reach(margin, extent)
     if kind in CURVES:
+        if margin or extent is not None:
+            raise InputError(f"the curve '{kind}' ends at two samples: no margin and no extent")
         check_training(kind, 1, steps, learning_rate)
     mean_loss = PosteriorLoss(posterior, data, loss)
     count = posterior.at_most(max(samples, 2))
@@ -267,5 +270,8 @@ def _straight(
         if not bool(along.norm() > 0):
             raise InputError("the first two samples are the same: there is no line between them")
         return _Straight(weights[0], along / along.norm()), "from sample 0 towards sample 1"
+    mean = loss.posterior.mean
+    if len(mean) == 1:  # no plane has this line for an axis, and there is no other
+        return _Straight(mean, torch.ones_like(mean)), "the one random parameter"
     plane = planes.of_kind(kind, loss, weights, seed)
     return _Straight(plane.origin, plane.basis[0]), plane.axes[0]

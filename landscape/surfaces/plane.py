@@ -75,10 +75,12 @@ def of_kind(kind: PlaneKind, loss: PosteriorLoss, weights: Tensor, seed: int) ->
     """The plane that a name stands for, of a posterior with the samples ``weights`` (S, P).
 
     Raises:
-        InputError: the samples span no plane.
+        InputError: the samples span no plane, or there is one parameter.
         LandscapeError: a Hessian product is not finite.
     """
     mean = loss.posterior.mean
+    if len(mean) < 2:
+        raise InputError("a plane needs at least two random parameters, and the posterior has 1")
     if kind == "samples":
         return through_samples(weights)
     if kind == "pca":
@@ -132,7 +134,7 @@ def principal(vectors: Tensor) -> Plane:
     """
     if len(vectors) < 3:
         raise InputError(
-            f"principal directions need three samples, not {len(vectors)}; use plane='random'"
+            f"principal directions need three samples, not {len(vectors)}; use more, or 'random'"
         )
     check_finite(vectors, "vector")
     mean = vectors.double().mean(0)

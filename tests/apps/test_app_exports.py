@@ -50,6 +50,7 @@ def test_a_folder_has_a_table_of_its_runs_and_those_of_each(
     started: Run, new_run: Callable[..., Run], tmp_path: Path
 ) -> None:
     complete = new_run("complete", method="=1+1")
+    complete.write("lines/bezier", {"loss": [1.0, 3.0, 2.5]})
     (tmp_path / "text.h5").write_text("not HDF5")
     out = tmp_path / "tables"
     written, faults = exports.write_folder_csv(tmp_path, out)
@@ -63,6 +64,7 @@ def test_a_folder_has_a_table_of_its_runs_and_those_of_each(
     assert int(line["lambda_1_count"]) == len(largest)
     assert float(line["nll"]) == complete.attributes_of("predictions")["nll"]
     assert found[started.path.stem]["lambda_1_mean"] == found[started.path.stem]["nll"] == ""
+    assert (line["matrix"], line["line_barriers"]) == ("hessian", "bezier=0.5")
     assert line["method"] == "'=1+1"  # no formula of a spreadsheet
     alone, _ = exports.write_csv(complete, tmp_path / "alone")
     for path in alone:

@@ -243,6 +243,17 @@ def test_pyhessian_leaves_the_global_generator_alone_and_refuses_what_it_cannot(
     flat = Objective(nn.Linear(4, 1).double(), classification(), lambda out, _: out[:, 0])
     with pytest.raises(LandscapeError, match=r"PyHessian failed .*; use backend='lanczos'"):
         top_eigenvalues(flat, flat.space.vector(), 1, backend="pyhessian")
+    for budget in (-5, 0, 1):
+        with pytest.raises(InputError, match=f"max_products must be at least k = 2, not {budget}"):
+            top_eigenvalues(objective, w, 2, max_products=budget, backend="pyhessian")
+
+
+def test_pyhessian_refuses_a_network_of_which_a_layer_has_no_part_in_the_loss() -> None:
+    model = nn.Linear(4, 3).double()
+    model.register_parameter("idle", nn.Parameter(torch.ones(2).double()))
+    objective = Objective(model, classification())
+    with pytest.raises(InputError, match="a loss that depends on every random parameter"):
+        top_eigenvalues(objective, objective.space.vector(), 2, backend="pyhessian")
 
 
 @pytest.mark.parametrize("backend", ["lanczos", "pyhessian"])

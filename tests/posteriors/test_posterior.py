@@ -120,6 +120,13 @@ def test_no_more_samples_are_judged_than_there_are() -> None:
     assert len(predict(several, batches).log_probabilities) == 5
 
 
+def test_an_isotropic_prior_takes_what_running_statistics_are_estimated_on() -> None:
+    with pytest.raises(InputError, match=r"calibration=\.\.\."):
+        predict(isotropic(NETWORK, 0.1), BATCHES, samples=2)
+    found = predict(isotropic(NETWORK, 0.1, calibration=BATCHES), BATCHES, samples=2)
+    assert bool(found.log_probabilities.isfinite().all())
+
+
 def test_the_same_seed_gives_the_same_samples() -> None:
     prior = isotropic(nn.Linear(3, 2), 0.5, mean=1.0)
     assert torch.equal(prior.sample(4, 1), prior.sample(4, 1))

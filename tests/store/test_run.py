@@ -84,6 +84,24 @@ def test_a_summary_says_what_there_is(run: Run) -> None:
     assert str(found.trace) == "6 +- 1"
     assert found.surfaces == ("samples",)
     assert found.accuracy is None
+    assert found.matrix == "hessian"
+
+
+def test_a_summary_names_the_matrix_and_the_barrier_of_each_line(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run.h5")
+    assert summarise(run).matrix is None
+    run.write("samples", {"trace": [1.0]}, {"matrix": "gauss-newton"})
+    for name, losses in {
+        "bezier": [1.0, 4.0, 2.0],
+        "chain": [1.0, np.nan, 2.0],
+        "pca": [1, np.inf, 2],
+    }.items():
+        run.write(f"lines/{name}", {"loss": losses})
+    run.write("lines/random", {"x": [0.0, 1.0]})
+    found = summarise(run)
+    assert found.matrix == "gauss-newton"
+    barriers = {"bezier": 2, "chain": np.nan, "pca": np.inf, "random": np.nan}
+    assert found.line_barriers == pytest.approx(barriers, nan_ok=True)
 
 
 def test_what_the_schema_does_not_allow_is_refused(run: Run, tmp_path: Path) -> None:

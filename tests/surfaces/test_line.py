@@ -251,3 +251,18 @@ def test_bad_requests_are_refused() -> None:
         line(q, [], kind="bezier", loss=loss)
     with pytest.raises(LandscapeError, match="not finite at step"):
         line(q, BATCHES, kind="chain", learning_rate=1e200, loss=loss)
+    for reach in ({"margin": 0.1}, {"extent": 1.0}):
+        with pytest.raises(InputError, match=r"the curve 'chain' .* no margin and no extent"):
+            line(q, BATCHES, kind="chain", loss=loss, **reach)
+    with pytest.raises(InputError, match="three samples, not 2; use more, or 'random'"):
+        line(q, BATCHES, kind="pca", samples=2, loss=loss)
+
+
+@pytest.mark.parametrize("kind", ["pca", "random", "eigenvectors"])
+def test_one_parameter_has_one_line_and_no_plane(kind: Any) -> None:
+    space = ParameterSpace(Quadratic(torch.tensor([[4.0]]).double()))
+    q = Posterior(space, Samples(torch.tensor([[1.0], [2.0], [3.0]]).double()))
+    found = line(q, BATCHES, kind=kind, extent=1.0, points=3, loss=loss)
+    assert found.loss.tolist() == pytest.approx([2, 8, 18])
+    with pytest.raises(InputError, match="a plane needs at least two random parameters"):
+        surface(q, BATCHES, plane=kind, samples=3, loss=loss)

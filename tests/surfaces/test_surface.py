@@ -217,6 +217,8 @@ def test_bad_requests_are_refused() -> None:
     for settings, message in (
         ({"shape": (1, 5)}, "shape is"),
         ({"plane": "tsne"}, "unknown plane 'tsne'; known: samples, random, pca, eigenvectors"),
+        ({"plane": ("pca",)}, "unknown plane .*; known: samples, random, pca, eigenvectors"),
+        ({"plane": None}, "unknown plane 'None'; known: .*, or a Plane"),
         ({"extent": 0.0}, "extent must be finite and positive"),
         ({"extent": np.nan}, "extent must be finite and positive"),
         ({"extent": np.inf}, "extent must be finite and positive"),

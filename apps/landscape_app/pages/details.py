@@ -143,10 +143,11 @@ def _attribute(name: str, value: object) -> html.Tr:
 
 
 def _facts(found: Summary) -> Sequence[html.Div]:
+    of = "" if found.matrix in (None, "hessian") else f" of the {found.matrix} matrix"
     over = "" if found.samples is None else f"with {formats.count(found.samples, 'sample')}"
     flatness = [
         fact(
-            label,
+            f"{label}{of}",
             formats.ABSENT if value is None else formats.number(value.mean),
             ""
             if value is None or value.count < 2
