@@ -34,7 +34,9 @@ def ascend(
     Raises:
         LandscapeError: a value is not finite.
     """
-    best, height, length = start, _finite(value(start)), 1.0
+    best, height, length = start, value(start), 1.0
+    if not math.isfinite(height):
+        raise LandscapeError(f"the loss is {height} where the search begins: no radius helps")
     upwards = direction(best)
     for step in range(steps):
         candidate = move(best, upwards, length)

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from landscape.curvature.krylov import krylov
-from landscape.curvature.lanczos import Eigenvalues
+from landscape.curvature.lanczos import Eigenvalues, allowance, known_pairs
 from landscape.curvature.operator import Matvec
 from landscape.errors import InputError
 
@@ -82,6 +82,7 @@ def lanczos_quadrature(
     With ``deflate``, eigenpairs already known are nodes of weight 1 / n without error, and the
     probes are uniform on the unit sphere orthogonal to them: single large eigenvalues make most of
     the variance. Pairs that have not converged move the density by at most their residuals.
+    The products show whether the vectors are this operator's, but not whether the values are.
 
     Args:
         matvec: v -> A v on vectors of shape (size,).
@@ -94,7 +95,8 @@ def lanczos_quadrature(
         device: Where the vectors are.
 
     Raises:
-        InputError: fewer than 2 probes or 1 step.
+        InputError: fewer than 2 probes or 1 step, or pairs to deflate whose vectors are those of
+            another operator.
         LandscapeError: a product is not finite.
 
     Example:
@@ -105,16 +107,16 @@ def lanczos_quadrature(
     """
     check_quadrature(probes, steps)
     generator = torch.Generator(device).manual_seed(seed)
-    known = 0 if deflate is None else len(deflate.values)
+    pairs = known_pairs(deflate, torch.zeros(0, size, dtype=dtype, device=device))
+    known = len(pairs.values)
     steps = min(steps, size - known)
     basis = torch.empty(known + steps, size, dtype=dtype, device=device)
     nodes, weights = torch.full((2, probes, known + steps), 1 / size, dtype=torch.float64)
-    if deflate is not None:
-        basis[:known], nodes[:, :known] = deflate.vectors, deflate.values
+    basis[:known], nodes[:, :known] = pairs.vectors, pairs.values
     products = 0
     for probe in range(probes if steps else 0):
         start = torch.randn(size, dtype=dtype, device=device, generator=generator)
-        entries = list(krylov(matvec, start, basis, known))
+        entries = list(krylov(matvec, start, basis, allowance(pairs)))
         alphas, betas = torch.tensor(entries, dtype=torch.float64).T
         projected = torch.diag(alphas) + torch.diag(betas[:-1], 1) + torch.diag(betas[:-1], -1)
         values, vectors = torch.linalg.eigh(projected)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 
-from landscape.curvature.lanczos import Eigenvalues
+from landscape.curvature.krylov import length
+from landscape.curvature.lanczos import Eigenvalues, check_pairs, known_pairs
 from landscape.curvature.operator import Matvec, check_finite
 from landscape.curvature.probes import Estimate, check_budget, signs, units
 
@@ -40,13 +40,15 @@ def estimate_squared_frobenius(
         products: As for ``hutchinson``.
         tolerance: As for ``hutchinson``, with a pilot of 10.
         deflate: Result of ``lanczos`` on the same operator, from one search: the squares of its
-            values, and of its residuals twice, are taken out exactly.
+            values, and of its residuals twice, are taken out exactly; not used where the operator
+            is multiplied out.
         seed: Of the probes.
         dtype: Type of the probes.
         device: Where they are.
 
     Raises:
-        InputError: too few products, or a tolerance that is not positive.
+        InputError: too few products, a tolerance that is not positive, or pairs to deflate that are
+            of another operator.
         LandscapeError: a product is not finite.
 
     Example:
@@ -54,24 +56,31 @@ def estimate_squared_frobenius(
         Estimate(value=36.0, standard_error=0.0, products=4, converged=True)
     """
     budget = check_budget(products, tolerance)
-    known, base = torch.zeros(0, size, dtype=dtype, device=device), 0.0
-    if deflate is not None:
-        known = deflate.vectors.to(known)
-        # A residual is orthogonal to all vectors of its search: an entry beside the known block.
-        base = float((deflate.values**2 + 2 * deflate.residuals**2).sum())
-    generator = torch.Generator(device).manual_seed(seed)
+    pairs = known_pairs(deflate, torch.zeros(0, size, dtype=dtype, device=device))
+    known = pairs.vectors
+    # A residual is orthogonal to all vectors of its search: an entry beside the known block.
+    base = float((pairs.values**2 + 2 * pairs.residuals**2).sum())
+    generator, tags = (torch.Generator(device).manual_seed(seed + each) for each in range(2))
 
     def without_known(vector: Tensor) -> Tensor:
         return vector - known.T @ (known @ vector)
 
-    def squares(vectors: Iterable[Tensor]) -> Tensor:
-        images = (without_known(matvec(without_known(vector))) for vector in vectors)
-        found = torch.stack([image @ image for image in images]).double().cpu()
+    def draw(count: int) -> Tensor:
+        squares = []
+        for index in range(count):
+            probe = without_known(signs(known, generator))
+            if index == 0 and len(known):
+                # Converged pairs have a part in one probe, which shows whether they are A's.
+                part = signs(pairs.values.to(known), tags) * pairs.converged.to(known)
+                probe = probe + known.T @ part
+            image = matvec(probe)
+            if index == 0 and len(known):
+                check_pairs(pairs, probe, image)
+            squares.append(length(without_known(image)) ** 2)
+        found = torch.stack(squares).cpu()
+        found[0] -= (pairs.residuals[pairs.converged] ** 2).sum()  # that part's, in the mean
         check_finite(found)
         return found
-
-    def draw(count: int) -> Tensor:
-        return squares(signs(known, generator) for _ in range(count))
 
     spent, count = 0, budget
     if tolerance is not None and size > _PILOT:
@@ -80,8 +89,9 @@ def estimate_squared_frobenius(
         wanted = _CAUTION * float(pilot.var()) / target**2 if target > 0 else math.inf
         count = min(budget - spent, size if wanted >= size else max(2, math.ceil(wanted)))
     if count >= size:
-        exact = squares(units(known))
-        return Estimate(base + float(exact.sum()), 0.0, spent + size)
+        exact = torch.stack([length(matvec(row)) for row in units(known)]).cpu() ** 2
+        check_finite(exact)
+        return Estimate(float(exact.sum()), 0.0, spent + size)
     found = draw(count)
     value, error = base + float(found.mean()), float(found.std() / count**0.5)
     met = tolerance is None or error <= tolerance * value

@@ -97,10 +97,12 @@ def m_sharpness(
         Each batch counts by its number of examples.
 
     Raises:
-        InputError: a setting is out of range, or there is no batch.
+        InputError: a setting is out of range, the weights are not finite, or there is no batch.
         LandscapeError: the loss is not finite within the ball.
     """
     check_search(radius, steps)
+    if not bool(w.isfinite().all()):
+        raise InputError("the weights are not finite: there is no sharpness there")
     metric: Callable[[Tensor], Tensor] = (lambda a: w**2 * a) if adaptive else (lambda a: a)
     generator = torch.Generator(w.device).manual_seed(seed)
     rises, sizes = [], []
@@ -132,18 +134,23 @@ def worst_step(
         generator: For the direction where the gradient is zero.
     """
 
+    def dot(a: Tensor, b: Tensor) -> Tensor:
+        # In float64: squares of a loss in small or large units leave float32's range.
+        product: Tensor = a.double() @ b.double()
+        return product
+
     def direction(a: Tensor) -> Tensor:
         gradient = objective.gradient(w + metric(a))
         check_finite(gradient)
-        square = gradient @ metric(gradient)
+        square = dot(gradient, metric(gradient))
         if not bool(square > 0):
             gradient = torch.randn(w.shape, dtype=w.dtype, device=w.device, generator=generator)
-            square = (gradient @ metric(gradient)).clamp_min(torch.finfo(w.dtype).tiny)
+            square = dot(gradient, metric(gradient)).clamp_min(torch.finfo(w.dtype).tiny)
         return gradient * (radius / square.sqrt())
 
     def move(a: Tensor, along: Tensor, length: float) -> Tensor:
         moved = a + length * along
-        norm = float((moved @ metric(moved)).sqrt())
+        norm = float(dot(moved, metric(moved)).sqrt())
         return moved * (radius / norm) if norm > radius else moved
 
     found = ascend(

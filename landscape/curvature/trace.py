@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from landscape.curvature.krylov import krylov
-from landscape.curvature.lanczos import Eigenvalues
+from landscape.curvature.lanczos import Eigenvalues, allowance, check_pairs, known_pairs
 from landscape.curvature.operator import Matvec, check_finite
 from landscape.curvature.probes import Estimate, check_budget, signs, units
 
@@ -49,7 +49,7 @@ def hutchinson(
     With ``deflate``, eigenpairs already known are taken out exactly and only the rest is estimated,
     tr A = sum_i lambda_i + tr (I - V V^T) A (I - V V^T). That is unbiased whether or not the pairs
     have converged, because each value is its vector's Rayleigh quotient; so all pairs of their
-    ``space`` are taken out, if it was kept.
+    ``space`` are taken out, if it was kept. Where the operator is multiplied out they are not used.
 
     Args:
         matvec: v -> A v on vectors of shape (size,).
@@ -65,12 +65,14 @@ def hutchinson(
         device: Where they are.
 
     Raises:
-        InputError: too few products, or a tolerance that is not positive.
+        InputError: too few products, a tolerance that is not positive, or pairs to deflate that are
+            of another operator.
         LandscapeError: a product is not finite.
     """
     budget = check_budget(products, tolerance)
-    known, base = _known(deflate, size, dtype, device)
-    return _rest(matvec, known, base, budget=budget, tolerance=tolerance, seed=seed)
+    pairs = _known(deflate, size, dtype, device)
+    known, base = pairs.vectors, float(pairs.values.sum())
+    return _rest(matvec, known, base, pairs, budget=budget, tolerance=tolerance, seed=seed)
 
 
 def hutch_pp(
@@ -101,11 +103,13 @@ def hutch_pp(
         device: Where they are.
 
     Raises:
-        InputError: too few products, or a tolerance that is not positive.
+        InputError: too few products, a tolerance that is not positive, or pairs to deflate that are
+            of another operator.
         LandscapeError: a product is not finite.
     """
     budget = check_budget(products, tolerance)
-    known, base = _known(deflate, size, dtype, device)
+    pairs = _known(deflate, size, dtype, device)
+    known, base = pairs.vectors, float(pairs.values.sum())
     sketched = budget // 3 if tolerance is None else min(_COLUMNS, (budget - _PILOT - 2) // 2)
     columns = min(sketched, (budget - 2) // 2, size - len(known))
     rest = budget - 2 * columns
@@ -123,11 +127,12 @@ def hutch_pp(
     generator = torch.Generator(device).manual_seed(seed)
     images = torch.stack([matvec(signs(known, generator)) for _ in range(columns)])
     check_finite(images)
+    images = images / images.abs().amax().clamp_min(torch.finfo(dtype).tiny)  # QR squares them
     # Householder's Q is orthonormal whatever the rank, and begins with the known directions.
     basis = torch.linalg.qr(torch.cat([known, images]).T)[0].T
     base += float(sum(row @ matvec(row) for row in basis[len(known) :]))
     seed = int(torch.randint(2**62, (), generator=generator, device=device))
-    found = _rest(matvec, basis, base, budget=rest, tolerance=tolerance, seed=seed)
+    found = _rest(matvec, basis, base, pairs, budget=rest, tolerance=tolerance, seed=seed)
     return replace(found, products=found.products + 2 * columns)
 
 
@@ -161,7 +166,8 @@ def krylov_aware(
         device: Where they are.
 
     Raises:
-        InputError: too few products, or a tolerance that is not positive.
+        InputError: too few products, a tolerance that is not positive, or pairs to deflate that are
+            of another operator.
         LandscapeError: a product is not finite.
 
     Example:
@@ -171,14 +177,15 @@ def krylov_aware(
         (1.0, True)
     """
     budget = check_budget(products, tolerance)
-    known, base = _known(deflate, size, dtype, device)
+    pairs = _known(deflate, size, dtype, device)
+    known, base = pairs.vectors, float(pairs.values.sum())
     rest = _PILOT + 2 if tolerance is not None else 2 if budget < size else budget
     steps = min(_STEPS if tolerance is not None else budget // 2, budget - rest, size - len(known))
     basis = torch.cat([known, known.new_empty(steps, size)])
     generator = torch.Generator(device).manual_seed(seed)
     start = torch.randn(size, dtype=dtype, device=device, generator=generator)
     spent, first, saved = 0, 0.0, math.inf
-    for alpha, beta in krylov(matvec, start, basis, len(known)):
+    for alpha, beta in krylov(matvec, start, basis, allowance(pairs)):
         base, spent, before = base + alpha, spent + 1, saved
         first = first or base + (size - 1) * alpha  # n v^T A v, which is one probe's estimate
         if tolerance is not None:
@@ -189,25 +196,29 @@ def krylov_aware(
                 break
     seed = int(torch.randint(2**62, (), generator=generator, device=device))
     basis, budget = basis[: len(known) + spent], budget - spent
-    if len(basis) == size:
+    if len(basis) == size and (spent or budget < size):
+        if len(known):
+            # Nothing is left to probe, and a Krylov space does not see the pairs' values.
+            probe = known.T @ signs(pairs.values.to(known), generator)
+            check_pairs(pairs, probe, matvec(probe))
+            spent += 1
         return Estimate(base, 0.0, spent)
-    found = _rest(matvec, basis, base, budget=budget, tolerance=tolerance, seed=seed)
+    found = _rest(matvec, basis, base, pairs, budget=budget, tolerance=tolerance, seed=seed)
     return replace(found, products=found.products + spent)
 
 
 def _known(
     deflate: Eigenvalues | None, size: int, dtype: torch.dtype, device: torch.device | str
-) -> tuple[Tensor, float]:
-    if deflate is None:
-        return torch.zeros(0, size, dtype=dtype, device=device), 0.0
-    pairs = deflate.space or deflate
-    return pairs.vectors.to(dtype=dtype, device=device), float(pairs.values.sum())
+) -> Eigenvalues:
+    pairs = None if deflate is None else deflate.space or deflate
+    return known_pairs(pairs, torch.zeros(0, size, dtype=dtype, device=device))
 
 
 def _rest(
     matvec: Matvec,
     known: Tensor,
     base: float,
+    pairs: Eigenvalues,
     *,
     budget: int,
     tolerance: float | None,
@@ -218,9 +229,13 @@ def _rest(
     v^T M v is the sum of d_i = v_i (M v)_i. Its variance is twice the sum of theirs, because each
     product M_ij v_i v_j is in two of them, and that is known far better: from two probes already,
     where the spread of two sums says next to nothing.
+
+    The first probe also shows whether the ``pairs`` among the known rows are A's. Those that have
+    converged have a part in it, of random signs s: that adds v^T R s for their residuals R, whose
+    mean is zero and whose variance is theirs.
     """
     size = known.shape[1]
-    generator = torch.Generator(known.device).manual_seed(seed)
+    generator, tags = (torch.Generator(known.device).manual_seed(seed + each) for each in range(2))
 
     def without_known(vector: Tensor) -> Tensor:
         return vector - known.T @ (known @ vector)
@@ -231,7 +246,14 @@ def _rest(
         spread, sizes = mean.new_zeros(()), []
         for index in range(count):
             probe = signs(known, generator)
-            away = (probe * without_known(matvec(without_known(probe)))).double()
+            inside = without_known(probe)
+            if index == 0 and len(pairs.values):
+                part = signs(pairs.values.to(known), tags) * pairs.converged.to(known)
+                inside = inside + pairs.vectors.T @ part
+            image = matvec(inside)
+            if index == 0 and len(pairs.values):
+                check_pairs(pairs, inside, image)
+            away = (probe * without_known(image)).double()
             sizes.append(away @ away)
             away -= mean
             mean += away / (index + 1)  # Welford's recurrence
@@ -250,10 +272,9 @@ def _rest(
         wanted = caution * variance / target**2 if target > 0 else math.inf
         count = min(budget - spent, size if wanted >= size else max(2, math.ceil(wanted)))
     if count >= size:
-        rows = map(without_known, units(known))
-        exact = torch.stack([row @ matvec(row) for row in rows]).double().cpu()
+        exact = torch.stack([row @ matvec(row) for row in units(known)]).double().cpu()
         check_finite(exact)
-        return Estimate(base + float(exact.sum()), 0.0, spent + size)
+        return Estimate(float(exact.sum()), 0.0, spent + size)
     value, variance, _ = draw(count)
     error = math.sqrt(variance / count)
     met = tolerance is None or error <= tolerance * abs(base + value)

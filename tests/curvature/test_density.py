@@ -86,6 +86,25 @@ def test_known_eigenpairs_have_no_error() -> None:
     torch.testing.assert_close(smooth(dense, GRID, 0.5).density, TRUTH, rtol=1e-5, atol=1e-9)
 
 
+@pytest.mark.parametrize("unit", [1e-25, 1e20])
+def test_nodes_scale_with_the_operator_in_float32(unit: float) -> None:
+    matrix = symmetric(SPECTRUM.float())
+    settings = {"probes": 3, "steps": 12}
+    plain = lanczos_quadrature(lambda v: matrix @ v, 60, **settings)
+    found = lanczos_quadrature(lambda v: unit * (matrix @ v), 60, **settings)
+    torch.testing.assert_close(found.nodes / unit, plain.nodes, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(found.weights, plain.weights, rtol=1e-2, atol=1e-3)
+
+
+def test_pairs_of_another_operator_are_refused() -> None:
+    product = {"size": 60, "dtype": torch.float64}
+    pairs = lanczos(lambda v: MATRIX.flip(0, 1) @ v, k=3, which="magnitude", **product)
+    with pytest.raises(InputError, match="another matrix or another point"):
+        lanczos_quadrature(lambda v: MATRIX @ v, deflate=pairs, **product)
+    with pytest.raises(InputError, match="pairs to deflate are of 60 dimensions"):
+        lanczos_quadrature(lambda v: v, 50, deflate=pairs)
+
+
 def test_few_steps_are_enough_for_a_wide_kernel() -> None:
     full, few = density(steps=60), density(steps=15)
     torch.testing.assert_close(few.density, full.density, rtol=0, atol=1e-3)

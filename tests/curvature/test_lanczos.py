@@ -77,6 +77,20 @@ def test_a_residual_is_what_it_says(name: str, dtype: torch.dtype) -> None:
     assert bool((distance <= found.residuals + rounding).all())
 
 
+@pytest.mark.parametrize("unit", [1e-25, 1e20])
+@pytest.mark.parametrize("name", SPECTRA)
+def test_values_and_residuals_scale_with_the_operator_in_float32(name: str, unit: float) -> None:
+    matrix = symmetric(SPECTRA[name])
+    plain = lanczos(lambda v: matrix @ v, len(matrix), 5)
+    found = lanczos(lambda v: unit * (matrix @ v), len(matrix), 5)
+    rounding = 30 * torch.finfo(torch.float32).eps * float(matrix.norm())
+    torch.testing.assert_close(found.values / unit, plain.values, rtol=1e-3, atol=rounding)
+    assert bool(found.converged.all())
+    images = unit * (found.vectors @ matrix)
+    away = (images.double() - found.values[:, None] * found.vectors.double()).norm(dim=1)
+    torch.testing.assert_close(found.residuals / unit, away / unit, rtol=0.05, atol=rounding)
+
+
 def test_a_budget_that_is_spent_is_said() -> None:
     matrix = torch.diag(torch.linspace(1, 2, 200))
     found = lanczos(lambda v: matrix @ v, 200, 5, tolerance=1e-6, max_products=12)
@@ -152,6 +166,7 @@ def test_requests_that_make_no_sense_are_refused() -> None:
         ({"which": "middle"}, "which is one of"),
         ({"tolerance": 0.0}, "tolerance must be positive"),
         ({"tolerance": torch.nan}, "tolerance must be positive"),
+        ({"tolerance": torch.inf}, "tolerance must be positive and finite"),
         ({"max_products": 1}, "max_products"),
         ({"max_basis": 2}, "max_basis"),
     ):

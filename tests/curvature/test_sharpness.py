@@ -83,6 +83,20 @@ def test_one_step_is_sam_s_perturbation_and_more_steps_rise_higher() -> None:
     assert many > one
 
 
+@pytest.mark.parametrize("unit", [1e-25, 1e20])
+@pytest.mark.parametrize("adaptive", [False, True])
+def test_a_rise_scales_with_the_loss_in_float32(unit: float, adaptive: bool) -> None:
+    batches = [(x.float(), y) for x, y in classification()]
+
+    def scaled(outputs: Tensor, targets: Tensor) -> Tensor:
+        return unit * nn.functional.cross_entropy(outputs, targets, reduction="none")
+
+    objectives = [Objective(mlp().float(), batches, loss) for loss in ("cross_entropy", scaled)]
+    w = objectives[0].space.vector()
+    plain, found = (m_sharpness(each, w, adaptive=adaptive).value for each in objectives)
+    assert found / unit == pytest.approx(plain, rel=1e-3)
+
+
 def test_a_maximum_inside_the_ball_is_found() -> None:
     hill = quadratic(-torch.eye(2).double())
     found = m_sharpness(hill, torch.tensor([0.3, 0.4]).double(), radius=2.0, steps=30)
@@ -228,8 +242,13 @@ def test_requests_that_make_no_sense_are_refused() -> None:
             m_sharpness(objective, w, **settings)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="no batch"):
         m_sharpness(Objective(mlp(), []), torch.zeros(43).double())
-    with pytest.raises(LandscapeError, match="loss is nan within the ball"):
+    with pytest.raises(InputError, match="weights are not finite"):
         m_sharpness(objective, w * math.nan)
+    holes = [(x * math.nan, y) for x, y in classification()]
+    with pytest.raises(LandscapeError, match="loss is nan where the search begins"):
+        m_sharpness(Objective(nn.Linear(4, 1, bias=False).double(), holes, product), w)
+    with pytest.raises(LandscapeError, match="overflows there; take a smaller radius"):
+        m_sharpness(quadratic(MATRIX.float()), torch.ones(5), radius=1e25)
     q = isotropic(Quadratic(MATRIX), 0.1)
     for name, value, message in (
         ("radius", -1.0, "radius must be positive"),

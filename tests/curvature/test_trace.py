@@ -18,6 +18,7 @@ from landscape.curvature import (
     hutchinson,
     krylov_aware,
     lanczos,
+    lanczos_quadrature,
 )
 from landscape.errors import InputError, LandscapeError
 
@@ -29,6 +30,7 @@ DECAYING[5::7] *= -0.3
 NETWORK = symmetric(DECAYING)
 TRACE, SQUARES = float(SPECTRUM.double().sum()), float((SPECTRUM.double() ** 2).sum())
 Estimator = Callable[..., Any]
+F64: dict[str, Any] = {"dtype": torch.float64}
 
 
 def known(products: int = 1000, *, keep_space: bool = False) -> Eigenvalues:
@@ -280,3 +282,70 @@ def test_what_is_known_of_the_squared_norm_is_taken_out_exactly() -> None:
     assert deflated.standard_error < plain / 20
     exact = estimate(estimate_squared_frobenius, products=100, deflate=known(12))
     assert exact.value == pytest.approx(SQUARES)
+
+
+DEFLATING = [hutchinson, hutch_pp, krylov_aware, estimate_squared_frobenius]
+
+
+@pytest.mark.parametrize("unit", [1e-25, 1e20])
+@pytest.mark.parametrize("estimator", DEFLATING)
+def test_estimates_scale_with_the_operator_in_float32(estimator: Estimator, unit: float) -> None:
+    matrix = MATRIX.float()
+    power = 2 if estimator is estimate_squared_frobenius else 1
+    for settings in ({"products": 20}, {"products": 100}, {"tolerance": 0.3}):
+        plain = estimator(lambda v: matrix @ v, 100, **settings)
+        found = estimator(lambda v: unit * (matrix @ v), 100, **settings)
+        assert found.value / unit**power == pytest.approx(plain.value, rel=1e-3)
+        error = found.standard_error / unit**power
+        assert error == pytest.approx(plain.standard_error, rel=1e-2)
+        assert (found.products, found.converged) == (plain.products, plain.converged)
+
+
+@pytest.mark.parametrize("space", [False, True])
+@pytest.mark.parametrize("estimator", DEFLATING)
+def test_pairs_of_another_operator_are_refused_or_not_needed(
+    estimator: Estimator, space: bool
+) -> None:
+    pairs = known(keep_space=space)
+    eye = torch.eye(100, dtype=torch.float64)
+    truth = SQUARES if estimator is estimate_squared_frobenius else TRACE
+    for other, times in ((MATRIX.flip(0, 1), 1.0), (MATRIX + eye, 1.0), (2 * MATRIX, 2.0)):
+        for settings in ({"products": 8}, {"tolerance": 0.01, "products": 90}):
+            with pytest.raises(InputError, match="another matrix or another point"):
+                estimator(lambda v, a=other: a @ v, 100, deflate=pairs, **F64, **settings)
+        if times == 2:
+            found = estimator(lambda v: MATRIX @ v, 100, products=100, deflate=pairs, **F64)
+            assert (found.value, found.standard_error) == (pytest.approx(truth), 0)
+    with pytest.raises(InputError, match="pairs to deflate are of 100 dimensions"):
+        estimator(lambda v: v, 50, deflate=pairs, **F64)
+
+
+def test_pairs_of_another_operator_that_leave_nothing_to_estimate_are_refused() -> None:
+    everything = lanczos(lambda v: MATRIX @ v, 100, 100, dtype=torch.float64)
+    for estimator in DEFLATING:
+        with pytest.raises(InputError, match="another matrix"):
+            estimator(lambda v: 2 * (MATRIX @ v), 100, products=40, deflate=everything, **F64)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("which", ["largest", "smallest", "magnitude"])
+@pytest.mark.parametrize("estimator", [*DEFLATING, lanczos_quadrature])
+def test_an_operator_s_own_pairs_are_never_refused(
+    estimator: Estimator, which: Any, dtype: torch.dtype
+) -> None:
+    low_rank = torch.cat([torch.tensor([3.0, 2.0, 1.0]), torch.zeros(57)])
+    for spectrum in (SPECTRUM, DECAYING[:80], low_rank, torch.zeros(40), torch.ones(40)):
+        matrix = symmetric(spectrum.double()).to(dtype)
+        size = {"size": len(matrix), "dtype": dtype}
+        few = {"steps": 5} if estimator is lanczos_quadrature else {"products": 9}
+        for seed, products in ((0, 3), (1, 8), (2, 400)):
+            pairs = lanczos(
+                lambda v, a=matrix: a @ v,
+                k=3,
+                which=which,
+                max_products=products,
+                seed=seed,
+                keep_space=seed == 2,
+                **size,
+            )
+            estimator(lambda v, a=matrix: a @ v, deflate=pairs, seed=seed, **few, **size)
