@@ -127,6 +127,13 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     study.add_argument(
         "--severities", type=_numbers, metavar="N,N,...", help="of the corrupted test sets, 1 to 5"
     )
+    study.add_argument(
+        "--no-equal-time",
+        dest="equal_time",
+        action="store_const",
+        const=False,
+        help="generalisation without every method trained once more, as long as FP-BMA",
+    )
     study.add_argument("--methods", metavar="A,B,...", help="only these, besides fp-bma")
     study.add_argument("--json", action="store_true", help="print the tables for machines")
 

@@ -229,7 +229,7 @@ def _study(options: argparse.Namespace) -> None:
     from landscape.study import budget, study
 
     torch.set_num_threads(1)  # as in the demo
-    settings = {name: getattr(options, name) for name in (*BUDGET, "severities")}
+    settings = {name: getattr(options, name) for name in (*BUDGET, "severities", "equal_time")}
     only = None if options.methods is None else options.methods.split(",")
     spent = budget(options.budget, **settings)
     tables = study(

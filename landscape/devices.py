@@ -1,11 +1,10 @@
-"""Where computation happens."""
+"""Where computation happens, and under which of torch's settings."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 import torch
 from torch import Tensor
@@ -57,9 +56,94 @@ def differentiable() -> Iterator[None]:
 
 
 def leaf(w: Tensor) -> Tensor:
-    """A copy of w to differentiate by, also of one that was made in inference mode."""
+    """A copy of w to differentiate by, also of one that was made in inference mode.
+
+    Raises:
+        InputError: w is no tensor.
+    """
+    if not isinstance(w, Tensor):
+        raise InputError(f"weights are a tensor, not a {type(w).__name__}")
     with torch.inference_mode(False):
         return w.detach().clone().requires_grad_()
+
+
+def gradient_of(loss: Tensor, w: Tensor, *, differentiable: bool = False) -> Tensor:
+    """The gradient of ``loss`` by w; zeros where it does not depend on w.
+
+    Args:
+        loss: A scalar.
+        w: A leaf.
+        differentiable: Whether the gradient has a graph of its own.
+    """
+    if not loss.requires_grad:
+        return torch.zeros_like(w)
+    (found,) = torch.autograd.grad(loss, w, create_graph=differentiable, materialize_grads=True)
+    return found
+
+
+class _ProcessWide:
+    """Settings that belong to the process: the first thread makes them, the last restores them."""
+
+    def __init__(self, settings: Callable[[], AbstractContextManager[None]]) -> None:
+        self._settings = settings
+        self._turn = threading.Lock()
+        self._users = 0
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        with self._turn:
+            if not self._users:
+                self._made = self._settings()
+                self._made.__enter__()
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._turn:
+                self._users -= 1
+                if not self._users:
+                    self._made.__exit__(None, None, None)
+
+
+@contextmanager
+def _in_full_precision() -> Iterator[None]:
+    before = [getattr(module, name) for module, name, _ in _TF32]
+    for module, name, value in _TF32:
+        setattr(module, name, value)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        for (module, name, _), value in zip(_TF32, before, strict=True):
+            setattr(module, name, value)
+
+
+@contextmanager
+def _without_fast_attention() -> Iterator[None]:
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
+_full_precision = _ProcessWide(_in_full_precision)
+as_trained = _ProcessWide(_without_fast_attention)
+"""Within it torch's transformers compute in evaluation what they compute in training.
+
+Their faster path without gradients puts zeros where a padding mask is: another function.
+"""
+
+
+@contextmanager
+def uncast() -> Iterator[None]:
+    """A caller's ``torch.autocast`` does not reach into it."""
+    with ExitStack() as stack:
+        for kind in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        yield
 
 
 @contextmanager
@@ -69,33 +153,17 @@ def second_derivatives() -> Iterator[None]:
     Attention by the mathematical kernel, for the fused ones have no second derivative; and float32
     products in full precision, for TF32, which torch allows in convolutions, is no better than the
     residuals asked for.
+
+    Raises:
+        InputError: torch has no second derivative of an operation.
     """
-    with _turn:
-        if not _second.users:
-            _second.before = [getattr(module, name) for module, name, _ in _TF32]
-            for module, name, value in _TF32:
-                setattr(module, name, value)
-            _second.attention = sdpa_kernel(SDPBackend.MATH)
-            _second.attention.__enter__()
-        _second.users += 1
     try:
-        with differentiable():
+        with _full_precision(), uncast(), differentiable():
             yield
-    finally:
-        with _turn:
-            _second.users -= 1
-            if not _second.users:
-                _second.attention.__exit__(None, None, None)
-                for (module, name, _), value in zip(_TF32, _second.before, strict=True):
-                    setattr(module, name, value)
-
-
-class _Second:
-    """The settings belong to the process: the first thread sets them, the last restores them."""
-
-    users = 0
-    before: list[Any]
-    attention: AbstractContextManager[None]
-
-
-_second, _turn = _Second(), threading.Lock()
+    except RuntimeError as error:  # NotImplementedError is one
+        if "is not implemented" not in str(error):
+            raise
+        raise InputError(
+            "torch has no second derivative of one of the network's operations "
+            f"({str(error).splitlines()[0]}): write it with others"
+        ) from error

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from landscape.bilinear import BilinearLayers
-from landscape.devices import leaf, second_derivatives
+from landscape.devices import gradient_of, leaf, second_derivatives
+from landscape.errors import InputError
 from landscape.memory import SavedTensors, spare
 from landscape.soundness import check_precision
 
@@ -52,6 +53,8 @@ class HessianOperator:
 
     def __call__(self, v: Tensor) -> Tensor:
         """H v, shape (P,)."""
+        if v.shape != (self.size,):
+            raise InputError(f"a vector to multiply has shape ({self.size},), not {tuple(v.shape)}")
         self.products += 1
         with second_derivatives():
             found = self._objective.mean(self._products(v.to(self._w)))
@@ -83,8 +86,7 @@ class HessianOperator:
     def _build(self, batch: Batch) -> tuple[Tensor, int]:
         with BilinearLayers():
             loss, size = self._objective.batch_loss(self._w, batch, self._autocast)
-        (gradient,) = torch.autograd.grad(loss, self._w, create_graph=True, materialize_grads=True)
-        return gradient, size
+        return gradient_of(loss, self._w, differentiable=True), size
 
     def _backward(self, gradient: Tensor, v: Tensor, *, keep: bool) -> Tensor:
         if not gradient.requires_grad:  # a loss linear in w has no curvature

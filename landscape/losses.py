@@ -24,7 +24,9 @@ def _cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
             "'cross_entropy' needs one tensor of logits, not the network's "
             f"{type(outputs).__name__}; pass a function of (outputs, targets)"
         )
-    if not targets.is_floating_point():
+    if targets.is_floating_point():
+        _check_probabilities(outputs, targets)
+    else:
         targets = targets.long()
     try:
         return nn.functional.cross_entropy(outputs, targets, reduction="none")
@@ -33,6 +35,20 @@ def _cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
             f"labels must be in [0, {outputs.shape[1]}), the network's outputs, not "
             f"[{int(targets.min())}, {int(targets.max())}]"
         ) from error
+
+
+def _check_probabilities(outputs: Tensor, targets: Tensor) -> None:
+    """Refuse real numbers that are no probabilities: their cross-entropy means nothing."""
+    if torch._C._are_functorch_transforms_active():
+        return
+    classes = targets.shape == outputs.shape and outputs.ndim > 1 and outputs.shape[1] > 1
+    if classes and bool(((targets.sum(1) - 1).abs() < 1e-3).all() & (targets >= 0).all()):
+        return
+    raise InputError(
+        "'cross_entropy' takes the numbers of classes, or their probabilities in the outputs' "
+        "shape; these targets are real numbers: pass loss='gaussian', or nn.BCEWithLogitsLoss() "
+        "for one logit"
+    )
 
 
 _SUMS = "the loss sums over examples; give it reduction='mean' or 'none'"
@@ -75,6 +91,10 @@ def summed_loss(loss: Loss) -> LossFunction:
     def summed(outputs: Any, targets: Any) -> Tensor:
         nonlocal is_mean
         value = function(outputs, targets)
+        if not isinstance(value, Tensor):
+            raise InputError(f"the loss must return a tensor, not a {type(value).__name__}")
+        if isinstance(outputs, Tensor) and outputs.requires_grad and not value.requires_grad:
+            raise InputError("the loss is cut off from the network's outputs: do not detach them")
         if value.ndim == 0:
             if not is_mean and not torch._C._are_functorch_transforms_active():
                 _check_mean(function, value, outputs, targets)

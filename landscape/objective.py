@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape.batches import Batch, batch_size
-from landscape.devices import differentiable, leaf
+from landscape.devices import differentiable, gradient_of, leaf, uncast
 from landscape.errors import InputError
 from landscape.hessian import HessianOperator
 from landscape.losses import Loss, summed_loss
@@ -118,9 +118,9 @@ class Objective:
             at = leaf(w)
             for batch in self.pairs():
                 loss, size = self.batch_loss(at, batch)
-                yield torch.autograd.grad(loss, at, materialize_grads=True)[0], size
+                yield gradient_of(loss, at), size
 
-        with differentiable():
+        with differentiable(), uncast():
             return self.mean(values())
 
     def hessian(

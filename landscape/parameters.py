@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from landscape.devices import as_trained, uncast
 from landscape.errors import InputError
 
 Choice = Callable[[str, nn.Parameter], bool] | Sequence[str] | None
@@ -56,7 +58,7 @@ class ParameterSpace:
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        self.module = copy.deepcopy(model).to(device=device, dtype=dtype)
+        self.module = _copy(model).to(device=device, dtype=dtype)
         named = dict(self.module.named_parameters())
         chosen = _choose(named, random)
         if not chosen:
@@ -74,6 +76,10 @@ class ParameterSpace:
         self._lengths = [shape.numel() for shape in self.shapes]
         self._values = [named[name] for name in chosen]
         self._is_tied = _has_tied_tensors(self.module)  # looking for them takes time at every call
+        self._has_attention = any(
+            isinstance(layer, nn.MultiheadAttention | nn.TransformerEncoder)
+            for layer in self.module.modules()
+        )
         self._runs_channels_last = self.device.type == "cpu" and any(
             isinstance(layer, nn.Conv2d) for layer in self.module.modules()
         )
@@ -147,9 +153,10 @@ class ParameterSpace:
             self.module.train(training)
         if buffers is None:
             buffers = self.buffers() if training else {}
-        return self._run({**self.unflatten(vector), **buffers}, self.move(inputs))
+        return self._run({**self._weights(vector), **buffers}, self.move(inputs))
 
     @torch.no_grad()
+    @uncast()
     def predict(
         self, vector: Tensor, inputs: Any, buffers: Mapping[str, Tensor] | None = None
     ) -> Any:
@@ -167,7 +174,7 @@ class ParameterSpace:
         if self._runs_channels_last:
             if self.module.training:
                 self.module.eval()
-            values = {**self.unflatten(vector), **(buffers or {})}
+            values = {**self._weights(vector), **(buffers or {})}
             try:
                 outputs = self._run(_channels_last(values), _channels_last(self.move(inputs)))
                 if isinstance(outputs, Tensor):
@@ -177,9 +184,19 @@ class ParameterSpace:
             self._runs_channels_last = False
         return self.call(vector, inputs, buffers)
 
+    def _weights(self, vector: Tensor) -> dict[str, Tensor]:
+        if not isinstance(vector, Tensor):
+            raise InputError(f"weights are a tensor, not a {type(vector).__name__}")
+        if vector.dtype != self.dtype:
+            raise InputError(
+                f"weights of {vector.dtype} for a network of {self.dtype}: convert one of them"
+            )
+        return self.unflatten(vector)
+
     def _run(self, values: dict[str, Tensor], inputs: Any) -> Any:
         arguments = ((), inputs) if isinstance(inputs, dict) else (inputs, None)
-        return functional_call(self.module, values, *arguments, tie_weights=self._is_tied)
+        with as_trained() if self._has_attention else nullcontext():
+            return functional_call(self.module, values, *arguments, tie_weights=self._is_tied)
 
     def move(self, value: Any) -> Any:
         """``value`` with its tensors on the space's device, real ones in the space's type."""
@@ -191,6 +208,23 @@ class ParameterSpace:
         if isinstance(value, list | tuple):
             return tuple(self.move(item) for item in value)
         return value
+
+
+def _copy(model: nn.Module) -> nn.Module:
+    if isinstance(model, torch.jit.ScriptModule):
+        raise InputError("a scripted module has no gradients to copy: pass the one it was made of")
+    if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        raise InputError(f"unwrap the {type(model).__name__}: pass its .module")
+    if any(isinstance(each, nn.UninitializedParameter) for each in model.parameters()):
+        raise InputError("a lazy layer has no parameters yet: call the network on a batch first")
+    try:
+        return copy.deepcopy(model)
+    except (RuntimeError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"the network cannot be copied ({reason}); of the older torch.nn.utils.weight_norm and "
+            "spectral_norm, take those in torch.nn.utils.parametrizations"
+        ) from error
 
 
 def _channels_last(value: Any) -> Any:

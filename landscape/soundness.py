@@ -1,4 +1,4 @@
-"""Whether a network's second derivatives can be trusted: found out once, before they are used."""
+"""Whether a network and its derivatives can be trusted: found out once, before they are used."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from landscape.batches import Batch, take
 from landscape.bilinear import BilinearLayers
+from landscape.devices import gradient_of
 from landscape.errors import InputError, LandscapeError
 
 BatchLoss = Callable[[Tensor, Batch], tuple[Tensor, int]]
@@ -41,6 +42,8 @@ def check_precision(w: Tensor) -> None:
     Raises:
         InputError: they are of another type than float32 and float64.
     """
+    if not isinstance(w, Tensor):
+        raise InputError(f"weights are a tensor, not a {type(w).__name__}")
     if w.dtype not in (torch.float32, torch.float64):
         name = str(w.dtype).removeprefix("torch.")
         raise InputError(
@@ -50,50 +53,82 @@ def check_precision(w: Tensor) -> None:
 
 
 class Soundness:
-    """Whether the products taken of an objective are those of a Hessian: asked once."""
+    """Whether what is computed of an objective is what it is taken for: asked once."""
 
     def __init__(self) -> None:
-        self._found = False
+        self._repeats = self._is_symmetric = False
 
-    def check(self, batch_loss: BatchLoss, w: Tensor, batch: Batch) -> None:
+    def check(
+        self, batch_loss: BatchLoss, w: Tensor, batch: Batch, *, symmetric: bool = True
+    ) -> None:
         """See to it, on a few examples of a batch, within ``second_derivatives``.
 
-        That two passes agree, that the Hessian is symmetric, and that our second derivatives of
-        layers are torch's. Some of torch's own are wrong, such as that of ``weight_norm`` in 2.13,
-        which nothing but the symmetry shows.
+        That two passes agree and that the loss of all is made of the losses of parts; and where
+        ``symmetric``, that the Hessian is, and that our second derivatives of layers are torch's.
+        Some of torch's own are wrong, such as that of ``weight_norm`` in 2.13, which nothing but
+        the symmetry shows.
 
-        The examples are given each other's targets. A network that fits its data has a Hessian of
-        rounding errors, which agree with nothing; this one has residuals of ordinary size. Where
-        that does not help, as with outputs that saturate a softmax, the symmetry is that of the
-        same network with smaller weights: a wrong derivative is wrong there too, and rounding
-        errors are gone.
+        For the latter the examples are given each other's targets. A network that fits its data has
+        a Hessian of rounding errors, which agree with nothing; this one has residuals of ordinary
+        size. Where that does not help, as with outputs that saturate a softmax, the symmetry is
+        that of the same network with smaller weights: a wrong derivative is wrong there too, and
+        rounding errors are gone.
 
         Raises:
-            InputError: the network is random in evaluation mode.
+            InputError: the network is random in evaluation mode, it or the loss mixes the examples
+                of a batch, or an operation has no second derivative.
             LandscapeError: a second derivative is wrong.
         """
-        if self._found:
-            return
         few = _few(batch)
-        if few is not None:
-            _check(batch_loss, w, few)
-        self._found = True
+        if not self._repeats:
+            _check_repeats(batch_loss, w, batch if few is None else few)
+            if few is not None:
+                _check_parts(batch_loss, w, few)
+            self._repeats = True
+        if symmetric and not self._is_symmetric:
+            if few is not None:
+                inputs, targets = few
+                index = torch.arange(_count(few)).roll(1)
+                _check_symmetry(batch_loss, w, (inputs, take(targets, index)))
+            self._is_symmetric = True
 
 
-def _check(batch_loss: BatchLoss, w: Tensor, batch: Batch) -> None:
-    with BilinearLayers():
-        loss, _ = batch_loss(w, batch)
-    if not loss.requires_grad:  # it does not depend on w
-        return
-    ours = _gradient(loss, w)
-    theirs = _gradient(batch_loss(w, batch)[0], w)
-    if not (ours.requires_grad and bool(ours.isfinite().all())):
-        return  # linear in w, or to be refused with the first product
-    if _differ(ours, theirs):
+def _check_repeats(batch_loss: BatchLoss, w: Tensor, batch: Batch) -> None:
+    one, other = (gradient_of(batch_loss(w, batch)[0], w) for _ in range(2))
+    if bool(one.isfinite().all()) and _differ(one, other):
         raise InputError(
             "the network is random in evaluation mode: two passes over the same examples give "
             "different gradients. Use nn.Dropout, which evaluation switches off, or fix the noise"
         )
+
+
+def _check_parts(batch_loss: BatchLoss, w: Tensor, batch: Batch) -> None:
+    size = _count(batch)
+    if size < 2:
+        return
+    middle = max(1, (size - 1) // 2)  # parts of one size would hide a sum
+    whole, *parts = (
+        float(batch_loss(w, _taken(batch, torch.arange(*ends)))[0].detach())
+        for ends in ((0, size), (0, middle), (middle, size))
+    )
+    rounding = _ROUNDINGS * 100 * torch.finfo(w.dtype).eps
+    if abs(whole - sum(parts)) > rounding * (abs(whole) + sum(map(abs, parts))):
+        raise InputError(
+            "the loss of a batch is not the mean over its examples: that of "
+            f"{size} is {whole / size:.4g}, of the same in two parts {sum(parts) / size:.4g}. Let "
+            "the loss return one value an example, and the network take each by itself"
+        )
+
+
+def _check_symmetry(batch_loss: BatchLoss, w: Tensor, batch: Batch) -> None:
+    with BilinearLayers():
+        loss, _ = batch_loss(w, batch)
+    if not loss.requires_grad:  # it does not depend on w
+        return
+    ours = gradient_of(loss, w, differentiable=True)
+    theirs = gradient_of(batch_loss(w, batch)[0], w, differentiable=True)
+    if not (ours.requires_grad and bool(ours.isfinite().all())):
+        return  # linear in w, or to be refused with the first product
     generator = torch.Generator(w.device).manual_seed(0)
     u, v = (
         2 * torch.randint(0, 2, w.shape, generator=generator, device=w.device).to(w) - 1
@@ -120,7 +155,7 @@ def _check(batch_loss: BatchLoss, w: Tensor, batch: Batch) -> None:
 def _symmetric_to_rounding(
     batch_loss: BatchLoss, w: Tensor, batch: Batch, u: Tensor, v: Tensor
 ) -> bool:
-    gradient = _gradient(batch_loss(w, batch)[0], w)
+    gradient = gradient_of(batch_loss(w, batch)[0], w, differentiable=True)
     product = _backward(gradient, w, v)
     rounding = _ROUNDINGS**2 * torch.finfo(w.dtype).eps
     return bool(product.norm() > 0) and _asymmetry(gradient, w, u, v, product) < rounding
@@ -134,14 +169,22 @@ def _asymmetry(gradient: Tensor, w: Tensor, u: Tensor, v: Tensor, product: Tenso
 
 
 def _few(batch: Batch) -> Batch | None:
-    """Some examples with each other's targets; None where it is not clear what an example is."""
+    """Some of the examples; None where it is not clear what an example is."""
     inputs, targets = batch
     sizes = {len(each) if each.ndim else 0 for part in batch for each in _tensors(part)}
     if len(sizes) != 1 or not _tensors(inputs) or not _tensors(targets) or sizes == {0}:
         return None
     size = sizes.pop()
-    index = torch.arange(0, size, max(1, size // _EXAMPLES))[:_EXAMPLES]
-    return take(inputs, index), take(targets, index.roll(1))
+    return _taken(batch, torch.arange(0, size, max(1, size // _EXAMPLES))[:_EXAMPLES])
+
+
+def _taken(batch: Batch, index: Tensor) -> Batch:
+    inputs, targets = batch
+    return take(inputs, index), take(targets, index)
+
+
+def _count(batch: Batch) -> int:
+    return len(_tensors(batch[1])[0])
 
 
 def _tensors(value: Any) -> list[Tensor]:
@@ -153,10 +196,6 @@ def _tensors(value: Any) -> list[Tensor]:
 
 def _holds(value: Any) -> bool:
     return isinstance(value, Mapping | list | tuple)
-
-
-def _gradient(loss: Tensor, w: Tensor) -> Tensor:
-    return torch.autograd.grad(loss, w, create_graph=True, materialize_grads=True)[0]
 
 
 def _backward(gradient: Tensor, w: Tensor, v: Tensor) -> Tensor:

@@ -58,6 +58,34 @@ def test_a_column_of_one_value_an_example_is_its_sum() -> None:
     assert float(summed_loss(lambda outputs, _: outputs)(values, torch.zeros(4))) == 6
 
 
+@pytest.mark.parametrize(
+    ("outputs", "targets"),
+    [
+        (torch.randn(6, 1), torch.ones(6, 1)),  # one logit
+        (torch.randn(6, 3), 5 * torch.randn(6, 3)),  # a regression
+        (torch.randn(6), torch.rand(6)),
+        (torch.randn(6, 3), torch.rand(6)),
+    ],
+)
+def test_the_cross_entropy_of_real_numbers_is_refused(outputs: Tensor, targets: Tensor) -> None:
+    with pytest.raises(InputError, match="these targets are real numbers: pass loss='gaussian'"):
+        summed_loss("cross_entropy")(outputs, targets)
+
+
+def test_the_cross_entropy_of_probabilities_is_torchs() -> None:
+    outputs, targets = torch.randn(6, 3), torch.randn(6, 3).softmax(1)
+    expected = nn.functional.cross_entropy(outputs, targets, reduction="sum")
+    torch.testing.assert_close(summed_loss("cross_entropy")(outputs, targets), expected)
+
+
+def test_what_is_no_loss_is_refused() -> None:
+    outputs = torch.randn(6, 3, requires_grad=True)
+    with pytest.raises(InputError, match="must return a tensor, not a float"):
+        summed_loss(lambda outputs, _: 1.0)(outputs, torch.zeros(6))
+    with pytest.raises(InputError, match="cut off from the network's outputs"):
+        summed_loss(lambda outputs, _: outputs.detach().sum(1))(outputs, torch.zeros(6))
+
+
 def test_labels_that_are_no_class_are_refused() -> None:
     objective = Objective(mlp(), [(x, y + 2) for x, y in classification()])
     with pytest.raises(InputError, match=r"labels must be in \[0, 3\), .* not \[2, 4\]"):

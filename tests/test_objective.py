@@ -19,6 +19,7 @@ from cases import (
 )
 from torch import Tensor, nn
 
+from landscape.curvature import GaussNewton, by_block, top_eigenvalues
 from landscape.errors import InputError
 from landscape.objective import Objective
 from landscape.parameters import ParameterSpace
@@ -162,6 +163,74 @@ def test_the_users_model_is_left_alone() -> None:
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert all(module.training for module in model.modules())
     assert all(bool((p.grad == 7).all()) and p.requires_grad for p in model.parameters())
+
+
+class Padded(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(4, 2, 8, dropout=0.0, batch_first=True)
+        self.encoder, self.head = nn.TransformerEncoder(layer, 1), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        outputs: Tensor = self.head(self.encoder(x, src_key_padding_mask=mask).mean(1))
+        return outputs
+
+
+def test_the_loss_and_its_gradient_are_of_one_function_where_attention_is_masked() -> None:
+    x, mask = torch.randn(12, 6, 4), torch.arange(6)[None] >= torch.randint(3, 6, (12, 1))
+    objective = Objective(Padded().double(), [((x.double(), mask), torch.arange(12) % 2)])
+    w = objective.space.vector()
+    gradient = objective.gradient(w)
+    step = 1e-5 * gradient / gradient.norm()
+    slope = (objective.loss(w + step) - objective.loss(w - step)) / 2e-5
+    torch.testing.assert_close(slope, gradient.norm(), rtol=1e-6, atol=0)
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
+def test_a_callers_autocast_changes_nothing() -> None:
+    objective = Objective(mlp().float(), classification())
+    w = objective.space.vector()
+
+    def everything() -> list[Tensor]:
+        top = top_eigenvalues(objective, w, 2)
+        return [objective.loss(w), objective.gradient(w), top.values, top.vectors]
+
+    apart = everything()
+    with torch.autocast("cpu", torch.bfloat16):
+        within = everything()
+    for one, other in zip(apart, within, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+class Partly(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.used, self.unused = nn.Linear(4, 3), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        outputs: Tensor = self.used(x)
+        return outputs
+
+
+def test_parameters_without_a_part_in_the_loss_have_no_curvature() -> None:
+    objective = Objective(Partly().double(), classification())
+    w = objective.space.vector()
+    blocks = by_block(objective, w)
+    assert float(blocks["unused"].top.values[0]) == 0
+    assert float(blocks["used"].top.values[0]) > 0
+
+
+def test_weights_and_vectors_that_do_not_fit_are_one_line() -> None:
+    objective = Objective(mlp(), classification())
+    w = objective.space.vector()
+    for measure in (objective.loss, objective.gradient, lambda w: top_eigenvalues(objective, w, 1)):
+        with pytest.raises(InputError, match=r"float32 for a network of torch.float64"):
+            measure(w.float())
+        with pytest.raises(InputError, match="a tensor, not a ndarray"):
+            measure(w.numpy())
+    for operator in (objective.hessian(w), GaussNewton(objective, w)):
+        with pytest.raises(InputError, match="a vector to multiply has shape"):
+            operator(w[:-1])
 
 
 def test_nan_is_kept_and_is_no_right_answer() -> None:

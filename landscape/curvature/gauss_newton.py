@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -63,6 +63,8 @@ class GaussNewton:
         memory: int | None = None,
     ) -> None:
         check_precision(w)
+        if centre not in get_args(Centre):
+            raise InputError(f"unknown centre '{centre}'; known: {', '.join(get_args(Centre))}")
         self._objective = objective
         self._w = leaf(w)
         self._centre = centre
@@ -71,6 +73,10 @@ class GaussNewton:
 
     def __call__(self, v: Tensor) -> Tensor:
         """The product, shape (P,)."""
+        if v.shape != self._w.shape:
+            raise InputError(
+                f"a vector to multiply has shape {tuple(self._w.shape)}, not {tuple(v.shape)}"
+            )
         v = v.to(self._w)
         total, examples = torch.zeros_like(v), 0
         with second_derivatives():
@@ -88,7 +94,9 @@ class GaussNewton:
         saved = SavedTensors()
         built: list[_Part] = []
         for batch in self._objective.pairs():
-            self._objective.soundness.check(self._objective.batch_loss, self._w, batch)
+            self._objective.soundness.check(
+                self._objective.batch_loss, self._w, batch, symmetric=False
+            )
             with saved.counted():
                 part = self._build(batch)
             if saved.nbytes > self._memory:

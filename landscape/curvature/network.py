@@ -14,6 +14,7 @@ from landscape.curvature.lanczos import Eigenvalues, Which, check_request, check
 from landscape.curvature.matrices import Matrix, check_matrix, product_by
 from landscape.curvature.probes import Estimate, check_budget
 from landscape.curvature.trace import hutch_pp, hutchinson, krylov_aware
+from landscape.devices import uncast
 from landscape.errors import InputError
 from landscape.objective import Objective
 
@@ -23,6 +24,7 @@ Estimator = Literal["krylov", "hutch++", "hutchinson"]
 _ESTIMATORS = {"krylov": krylov_aware, "hutch++": hutch_pp, "hutchinson": hutchinson}
 
 
+@uncast()
 def top_eigenvalues(
     objective: Objective,
     w: Tensor,
@@ -84,6 +86,7 @@ def top_eigenvalues(
     )
 
 
+@uncast()
 def trace(
     objective: Objective,
     w: Tensor,
@@ -139,6 +142,7 @@ def trace(
     )
 
 
+@uncast()
 def diagonal(
     objective: Objective,
     w: Tensor,
@@ -170,6 +174,7 @@ def diagonal(
     )
 
 
+@uncast()
 def squared_frobenius(
     objective: Objective,
     w: Tensor,
@@ -207,6 +212,7 @@ def squared_frobenius(
     )
 
 
+@uncast()
 def spectral_density(
     objective: Objective,
     w: Tensor,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -49,14 +50,14 @@ def check_budget(products: int | None, tolerance: float | None) -> int:
     """The number of products meant by what was asked for.
 
     Raises:
-        InputError: too few products to know an error, or a tolerance that is not positive.
+        InputError: too few products to know an error, or a tolerance that is not positive and finite.
     """
     if tolerance is None:
         least, default = 2, _PRODUCTS
     else:
         least, default = _LEAST, _MOST
-        if not tolerance > 0:
-            raise InputError(f"tolerance must be positive, not {tolerance}")
+        if not 0 < tolerance < math.inf:
+            raise InputError(f"tolerance must be positive and finite, not {tolerance}")
     budget = default if products is None else products
     if budget < least:
         raise InputError(

@@ -27,11 +27,14 @@ def generalisation(bench: Bench, contestants: list[Contestant]) -> list[Table]:
     choices = tune(bench, contestants)
     trainings = tuned(bench, contestants, choices)
     finished = bench.train_all("training", trainings, shifts=True)
-    seconds = cpu_seconds(bench, [each.training for each in finished])
-    matched = bench.train_all("training as long as FP-BMA", as_long(trainings, seconds))
+    matched: list[Table] = []
+    if bench.budget.equal_time:
+        seconds = cpu_seconds(bench, [each.training for each in finished])
+        long = bench.train_all("training as long as FP-BMA", as_long(trainings, seconds))
+        matched = _matched_tables(long)
     return [
         *_generalisation_tables(finished, _diverged(bench, contestants, finished)),
-        *_matched_tables(matched),
+        *matched,
         _settings_table(contestants, choices),
     ]
 

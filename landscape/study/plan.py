@@ -24,6 +24,8 @@ class Budget:
         measured: Posterior samples whose curvature is measured.
         severities: Of the corrupted test sets.
         restarts: Starts of either kind on the toy.
+        equal_time: Whether generalisation is also compared after trainings as long as FP-BMA's:
+            all of them once more.
     """
 
     seeds: int = 5
@@ -35,6 +37,7 @@ class Budget:
     measured: int = 10
     severities: tuple[int, ...] = (1, 3, 5)
     restarts: int = 10
+    equal_time: bool = True
 
     def __post_init__(self) -> None:
         if self.seeds < 2:
@@ -42,7 +45,7 @@ class Budget:
                 f"a study needs at least 2 seeds, not {self.seeds}: one has no spread to compare by"
             )
         for name, value in asdict(self).items():
-            if name != "severities" and value < 1:
+            if name not in ("severities", "equal_time") and value < 1:
                 raise InputError(f"{name} must be at least 1, not {value}")
         if self.measured > self.samples:
             raise InputError(

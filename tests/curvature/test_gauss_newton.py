@@ -30,6 +30,10 @@ OBJECTIVES = {
     "one example": lambda: Objective(mlp(), classification(examples=1)),
     "some parameters": lambda: Objective(mlp(), classification(), random=["0.weight", "2.bias"]),
     "convnet": convnet,
+    "weight norm": lambda: Objective(
+        nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(4, 3).double())),
+        classification(),
+    ),
 }
 
 
@@ -50,6 +54,7 @@ def dense(objective: Objective, w: Tensor, centre: Centre) -> Tensor:
     return total / len(y)
 
 
+@pytest.mark.filterwarnings("ignore:There is a performance drop")  # of the dense one
 @pytest.mark.parametrize("centre", ["hessian", "gradient"])
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_products_are_those_of_the_dense_matrix(name: str, centre: Centre) -> None:
