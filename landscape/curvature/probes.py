@@ -50,7 +50,7 @@ def check_budget(products: int | None, tolerance: float | None) -> int:
     """The number of products meant by what was asked for.
 
     Raises:
-        InputError: too few products to know an error, or a tolerance that is not positive and finite.
+        InputError: too few products to know an error, or a tolerance not positive and finite.
     """
     if tolerance is None:
         least, default = 2, _PRODUCTS
