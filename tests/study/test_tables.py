@@ -60,6 +60,22 @@ def test_the_order_of_averaging(run: Run) -> None:
     assert float(tables[-1].rows[0][2]) == 1.0
 
 
+def test_the_average_of_all_samples_says_nothing_of_their_order(run: Run, tmp_path: Path) -> None:
+    fewer = Run.create(tmp_path / "fewer.h5", method="vi", seed=0)
+    fewer.write("samples", {"eigenvalues": LAMBDAS[:2], "trace": [10.0, 4.0], "loss": [0.1] * 2})
+    log = np.log(np.stack([TRUE[:2], 1 - TRUE[:2]], 1))[:, None]
+    predictions = {"log_probabilities": log, "labels": [0], "nll": -np.log(TRUE[:2])}
+    fewer.write("predictions", predictions)
+    finished = [
+        Finished(Training(name, name, {}, 0), each) for name, each in (("swag", run), ("vi", fewer))
+    ]
+    table = averaging_tables(finished)[1]
+    assert table.columns[2:] == ("n = 1", "n = 2")
+    (swag, vi, mean) = table.rows
+    assert vi[3] == "-"  # of two samples in either order
+    assert mean[3] == swag[3] != "-"
+
+
 def test_means_and_comparisons() -> None:
     results = {"sam": {0: 1.0, 1: 2.0, 2: 3.0}, "fp-bma": {0: 2.0, 1: 4.0, 5: 9.0}}
     table = means("NLL", {"NLL": results}, digits=3)
