@@ -51,6 +51,8 @@ def started(*command: str | Path, **environment: str) -> Iterator[subprocess.Pop
         text=True,
         start_new_session=True,
         env={**os.environ, **environment},
+        # A job in a shell's background ignores it, and so would all that it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         try:
             yield process
