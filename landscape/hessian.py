@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from landscape.bilinear import BilinearLayers
-from landscape.devices import gradient_of, leaf, second_derivatives
-from landscape.errors import InputError
+from landscape.differentiation import check_vector, gradient_of, leaf, second_derivatives
 from landscape.memory import SavedTensors, spare
 from landscape.soundness import check_precision
 
@@ -53,8 +52,7 @@ class HessianOperator:
 
     def __call__(self, v: Tensor) -> Tensor:
         """H v, shape (P,)."""
-        if v.shape != (self.size,):
-            raise InputError(f"a vector to multiply has shape ({self.size},), not {tuple(v.shape)}")
+        check_vector(v, self.size)
         self.products += 1
         with second_derivatives():
             found = self._objective.mean(self._products(v.to(self._w)))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape.batches import Batch, batch_size
-from landscape.devices import differentiable, gradient_of, leaf, uncast
+from landscape.differentiation import differentiable, gradient_of, leaf, uncast
 from landscape.errors import InputError
 from landscape.hessian import HessianOperator
 from landscape.losses import Loss, summed_loss

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from landscape.devices import as_trained, uncast
+from landscape.differentiation import as_trained, check_tensor, uncast
 from landscape.errors import InputError
 
 Choice = Callable[[str, nn.Parameter], bool] | Sequence[str] | None
@@ -185,8 +185,7 @@ class ParameterSpace:
         return self.call(vector, inputs, buffers)
 
     def _weights(self, vector: Tensor) -> dict[str, Tensor]:
-        if not isinstance(vector, Tensor):
-            raise InputError(f"weights are a tensor, not a {type(vector).__name__}")
+        check_tensor(vector)
         if vector.dtype != self.dtype:
             raise InputError(
                 f"weights of {vector.dtype} for a network of {self.dtype}: convert one of them"

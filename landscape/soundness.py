@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from landscape.batches import Batch, take
 from landscape.bilinear import BilinearLayers
-from landscape.devices import gradient_of
+from landscape.differentiation import check_tensor, gradient_of
 from landscape.errors import InputError, LandscapeError
 
 BatchLoss = Callable[[Tensor, Batch], tuple[Tensor, int]]
@@ -20,6 +20,7 @@ _EXAMPLES = 8
 _ROUNDINGS = 30
 """Of half the digits: disagreements that are no rounding are of the size of what disagrees."""
 _SHRUNK = tuple(4.0**-k for k in range(1, 11))
+"""Factors of the weights at which the symmetry is looked at again."""
 
 
 def check_batch_independence(module: nn.Module) -> None:
@@ -42,8 +43,7 @@ def check_precision(w: Tensor) -> None:
     Raises:
         InputError: they are of another type than float32 and float64.
     """
-    if not isinstance(w, Tensor):
-        raise InputError(f"weights are a tensor, not a {type(w).__name__}")
+    check_tensor(w)
     if w.dtype not in (torch.float32, torch.float64):
         name = str(w.dtype).removeprefix("torch.")
         raise InputError(
@@ -79,6 +79,8 @@ class Soundness:
                 of a batch, or an operation has no second derivative.
             LandscapeError: a second derivative is wrong.
         """
+        if self._repeats and (self._is_symmetric or not symmetric):
+            return
         few = _few(batch)
         if not self._repeats:
             _check_repeats(batch_loss, w, batch if few is None else few)

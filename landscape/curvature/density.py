@@ -20,8 +20,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from landscape.curvature.deflation import allowance, known_pairs
 from landscape.curvature.krylov import krylov
-from landscape.curvature.lanczos import Eigenvalues, allowance, known_pairs
+from landscape.curvature.lanczos import Eigenvalues
 from landscape.curvature.operator import Matvec
 from landscape.errors import InputError
 

@@ -7,8 +7,9 @@ import math
 import torch
 from torch import Tensor
 
+from landscape.curvature.deflation import check_pairs, known_pairs, part_along
 from landscape.curvature.krylov import length
-from landscape.curvature.lanczos import Eigenvalues, check_pairs, known_pairs
+from landscape.curvature.lanczos import Eigenvalues
 from landscape.curvature.operator import Matvec, check_finite
 from landscape.curvature.probes import Estimate, check_budget, signs, units
 
@@ -71,8 +72,7 @@ def estimate_squared_frobenius(
             probe = without_known(signs(known, generator))
             if index == 0 and len(known):
                 # Converged pairs have a part in one probe, which shows whether they are A's.
-                part = signs(pairs.values.to(known), tags) * pairs.converged.to(known)
-                probe = probe + known.T @ part
+                probe = probe + part_along(pairs, tags)
             image = matvec(probe)
             if index == 0 and len(known):
                 check_pairs(pairs, probe, image)

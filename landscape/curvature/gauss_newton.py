@@ -22,7 +22,7 @@ from torch import Tensor
 
 from landscape.batches import Batch, batch_size
 from landscape.bilinear import BilinearLayers
-from landscape.devices import leaf, second_derivatives
+from landscape.differentiation import check_vector, leaf, second_derivatives
 from landscape.errors import InputError
 from landscape.memory import SavedTensors, spare
 from landscape.objective import Objective
@@ -73,10 +73,7 @@ class GaussNewton:
 
     def __call__(self, v: Tensor) -> Tensor:
         """The product, shape (P,)."""
-        if v.shape != self._w.shape:
-            raise InputError(
-                f"a vector to multiply has shape {tuple(self._w.shape)}, not {tuple(v.shape)}"
-            )
+        check_vector(v, len(self._w))
         v = v.to(self._w)
         total, examples = torch.zeros_like(v), 0
         with second_derivatives():

@@ -14,7 +14,7 @@ from landscape.curvature.lanczos import Eigenvalues, Which, check_request, check
 from landscape.curvature.matrices import Matrix, check_matrix, product_by
 from landscape.curvature.probes import Estimate, check_budget
 from landscape.curvature.trace import hutch_pp, hutchinson, krylov_aware
-from landscape.devices import uncast
+from landscape.differentiation import uncast
 from landscape.errors import InputError
 from landscape.objective import Objective
 

@@ -21,7 +21,7 @@ from landscape.batches import Batch, batch_size
 from landscape.curvature.lanczos import Eigenvalues, Which
 from landscape.curvature.operator import check_finite
 from landscape.curvature.probes import Estimate
-from landscape.devices import second_derivatives
+from landscape.differentiation import second_derivatives
 from landscape.errors import InputError, LandscapeError
 from landscape.objective import Objective
 

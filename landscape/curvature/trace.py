@@ -18,8 +18,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from landscape.curvature.deflation import allowance, check_pairs, known_pairs, part_along
 from landscape.curvature.krylov import krylov
-from landscape.curvature.lanczos import Eigenvalues, allowance, check_pairs, known_pairs
+from landscape.curvature.lanczos import Eigenvalues
 from landscape.curvature.operator import Matvec, check_finite
 from landscape.curvature.probes import Estimate, check_budget, signs, units
 
@@ -248,8 +249,7 @@ def _rest(
             probe = signs(known, generator)
             inside = without_known(probe)
             if index == 0 and len(pairs.values):
-                part = signs(pairs.values.to(known), tags) * pairs.converged.to(known)
-                inside = inside + pairs.vectors.T @ part
+                inside = inside + part_along(pairs, tags)
             image = matvec(inside)
             if index == 0 and len(pairs.values):
                 check_pairs(pairs, inside, image)

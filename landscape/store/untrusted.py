@@ -166,7 +166,7 @@ def _check_schema(file: h5py.File, path: Path) -> None:
         )
 
 
-# By h5py's low-level interface, at a quarter of the cost: a folder of a hundred runs is checked
+# By h5py's low-level interface, at a third of the cost: a folder of a hundred runs is checked
 # before its list is shown.
 def _check_tree(file: h5py.File, path: Path) -> None:
     pending: list[tuple[str, h5g.GroupID, int]] = [("", file.id, 0)]

@@ -9,7 +9,7 @@ from landscape.curvature import MATRICES, top_eigenvalues
 from landscape.curvature.lanczos import Which
 from landscape.curvature.matrices import Matrix, product_by
 from landscape.curvature.network import Backend
-from landscape.devices import second_derivatives
+from landscape.differentiation import second_derivatives
 from landscape.objective import Objective
 
 

@@ -1,0 +1,167 @@
+"""How derivatives are taken: of what, and under which of torch's settings."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from landscape.errors import InputError
+
+# What multiplies float32 in TF32, of 10 bits: names and values of the settings, old and new.
+_TF32 = (
+    [
+        (torch.backends.cudnn.conv, "fp32_precision", "ieee"),
+        (torch.backends.cudnn.rnn, "fp32_precision", "ieee"),
+        (torch.backends.cuda.matmul, "fp32_precision", "ieee"),
+    ]
+    if hasattr(torch.backends.cudnn, "conv")
+    else [
+        (torch.backends.cudnn, "allow_tf32", False),
+        (torch.backends.cuda.matmul, "allow_tf32", False),
+    ]
+)
+
+
+@contextmanager
+def differentiable() -> Iterator[None]:
+    """Graphs are built within it, also for a caller who has switched that off."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
+
+
+def check_tensor(w: object) -> None:
+    """Refuse weights that are no tensor.
+
+    Raises:
+        InputError: they are not.
+    """
+    if not isinstance(w, Tensor):
+        raise InputError(f"weights are a tensor, not a {type(w).__name__}")
+
+
+def check_vector(v: Tensor, size: int) -> None:
+    """Refuse what a matrix over R^P cannot be multiplied by.
+
+    Raises:
+        InputError: it has not the shape (P,).
+    """
+    if v.shape != (size,):
+        raise InputError(f"a vector to multiply has shape ({size},), not {tuple(v.shape)}")
+
+
+def leaf(w: Tensor) -> Tensor:
+    """A copy of w to differentiate by, also of one that was made in inference mode.
+
+    Raises:
+        InputError: w is no tensor.
+    """
+    check_tensor(w)
+    with torch.inference_mode(False):
+        return w.detach().clone().requires_grad_()
+
+
+def gradient_of(loss: Tensor, w: Tensor, *, differentiable: bool = False) -> Tensor:
+    """The gradient of ``loss`` by w; zeros where it does not depend on w.
+
+    Args:
+        loss: A scalar.
+        w: A leaf.
+        differentiable: Whether the gradient has a graph of its own.
+    """
+    if not loss.requires_grad:
+        return torch.zeros_like(w)
+    (found,) = torch.autograd.grad(loss, w, create_graph=differentiable, materialize_grads=True)
+    return found
+
+
+class _ProcessWide:
+    """Settings that belong to the process: the first thread makes them, the last restores them."""
+
+    def __init__(self, settings: Callable[[], AbstractContextManager[None]]) -> None:
+        self._settings = settings
+        self._turn = threading.Lock()
+        self._users = 0
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        with self._turn:
+            if not self._users:
+                self._made = self._settings()
+                self._made.__enter__()
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._turn:
+                self._users -= 1
+                if not self._users:
+                    self._made.__exit__(None, None, None)
+
+
+@contextmanager
+def _in_full_precision() -> Iterator[None]:
+    before = [getattr(module, name) for module, name, _ in _TF32]
+    for module, name, value in _TF32:
+        setattr(module, name, value)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        for (module, name, _), value in zip(_TF32, before, strict=True):
+            setattr(module, name, value)
+
+
+@contextmanager
+def _without_fast_attention() -> Iterator[None]:
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
+
+
+_full_precision = _ProcessWide(_in_full_precision)
+as_trained = _ProcessWide(_without_fast_attention)
+"""Within it torch's transformers compute in evaluation what they compute in training.
+
+Their faster path without gradients puts zeros where a padding mask is: another function.
+"""
+
+
+@contextmanager
+def uncast() -> Iterator[None]:
+    """A caller's ``torch.autocast`` does not reach into it."""
+    with ExitStack() as stack:
+        for kind in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+        yield
+
+
+@contextmanager
+def second_derivatives() -> Iterator[None]:
+    """The settings under which second derivatives are taken; those before are restored.
+
+    Attention by the mathematical kernel, for the fused ones have no second derivative; and float32
+    products in full precision, for TF32, which torch allows in convolutions, is no better than the
+    residuals asked for.
+
+    Raises:
+        InputError: torch has no second derivative of an operation.
+    """
+    try:
+        with _full_precision(), uncast(), differentiable():
+            yield
+    except RuntimeError as error:
+        if "is not implemented" not in str(error):
+            raise
+        raise InputError(
+            "torch has no second derivative of one of the network's operations "
+            f"({str(error).splitlines()[0]}): write it with others"
+        ) from error
