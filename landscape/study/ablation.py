@@ -36,6 +36,13 @@ _SWEEPS: dict[str, tuple[float, ...]] = {
     "covariance": (False,),
 }
 _RADII_AROUND_ZERO = (0.0, 0.05, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+_LIKE_VI = {
+    "prior_scale": VI().prior_scale,
+    "beta": VI().beta,
+    "learning_rate": VI().learning_rate,
+    "covariance_rate": 1.0,
+}
+_START_OF_VI = {"scale": VI().initial_scale}
 _RANKS = (0, 2, 20)
 _SCALES = (0.003, 0.01, 0.03)
 _FACTORS = (100.0, 1e4)
@@ -67,10 +74,14 @@ def ablation(bench: Bench) -> list[Table]:
     """
     base = tune(bench, [CONTESTANTS[REFERENCE]])[REFERENCE].settings
     plain = tune(bench, [CONTESTANTS["vi"]])["vi"].settings
-    tables = _compare(bench, "What stands for the Fisher information", _steps(bench, base))
-    for title, variants in groups(base, plain).items():
-        tables += _compare(bench, title, variants)
-    return tables
+    compared = {
+        "What stands for the Fisher information": _steps(bench, base),
+        **groups(base, plain),
+        "Prior N(0, prior_scale^2), tuned by itself": _around_zero(bench, base),
+    }
+    return [
+        table for title, variants in compared.items() for table in _compare(bench, title, variants)
+    ]
 
 
 def groups(base: Settings, plain: Settings) -> dict[str, dict[str, Variant]]:
@@ -100,25 +111,49 @@ def groups(base: Settings, plain: Settings) -> dict[str, dict[str, Variant]]:
     }
     # What the worst case adds where the prior is not the source's: radius 0 without a low-rank
     # part is VI, step for step.
-    start = {"scale": plain.get("initial_scale", VI().initial_scale)}
-    around_zero = {
-        "beta": VI().beta,
-        "prior_scale": VI().prior_scale,
-        "covariance_rate": 1.0,
-        **plain,
-    }
+    around_zero = {**_LIKE_VI, **plain}
     found["Prior N(0, prior_scale^2), VI's tuned settings"] = {
         f"around-zero-radius-{radius}": Variant(
-            {**around_zero, "radius": radius}, "isotropic", start
+            {**around_zero, "radius": radius}, "isotropic", _START_OF_VI
         )
         for radius in _RADII_AROUND_ZERO
     } | {"around-zero-low-rank": Variant({**around_zero, "radius": 0.0})}
+    found["From FP-BMA's settings to VI's, one after the other"] = tuned | _way(base, around_zero)
     normalised = {"normalisation": "batch"}
     found["Batch normalisation and head trained, fresh head"] = {
         name: Variant({**base, **settings}, start, normalised)
         for name, (start, settings) in _RESTS.items()
     }
     return found
+
+
+def _way(base: Settings, end: Settings) -> dict[str, Variant]:
+    """From ``base`` to ``end`` and the start of VI, each keeping what those before it changed."""
+    settings, found = dict(base), {}
+    for name in ("prior_scale", "beta", "learning_rate"):
+        settings[name] = end[name]
+        found[f"then-{name}"] = Variant(dict(settings))
+    found["then-diagonal"] = Variant(dict(settings), "isotropic", _START_OF_VI)
+    settings["covariance_rate"] = end["covariance_rate"]
+    found["then-covariance_rate"] = Variant(settings, "isotropic", _START_OF_VI)
+    return found
+
+
+def _around_zero(bench: Bench, base: Settings) -> dict[str, Variant]:
+    """With a prior that is not the source's, and as many trials as every method has."""
+    vi = CONTESTANTS["vi"].space
+    start: dict[str, Any] = {"start": "isotropic", "source": _START_OF_VI}
+    contestants = [
+        Contestant("zero-tuned", REFERENCE, {**vi, "radius": (0.05, 10.0)}, _LIKE_VI, **start),
+        Contestant("zero-tuned-no-step", REFERENCE, vi, {**_LIKE_VI, "radius": 0.0}, **start),
+    ]
+    choices = tune(bench, contestants)
+    return {
+        each.name: Variant(
+            {**each.fixed, **choices[each.name].settings}, each.start, dict(each.source)
+        )
+        for each in contestants
+    } | {REFERENCE: Variant(base)}
 
 
 def _steps(bench: Bench, base: Settings) -> dict[str, Variant]:

@@ -144,6 +144,7 @@ def tuned(
             {**each.fixed, **choices[each.name].settings, "epochs": bench.budget.epochs},
             seed,
             each.start,
+            dict(each.source),
         )
         for each in contestants
         for seed in range(bench.budget.seeds)

@@ -31,6 +31,7 @@ class Contestant:
         start: ``"source"`` gives the source task's posterior to ``fit`` as the prior; ``"weights"``
             starts at its mean with the method's own prior.
         grid: Settings to try one after the other in place of ``space``.
+        source: Settings of the source posterior, as of ``Training``.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Contestant:
     fixed: Mapping[str, Any] = field(default_factory=dict)
     start: str = "source"
     grid: tuple[Mapping[str, Any], ...] = ()
+    source: Mapping[str, Any] = field(default_factory=dict)
 
     def trials(self, count: int) -> list[dict[str, Any]]:
         """What is tried: the method's defaults, then points of a Halton sequence in ``space``.

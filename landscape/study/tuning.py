@@ -68,6 +68,7 @@ def _trainings(
             {**contestant.fixed, **settings, "epochs": bench.budget.epochs},
             FIRST_TUNING_SEED + offset,
             contestant.start,
+            dict(contestant.source),
             folder="tuning",
         )
         for offset in range(bench.budget.tuning_seeds)

@@ -1,5 +1,6 @@
 """Studies from end to end in tiny size: what is finished stays, and tuning sees no test set."""
 
+import itertools
 import json
 import shutil
 from dataclasses import replace
@@ -207,6 +208,11 @@ def test_an_ablation_trains_its_variants(folder: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(ablation, "groups", lambda base, plain: {"Rest": rest})
     monkeypatch.setattr(ablation, "_SAMPLES", 1)
     tables = study("ablation", folder, TINY, progress=silent)
+    anew = tables[8]
+    assert [row[0] for row in anew.rows] == ["zero-tuned", "zero-tuned-no-step", "fp-bma"]
+    by_itself = Run.open(folder / "ablation" / "zero-tuned-seed0.h5").config["study"]
+    assert by_itself["settings"]["prior_scale"] > 0
+    assert by_itself["start"] == "isotropic"
     assert [row[0] for row in tables[0].rows] == ["fisher-identity", "no-step"]
     assert [row[0] for row in tables[4].rows] == ["rest-fixed"]
     run = Run.open(folder / "ablation" / "rest-fixed-seed0.h5")
@@ -222,7 +228,13 @@ def test_an_ablation_changes_one_thing_at_a_time() -> None:
     around_zero = groups.pop("Prior N(0, prior_scale^2), VI's tuned settings")
     radii = [variant.settings.pop("radius") for variant in around_zero.values()]
     assert len({repr(variant.settings) for variant in around_zero.values()}) == 1
+    around_zero_settings = next(iter(around_zero.values())).settings
     assert radii[0] == 0 < radii[1]
+    way = list(groups.pop("From FP-BMA's settings to VI's, one after the other").values())
+    for before, after in itertools.pairwise(way):
+        changed = [key for key in after.settings if after.settings[key] != before.settings.get(key)]
+        assert len(changed) + (after.start != before.start) == 1
+    assert {**way[-1].settings, **around_zero_settings} == way[-1].settings
     for title, variants in groups.items():
         reference, *others = variants.values()
         for name, variant in variants.items():
