@@ -13,7 +13,7 @@ demo: .venv/.installed
 
 ## Set up (a browser too, where one may be installed) and run all tests.
 test: .venv/.installed-test browser
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal
 
 ## What CI asks beyond the tests.
 lint: .venv/.installed-test

@@ -41,17 +41,21 @@ def serve(
 
 
 @contextmanager
-def in_background(folder: Path) -> Iterator[str]:
+def in_background(folder: Path, port: int = 0) -> Iterator[str]:
     """Serve ``folder`` from a thread, to this machine, for as long as the block runs.
 
+    Args:
+        folder: Of runs.
+        port: 0 for one that is free.
+
     Yields:
-        The address, on a free port.
+        The address.
 
     Raises:
-        InputError: the folder is missing.
+        InputError: the folder is missing, or the port is taken.
     """
     channels: dict[int, Any] = {}
-    server = _listen(folder, "127.0.0.1", 0, channels)
+    server = _listen(folder, "127.0.0.1", port, channels)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     try:

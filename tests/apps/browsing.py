@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from landscape_app.server import in_background
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
 
 CAMERA = """() => {
     const plot = document.querySelector("#surface-0 .js-plotly-plot");
@@ -37,7 +38,7 @@ class Visit:
     """A browser page, with what went wrong and what was asked of the network meanwhile."""
 
     page: Page
-    site: str = ""
+    site: str
     requests: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
@@ -56,30 +57,48 @@ class Visit:
 
 
 @pytest.fixture(scope="session")
-def launch() -> Iterator[Callable[[list[str]], Browser]]:
-    """Start Chromium with some flags."""
+def chromium() -> Iterator[Callable[[Path, list[str]], BrowserContext]]:
+    """Start Chromium with a folder for its profile, and some flags."""
     chromium = shutil.which("chromium")
     if chromium is None:
         if os.environ.get("LANDSCAPE_REQUIRE_BROWSER") == "1":
             pytest.fail("LANDSCAPE_REQUIRE_BROWSER=1, but there is no chromium on the PATH")
         pytest.skip("no chromium on the PATH")
     with sync_playwright() as playwright:
-        yield lambda flags: playwright.chromium.launch(executable_path=chromium, args=flags)
+        yield lambda profile, flags: playwright.chromium.launch_persistent_context(
+            profile,
+            executable_path=chromium,
+            args=flags,
+            viewport={"width": 1280, "height": 900},
+        )
 
 
 @pytest.fixture(scope="session")
-def browser(launch: Callable[[list[str]], Browser]) -> Iterator[Browser]:
-    browser = launch(FLAGS)
+def site() -> str:
+    """An address of this machine that is free."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.fixture(scope="session")
+def browser(
+    chromium: Callable[[Path, list[str]], BrowserContext],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[BrowserContext]:
+    """One for all tests: the scripts of a site that it has seen are compiled already."""
+    browser = chromium(tmp_path_factory.mktemp("profile"), FLAGS)
+    browser.set_default_timeout(PATIENCE)
     yield browser
     browser.close()
 
 
 @pytest.fixture
-def visit(browser: Browser) -> Iterator[Visit]:
+def visit(browser: BrowserContext, site: str) -> Iterator[Visit]:
     """A fresh page; after the test, nothing may have failed or left this machine."""
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
-    page.set_default_timeout(PATIENCE)
-    visit = Visit(page)
+    page = browser.new_page()
+    settings = {"origin": site, "storageTypes": "local_storage"}  # those of the test before
+    browser.new_cdp_session(page).send("Storage.clearDataForOrigin", settings)
+    visit = Visit(page, site)
     visit.listen()
     yield visit
     page.close()
@@ -94,8 +113,8 @@ def show(visit: Visit) -> Iterator[Callable[[Path, str], Page]]:
     servers = []
 
     def show(folder: Path, path: str = "/") -> Page:
-        server = in_background(folder)
-        visit.site = server.__enter__()
+        server = in_background(folder, urlsplit(visit.site).port)
+        server.__enter__()
         servers.append(server)
         return visit.open(path)
 

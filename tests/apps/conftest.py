@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browsing import browser, launch, show, visit
+from browsing import browser, chromium, show, site, visit
 
 from landscape.store import Run
 
-__all__ = ["browser", "launch", "show", "visit"]
+__all__ = ["browser", "chromium", "show", "site", "visit"]
 
 SAMPLES, EXAMPLES, CLASSES = 10, 200, 10
 GRID = (41, 33)

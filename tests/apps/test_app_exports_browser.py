@@ -13,7 +13,7 @@ import pytest
 from browsing import CAMERA, Visit
 from landscape_app import exports
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
 from landscape.store import Run
 
@@ -90,7 +90,7 @@ def test_a_figure_is_saved_as_a_page_of_pdf(
 
 
 def test_a_surface_is_saved_as_it_is_looked_at(
-    show: Callable[..., Page], browser: Browser, complete: Run, tmp_path: Path
+    show: Callable[..., Page], browser: BrowserContext, complete: Run, tmp_path: Path
 ) -> None:
     page = show(complete.path.parent, "/surface?run=digits-swag-0&view=3d")
     page.locator("#surface-0 canvas").first.wait_for()
@@ -150,16 +150,16 @@ def test_the_numbers_behind_a_figure_are_a_table_for_the_keyboard(
 
 
 def test_a_report_needs_no_server_and_asks_for_nothing(
-    browser: Browser, new_run: Callable[..., Run], tmp_path: Path
+    browser: BrowserContext, new_run: Callable[..., Run], tmp_path: Path
 ) -> None:
     for seed, name in enumerate(("one", "two")):
         new_run(name, seed=seed)
     report = tmp_path / "report.html"
     exports.write_report(tmp_path, report)
-    page = browser.new_page(viewport={"width": 1280, "height": 900})
-    visit = Visit(page)
+    page = browser.new_page()
+    visit = Visit(page, report.as_uri())
     visit.listen()
-    page.goto(report.as_uri())
+    visit.open("")
     expect(page.locator("tbody tr")).to_have_count(2)
     page.locator("details[open] .contourlayer path").first.wait_for(state="attached")
     assert page.locator("details:not([open]) .main-svg").count() == 0  # drawn on demand

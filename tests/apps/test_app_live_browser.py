@@ -5,11 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from browsing import CAMERA, Visit
 from landscape_app.server import in_background
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import BrowserContext, Page
 
 from landscape.store import Run
 
@@ -79,16 +80,15 @@ def test_a_run_that_another_process_measures_is_followed(
 
 
 def test_without_webgl_a_surface_is_drawn_as_contours(
-    complete: Run, launch: Callable[[list[str]], Browser]
+    complete: Run, chromium: Callable[[Path, list[str]], BrowserContext], tmp_path: Path
 ) -> None:
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-3d-apis"]
     flags.append("--disable-background-networking")
     with in_background(complete.path.parent) as site:
-        browser = launch(flags)
-        page = browser.new_page()
-        visit = Visit(page)
+        browser = chromium(tmp_path, flags)
+        visit = Visit(browser.new_page(), site)
         visit.listen()
-        page.goto(f"{site}/surface?run=digits-swag-0&view=3d")
+        page = visit.open("/surface?run=digits-swag-0&view=3d")
         page.locator("#surface-0 .contourlayer path").first.wait_for(state="attached")
         page.get_by_text("This browser has no WebGL").wait_for()
         assert page.locator("#surface-0 canvas").count() == 0

@@ -12,7 +12,7 @@ import pytest
 from browsing import CAMERA, Visit, wait_for_frames
 from conftest import start_run, write_predictions
 from landscape_app.server import in_background
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
 from landscape.store import Run
 
@@ -208,20 +208,19 @@ def test_an_address_keeps_the_camera(show: Callable[..., Page], complete: Run) -
 
 
 def test_a_server_that_is_gone_is_told_until_it_is_back(
-    browser: Browser, new_run: Callable[..., Run], tmp_path: Path
+    browser: BrowserContext, new_run: Callable[..., Run], tmp_path: Path
 ) -> None:
     new_run("one")
     page = browser.new_page()
-    page.set_default_timeout(30_000)
     gone = page.get_by_role("alert").get_by_text("does not answer")
     with in_background(tmp_path) as site:
         page.goto(site)
         page.get_by_label("Show one").wait_for()
         assert not gone.is_visible()
-        page.context.route("**/*", lambda route: route.abort())  # as a server that was stopped
+        page.route("**/*", lambda route: route.abort())  # as a server that was stopped
         gone.wait_for()
         page.get_by_role("link", name="one", exact=True).click()
-        page.context.unroute("**/*")
+        page.unroute("**/*")
         gone.wait_for(state="detached")
         page.get_by_role("heading", level=1, name="one").wait_for()
     page.close()

@@ -28,9 +28,6 @@ from landscape.study.readings import diverged
 from landscape.study.tuning import tune
 from landscape.tasks import Data, Task
 
-# One worker, for they share a folder of trainings.
-pytestmark = pytest.mark.xdist_group("study")
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -307,15 +304,15 @@ def test_a_task_of_other_classes_begins_with_a_fresh_head(
     write_images(tmp_path / "emnist_letters.npz", 26, 260, 52)
     write_images(tmp_path / "mnist.npz", 10, 1300, 40)
     monkeypatch.setenv("LANDSCAPE_DATA", str(tmp_path))
+    brief = replace(TINY, trials=1, equal_time=False)
     tables = study(
-        "generalisation", tmp_path / "study", TINY, task="mnist", only=["vi"], progress=silent
+        "generalisation", tmp_path / "study", brief, task="mnist", only=["vi"], progress=silent
     )
     assert [row[0] for row in tables[0].rows] == ["vi", "fp-bma"]
     for name in ("vi", "fp-bma"):
         trained = workflow.load(tmp_path / f"study/runs/{name}-seed0.h5", device="cpu")
         assert len(trained.task.classes) == 10
-    bench = Bench(tmp_path / "study", TINY, silent, "mnist")
-    source = bench.source(0, {})
+    source = Bench(tmp_path / "study", brief, silent, "mnist").source(0, {})
     assert source.network()(torch.zeros(1, 1, 28, 28)).shape == (1, 26)
 
 
