@@ -30,6 +30,7 @@
 import os
 
 import numpy as np
+from plotly.subplots import make_subplots
 
 import landscape as ls
 from landscape.methods import FPBMA, MAP, SWAG
@@ -82,6 +83,19 @@ for name in list(methods)[:-1]:
         f"{column} {m:+.3f} ({e:.3f})" for column, m, e in zip(columns, mean, error, strict=True)
     )
     print(f"FP-BMA - {name}: {cells}")
+
+# %% [markdown]
+# A line is a seed. Where the lines of a panel run the same way the difference is not chance; where
+# they cross it may be.
+
+# %%
+shown = ("accuracy", "nll", "ece", "lambda_1")
+figure = make_subplots(1, len(shown), subplot_titles=shown)
+for panel, column in enumerate(shown, 1):
+    for rows in zip(*results.values(), strict=True):
+        values = [row[columns.index(column)] for row in rows]
+        figure.add_scatter(x=list(results), y=values, line_color="#3366aa", row=1, col=panel)
+figure.update_layout(width=1000, height=360, showlegend=False, template="plotly_white")
 
 # %% [markdown]
 # What this can show: whether FP-BMA differs from MAP, and whether it differs from the same
