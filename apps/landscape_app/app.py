@@ -1,4 +1,4 @@
-"""The Dash application: one layout that stays, and callbacks that fill it from the address."""
+"""The Dash application: callbacks that fill one layout from the address."""
 
 from __future__ import annotations
 
@@ -10,47 +10,23 @@ from typing import Any
 from urllib.parse import quote
 
 import dash
-import dash_mantine_components as dmc
 import flask
-from dash import ClientsideFunction, Input, Output, State, dcc, html
+from dash import ClientsideFunction, Input, Output, State, html
 
 from landscape.errors import InputError
 from landscape_app import downloads, entries, navigation
-from landscape_app.components import HIDDEN, THEME, named, notice, shown
+from landscape_app.components import notice, shown
 from landscape_app.data import list_runs, open_runs, stamp
 from landscape_app.filling import fill_page
+from landscape_app.layout import INDEX, PAGES, layout
 from landscape_app.pages import FIGURE_PAGES, details, runs, surface
-from landscape_app.url import MOST_RUNS, View
+from landscape_app.url import View
 
-REFRESH_MILLISECONDS = 3000
-_INDEX = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<script>THEME</script>
-{%metas%}
-<title>{%title%}</title>
-<link rel="icon" type="image/svg+xml" href="ICON">
-{%css%}
-</head>
-<body>
-{%app_entry%}
-<footer>{%config%}{%scripts%}{%renderer%}</footer>
-</body>
-</html>"""
-# Ere anything is painted, for who has chosen other colours than the machine's: see theme.js.
-_THEME = """(() => {
-  let choice = null;
-  try { choice = localStorage.getItem("mantine-color-scheme-value"); } catch {}
-  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
-  const scheme = ["light", "dark"].includes(choice) ? choice : dark ? "dark" : "light";
-  document.documentElement.dataset.mantineColorScheme = scheme;
-})()"""
 # The browser itself then refuses whatever would leave this server.
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; font-src 'self' data:; frame-ancestors 'self'"
 )
-_PAGES = ["runs", "other", *(page.key for page in FIGURE_PAGES)]
 
 
 class _App(dash.Dash):
@@ -81,9 +57,8 @@ def create_app(folder: Path) -> dash.Dash:
         enable_mcp=False,
     )
     app.folder = folder
-    icon = app.get_asset_url("icon.svg")
-    app.index_string = _INDEX.replace("THEME", _THEME).replace("ICON", icon)
-    app.layout = _layout()
+    app.index_string = INDEX.replace("ICON", app.get_asset_url("icon.svg"))
+    app.layout = layout()
     app.server.after_request(_add_policy)
     app.server.before_request(lambda: _read_for_page(folder))
     app.server.add_url_rule("/alive", view_func=lambda: ("", 204))  # see connection.js
@@ -109,73 +84,6 @@ def create_app(folder: Path) -> dash.Dash:
         prevent_initial_call=True,
     )
     return app
-
-
-def _layout() -> dmc.MantineProvider:
-    # All pages are always here, and hidden by style, so that no graph is ever mounted anew. Nor is
-    # one mounted before its page is first shown: a dozen empty figures take seconds to draw.
-    return dmc.MantineProvider(
-        [
-            dcc.Location(id="url", refresh=False),
-            dcc.Interval(id="clock", interval=REFRESH_MILLISECONDS),
-            dcc.Store(id="back"),
-            dcc.Store(id="address"),
-            dcc.Store(id="seen"),
-            dcc.Store(id="document-title"),
-            dcc.Store(id="dark"),
-            dcc.Store(id="webgl"),
-            *(dcc.Store(id=f"{key}-shown") for key in _PAGES),
-            html.Header(
-                [
-                    dcc.Link("landscape", href="/", className="brand"),
-                    html.Nav(id="pages", **{"aria-label": "Pages"}),
-                    dmc.SegmentedControl(
-                        id="theme",
-                        data=[
-                            {"value": "light", "label": "light"},
-                            {"value": "dark", "label": "dark"},
-                            {"value": "auto", "label": "automatic"},
-                        ],
-                        value="auto",
-                        size="xs",
-                        **named("Colours"),
-                    ),
-                ],
-                className="top",
-            ),
-            html.Div(id="connection", role="alert"),
-            html.Div(id="compared"),
-            html.Main(
-                [
-                    html.Div(id="heading"),
-                    html.Div(id="trouble", role="status"),
-                    entries.sample_entries([navigation.sign(place) for place in range(MOST_RUNS)]),
-                    html.Div(runs.layout(), id="runs-page", style=HIDDEN),
-                    html.Div(id="other-page", style=HIDDEN),
-                    *(
-                        html.Div(
-                            dmc.Collapse(
-                                [
-                                    html.Div(id=f"{page.key}-controls", className="controls"),
-                                    *page.layout(),
-                                    html.Div(id=f"{page.key}-below"),
-                                ],
-                                id=f"{page.key}-mounted",
-                                opened=False,
-                                transitionDuration=0,
-                            ),
-                            id=f"{page.key}-page",
-                            style=HIDDEN,
-                        )
-                        for page in FIGURE_PAGES
-                    ),
-                ]
-            ),
-        ],
-        id="provider",
-        defaultColorScheme="auto",
-        theme=THEME,
-    )
 
 
 def _seen(folder: Path, view: View, back: Any) -> dict[str, Any]:
@@ -222,7 +130,7 @@ def _watch(app: dash.Dash, folder: Path) -> None:
     # Only the page that is shown asks the server for anything.
     app.clientside_callback(
         ClientsideFunction("landscape", "route"),
-        *(Output(f"{key}-shown", "data") for key in _PAGES),
+        *(Output(f"{key}-shown", "data") for key in PAGES),
         Input("seen", "data"),
         Input("dark", "data"),
         Input("webgl", "data"),
@@ -243,7 +151,7 @@ def _fill_frame(app: dash.Dash, folder: Path) -> None:
         Output("heading", "children"),
         Output("document-title", "data"),
         Output("trouble", "children"),
-        *(Output(f"{key}-page", "style") for key in _PAGES),
+        *(Output(f"{key}-page", "style") for key in PAGES),
         *entries.outputs(),
         Input("seen", "data"),
     )
@@ -251,7 +159,7 @@ def _fill_frame(app: dash.Dash, folder: Path) -> None:
         view = View.parse(seen["address"])
         opened, faults = open_runs(folder, view)
         present = view.page or "runs"
-        if present not in _PAGES:
+        if present not in PAGES:
             present = "other"
         elif view.page and not opened:  # a page of figures with nothing to draw
             present = ""
@@ -262,7 +170,7 @@ def _fill_frame(app: dash.Dash, folder: Path) -> None:
             navigation.heading(view),
             navigation.document_title(view),
             navigation.trouble(view, faults),
-            *(shown(key == present) for key in _PAGES),
+            *(shown(key == present) for key in PAGES),
             *entries.fill(opened, view, highlights),
         )
 
