@@ -28,7 +28,7 @@ class ParameterSpace:
     Args:
         model: Any module.
         random: Which parameters are random: ``None`` for every one that requires a gradient, a
-            list of names, or a predicate of (name, parameter).
+            name or a list of them, or a predicate of (name, parameter).
         device: Where the copy lives; the model's own device if ``None``.
         dtype: Floating-point type of the copy; the model's own if ``None``.
 
@@ -58,7 +58,8 @@ class ParameterSpace:
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        self.module = _copy(model).to(device=device, dtype=dtype)
+        with torch.inference_mode(False):  # else no gradient could be taken of the copy
+            self.module = _copy(model).to(device=device, dtype=dtype)
         named = dict(self.module.named_parameters())
         chosen = _choose(named, random)
         if not chosen:
@@ -153,6 +154,8 @@ class ParameterSpace:
             self.module.train(training)
         if buffers is None:
             buffers = self.buffers() if training else {}
+        elif not training:
+            buffers = self.move(buffers)
         return self._run({**self._weights(vector), **buffers}, self.move(inputs))
 
     @torch.no_grad()
@@ -198,9 +201,14 @@ class ParameterSpace:
             return functional_call(self.module, values, *arguments, tie_weights=self._is_tied)
 
     def move(self, value: Any) -> Any:
-        """``value`` with its tensors on the space's device, real ones in the space's type."""
+        """``value`` with its tensors on the space's device, real ones in the space's type.
+
+        Those made in inference mode, which no graph may keep, are copied outside it.
+        """
         if isinstance(value, Tensor):
             dtype = self.dtype if value.is_floating_point() else None
+            if value.is_inference() and not torch.is_inference_mode_enabled():
+                value = value.clone()
             return value.to(device=self.device, dtype=dtype, non_blocking=True)
         if isinstance(value, Mapping):
             return {name: self.move(item) for name, item in value.items()}
@@ -249,6 +257,7 @@ def _choose(named: Mapping[str, nn.Parameter], random: Choice) -> list[str]:
         return [name for name, parameter in named.items() if parameter.requires_grad]
     if callable(random):
         return [name for name, parameter in named.items() if random(name, parameter)]
+    random = [random] if isinstance(random, str) else random
     unknown = sorted(set(random) - set(named))
     if unknown:
         raise InputError(f"the model has no parameter '{unknown[0]}'; it has {', '.join(named)}")

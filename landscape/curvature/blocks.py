@@ -50,7 +50,8 @@ def by_block(
     Args:
         objective: Whose curvature.
         w: Weights, shape (P,).
-        blocks: Names of parameters, by the block's name; one block for every layer if ``None``.
+        blocks: A name of a parameter or a list of them, by the block's name; one block for every
+            layer if ``None``.
         eigenvalues: How many of each, or all that a smaller block has.
         matrix: See ``top_eigenvalues``.
         tolerance: See ``top_eigenvalues``.
@@ -61,10 +62,10 @@ def by_block(
         InputError: a name is of no random parameter, a block is empty, or a setting out of range.
         LandscapeError: a product is not finite.
     """
-    parts = {
-        name: restrict(objective, w, names)
-        for name, names in (layers(objective.space) if blocks is None else blocks).items()
-    }
+    blocks = layers(objective.space) if blocks is None else blocks
+    if not isinstance(blocks, Mapping):
+        raise InputError("blocks is a dict from a block's name to its parameters' names")
+    parts = {name: restrict(objective, w, names) for name, names in blocks.items()}
     found = {}
     for name, part in parts.items():
         at = part.space.vector()
@@ -83,18 +84,19 @@ def restrict(objective: Objective, w: Tensor, names: Sequence[str]) -> Objective
     Args:
         objective: Over R^P.
         w: Shape (P,).
-        names: Some of ``objective.space.names``.
+        names: One or some of ``objective.space.names``.
 
     Raises:
         InputError: a name is of no random parameter, or there is none.
     """
+    names = [names] if isinstance(names, str) else list(names)
     for name in names:
         if name not in objective.space.names:
             raise InputError(
                 f"'{name}' is not a random parameter; these are {', '.join(objective.space.names)}"
             )
     values = objective.space.unflatten(w.detach())
-    space = ParameterSpace(objective.space.module, list(names))
+    space = ParameterSpace(objective.space.module, names)
     for name, parameter in space.module.named_parameters():
         if name in values:
             parameter.data.copy_(values[name])

@@ -75,8 +75,8 @@ class GaussNewton:
         """The product, shape (P,)."""
         check_vector(v, len(self._w))
         v = v.to(self._w)
-        total, examples = torch.zeros_like(v), 0
         with second_derivatives():
+            total, examples = torch.zeros_like(self._w), 0
             for part in self._parts():
                 examples += len(part.outputs)
                 total += part.pull(part.centre_product(part.push(v)))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from landscape.batches import Batch
 from landscape.choices import head
+from landscape.differentiation import differentiable
 from landscape.errors import InputError
 from landscape.losses import Loss
 from landscape.methods.gauss_newton import curvature
@@ -85,6 +86,7 @@ class Laplace(FromPointEstimate[MAPState]):
         point = super().fit(model, task, **more)
         return self.around(point, task.train.to(point.device), loss=task.loss)
 
+    @differentiable()
     def around(
         self, point: Posterior, batches: Iterable[Batch], *, loss: Loss = "cross_entropy"
     ) -> Posterior:

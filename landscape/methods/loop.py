@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from landscape.batches import Batch, batch_size
 from landscape.devices import choose_device
+from landscape.differentiation import differentiable
 from landscape.errors import InputError, TrainingError
 from landscape.methods.checkpoint import Checkpoint, digest
 from landscape.methods.state import Problem, State, descend, new_state
@@ -112,6 +113,7 @@ class Method(ABC, Generic[S]):
     def posterior(self, state: S) -> Posterior:
         """The posterior as it stands."""
 
+    @differentiable()
     def fit(
         self,
         model: nn.Module,

@@ -5,7 +5,7 @@ import torch
 from cases import classification, columns, dense_hessian, mlp
 from torch import nn
 
-from landscape.curvature import by_block, restrict, top_eigenvalues
+from landscape.curvature import MATRICES, by_block, restrict, top_eigenvalues
 from landscape.curvature.blocks import layers
 from landscape.errors import InputError
 from landscape.objective import Objective
@@ -76,3 +76,37 @@ def test_names_that_are_not_there_are_refused() -> None:
         by_block(objective, w, {"nothing": []})
     with pytest.raises(InputError, match="k must be between"):
         by_block(objective, w, eigenvalues=0)
+    with pytest.raises(InputError, match="blocks is a dict"):
+        by_block(objective, w, ["0.weight"])  # type: ignore[arg-type]
+
+
+def test_one_name_is_a_list_of_one() -> None:
+    objective = Objective(mlp(), classification())
+    w = somewhere(objective)
+    one, listed = (by_block(objective, w, {"a": names}) for names in ("2.weight", ["2.weight"]))
+    assert one["a"].names == listed["a"].names == ("2.weight",)
+    assert Objective(mlp(), classification(), random="2.weight").space.names == ("2.weight",)
+
+
+def test_all_that_is_made_in_inference_mode_can_be_differentiated() -> None:
+    def network() -> nn.Module:
+        torch.manual_seed(0)
+        layers = (nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Tanh(), nn.Linear(5, 3))
+        return nn.Sequential(*layers).double()
+
+    with torch.inference_mode():
+        data = [(1 * inputs, targets) for inputs, targets in classification()]
+        base = Objective(network(), data)
+        objective = base.with_buffers({n: v + 1 for n, v in base.space.buffers().items()})
+        w = somewhere(objective)
+        inside = {
+            matrix: by_block(objective, w, matrix=matrix)  # type: ignore[arg-type]
+            for matrix in MATRICES
+        }
+    base = Objective(network(), classification())
+    objective = base.with_buffers({n: v + 1 for n, v in base.space.buffers().items()})
+    for matrix, found in inside.items():
+        outside = by_block(objective, somewhere(objective), matrix=matrix)  # type: ignore[arg-type]
+        for name, block in found.items():
+            torch.testing.assert_close(block.top.values, outside[name].top.values)
+            assert block.trace.value == pytest.approx(outside[name].trace.value)

@@ -82,6 +82,14 @@ def test_one_seed_governs_everything(method: Method[Any]) -> None:
 
 
 @each_method
+def test_a_caller_who_has_switched_gradients_off_trains_all_the_same(method: Method[Any]) -> None:
+    expected = fit(method, network(normalisation=True), blobs()).sample(2, 1)
+    with torch.inference_mode():
+        found = fit(method, network(normalisation=True), blobs()).sample(2, 1)
+    assert torch.equal(found, expected)
+
+
+@each_method
 def test_the_users_model_and_generator_are_left_alone(method: Method[Any]) -> None:
     model = network(normalisation=True, dropout=0.5).eval()
     before = copy.deepcopy(model.state_dict())
