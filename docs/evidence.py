@@ -2,9 +2,9 @@
 
     python docs/evidence.py runs/digits runs/digits-100 runs/mnist
 
-Copies each folder's pages to ``docs/evidence/``, and draws the first one's figures; that of
-averages is the second one's, which has more samples. Needs the extra ``notebooks`` (kaleido) and
-Chrome or Chromium.
+Copies each folder's pages and its trials to ``docs/evidence/``, and draws the first one's figures;
+that of averages is the second one's, which has more samples. Needs the extra ``notebooks``
+(kaleido) and Chrome or Chromium.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def main() -> None:
     given = parser.parse_args()
     for folder in (given.folder, given.averaging, *given.more):
         (PAGES / folder.name).mkdir(parents=True, exist_ok=True)
-        for page in folder.glob("*.md"):
+        for page in (*folder.glob("*.md"), folder / "tuning.json"):
             shutil.copy(page, PAGES / folder.name)
     runs = results(given.folder / "runs")
     IMAGES.mkdir(exist_ok=True)

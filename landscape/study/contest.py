@@ -254,7 +254,7 @@ def _settings_table(contestants: Sequence[Contestant], choices: dict[str, Choice
     for each in contestants:
         choice = choices[each.name]
         shown = ", ".join(f"{name} {value}" for name, value in choice.settings.items())
-        trials = str(len(choice.nlls))
-        rows.append((each.name, trials, number(choice.nll), shown or "the defaults"))
-    columns = ("method", "trials", "validation NLL", "settings chosen")
+        nlls = number(choice.nll), number(choice.nlls[0])
+        rows.append((each.name, str(len(choice.nlls)), *nlls, shown or "the defaults"))
+    columns = ("method", "trials", "validation NLL", "at the defaults", "settings chosen")
     return Table("Settings chosen on the validation set", columns, tuple(rows))
