@@ -36,7 +36,8 @@ def test_a_notebook_runs(path: Path, runs: Path, monkeypatch: pytest.MonkeyPatch
         for output in cell.get("outputs", [])
         if "application/json" in output.get("data", {})
     ]
-    assert len(figures) == len(re.findall(r"^(figures\.|go\.Figure\()", path.read_text(), re.M))
+    shown = r"^(figures\.|go\.Figure\(|figure\.update_layout\()"
+    assert len(figures) == len(re.findall(shown, path.read_text(), re.M))
 
 
 @pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.py")), ids=lambda path: path.stem)
