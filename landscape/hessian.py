@@ -11,7 +11,7 @@ from torch import Tensor
 from landscape.bilinear import BilinearLayers
 from landscape.differentiation import check_vector, gradient_of, leaf, second_derivatives
 from landscape.memory import SavedTensors, spare
-from landscape.soundness import check_precision
+from landscape.soundness import SameLoss, check_precision
 
 if TYPE_CHECKING:
     from landscape.batches import Batch
@@ -48,6 +48,7 @@ class HessianOperator:
         self.error: float | None = 0.0 if autocast is None else None
         self._autocast = autocast
         self._kept: list[tuple[Tensor, int]] | None = None
+        self._same_loss = SameLoss()
         self._memory = spare(w.device) if memory is None else memory
 
     def __call__(self, v: Tensor) -> Tensor:
@@ -78,12 +79,14 @@ class HessianOperator:
             else:
                 built.append((gradient, size))
             yield self._backward(gradient, v, keep=self._memory >= 0), size
+        self._same_loss.end_of_pass()
         if self._memory >= 0:
             self._kept = built
 
     def _build(self, batch: Batch) -> tuple[Tensor, int]:
         with BilinearLayers():
             loss, size = self._objective.batch_loss(self._w, batch, self._autocast)
+        self._same_loss.add(loss, size)
         return gradient_of(loss, self._w, differentiable=True), size
 
     def _backward(self, gradient: Tensor, v: Tensor, *, keep: bool) -> Tensor:

@@ -95,6 +95,53 @@ class Soundness:
             self._is_symmetric = True
 
 
+class SameLoss:
+    """Whether pass after pass over the data finds the same loss at the same weights.
+
+    Example:
+        >>> same = SameLoss()
+        >>> for loss in (2.0, 3.0):
+        ...     same.add(torch.tensor(loss), 1)
+        ...     same.end_of_pass()
+        Traceback (most recent call last):
+        landscape.errors.InputError: two passes over the data give different losses: ...
+    """
+
+    def __init__(self) -> None:
+        self._first: Tensor | None = None
+        self._sums: Tensor | None = None
+
+    def add(self, loss: Tensor, size: int) -> None:
+        """The summed loss of the pass's next batch, of ``size`` examples."""
+        loss = loss.detach()
+        self._eps = torch.finfo(loss.dtype).eps
+        terms = torch.stack([loss, loss.abs(), torch.full_like(loss, size)]).double()
+        self._sums = terms if self._sums is None else self._sums + terms
+
+    def end_of_pass(self) -> None:
+        """Compare the pass with the first one; losses that are not finite agree with all.
+
+        Raises:
+            InputError: number or loss of the examples differ by more than rounding.
+        """
+        now, self._sums = self._sums, None
+        if now is None:
+            return
+        if self._first is None:
+            self._first = now
+            return
+        (loss, size, count), (first, _, examples) = now.tolist(), self._first.tolist()
+        # Losses that are nearly zero are differences of numbers of the size of one.
+        rounding = self._eps**0.5 * size + 100 * self._eps * count
+        if count != examples or abs(loss - first) > rounding:
+            raise InputError(
+                f"two passes over the data give different losses: {first / examples:.6g} over "
+                f"{examples:.0f} examples, then {loss / count:.6g} over {count:.0f}. The batches "
+                "must hold the same examples every time: switch off augmentation, and with a "
+                "shuffled loader drop_last"
+            )
+
+
 def _check_repeats(batch_loss: BatchLoss, w: Tensor, batch: Batch) -> None:
     one, other = (gradient_of(batch_loss(w, batch)[0], w) for _ in range(2))
     if bool(one.isfinite().all()) and _differ(one, other):

@@ -1,6 +1,6 @@
 """The objective's loss, gradient and Hessian against formulas and dense derivatives."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 import torch
@@ -18,8 +18,11 @@ from cases import (
     symmetric,
 )
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
 
+from landscape.batches import Batch
 from landscape.curvature import GaussNewton, by_block, top_eigenvalues
+from landscape.curvature.gauss_newton import Centre
 from landscape.errors import InputError
 from landscape.objective import Objective
 from landscape.parameters import ParameterSpace
@@ -77,6 +80,47 @@ def test_a_shuffled_loader_gives_the_products_of_the_whole_data(memory: int) -> 
     whole = Objective(mlp(), classification())
     torch.testing.assert_close(objective.gradient(w), whole.gradient(w))
     torch.testing.assert_close(objective.loss(w), whole.loss(w))
+
+
+class Noisy(Once):
+    """A loader that augments: other inputs at every pass."""
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        noise = generator(self.passes)
+        for x, y in super().__iter__():
+            yield x + 0.1 * torch.randn(x.shape, generator=noise, dtype=x.dtype), y
+
+
+@pytest.mark.parametrize("centre", [None, "hessian", "gradient"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_batches_that_change_from_pass_to_pass_are_refused(
+    centre: Centre | None, dtype: torch.dtype
+) -> None:
+    data = [(x.to(dtype), y) for x, y in classification()]
+    x, y = joined(data)
+    other_examples = DataLoader(TensorDataset(x, y), batch_size=7, shuffle=True, drop_last=True)
+
+    def product(batches: Iterable[Batch], network: nn.Module) -> Callable[[Tensor], Tensor]:
+        objective = Objective(network.to(dtype), batches)
+        w = objective.space.vector()
+        if centre is None:
+            return objective.hessian(w, memory=0)
+        return GaussNewton(objective, w, centre=centre, memory=0)
+
+    v = torch.ones(Objective(mlp(), data).size, dtype=dtype)
+    for batches in (Noisy(data), other_examples):
+        operator = product(batches, mlp())
+        operator(v)
+        with pytest.raises(InputError, match="two passes over the data give different losses"):
+            operator(v)
+    certain = mlp()
+    with torch.no_grad():  # its losses are of the size of their rounding errors
+        certain[-1].bias[0] += 30
+    zeros = [(x, torch.zeros_like(y)) for x, y in data]
+    for batches, network in ((shuffled(data), mlp()), (shuffled(zeros), certain)):
+        operator = product(batches, network)
+        for _ in range(5):
+            operator(v)
 
 
 def test_graphs_are_kept_if_they_fit_and_recomputed_if_not() -> None:

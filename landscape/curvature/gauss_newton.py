@@ -26,7 +26,7 @@ from landscape.differentiation import check_vector, leaf, second_derivatives
 from landscape.errors import InputError
 from landscape.memory import SavedTensors, spare
 from landscape.objective import Objective
-from landscape.soundness import check_precision
+from landscape.soundness import SameLoss, check_precision
 
 Centre = Literal["hessian", "gradient"]
 
@@ -70,6 +70,7 @@ class GaussNewton:
         self._centre = centre
         self._memory = spare(w.device) if memory is None else memory
         self._kept: list[_Part] | None = None
+        self._same_loss = SameLoss()
 
     def __call__(self, v: Tensor) -> Tensor:
         """The product, shape (P,)."""
@@ -102,6 +103,7 @@ class GaussNewton:
             else:
                 built.append(part)
             yield part
+        self._same_loss.end_of_pass()
         if self._memory >= 0:
             self._kept = built
 
@@ -118,6 +120,7 @@ class GaussNewton:
             )
         at = outputs.detach().requires_grad_()
         loss = objective.summed(at, objective.space.move(targets))
+        self._same_loss.add(loss, size)
         (gradient,) = torch.autograd.grad(loss, at, create_graph=self._centre == "hessian")
         # J^T u is linear in u, so that its derivative by u gives J v: a pass forward by two back.
         direction = torch.zeros_like(at, requires_grad=True)
