@@ -100,7 +100,7 @@ class SameLoss:
 
     Example:
         >>> same = SameLoss()
-        >>> for loss in (2.0, 3.0):
+        >>> for loss in (2.0, 3.0):  # doctest: +ELLIPSIS
         ...     same.add(torch.tensor(loss), 1)
         ...     same.end_of_pass()
         Traceback (most recent call last):
