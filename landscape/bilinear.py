@@ -196,11 +196,13 @@ class _Backward(torch.autograd.Function):
         g, x, w = ctx.saved_tensors
         _, _, by_g, by_x, by_w = ctx.needs_input_grad
         g_ = None
-        if by_g and (u is not None or c is not None):
-            g_ = layer.forward(torch.zeros_like(x) if u is None else u, w, c, linear=True)
         if by_g and v is not None:
-            along = layer.forward(x, v, None, linear=False)
-            g_ = along if g_ is None else g_ + along
+            g_ = layer.forward(x, v, c, linear=False)
+        if by_g and u is not None:
+            along = layer.forward(u, w, c if g_ is None else None, linear=True)
+            g_ = along if g_ is None else g_.add_(along)
+        if by_g and g_ is None and c is not None:
+            g_ = layer.forward(torch.zeros_like(x), w, c, linear=True)
         mask = [by_x and v is not None, by_w and u is not None, False]
         if not any(mask):
             return None, None, g_, None, None

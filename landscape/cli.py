@@ -280,8 +280,10 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _app(options: argparse.Namespace) -> None:
+    import torch
     from landscape_app import serve
 
+    torch.set_num_threads(1)  # answers come from threads of their own, and compute little
     serve(options.folder, host=options.host, port=options.port, open_browser=options.open)
 
 

@@ -29,7 +29,8 @@ def test_a_second_derivative_that_is_wrong_in_torch_is_not_believed() -> None:
 def test_a_second_derivative_that_is_wrong_here_is_not_believed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    model = nn.Sequential(nn.Conv1d(1, 2, 2), nn.Tanh(), nn.Flatten(), nn.Linear(6, 3)).double()
+    layers = (nn.Conv1d(1, 2, 2), nn.Tanh(), nn.Conv1d(2, 2, 2), nn.Flatten(), nn.Linear(4, 3))
+    model = nn.Sequential(*layers).double()
     batches = [(x[:, None], y) for x, y in classification()]
     forward = bilinear._Convolution.forward
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from landscape.prediction import metrics_in_orders
 from landscape.store import Group, Run
-from landscape_app.data import Each, NotMeasured, each_of, missing, read
+from landscape_app.data import NotMeasured, missing, read
 from landscape_app.memory import kept
 
 ORDERS = 20
@@ -55,18 +54,6 @@ def averages(run: Run) -> Averages:
         InputError: the file cannot be read, or its predictions cannot be scored.
     """
     return kept("averages", run.path, lambda: _averages(run))
-
-
-def averages_of(runs: Sequence[Run]) -> Each[Averages]:
-    """``averages`` of several runs, at once where there are cores for it, by position in ``runs``.
-
-    Raises:
-        NotMeasured: no run has predictions.
-        InputError: a file cannot be read, or its predictions cannot be scored.
-    """
-    # Threads are enough: while torch computes, another can.
-    with ThreadPoolExecutor(max(len(runs), 1)) as pool:
-        return each_of([pool.submit(averages, run) for run in runs], Future.result)
 
 
 def _averages(run: Run) -> Averages:

@@ -97,7 +97,7 @@ def calibration_error(confidence: Tensor, right: Tensor, *, bins: int = BINS) ->
 
 
 def _bin_of(confidence: Tensor, bins: int) -> Tensor:
-    return ((confidence * bins).ceil().long() - 1).clamp(0, bins - 1)
+    return (confidence * bins).ceil_().sub_(1).clamp_(0, bins - 1).long()
 
 
 def wilson_interval(successes: Tensor, trials: Tensor) -> tuple[Tensor, Tensor]:

@@ -111,33 +111,35 @@ def metrics_in_orders(
     check_predictions(log_probabilities.flatten(0, 1), labels.repeat(samples))
     # Classes before examples: the largest over classes is then found for many examples at once.
     log_probabilities = log_probabilities.double().transpose(1, 2).contiguous()
-    probabilities = log_probabilities.exp()
+    examples = torch.arange(len(labels), device=labels.device)
     orders = orders.to(labels.device)
-    of_label = log_probabilities[:, labels, torch.arange(len(labels), device=labels.device)]
-    at_label = labels.expand(len(orders), 1, -1)
+    of_label = log_probabilities[:, labels, examples]
     # As probabilities, whose sums are cheap. Where one of the label is too small for a float, those
     # of the label as logarithms: it is then still told apart.
     small = bool((of_label < _SMALL).any())
-    summed, total = of_label[orders[:, 0]], probabilities[orders[:, 0]]
-    next_one = torch.empty_like(total)
-    found = {name: summed.new_empty(orders.shape) for name in METRICS}
+    at_label, others = of_label.exp(), log_probabilities.exp()
+    others[:, labels, examples] = -1.0  # the largest of the other classes is then that of all
+    right_sum, sums, log_sum = at_label[orders[:, 0]], others[orders[:, 0]], of_label[orders[:, 0]]
+    rows, terms = sums.unbind(), others.unbind()
+    found = {name: right_sum.new_empty(orders.shape) for name in METRICS}
     for step in range(samples):
         if step:
-            total += torch.index_select(probabilities, 0, orders[:, step], out=next_one)
-        # The label against the largest of the other classes: ties are then cheap to find.
-        at_right = total.gather(1, at_label)
-        others = total.scatter_(1, at_label, -1.0).amax(1)
-        total.scatter_(1, at_label, at_right)
-        of_right = at_right[:, 0]
-        right = of_right > others
+            right_sum += at_label[orders[:, step]]
+            # One after the other, which takes no copy: twice as fast as all at once.
+            for row, sample in zip(rows, orders[:, step].tolist(), strict=True):
+                row += terms[sample]
+        largest = sums.amax(1)
+        right = right_sum > largest
+        if (right_sum == largest).any():  # the first class wins
+            index = labels.expand(len(orders), 1, -1)
+            right = sums.scatter(1, index, right_sum[:, None]).argmax(1) == labels
+        right = right.double()
         if not small:
-            summed = of_right.log()
+            log_sum = right_sum.log()
         elif step:
-            summed = torch.logaddexp(summed, of_label[orders[:, step]])
-        if (of_right == others).any():  # the first class wins
-            right = total.max(1).indices == labels
-        found["accuracy"][:, step] = right.double().mean(1)
-        found["nll"][:, step] = math.log(step + 1) - summed.mean(1)
-        largest = torch.maximum(of_right, others)
-        found["ece"][:, step] = calibration_error(largest / (step + 1), right)
+            log_sum = torch.logaddexp(log_sum, of_label[orders[:, step]])
+        found["accuracy"][:, step] = right.mean(1)
+        found["nll"][:, step] = math.log(step + 1) - log_sum.mean(1)
+        confidence = torch.maximum(right_sum, largest) / (step + 1)
+        found["ece"][:, step] = calibration_error(confidence, right)
     return found

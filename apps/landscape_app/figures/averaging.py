@@ -10,8 +10,9 @@ from plotly.subplots import make_subplots
 
 from landscape.store import Run
 from landscape_app import formats
+from landscape_app.data import each_of
 from landscape_app.figures import samples, theme
-from landscape_app.paired import ORDERS, Averages, Curves, averages_of
+from landscape_app.paired import ORDERS, Averages, Curves, averages
 
 _PANELS = (("nll", "NLL (nat)", ".4f"), ("accuracy", "accuracy", ".1%"), ("ece", "ECE", ".4f"))
 # attribute of Averages, words, dash
@@ -35,7 +36,7 @@ def averaging_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figure:
         NotMeasured: no run has predictions.
         InputError: a run file cannot be read, or its predictions cannot be scored.
     """
-    found = averages_of(runs)
+    found = each_of(runs, averages)
     figure = make_subplots(cols=3, horizontal_spacing=0.08)
     traces: list[theme.Trace] = []
     for column, (_, label, _) in enumerate(_PANELS, start=1):
