@@ -1,13 +1,14 @@
-"""Convolutions and batch normalisation with a second derivative as cheap as their first.
+"""Convolutions, batch normalisation and ReLU with a second derivative as cheap as their first.
 
-In evaluation mode both are y = B(x, w) + b with B linear in the inputs x and in the weights w. So
-the first derivative is B's two adjoints, and the second is made of B and of the same adjoints:
+In evaluation mode the first two are y = B(x, w) + b with B linear in the inputs x and in the
+weights w. So the first derivative is B's two adjoints, and the second is made of B and of these:
 
     backward of (x, w):     x_ = B*_x(g, w),                w_ = B*_w(g, x)
     backward of (g, x, w):  g_ = B(u, w) + B(x, v) + c,     x_ = B*_x(g, v),   w_ = B*_w(g, u)
 
 for the vectors u, v, c that come back along x_, w_, b_. torch's own second derivatives convolve
-with whole images as kernels, and take an affine map as a chain of ten multiplications.
+with whole images as kernels, and take an affine map as a chain of ten multiplications. The second
+derivative of ReLU is zero; torch writes the zeros, and adds them.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from torch.overrides import TorchFunctionMode
 
 _Three = tuple[Tensor | None, Tensor | None, Tensor | None]
 _CONVOLUTIONS = {torch.conv1d: 1, torch.conv2d: 2, torch.conv3d: 3}
+_RELUS = (nn.functional.relu, torch.relu, Tensor.relu)
+_LARGE = 1 << 16
+"""Entries from which zeros cost more than a function in Python."""
 
 
 class BilinearLayers(TorchFunctionMode):
@@ -48,6 +52,8 @@ class BilinearLayers(TorchFunctionMode):
             found = _convolution(_CONVOLUTIONS[func], *args, **kwargs)
         elif func is nn.functional.batch_norm:
             found = _normalisation(*args, **kwargs)
+        elif func in _RELUS:
+            found = _relu(*args, **kwargs)
         else:
             found = None
         return func(*args, **kwargs) if found is None else found
@@ -153,6 +159,30 @@ def _normalisation(
     layer = _Normalisation(running_mean.clone(), running_var.clone(), eps)
     found: Tensor = _Forward.apply(layer, input, weight, bias)  # type: ignore[no-untyped-call]
     return found
+
+
+def _relu(input: Tensor, inplace: bool = False) -> Tensor | None:
+    if input.numel() < _LARGE or _transformed(input) or (inplace and input._is_view()):
+        return None
+    found: Tensor = _ReLU.apply(input, inplace)  # type: ignore[no-untyped-call]
+    return found
+
+
+class _ReLU(torch.autograd.Function):
+    """x -> max(x, 0), linear wherever it is differentiable."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, inplace: bool) -> Tensor:
+        if inplace:
+            ctx.mark_dirty(x)
+        y = x.relu_() if inplace else x.relu()
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        (y,) = ctx.saved_tensors
+        return torch.ops.aten.threshold_backward(grads[0], y.detach(), 0), None
 
 
 def _transformed(x: Tensor) -> bool:

@@ -1,4 +1,4 @@
-"""Convolutions and batch normalisation by their own second derivative: torch's numbers, exactly."""
+"""Convolutions, batch normalisation and ReLU by their own second derivative: torch's, exactly."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from cases import generator
 from torch import Tensor, nn
 
-from landscape import Objective
+from landscape import Objective, bilinear
 from landscape.bilinear import BilinearLayers
 from landscape.curvature import GaussNewton
 
@@ -144,3 +144,30 @@ def test_what_is_unusual_is_left_to_torch() -> None:
     assert lower.dtype == torch.bfloat16
     for output in [lower, *others]:
         assert "_ForwardBackward" not in type(output.grad_fn).__name__
+
+
+@pytest.mark.parametrize("inplace", [True, False])
+def test_large_relus_make_no_zeros(inplace: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bilinear, "_LARGE", 6)
+    x = draw(2, 3)
+
+    def ours(x: Tensor) -> Tensor:
+        y = x.sin()
+        with BilinearLayers():
+            z = nn.functional.relu(y, inplace=inplace)
+        assert (z is y) == inplace
+        return z * y
+
+    assert "ReLU" in type(ours(x).grad_fn.next_functions[0][0]).__name__
+    assert torch.autograd.gradcheck(ours, x)
+    assert torch.autograd.gradgradcheck(ours, x)
+    with BilinearLayers():
+        small, view = x[0].sin(), x.sin()
+        assert type(small.relu().grad_fn).__name__ == "ReluBackward0"
+        nn.functional.relu(view[0:2], inplace=True)  # of a view: torch's, which changes it, too
+        assert torch.equal(view, x.sin().relu())
+        zero = torch.zeros(6, requires_grad=True)
+        for of in (torch.relu, Tensor.relu):
+            (gradient,) = torch.autograd.grad(of(zero).sum(), zero)
+            assert type(of(zero).grad_fn).__name__ == "_ReLUBackward"
+            assert not gradient.any()
