@@ -158,6 +158,8 @@ class _Pool(ProcessPoolExecutor):
             if manager is not None:
                 manager.join(_PATIENCE)
             calls._reader.close()  # the thread that writes to it ends
+            if calls._thread is not None:  # not in the midst of giving its semaphores back
+                calls._thread.join(_PATIENCE)
 
 
 @contextmanager
