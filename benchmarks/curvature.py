@@ -3,13 +3,16 @@
     pip install hessian-eigenthings==1.0.0a5
     python benchmarks/curvature.py
     python benchmarks/curvature.py --weights resnet20.pt --images cifar10.npz --limit 600
+    python benchmarks/curvature.py --images cifar10.npz --limit 60 --device cuda
 
+The digits convnet; a ResNet-20 with published weights; a ResNet-18 trained here on the images.
 Every tool is given the settings that it needs, and finding them is not counted: PyHessian's
 tolerance is lowered, and hessian-eigenthings' number of steps raised, until all five residuals are
 met; traces of a fixed number of products get the number that the target needs. A round is one
-posterior sample; the ratios are medians over samples. All run in one thread, and seconds are of
-processor time, so that other work on the machine counts for little. Each result is printed on
-standard error as soon as it is there.
+posterior sample; the ratios are medians over samples. On the CPU all run in one thread, and seconds
+are of processor time, so that other work on the machine counts for little; on a GPU they are of the
+clock, all run in full float32 precision, and the data are there. Each result is printed on standard
+error as soon as it is there.
 
 With ``--limit``, power iteration and plain Hutchinson estimates that would take longer, at what one
 of the tool's products was measured to take, are not run. Their rows say "expected", and their
@@ -38,8 +41,9 @@ from torch import Tensor, nn
 
 import landscape as ls
 from landscape.curvature import lanczos_quadrature, top_eigenvalues, trace
+from landscape.devices import describe_device
 from landscape.memory import keep_freed_memory
-from landscape.methods import SWAG
+from landscape.methods import MAP, SWAG
 
 K, RESIDUAL, ERROR = 5, 1e-3, 0.02
 TOLERANCES = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
@@ -59,9 +63,15 @@ class Result:
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float]:
-    """A result, and the seconds of processor time that it took."""
-    begun = time.process_time()
-    return work(), time.process_time() - begun
+    """A result, and the seconds that it took: of processor time, on a GPU of the clock."""
+    if not torch.cuda.is_initialized():
+        begun = time.process_time()
+        return work(), time.process_time() - begun
+    torch.cuda.synchronize()
+    begun = time.perf_counter()
+    result = work()
+    torch.cuda.synchronize()
+    return result, time.perf_counter() - begun
 
 
 def worst(found: Any) -> float:
@@ -123,7 +133,9 @@ def pyhessian_expected(objective: ls.Objective, w: Tensor, tolerances: tuple[flo
 def spectrum(objective: ls.Objective, w: Tensor) -> tuple[Tensor, Tensor]:
     """Eigenvalues as a random vector sees them, and its squared components; kept for the last w."""
     if SPECTRUM.get("w") is not w:
-        found = lanczos_quadrature(objective.hessian(w), objective.size, probes=2, steps=60)
+        found = lanczos_quadrature(
+            objective.hessian(w), objective.size, probes=2, steps=60, device=w.device
+        )
         SPECTRUM.update(w=w, found=(found.nodes[0], found.weights[0]))
     return SPECTRUM["found"]
 
@@ -305,26 +317,54 @@ TRACES = {
 }
 
 
-def digits(samples: int) -> tuple[ls.Objective, list[Tensor], str]:
+def on(device: str, x: Tensor, y: Tensor, size: int) -> list[tuple[Tensor, Tensor]]:
+    """Batches that are there."""
+    return list(zip(x.to(device).split(size), y.to(device).split(size), strict=True))
+
+
+def digits(samples: int, device: str) -> tuple[ls.Objective, list[Tensor], str]:
     """A convnet's SWAG samples on the demo's 100 training images."""
     task = ls.tasks.load("digits")
     model = ls.models.build("convnet", task)
-    posterior = SWAG(epochs=60).fit(model, task, device="cpu")
-    objective = ls.Objective(posterior.space, task.train)
-    return objective, list(posterior.sample(samples)), "digits, convnet"
+    posterior = SWAG(epochs=60).fit(model, task, device=device)
+    batches = on(device, task.train.inputs, task.train.targets, 100)
+    return (
+        ls.Objective(posterior.space, batches),
+        list(posterior.sample(samples)),
+        "digits, convnet",
+    )
 
 
-def pretrained(weights: Path, images: Path) -> tuple[ls.Objective, list[Tensor], str]:
-    """A ResNet-20 with published weights, on 1,000 CIFAR-10 images (x uint8, y) of a .npz file."""
+def cifar10(images: Path) -> tuple[Tensor, Tensor]:
+    """Images and labels of a .npz file (x uint8, y), standardised."""
+    with np.load(images) as file:
+        x, y = torch.from_numpy(file["x"]), torch.from_numpy(file["y"]).long()
+    mean, deviation = torch.tensor([[0.4914, 0.4822, 0.4465], [0.2023, 0.1994, 0.2010]])
+    return ((x.float() / 255 - mean) / deviation).permute(0, 3, 1, 2).contiguous(), y
+
+
+def pretrained(weights: Path, images: Path, device: str) -> tuple[ls.Objective, list[Tensor], str]:
+    """A ResNet-20 with published weights, on 1,000 CIFAR-10 images."""
     model = ls.models.load_weights(
         ls.models.build("resnet20", input_shape=(3, 32, 32), classes=10), weights
     )
-    with np.load(images) as file:
-        x, y = torch.from_numpy(file["x"][:1000]), torch.from_numpy(file["y"][:1000]).long()
-    mean, deviation = torch.tensor([[0.4914, 0.4822, 0.4465], [0.2023, 0.1994, 0.2010]])
-    x = ((x.float() / 255 - mean) / deviation).permute(0, 3, 1, 2).contiguous()
-    objective = ls.Objective(model, list(zip(x.split(250), y.split(250), strict=True)))
+    x, y = cifar10(images)
+    batches = on(device, x[:1000], y[:1000], 250)
+    objective = ls.Objective(ls.ParameterSpace(model, device=device), batches)
     return objective, [objective.space.vector()], "1,000 CIFAR-10 images, ResNet-20"
+
+
+def trained(images: Path, device: str) -> tuple[ls.Objective, list[Tensor], str]:
+    """A ResNet-18 trained by ten epochs on CIFAR-10 images, on 1,000 of these."""
+    x, y = cifar10(images)
+    data = ls.tasks.Data(x, y)
+    task = ls.tasks.Task("cifar10", data, data, data, tuple("0123456789"))
+    model = ls.models.build("resnet18", input_shape=(3, 32, 32), classes=10)
+    posterior = MAP(epochs=10).fit(model, task, device=device)
+    w = posterior.mean
+    batches = on(device, x[:1000], y[:1000], 250)
+    objective = ls.Objective(posterior.space, batches, buffers=posterior.buffers(w))
+    return objective, [w], "1,000 CIFAR-10 images, ResNet-18"
 
 
 def product_over_gradient(objective: ls.Objective, w: Tensor) -> float:
@@ -343,28 +383,36 @@ def main() -> None:
     global LIMIT
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--samples", type=int, default=10)
-    parser.add_argument("--weights", type=Path, help="of a ResNet-20; the digits if not given")
+    parser.add_argument("--weights", type=Path, help="of a ResNet-20")
     parser.add_argument("--images", type=Path, help="a .npz of CIFAR-10 images")
     parser.add_argument("--limit", type=float, default=LIMIT, help="seconds; see above")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--tools", nargs="+", help="rows of the tables (default: all)")
     options = parser.parse_args()
     LIMIT = options.limit
     torch.set_num_threads(1)
+    torch.backends.cudnn.allow_tf32 = False
     keep_freed_memory()  # as the command line does
-    objective, samples, what = (
-        pretrained(options.weights, options.images) if options.weights else digits(options.samples)
-    )
+    if options.weights:
+        objective, samples, what = pretrained(options.weights, options.images, options.device)
+    elif options.images:
+        objective, samples, what = trained(options.images, options.device)
+    else:
+        objective, samples, what = digits(options.samples, options.device)
     ratio = product_over_gradient(objective, samples[0])
     versions = ", ".join(
         f"{name} {version(name)}" for name in ("torch", "pyhessian", "curvlinops-for-pytorch")
     )
     print(
-        f"{what}: {objective.size:,} parameters, {len(samples)} samples; {platform.machine()}, "
-        f"{torch.get_num_threads()} threads; {versions}. One product: {ratio:.2f} gradients."
+        f"{what}: {objective.size:,} parameters, {len(samples)} samples; "
+        f"{describe_device(samples[0].device)}, {platform.machine()}, {torch.get_num_threads()} "
+        f"threads; {versions}. One product: {ratio:.2f} gradients."
     )
     for title, tools in (
         (f"top {K} at residual {RESIDUAL:g}", EIGENVALUES),
         (f"trace at {100 * ERROR:g} % standard error", TRACES),
     ):
+        tools = {name: tools[name] for name in options.tools or tools if name in tools}
         results = [each_tool(tools, objective, w) for w in samples]
         first = next(iter(tools))
         print(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -30,10 +30,26 @@ def batch_size(targets: Any) -> int:
 
 def take(value: Any, index: Tensor) -> Any:
     """The examples ``index`` of a batch's tensor, or of all tensors in a dict or a sequence."""
+    return map_tensors(lambda tensor: tensor[index.to(tensor.device)], value)
+
+
+def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
+    """``value`` with each of its tensors replaced; dicts stay, and sequences become tuples."""
     if isinstance(value, Tensor):
-        return value[index.to(value.device)]
+        return function(value)
     if isinstance(value, Mapping):
-        return {name: take(item, index) for name, item in value.items()}
+        return {name: map_tensors(function, item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return tuple(take(item, index) for item in value)
+        return tuple(map_tensors(function, item) for item in value)
     return value
+
+
+def tensors_of(value: Any) -> list[Tensor]:
+    """The tensors in dicts and sequences, in order."""
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, Mapping):
+        value = value.values()
+    elif not isinstance(value, list | tuple):
+        return []
+    return [tensor for item in value for tensor in tensors_of(item)]

@@ -104,13 +104,12 @@ class _ProcessWide:
 
 
 @contextmanager
-def _in_full_precision() -> Iterator[None]:
+def _without_tf32() -> Iterator[None]:
     before = [getattr(module, name) for module, name, _ in _TF32]
     for module, name, value in _TF32:
         setattr(module, name, value)
     try:
-        with sdpa_kernel(SDPBackend.MATH):
-            yield
+        yield
     finally:
         for (module, name, _), value in zip(_TF32, before, strict=True):
             setattr(module, name, value)
@@ -126,7 +125,16 @@ def _without_fast_attention() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(before)
 
 
-_full_precision = _ProcessWide(_in_full_precision)
+@contextmanager
+def _by_mathematical_kernel() -> Iterator[None]:
+    with sdpa_kernel(SDPBackend.MATH):
+        yield
+
+
+full_precision = _ProcessWide(_without_tf32)
+"""Within it float32 is multiplied as such, and not in TF32, which torch allows in convolutions."""
+
+_mathematical_attention = _ProcessWide(_by_mathematical_kernel)
 as_trained = _ProcessWide(_without_fast_attention)
 """Within it torch's transformers compute in evaluation what they compute in training.
 
@@ -149,14 +157,13 @@ def second_derivatives() -> Iterator[None]:
     """The settings under which second derivatives are taken; those before are restored.
 
     Attention by the mathematical kernel, for the fused ones have no second derivative; and float32
-    products in full precision, for TF32, which torch allows in convolutions, is no better than the
-    residuals asked for.
+    products in full precision, for TF32 is no better than the residuals asked for.
 
     Raises:
         InputError: torch has no second derivative of an operation.
     """
     try:
-        with _full_precision(), uncast(), differentiable():
+        with full_precision(), _mathematical_attention(), uncast(), differentiable():
             yield
     except RuntimeError as error:
         if "is not implemented" not in str(error):

@@ -11,6 +11,7 @@ from torch import Tensor
 from landscape.bilinear import BilinearLayers
 from landscape.differentiation import check_vector, gradient_of, leaf, second_derivatives
 from landscape.memory import SavedTensors, spare
+from landscape.recording import Recorder
 from landscape.soundness import SameLoss, check_precision
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ class HessianOperator:
     The gradient's graphs of all batches are built once and kept if they fit in memory: a product
     then costs one backward pass through them, and no forward pass. If they do not, all of them are
     recomputed at every product: a shuffled loader gives other batches each time, so that keeping
-    some would count examples twice and others never.
+    some would count examples twice and others never. On a GPU the products with graphs that are
+    kept are recorded; see ``Recorder``.
 
     Attributes:
         size: P.
@@ -49,18 +51,24 @@ class HessianOperator:
         self._autocast = autocast
         self._kept: list[tuple[Tensor, int]] | None = None
         self._same_loss = SameLoss()
+        self._recorder = Recorder(w.device)
         self._memory = spare(w.device) if memory is None else memory
 
     def __call__(self, v: Tensor) -> Tensor:
         """H v, shape (P,)."""
         check_vector(v, self.size)
         self.products += 1
-        with second_derivatives():
-            found = self._objective.mean(self._products(v.to(self._w)))
+        with second_derivatives(), self._recorder.stream():
+            v = v.to(self._w)
+            kept = self._kept is not None
+            found = self._recorder(self._product, v) if kept else self._product(v)
         if self.error is None:
             reference = self._objective.hessian_product(self._w, v)
             self.error = float((found - reference).norm() / reference.norm())
         return found
+
+    def _product(self, v: Tensor) -> Tensor:
+        return self._objective.mean(self._products(v))
 
     def _products(self, v: Tensor) -> Iterator[tuple[Tensor, int]]:
         if self._kept is not None:

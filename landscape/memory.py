@@ -56,12 +56,11 @@ class SavedTensors:
     def _count(self, tensor: Tensor) -> Tensor:
         if tensor.layout is not torch.strided:  # sparse, without one storage: at most so much
             self.nbytes += tensor.numel() * tensor.element_size()
-            return tensor
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in self._seen:
-            self._seen.add(storage.data_ptr())
-            self.nbytes += storage.nbytes()
-        return tensor
+        elif tensor.untyped_storage().data_ptr() not in self._seen:
+            self._seen.add(tensor.untyped_storage().data_ptr())
+            self.nbytes += tensor.untyped_storage().nbytes()
+        # A node that kept its own output with its graph would keep itself, for ever.
+        return tensor.detach()
 
 
 def spare(device: torch.device) -> int:

@@ -173,7 +173,7 @@ class _Moments:
         self._over_batch = isinstance(layer, _BatchNorm)
         self._kept: tuple[Tensor, Tensor] = (layer.running_mean, layer.running_var)  # type: ignore[assignment]
         self._count = 0
-        self._mean, self._variance = (torch.zeros_like(kept).double() for kept in self._kept)
+        self._mean = self._variance = torch.zeros(0)
 
     def add(self, inputs: Tensor) -> None:
         """Take in a batch of shape (B, C, ...), by the update of Chan, Golub & LeVeque (1979)."""
@@ -184,12 +184,14 @@ class _Moments:
         else:  # instance normalisation keeps the mean of each example's own moments
             count = inputs.shape[0]
             variance, mean = (m.mean(0) for m in torch.var_mean(inputs, inside, correction=1))
-        share = count / (self._count + count)
-        step = mean.double() - self._mean
-        between = step**2 * (1 - share) if self._over_batch else 0.0
-        self._mean = self._mean + share * step
-        rise = variance.double() - self._variance + between
-        self._variance = self._variance + share * rise
+        mean, variance = mean.double(), variance.double()
+        if self._count:
+            share = count / (self._count + count)
+            step = mean - self._mean
+            between = step**2 * (1 - share) if self._over_batch else 0.0
+            mean = self._mean + share * step
+            variance = self._variance + share * (variance - self._variance + between)
+        self._mean, self._variance = mean, variance
         self._count += count
         for kept, value in zip(self._kept, (self._mean, self._variance), strict=True):
             kept.copy_(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +11,19 @@ import torch
 from torch import Tensor, nn
 
 from landscape.batches import Batch, batch_size
-from landscape.differentiation import differentiable, gradient_of, leaf, uncast
+from landscape.differentiation import (
+    check_tensor,
+    differentiable,
+    full_precision,
+    gradient_of,
+    leaf,
+    uncast,
+)
 from landscape.errors import InputError
 from landscape.hessian import HessianOperator
 from landscape.losses import Loss, summed_loss
 from landscape.parameters import Choice, ParameterSpace
+from landscape.recording import Recorder
 from landscape.soundness import Soundness, check_batch_independence
 
 
@@ -79,8 +87,9 @@ class Objective:
         self.summed = summed_loss(loss)
         self.buffers = buffers
         self.soundness = Soundness()
+        self._recorder = Recorder(self.space.device)
 
-    def with_buffers(self, buffers: Mapping[str, Tensor]) -> Objective:
+    def with_buffers(self, buffers: Mapping[str, Tensor] | None) -> Objective:
         """The same objective evaluated with other buffers (running statistics)."""
         other = copy.copy(self)
         other.buffers = buffers
@@ -94,22 +103,41 @@ class Objective:
                 outputs = self.space.predict(w, inputs, self.buffers)
                 yield self.summed(outputs, self.space.move(targets)), batch_size(targets)
 
-        with torch.no_grad():
+        with torch.no_grad(), full_precision():
             return self.mean(values())
 
     def evaluate(self, w: Tensor) -> Evaluation:
         """Loss and accuracy at w in one pass."""
+        check_tensor(w)
+        return self.evaluate_each(w[None], [self.buffers])[0]
+
+    def evaluate_each(
+        self, weights: Tensor, buffers: Sequence[Mapping[str, Tensor] | None]
+    ) -> list[Evaluation]:
+        """Loss and accuracy at each of some weights (n, P), with its buffers, in one pass."""
 
         def values() -> Iterator[tuple[Tensor, int]]:
             for inputs, targets in self.pairs():
-                targets = self.space.move(targets)
-                outputs = self.space.predict(w, inputs, self.buffers)
-                loss = self.summed(outputs, targets)
-                yield torch.stack([loss, _correct(outputs, targets).to(loss)]), batch_size(targets)
+                batch = self.space.move((inputs, targets))
+                found = self._recorder(self._evaluate_batch, weights, buffers, batch)
+                yield found, batch_size(targets)
 
-        with torch.no_grad():
-            loss, accuracy = self.mean(values()).tolist()
-        return Evaluation(loss, accuracy)
+        with torch.no_grad(), full_precision(), self._recorder.stream():
+            return [Evaluation(*each) for each in self.mean(values()).tolist()]
+
+    def _evaluate_batch(
+        self, weights: Tensor, buffers: Sequence[Mapping[str, Tensor] | None], batch: Batch
+    ) -> Tensor:
+        """Summed loss and number of right classes of a batch at each weights, shape (n, 2)."""
+        inputs, targets = batch
+
+        def evaluate(point: tuple[Tensor, Mapping[str, Tensor] | None]) -> Tensor:
+            outputs = self.space.predict(point[0], inputs, point[1])
+            loss = self.summed(outputs, targets)
+            return torch.stack([loss, _correct(outputs, targets, loss)])
+
+        points = list(zip(weights, buffers, strict=True))
+        return torch.stack(self._recorder.each(evaluate, points))
 
     def gradient(self, w: Tensor) -> Tensor:
         """The gradient of L at w, shape (P,)."""
@@ -120,7 +148,7 @@ class Objective:
                 loss, size = self.batch_loss(at, batch)
                 yield gradient_of(loss, at), size
 
-        with differentiable(), uncast():
+        with differentiable(), uncast(), full_precision():
             return self.mean(values())
 
     def hessian(
@@ -186,8 +214,8 @@ class Objective:
         return total / examples
 
 
-def _correct(outputs: Any, targets: Any) -> Tensor:
-    """Number of right classes in a batch; NaN where that has no meaning."""
+def _correct(outputs: Any, targets: Any, like: Tensor) -> Tensor:
+    """Number of right classes in a batch, in the type of ``like``; NaN where it has no meaning."""
     is_classification = (
         isinstance(outputs, Tensor)
         and isinstance(targets, Tensor)
@@ -196,7 +224,7 @@ def _correct(outputs: Any, targets: Any) -> Tensor:
         and not targets.is_floating_point()
     )
     if not is_classification:
-        return torch.tensor(torch.nan)
-    right = (outputs.argmax(1) == targets).sum().to(outputs.dtype)
+        return torch.full_like(like, torch.nan)
+    right = (outputs.argmax(1) == targets).sum().to(like.dtype)
     # argmax of NaN is an arbitrary class: not a prediction.
     return torch.where(outputs.isfinite().all(), right, torch.nan)

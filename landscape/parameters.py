@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from landscape.batches import map_tensors
 from landscape.differentiation import as_trained, check_tensor, uncast
 from landscape.errors import InputError
 
@@ -205,16 +206,13 @@ class ParameterSpace:
 
         Those made in inference mode, which no graph may keep, are copied outside it.
         """
-        if isinstance(value, Tensor):
-            dtype = self.dtype if value.is_floating_point() else None
-            if value.is_inference() and not torch.is_inference_mode_enabled():
-                value = value.clone()
-            return value.to(device=self.device, dtype=dtype, non_blocking=True)
-        if isinstance(value, Mapping):
-            return {name: self.move(item) for name, item in value.items()}
-        if isinstance(value, list | tuple):
-            return tuple(self.move(item) for item in value)
-        return value
+        return map_tensors(self._moved, value)
+
+    def _moved(self, tensor: Tensor) -> Tensor:
+        dtype = self.dtype if tensor.is_floating_point() else None
+        if tensor.is_inference() and not torch.is_inference_mode_enabled():
+            tensor = tensor.clone()
+        return tensor.to(device=self.device, dtype=dtype, non_blocking=True)
 
 
 def _copy(model: nn.Module) -> nn.Module:
@@ -236,11 +234,13 @@ def _copy(model: nn.Module) -> nn.Module:
 
 def _channels_last(value: Any) -> Any:
     """``value`` with its images and convolutions laid out with their channels last."""
-    if isinstance(value, Tensor):
-        return value.contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value
-    if isinstance(value, dict):
-        return {name: _channels_last(item) for name, item in value.items()}
-    return tuple(_channels_last(item) for item in value) if isinstance(value, tuple) else value
+
+    def laid_out(tensor: Tensor) -> Tensor:
+        if tensor.ndim != 4:
+            return tensor
+        return tensor.contiguous(memory_format=torch.channels_last)
+
+    return map_tensors(laid_out, value)
 
 
 def _has_tied_tensors(module: nn.Module) -> bool:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from landscape.batches import Batch, take
+from landscape.batches import Batch, take, tensors_of
 from landscape.bilinear import BilinearLayers
 from landscape.differentiation import check_tensor, gradient_of
 from landscape.errors import InputError, LandscapeError
@@ -220,8 +219,8 @@ def _asymmetry(gradient: Tensor, w: Tensor, u: Tensor, v: Tensor, product: Tenso
 def _few(batch: Batch) -> Batch | None:
     """Some of the examples; None where it is not clear what an example is."""
     inputs, targets = batch
-    sizes = {len(each) if each.ndim else 0 for part in batch for each in _tensors(part)}
-    if len(sizes) != 1 or not _tensors(inputs) or not _tensors(targets) or sizes == {0}:
+    sizes = {len(each) if each.ndim else 0 for part in batch for each in tensors_of(part)}
+    if len(sizes) != 1 or not tensors_of(inputs) or not tensors_of(targets) or sizes == {0}:
         return None
     size = sizes.pop()
     return _taken(batch, torch.arange(0, size, max(1, size // _EXAMPLES))[:_EXAMPLES])
@@ -233,18 +232,7 @@ def _taken(batch: Batch, index: Tensor) -> Batch:
 
 
 def _count(batch: Batch) -> int:
-    return len(_tensors(batch[1])[0])
-
-
-def _tensors(value: Any) -> list[Tensor]:
-    if isinstance(value, Tensor):
-        return [value]
-    parts = value.values() if isinstance(value, Mapping) else value
-    return [tensor for part in parts for tensor in _tensors(part)] if _holds(value) else []
-
-
-def _holds(value: Any) -> bool:
-    return isinstance(value, Mapping | list | tuple)
+    return len(tensors_of(batch[1])[0])
 
 
 def _backward(gradient: Tensor, w: Tensor, v: Tensor) -> Tensor:

@@ -1,13 +1,18 @@
 """Freed memory is kept in a process that asks for it, and what may be kept has a limit."""
 
+import gc
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from landscape import memory
+from landscape.curvature.matrices import Matrix, product_by
+from landscape.objective import Objective
 
 SCRIPT = """
 import resource, sys, torch
@@ -89,3 +94,16 @@ def test_sparse_tensors_are_counted_too() -> None:
     with saved.counted():
         torch.sparse.mm(matrix, torch.ones(10, 1, requires_grad=True))
     assert saved.nbytes >= 400
+
+
+@pytest.mark.parametrize("matrix", ["hessian", "gauss-newton"])
+def test_graphs_are_freed_with_the_product_that_kept_them(matrix: Matrix) -> None:
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
+    objective = Objective(model, [(torch.randn(5, 3), torch.tensor([0, 1, 0, 1, 1]))])
+    product = product_by(matrix, objective, objective.space.vector())
+    for _ in range(2):
+        product(torch.ones(objective.size))
+    weights = weakref.ref(product._w)  # type: ignore[attr-defined]
+    del product
+    gc.collect()
+    assert weights() is None

@@ -26,6 +26,7 @@ from landscape.differentiation import check_vector, leaf, second_derivatives
 from landscape.errors import InputError
 from landscape.memory import SavedTensors, spare
 from landscape.objective import Objective
+from landscape.recording import Recorder
 from landscape.soundness import SameLoss, check_precision
 
 Centre = Literal["hessian", "gradient"]
@@ -35,7 +36,7 @@ class GaussNewton:
     """v -> (1 / N) sum_n J_n^T C_n J_n v, for an objective at one point.
 
     The outputs' graphs of all batches are kept from product to product if they fit in memory, and
-    otherwise all recomputed, as the objective's Hessian does.
+    otherwise all recomputed; and products are recorded, as those of the objective's Hessian.
 
     Args:
         objective: Outputs are one tensor, its first axis the example.
@@ -71,16 +72,21 @@ class GaussNewton:
         self._memory = spare(w.device) if memory is None else memory
         self._kept: list[_Part] | None = None
         self._same_loss = SameLoss()
+        self._recorder = Recorder(w.device)
 
     def __call__(self, v: Tensor) -> Tensor:
         """The product, shape (P,)."""
         check_vector(v, len(self._w))
         v = v.to(self._w)
-        with second_derivatives():
-            total, examples = torch.zeros_like(self._w), 0
-            for part in self._parts():
-                examples += len(part.outputs)
-                total += part.pull(part.centre_product(part.push(v)))
+        with second_derivatives(), self._recorder.stream():
+            kept = self._kept is not None
+            return self._recorder(self._product, v) if kept else self._product(v)
+
+    def _product(self, v: Tensor) -> Tensor:
+        total, examples = torch.zeros_like(self._w), 0
+        for part in self._parts():
+            examples += len(part.outputs)
+            total += part.pull(part.centre_product(part.push(v)))
         if examples == 0:
             raise InputError("the data has no batch: nothing to evaluate")
         return total / examples

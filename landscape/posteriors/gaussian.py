@@ -18,7 +18,6 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -81,8 +80,9 @@ class Gaussian:
 
     def noise(self, generator: torch.Generator) -> Noise:
         """The standard-normal numbers of one sample."""
-        like = {"dtype": self.mean.dtype, "device": self.mean.device, "generator": generator}
-        return Noise(_normal(self.size, **like), _normal(self.rank, **like))
+        return Noise(
+            normal(self.size, self.mean, generator), normal(self.rank, self.mean, generator)
+        )
 
     def transform(self, noise: Noise) -> Tensor:
         """The sample w = mean + scale * z1 + U z2, shape (P,)."""
@@ -265,5 +265,7 @@ class Gaussian:
         return {"mean": self.mean, "scale": self.scale, "factor": self.factor}
 
 
-def _normal(size: int, **like: Any) -> Tensor:
-    return torch.randn(size, **like)
+def normal(size: int, like: Tensor, generator: torch.Generator) -> Tensor:
+    """Standard-normal numbers, drawn where the generator is; in the type and place of ``like``."""
+    drawn = torch.randn(size, dtype=like.dtype, device=generator.device, generator=generator)
+    return drawn.to(like.device)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from landscape.errors import InputError
+from landscape.posteriors.gaussian import normal
 
 
 @dataclass(frozen=True)
@@ -65,10 +66,9 @@ class Kronecker:
 
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
         """``count`` independent samples, shape (count, P)."""
-        like = {"dtype": self.mean.dtype, "device": self.mean.device}
         samples = []
         for _ in range(count):
-            noise = torch.randn(self.size, generator=generator, **like)  # type: ignore[call-overload]
+            noise = normal(self.size, self.mean, generator)
             parts = [
                 (block.left @ (block.scale * z.view_as(block.scale)) @ block.right.T).reshape(-1)
                 for block, z in zip(self.blocks, self._split(noise), strict=True)

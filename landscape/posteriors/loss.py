@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 from torch import Tensor
 
 from landscape.batches import Batch
 from landscape.losses import Loss
+from landscape.normalisation import normalisation_layers
 from landscape.objective import Evaluation, Objective
 from landscape.posteriors.posterior import Posterior
 
@@ -27,11 +30,29 @@ class PosteriorLoss:
     data: Iterable[Batch]
     loss: Loss = "cross_entropy"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PosteriorLoss, (self.posterior, self.data, self.loss)
+
+    @cached_property
+    def _objective(self) -> Objective:
+        return Objective(self.posterior.space, self.data, self.loss)
+
     def at(self, w: Tensor) -> Objective:
         """The objective with the running statistics of w, shape (P,)."""
-        buffers = self.posterior.buffers(w)
-        return Objective(self.posterior.space, self.data, self.loss, buffers=buffers)
+        return self._objective.with_buffers(self._buffers(w))
 
     def evaluate(self, w: Tensor) -> Evaluation:
         """Loss and accuracy at w."""
-        return self.at(w).evaluate(w)
+        return self.evaluate_each(w[None])[0]
+
+    def evaluate_each(self, weights: Tensor) -> list[Evaluation]:
+        """Loss and accuracy at each of some weights, shape (n, P), in one pass over the data."""
+        buffers = [self._buffers(w) for w in weights]
+        return self._objective.evaluate_each(weights, buffers)
+
+    @cached_property
+    def _keeps_statistics(self) -> bool:
+        return bool(normalisation_layers(self.posterior.space.module))
+
+    def _buffers(self, w: Tensor) -> dict[str, Tensor] | None:
+        return self.posterior.buffers(w) if self._keeps_statistics else None

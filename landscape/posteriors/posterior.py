@@ -66,7 +66,7 @@ class Posterior:
 
         Args:
             count: How many.
-            generator: A generator on the posterior's device, or a seed.
+            generator: A seed, which gives the same samples on every device; or a generator.
 
         Returns:
             Shape (count, P).
@@ -77,7 +77,7 @@ class Posterior:
         if count < 1:
             raise InputError(f"the number of samples must be at least 1, not {count}")
         if isinstance(generator, int):
-            generator = torch.Generator(self.device).manual_seed(generator)
+            generator = torch.Generator().manual_seed(generator)
         return self.distribution.sample(count, generator)
 
     def at_most(self, count: int) -> int:

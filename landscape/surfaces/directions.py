@@ -7,6 +7,7 @@ from torch import Tensor
 
 from landscape.errors import InputError
 from landscape.parameters import ParameterSpace
+from landscape.posteriors.gaussian import normal
 
 
 def filter_normalised(space: ParameterSpace, w: Tensor, generator: torch.Generator) -> Tensor:
@@ -18,12 +19,12 @@ def filter_normalised(space: ParameterSpace, w: Tensor, generator: torch.Generat
     Args:
         space: Whose parameters.
         w: The centre, shape (P,).
-        generator: On w's device.
+        generator: Of the drawing; on the CPU for the same direction on every device.
 
     Returns:
         Shape (P,). Two draws are not orthogonal to each other.
     """
-    drawn = torch.randn(w.shape, generator=generator, dtype=w.dtype, device=w.device)
+    drawn = normal(w.numel(), w, generator)
     parts = space.unflatten(drawn)
     for name, weight in space.unflatten(w).items():
         if weight.ndim < 2:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from concurrent.futures import Executor
 from contextlib import suppress
@@ -21,6 +22,11 @@ from landscape.posteriors.loss import PosteriorLoss
 from landscape.surfaces import plane as planes
 from landscape.surfaces.losses import Losses, Progress, close
 from landscape.surfaces.plane import PLANES, Plane, PlaneKind
+
+_TOGETHER = 64
+"""Points that are evaluated in one pass over the data, at most."""
+_BYTES = 1 << 28
+"""Of their weights, at most."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +170,9 @@ def _given(plane: Plane, weights: Tensor) -> Plane:
 def _row(shared: tuple[PosteriorLoss, Plane, np.ndarray], y: float) -> np.ndarray:
     """Loss and accuracy along x at one y, shape (2, X): the unit of work."""
     loss, plane, x = shared
-    found = [loss.evaluate(plane.at(float(each), y)) for each in x]
+    together = max(1, min(_TOGETHER, _BYTES // plane.origin.nbytes))
+    pieces = np.array_split(x, math.ceil(len(x) / together))
+    found = [each for piece in pieces for each in loss.evaluate_each(plane.row(piece, y))]
     return np.array([[each.loss for each in found], [each.accuracy for each in found]])
 
 

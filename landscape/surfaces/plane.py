@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -61,7 +62,12 @@ class Plane:
 
     def at(self, x: float, y: float) -> Tensor:
         """The weights at (x, y), shape (P,)."""
-        return self.origin + x * self.basis[0] + y * self.basis[1]
+        return self.row(np.array([x]), y)[0]
+
+    def row(self, x: np.ndarray, y: float) -> Tensor:
+        """The weights at (x[i], y), shape (X, P)."""
+        along = torch.from_numpy(x).to(self.origin)[:, None]
+        return self.origin + along * self.basis[0] + y * self.basis[1]
 
     def project(self, vectors: Tensor) -> Projection:
         """Where the rows of ``vectors`` (S, P) fall, and how far off the plane they are."""
@@ -115,7 +121,7 @@ def random(space: ParameterSpace, w: Tensor, seed: int) -> Plane:
     Li et al. (arXiv 1712.09913) do not orthogonalise; in high dimension the two are nearly
     orthogonal already, and coordinates are Euclidean lengths here.
     """
-    generator = torch.Generator(w.device).manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     first = filter_normalised(space, w, generator)
     basis = orthonormal_pair(first, filter_normalised(space, w, generator))
     axes = ("random filter-normalised direction", "another, orthogonal to x")
