@@ -11,6 +11,7 @@ those of the centre: another surface.
 """
 
 import argparse
+import math
 import platform
 import time
 from importlib.metadata import version
@@ -72,7 +73,10 @@ def seconds_a_point(model: nn.Module, x: Tensor, y: Tensor, side: int) -> dict[s
             loss_landscapes.random_plane(model, metric, 1, side, "model", deepcopy_model=True)
 
     taken = {}
-    for name, work in (("forward", forward), ("landscape", ours), ("loss-landscapes", theirs)):
+    tools = {"forward": forward, "landscape": ours}
+    if not x.is_cuda:  # it draws its directions on the CPU, and fails
+        tools["loss-landscapes"] = theirs
+    for name, work in tools.items():
         begun = clock()
         work()
         taken[name] = (clock() - begun) / side**2
@@ -99,7 +103,7 @@ def main() -> None:
         there = [each.to(options.device) for each in (model, x, y)]
         rounds = [seconds_a_point(*there, options.side) for _ in range(options.rounds)]
         over = {
-            tool: median(each[tool] / each["forward"] for each in rounds)
+            tool: median(each.get(tool, math.nan) / each["forward"] for each in rounds)
             for tool in ("landscape", "loss-landscapes")
         }
         bare = 1000 * median(each["forward"] for each in rounds)

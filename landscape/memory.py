@@ -69,7 +69,8 @@ def spare(device: torch.device) -> int:
     On the CPU that is within the limit of a container, and divided among worker processes.
     """
     if device.type == "cuda":
-        return int(_share * torch.cuda.mem_get_info(device)[0])
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(_share * (torch.cuda.mem_get_info(device)[0] + unused))
     return int(_share * _available())
 
 

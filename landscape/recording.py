@@ -7,6 +7,7 @@ pass, one after the other. A graph of them starts at once: the same kernels, the
 from __future__ import annotations
 
 import itertools
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -20,6 +21,7 @@ from landscape.batches import map_tensors, tensors_of
 Work = Callable[..., Tensor]
 
 Item = TypeVar("Item")
+_of_this_thread = threading.local()
 
 _BRANCHES = 4
 _SHAPES = 8
@@ -38,9 +40,9 @@ class Recorder:
     """
 
     def __init__(self, device: torch.device) -> None:
-        on_gpu = device.type == "cuda"
-        self._stream = torch.cuda.Stream(device) if on_gpu else None  # type: ignore[no-untyped-call]
-        self._branches = [torch.cuda.Stream(device) for _ in range(_BRANCHES if on_gpu else 0)]  # type: ignore[no-untyped-call]
+        streams = _streams(device) if device.type == "cuda" else []
+        self._stream = streams[0] if streams else None
+        self._branches = streams[1:]
         self._calls: Counter[Any] = Counter()
         self._recordings: dict[Any, _Recording] = {}
 
@@ -116,6 +118,15 @@ class _Recording:
             own.copy_(given)
         self._graph.replay()
         return self._result.clone()
+
+
+def _streams(device: torch.device) -> list[torch.cuda.Stream]:
+    """This thread's own, one and the branches: cuBLAS keeps 32 MiB for each that there ever was."""
+    made = _of_this_thread.__dict__.setdefault("streams", {})
+    if device not in made:
+        made[device] = [torch.cuda.Stream(device) for _ in range(1 + _BRANCHES)]  # type: ignore[no-untyped-call]
+    found: list[torch.cuda.Stream] = made[device]
+    return found
 
 
 def _signature(value: Any) -> Any:
