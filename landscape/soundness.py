@@ -130,15 +130,34 @@ class SameLoss:
             self._first = now
             return
         (loss, size, count), (first, _, examples) = now.tolist(), self._first.tolist()
-        # Losses that are nearly zero are differences of numbers of the size of one.
-        rounding = self._eps**0.5 * size + 100 * self._eps * count
-        if count != examples or abs(loss - first) > rounding:
+        if count != examples or abs(loss - first) > _rounding(size, count, self._eps):
             raise InputError(
-                f"two passes over the data give different losses: {first / examples:.6g} over "
-                f"{examples:.0f} examples, then {loss / count:.6g} over {count:.0f}. The batches "
-                "must hold the same examples every time: switch off augmentation, and with a "
-                "shuffled loader drop_last"
+                f"{_OTHER_DATA}: {first / examples:.6g} over {examples:.0f} examples, then "
+                f"{loss / count:.6g} over {count:.0f}. {_SAME_DATA}"
             )
+
+
+def check_same_loss(first: float, again: float, dtype: torch.dtype) -> None:
+    """Refuse two mean losses over the data, at the same weights, that are not the same.
+
+    Raises:
+        InputError: they differ by more than rounding. Those that are not finite agree with all.
+    """
+    if abs(again - first) > _rounding(abs(first) + abs(again), 2, torch.finfo(dtype).eps):
+        raise InputError(f"{_OTHER_DATA}: {first:.6g}, then {again:.6g}. {_SAME_DATA}")
+
+
+_OTHER_DATA = "two passes over the data give different losses"
+_SAME_DATA = (
+    "The batches must hold the same examples every time: switch off augmentation, and with a "
+    "shuffled loader drop_last"
+)
+
+
+def _rounding(size: float, count: float, eps: float) -> float:
+    """What a sum of ``count`` losses, of absolute values that sum to ``size``, may be off by."""
+    # Losses that are nearly zero are differences of numbers of the size of one.
+    return float(eps**0.5 * size + 100 * eps * count)
 
 
 def _check_repeats(batch_loss: BatchLoss, w: Tensor, batch: Batch) -> None:

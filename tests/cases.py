@@ -102,6 +102,15 @@ class Once:
         return iter(self.batches)
 
 
+class Noisy(Once):
+    """A loader that augments: other inputs at every pass."""
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        noise = generator(self.passes)
+        for x, y in super().__iter__():
+            yield x + 0.1 * torch.randn(x.shape, generator=noise, dtype=x.dtype), y
+
+
 def shuffled(batches: Batches, batch: int = 7) -> DataLoader[tuple[Tensor, Tensor]]:
     """The same examples in other batches at every pass, the last one smaller."""
     data = TensorDataset(*joined(batches))

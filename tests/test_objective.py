@@ -1,10 +1,11 @@
 """The objective's loss, gradient and Hessian against formulas and dense derivatives."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 import pytest
 import torch
 from cases import (
+    Noisy,
     Once,
     classification,
     columns,
@@ -80,15 +81,6 @@ def test_a_shuffled_loader_gives_the_products_of_the_whole_data(memory: int) -> 
     whole = Objective(mlp(), classification())
     torch.testing.assert_close(objective.gradient(w), whole.gradient(w))
     torch.testing.assert_close(objective.loss(w), whole.loss(w))
-
-
-class Noisy(Once):
-    """A loader that augments: other inputs at every pass."""
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        noise = generator(self.passes)
-        for x, y in super().__iter__():
-            yield x + 0.1 * torch.randn(x.shape, generator=noise, dtype=x.dtype), y
 
 
 @pytest.mark.parametrize("centre", [None, "hessian", "gradient"])

@@ -134,7 +134,7 @@ def measure(
         The measurements, each with its error.
 
     Raises:
-        InputError: a setting is out of range, or there is no data.
+        InputError: a setting is out of range, or there is no data or other data at every pass.
         LandscapeError: at no sample is the loss's curvature finite, or a worker died.
     """
     if samples < 1:

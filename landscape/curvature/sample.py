@@ -21,6 +21,7 @@ from landscape.curvature.trace import hutchinson
 from landscape.errors import NotFiniteError
 from landscape.objective import Objective
 from landscape.posteriors.loss import PosteriorLoss
+from landscape.soundness import check_same_loss
 
 Row = dict[str, Any]
 
@@ -52,6 +53,8 @@ def measure_sample(work: SampleWork, sample: tuple[int, Tensor]) -> Row:
         row |= measured(objective, w, **settings)
     except NotFiniteError:
         row |= _without_curvature(**settings)
+    if index == 0:  # what augments the data would make every measurement another one's
+        check_same_loss(evaluation.loss, objective.evaluate(w).loss, w.dtype)
     if w.is_cuda:
         torch.cuda.synchronize(w.device)
     return {**row, "seconds": time.perf_counter() - begun}

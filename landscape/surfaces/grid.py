@@ -19,6 +19,7 @@ from landscape.files import Store, Stored, stored
 from landscape.losses import Loss
 from landscape.posteriors import Posterior
 from landscape.posteriors.loss import PosteriorLoss
+from landscape.soundness import check_same_loss
 from landscape.surfaces import plane as planes
 from landscape.surfaces.losses import Losses, Progress, close
 from landscape.surfaces.plane import PLANES, Plane, PlaneKind
@@ -106,8 +107,8 @@ def surface(
         The surface.
 
     Raises:
-        InputError: a setting is out of range, there is no data, a sample is not finite, or the
-            samples span no plane.
+        InputError: a setting is out of range, there is no data or other data at every pass, a
+            sample is not finite, or the samples span no plane.
         LandscapeError: a worker died.
     """
     count = posterior.at_most(samples)
@@ -129,7 +130,9 @@ def surface(
         axis(along, points, margin, extent)
         for along, points in zip(projection.coordinates.T, reversed(shape), strict=True)
     )
-    own = dict(units.run(PosteriorLoss.evaluate, mean_loss, list(weights), executor))
+    twice = [*weights, weights[0]]
+    own = dict(units.run(PosteriorLoss.evaluate, mean_loss, twice, executor))
+    check_same_loss(own[0].loss, own[count].loss, weights.dtype)
     losses = Losses(*shape)
     result = Surface(
         x=x,

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from cases import Memory, classification, dense_hessian, joined, mlp
+from cases import Memory, Noisy, classification, dense_hessian, joined, mlp
 from torch import nn
 
 from landscape.curvature import measure, spectral_density, top_eigenvalues, trace
@@ -247,6 +247,17 @@ def test_predictions_with_the_same_seed_judge_the_same_samples() -> None:
     np.testing.assert_allclose(found.loss, [metrics["nll"] for metrics in alone])
     placed = surface(q, batches, samples=3, seed=9, shape=(2, 2))
     np.testing.assert_allclose(found.loss, placed.sample_loss)
+
+
+def test_batches_that_change_from_pass_to_pass_are_refused() -> None:
+    posterior = isotropic(mlp(), 0.1)
+    for what in (
+        lambda data: measure(posterior, data, samples=1, eigenvalues=1),
+        lambda data: surface(posterior, data, shape=(2, 2), samples=3),
+    ):
+        what(classification())
+        with pytest.raises(InputError, match="two passes over the data give different losses"):
+            what(Noisy(classification()))
 
 
 def test_bad_requests_are_refused() -> None:
