@@ -52,7 +52,10 @@ def check_precision(w: Tensor) -> None:
 
 
 class Soundness:
-    """Whether what is computed of an objective is what it is taken for: asked once."""
+    """Whether what is computed of an objective is what it is taken for.
+
+    Asked once, at the first weights where the loss is finite.
+    """
 
     def __init__(self) -> None:
         self._repeats = self._is_symmetric = False
@@ -82,16 +85,11 @@ class Soundness:
             return
         few = _few(batch)
         if not self._repeats:
-            _check_repeats(batch_loss, w, batch if few is None else few)
+            self._repeats = _check_repeats(batch_loss, w, batch if few is None else few)
             if few is not None:
                 _check_parts(batch_loss, w, few)
-            self._repeats = True
         if symmetric and not self._is_symmetric:
-            if few is not None:
-                inputs, targets = few
-                index = torch.arange(_count(few)).roll(1)
-                _check_symmetry(batch_loss, w, (inputs, take(targets, index)))
-            self._is_symmetric = True
+            self._is_symmetric = few is None or _check_symmetry(batch_loss, w, _mixed(few))
 
 
 class SameLoss:
@@ -160,13 +158,17 @@ def _rounding(size: float, count: float, eps: float) -> float:
     return float(eps**0.5 * size + 100 * eps * count)
 
 
-def _check_repeats(batch_loss: BatchLoss, w: Tensor, batch: Batch) -> None:
+def _check_repeats(batch_loss: BatchLoss, w: Tensor, batch: Batch) -> bool:
+    """Refuse what does not; whether it could be seen."""
     one, other = (gradient_of(batch_loss(w, batch)[0], w) for _ in range(2))
-    if bool(one.isfinite().all()) and _differ(one, other):
+    if not bool(one.isfinite().all()):
+        return False
+    if _differ(one, other):
         raise InputError(
             "the network is random in evaluation mode: two passes over the same examples give "
             "different gradients. Use nn.Dropout, which evaluation switches off, or fix the noise"
         )
+    return True
 
 
 def _check_parts(batch_loss: BatchLoss, w: Tensor, batch: Batch) -> None:
@@ -187,15 +189,18 @@ def _check_parts(batch_loss: BatchLoss, w: Tensor, batch: Batch) -> None:
         )
 
 
-def _check_symmetry(batch_loss: BatchLoss, w: Tensor, batch: Batch) -> None:
+def _check_symmetry(batch_loss: BatchLoss, w: Tensor, batch: Batch) -> bool:
+    """Refuse what is not symmetric; whether it could be seen."""
     with BilinearLayers():
         loss, _ = batch_loss(w, batch)
     if not loss.requires_grad:  # it does not depend on w
-        return
+        return True
     ours = gradient_of(loss, w, differentiable=True)
     theirs = gradient_of(batch_loss(w, batch)[0], w, differentiable=True)
-    if not (ours.requires_grad and bool(ours.isfinite().all())):
-        return  # linear in w, or to be refused with the first product
+    if not ours.requires_grad:  # it is linear in w
+        return True
+    if not bool(ours.isfinite().all()):
+        return False  # to be refused with the first product
     generator = torch.Generator(w.device).manual_seed(0)
     u, v = (
         2 * torch.randint(0, 2, w.shape, generator=generator, device=w.device).to(w) - 1
@@ -217,6 +222,7 @@ def _check_symmetry(batch_loss: BatchLoss, w: Tensor, batch: Batch) -> None:
             f"network's layers is wrong (u.Hv - v.Hu is {asymmetry:.1e} of |Hv|). "
             "Write that layer with other operations, as weight_norm by its formula"
         )
+    return True
 
 
 def _symmetric_to_rounding(
@@ -243,6 +249,12 @@ def _few(batch: Batch) -> Batch | None:
         return None
     size = sizes.pop()
     return _taken(batch, torch.arange(0, size, max(1, size // _EXAMPLES))[:_EXAMPLES])
+
+
+def _mixed(batch: Batch) -> Batch:
+    """With each other's targets."""
+    inputs, targets = batch
+    return inputs, take(targets, torch.arange(_count(batch)).roll(1))
 
 
 def _taken(batch: Batch, index: Tensor) -> Batch:

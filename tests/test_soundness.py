@@ -62,6 +62,14 @@ def test_a_network_that_is_random_in_evaluation_mode_is_refused() -> None:
             top_eigenvalues(objective, objective.space.vector(), 1, matrix=matrix)
 
 
+def test_weights_at_which_the_loss_is_not_finite_answer_nothing() -> None:
+    objective = Objective(Noisy(), classification())
+    w = objective.space.vector()
+    objective.hessian_product(torch.full_like(w, torch.nan), w)
+    with pytest.raises(InputError, match="random in evaluation mode"):
+        objective.hessian_product(w, w)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("saturation", [10.0, 30.0, 100.0, 1e4])
 def test_a_network_that_fits_its_data_to_rounding_is_measured_all_the_same(
