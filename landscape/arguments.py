@@ -98,7 +98,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     surface.add_argument("--grid", type=int, default=41, help="points along x (default: 41)")
     surface.add_argument("--rows", type=int, help="points along y (default: as many)")
     surface.add_argument(
-        "--margin", type=float, help="beyond the samples, of their range (0.5); not of a curve"
+        "--margin", type=float, help="beyond the samples, of their range (plane: 0.5; line: 0)"
     )
     surface.add_argument("--extent", type=float, help="half the width, in place of the margin")
     _add_workers(surface)

@@ -167,7 +167,12 @@ def _measure(options: argparse.Namespace) -> None:
         "fresh": options.fresh,
     }
     if options.grid:  # it comes last, hours later
-        workflow.check_surface(trained, **surface)
+        try:
+            workflow.check_surface(trained, **surface)
+        except InputError as error:
+            raise InputError(f"{error}; or --grid 0 for no surface") from error
+    elif options.plane is not None:
+        raise InputError("--grid 0 asks for no surface: it takes no --plane")
     bar = Progress("curvature")
 
     def progress(done: int, total: int, row: dict[str, Any]) -> None:
@@ -194,21 +199,26 @@ def _seed(options: argparse.Namespace, run: Run) -> int:
 def _surface(options: argparse.Namespace) -> None:
     from landscape import workflow
     from landscape.progress import Progress
-    from landscape.surfaces import CURVES
     from landscape.units import workers
 
     trained = workflow.load(options.file, device=options.device)
     settings = {name: getattr(options, name) for name in ("split", "samples", "extent")}
     settings["seed"] = _seed(options, trained.run)
-    if options.margin is not None or options.line not in CURVES:
-        settings["margin"] = 0.5 if options.margin is None else options.margin
+    if options.margin is not None:
+        settings["margin"] = options.margin
     if options.line is not None:
         if options.plane is not None or options.rows is not None:
             raise InputError("--line is in place of a plane: it takes no --plane and no --rows")
-        settings |= {"kind": options.line, "points": options.grid}
+        kind = options.line
+        settings |= {"kind": kind, "points": options.grid}
     else:
         rows = options.grid if options.rows is None else options.rows
         settings |= {"plane": options.plane, "shape": (rows, options.grid)}
+        kind = workflow.check_surface(trained, fresh=options.fresh, **settings)
+    if options.margin is not None and options.extent is not None:
+        raise InputError("--extent is in place of --margin: give one of the two")
+    if options.margin is not None and kind == "random":
+        raise InputError("a random direction has no samples to go by: give --extent, not --margin")
     with (
         workers(options.workers, options.dask) as executor,
         workflow.in_progress(trained.run, surface=settings),

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
-from landscape.errors import LandscapeError
+from landscape.errors import InputError, LandscapeError
 
 
 class Stored(Protocol):
@@ -80,6 +80,26 @@ def replacing(path: Path) -> Iterator[Path]:
         raise LandscapeError(
             f"could not write {path}: {error.strerror or error}; what was saved before is intact"
         ) from error
+
+
+@contextmanager
+def held(path: Path, refusal: str) -> Iterator[None]:
+    """Keep other holders off a file that nobody replaces, at most as long as this process lives.
+
+    Raises:
+        InputError: another process holds it; the line is ``refusal``.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(refusal) from error
+        except OSError:  # some network file systems
+            pass
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

@@ -90,9 +90,9 @@ def workers(processes: int = 0, dask: str | None = None) -> Iterator[Executor | 
     Raises:
         InputError: both are asked for, ``distributed`` is not installed, or no scheduler answers.
     """
-    if processes < 0 or (processes and dask):
+    if processes < 0 or (processes and dask is not None):
         raise InputError("give a positive number of worker processes, or the address of Dask")
-    if dask:
+    if dask is not None:
         with _dask_client(dask) as client:
             yield client.get_executor()
     elif processes:

@@ -17,7 +17,8 @@ from landscape import models, posteriors, processes, tasks
 from landscape.curvature import Flatness, measure
 from landscape.devices import choose_device, describe_device
 from landscape.errors import InputError
-from landscape.kept import KeptOnSplit, refuse_to_replace, with_defaults
+from landscape.files import held
+from landscape.kept import KeptOnSplit, with_defaults
 from landscape.likelihood import GaussianLikelihood
 from landscape.methods import Method
 from landscape.methods.checkpoint import OtherTrainingError
@@ -157,20 +158,31 @@ def in_progress(run: Run, **config: object) -> Iterator[None]:
     Args:
         run: The run.
         **config: Settings of what is being done, for the record.
+
+    Raises:
+        InputError: another process is at work on it.
     """
-    status, before = run.attributes["status"], json.dumps(run.config)
-    run.set_attributes(status="running", config=json.dumps({**run.config, **config}))
-    begun = _state(run.path)
-    try:
-        yield
-    except BaseException as error:
-        if _state(run.path) != begun:
-            run.set_attributes(status="failed")
-        else:
-            refused = isinstance(error, InputError)  # nothing was started
-            run.set_attributes(status=status if refused else "failed", config=before)
-        raise
-    run.set_attributes(status="complete")
+    refusal = f"another process is measuring {run.path}: wait until it is done, or use a copy"
+    with held(_weights(run), refusal):
+        run.attributes = Run.open(run.path).attributes  # which may have changed since
+        status, before = run.attributes["status"], json.dumps(run.config)
+        run.set_attributes(status="running", config=json.dumps({**run.config, **config}))
+        begun = _state(run.path)
+        try:
+            yield
+        except BaseException as error:
+            if _state(run.path) != begun:
+                run.set_attributes(status="failed")
+            else:
+                refused = isinstance(error, InputError)  # nothing was started
+                run.set_attributes(status=status if refused else "failed", config=before)
+            raise
+        run.set_attributes(status="complete")
+
+
+def _weights(run: Run) -> Path:
+    """The posterior's file. Its name comes from the run, and so maybe from anybody: a neighbour."""
+    return run.path.parent / Path(str(run.attributes.get("posterior_file", ""))).name
 
 
 def _state(path: Path) -> tuple[int, int] | None:
@@ -197,8 +209,7 @@ def load(path: Path, *, device: str = "auto") -> Trained:
             f"{path} names no posterior to measure (status: {run.attributes.get('status')}); "
             "train it first with 'landscape train'"
         )
-    # The name comes from the file, which may come from anybody: only a neighbour is read.
-    weights = path.parent / Path(beside).name
+    weights = _weights(run)
     task = tasks.load(str(settings.pop("name")), **settings)
     # Only what is read from files can change; what is computed may differ by a rounding elsewhere.
     recorded = run.attributes.get("data_fingerprint")
@@ -269,11 +280,7 @@ def check_surface(
         plane = "samples" if there >= 3 else "random"
     grid.check_surface(plane, asked["shape"], there, asked["margin"], asked["extent"])
     with suppress(KeyError):  # it holds none
-        found = _store(trained, asked, split=split, fresh=fresh).read(f"surfaces/{plane}")
-        if there < len(found["sample_x"]):
-            refuse_to_replace(
-                trained.run, [f"samples was {len(found['sample_x'])} there and is {there} now"]
-            )
+        _store(trained, asked, split=split, fresh=fresh).read(f"surfaces/{plane}")
     return plane
 
 
@@ -336,9 +343,12 @@ def measure_line(
 def _store(
     trained: Trained, asked: Mapping[str, Any], *, split: str = "train", fresh: bool
 ) -> KeptOnSplit:
-    names = trained.posterior.space.names
+    there = {
+        "samples": trained.posterior.at_most(asked["samples"]),
+        "parameters": trained.posterior.space.names,
+    }
     examples = trained.task.sizes[split]
-    return KeptOnSplit(trained.run, {**asked, "parameters": names}, split, examples, fresh)
+    return KeptOnSplit(trained.run, {**asked, **there}, split, examples, fresh)
 
 
 def _data(task: Task, split: str) -> Data:

@@ -15,6 +15,7 @@ import pytest
 from landscape import workflow
 from landscape.cli import main
 from landscape.errors import LandscapeError
+from landscape.files import held
 from landscape.store import Run
 
 MEASURE = ["--samples", "4", "--eigenvalues", "2", "--trace-products", "6", "--grid", "5"]
@@ -70,6 +71,19 @@ def finished(path: Path) -> np.ndarray:
     return run["samples"]["seconds"] if "samples" in run else np.empty(0)
 
 
+def test_one_process_at_a_time_works_on_a_run(
+    measured: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = copied(measured, tmp_path)
+    before = path.read_bytes()
+    with held(path.with_suffix(".safetensors"), ""):
+        for command in ("measure", "surface"):
+            assert main([command, str(path), "--fresh"]) == 2
+            assert f"another process is measuring {path}" in capsys.readouterr().err
+    assert path.read_bytes() == before
+    assert main(["surface", str(path), "--plane", "random", "--grid", "3"]) == 0
+
+
 def test_the_same_command_again_measures_nothing(
     measured: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -116,8 +130,18 @@ def test_lines_and_curves_are_written_beside_surfaces(
     for reach in ("--margin", "--extent"):
         assert main([*bezier, reach, "0.2", "--fresh"]) == 2
         assert "no margin and no extent" in capsys.readouterr().err
-    assert main(["surface", str(path), "--line", "pca", "--plane", "pca"]) == 2
-    assert main(["surface", str(path), "--line", "none"]) == 2
+    assert main(["surface", str(path), "--line", "samples", "--grid", "3"]) == 0
+    straight = Run.open(path)["lines/samples"]
+    assert straight["x"][0] == 0  # from the one sample to the other, as the curve
+    for few, message in (
+        (["--line", "pca", "--plane", "pca"], "in place of a plane"),
+        (["--line", "none"], "unknown line 'none'"),
+        (["--plane", "random", "--margin", "1"], "give --extent, not --margin"),
+        (["--margin", "1", "--extent", "1"], "give one of the two"),
+        (["--dask", ""], "no Dask scheduler answers"),
+    ):
+        assert main(["surface", str(path), *few]) == 2
+        assert message in capsys.readouterr().err
 
 
 def test_what_is_not_of_the_hessian_is_said_to_be(
@@ -193,6 +217,7 @@ def test_more_samples_of_the_same_are_added(measured: Path, tmp_path: Path) -> N
     [
         (["--plane", "smaples"], "unknown plane 'smaples'"),
         (["--grid", "1"], "at least 2 each, not (1, 1)"),
+        (["--grid", "0", "--plane", "pca"], "--grid 0 asks for no surface"),
         (["--samples", "2", "--plane", "pca"], "the plane 'pca' needs three samples, not 2"),
     ],
 )
@@ -217,7 +242,10 @@ def test_a_surface_or_line_of_other_settings_is_replaced_only_when_asked(
     for command, changed, message in (
         (["--plane", "pca", "--grid", "3"], ["--margin", "0.1"], "margin was 0.5 there"),
         (["--plane", "pca", "--grid", "3"], ["--samples", "4"], "samples was 30 there and is 4"),
+        (["--plane", "pca", "--grid", "3"], ["--samples", "31"], "samples was 30 there and is 31"),
         (["--line", "pca", "--grid", "3"], ["--extent", "2"], "extent was None there and is 2.0"),
+        (["--line", "pca", "--grid", "3"], ["--samples", "4"], "samples was 30 there and is 4"),
+        (["--line", "chain", "--grid", "3"], ["--grid", "5"], "points was 3 there and is 5"),
     ):
         assert main(["surface", str(path), *command, "--fresh"]) == 0
         before = path.read_bytes()

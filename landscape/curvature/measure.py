@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from landscape import units
 from landscape.batches import Batch
@@ -161,24 +160,24 @@ def measure(
     count = posterior.at_most(samples)
     weights = posterior.sample(count, seed)
     work = SampleWork(PosteriorLoss(posterior, data, loss), settings)
-    rows = _taken_over(work, weights, store)
+    rows = _taken_over(work, store)
     attributes = {
         "backend": backend,
         "matrix": matrix,
         "tolerance": tolerance,
-        "requested": count,
+        "requested": max(count, 1 + max(rows, default=0)),
         "seed": seed,
         "parameters": f"{posterior.space.size} random parameters",
         "request": work.request,
     }
     missing = [index for index in range(count) if index not in rows]
     items = [(index, weights[index]) for index in missing]
-    for position, row in units.run(measure_sample, work, items, executor):
+    for done, (position, row) in enumerate(units.run(measure_sample, work, items, executor), 1):
         rows[missing[position]] = row
         if store is not None:
             _write(store, rows, attributes)
         if progress is not None:
-            progress(len(rows), count, row)
+            progress(count - len(missing) + done, count, row)
     columns = _columns([rows[index] for index in range(count)])
     if not np.isfinite(columns["trace"]).any():
         raise LandscapeError(
@@ -192,8 +191,8 @@ def measure(
     )
 
 
-def _taken_over(work: SampleWork, weights: Tensor, store: Store | None) -> dict[int, Row]:
-    """The samples that a store holds of this very measurement, by number."""
+def _taken_over(work: SampleWork, store: Store | None) -> dict[int, Row]:
+    """The samples that a store holds of this very measurement, by number, asked for or not."""
     found = stored(store, "samples", work.request)
     if store is None or found is None:
         return {}
@@ -203,16 +202,18 @@ def _taken_over(work: SampleWork, weights: Tensor, store: Store | None) -> dict[
         if density is None:
             return {}
         columns |= {name: density[name] for name in ("nodes", "weights")}
-    rows: dict[int, Row] = {}
-    for index, *values in zip(*columns.values(), strict=False):
-        if index < len(weights):
-            rows[int(index)] = dict(zip(list(columns)[1:], values, strict=True))
-    # The settings do not name the posterior and the data; the loss gives them away.
-    for index, row in list(rows.items())[:1]:
-        loss = work.loss.evaluate(weights[index]).loss
-        if not np.isclose(loss, row["loss"], rtol=1e-4, equal_nan=True):
-            return {}
-    return rows
+    names = list(columns)[1:]
+    rows = {
+        int(index): dict(zip(names, values, strict=True))
+        for index, *values in zip(*columns.values(), strict=False)
+    }
+    # The settings do not name the posterior and the data; the loss of one gives them away.
+    first, posterior = min(rows, default=-1), work.loss.posterior
+    if first < 0 or posterior.at_most(max(rows) + 1) <= max(rows):
+        return {}
+    w = posterior.sample(first + 1, work.settings["seed"])[first]
+    loss = work.loss.evaluate(w).loss
+    return rows if np.isclose(loss, rows[first]["loss"], rtol=1e-4, equal_nan=True) else {}
 
 
 def _write(store: Store, rows: dict[int, Row], attributes: dict[str, str | int | float]) -> None:

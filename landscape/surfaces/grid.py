@@ -88,7 +88,7 @@ def surface(
         plane: ``"samples"`` through the first three samples; ``"pca"`` along the principal
             directions of all of them; ``"random"`` along two filter-normalised directions through
             the posterior's mean; ``"eigenvectors"`` along those of the Hessian's two largest
-            eigenvalues there; or a plane of your own.
+            eigenvalues there; or a plane of your own, which a store has as ``surfaces/own``.
         shape: Points along (y, x), each at least 2.
         samples: S, how many samples to place; the first ones that ``measure`` draws of the seed.
         margin: How far the grid reaches beyond the samples' projections, as a share of their range.
@@ -99,7 +99,7 @@ def surface(
         seed: Of the samples and the random directions.
         store: A run to write the surface to, as ``surfaces/<kind>``: finished rows once a second,
             and whatever is finished when the work is stopped. Rows that it holds of the same
-            surface are taken over.
+            surface are taken over; those of another one of the same name are replaced.
         executor: Where rows are evaluated; see ``units.run``. Here if ``None``.
         progress: Called after each row with (number of rows finished, number of rows).
 
@@ -113,8 +113,8 @@ def surface(
     """
     count = posterior.at_most(samples)
     check_surface(plane, shape, count, margin, extent)
-    settings = {"shape": list(shape), "margin": margin, "extent": extent, "seed": seed}
-    request = json.dumps({**settings, "parameters": posterior.space.names})
+    settings = {"shape": list(shape), "samples": count, "margin": margin, "extent": extent}
+    request = json.dumps({**settings, "seed": seed, "parameters": posterior.space.names})
     mean_loss = PosteriorLoss(posterior, data, loss)
     weights = posterior.sample(count, seed)
     planes.check_finite(weights)
@@ -167,7 +167,8 @@ def _given(plane: Plane, weights: Tensor) -> Plane:
             f"the plane is in {len(plane.origin)} dimensions and the posterior in "
             f"{weights.shape[1]}"
         )
-    return replace(plane, origin=plane.origin.to(weights), basis=plane.basis.to(weights))
+    origin, basis = plane.origin.to(weights), plane.basis.to(weights)
+    return replace(plane, origin=origin, basis=basis, kind="own")
 
 
 def _row(shared: tuple[PosteriorLoss, Plane, np.ndarray], y: float) -> np.ndarray:

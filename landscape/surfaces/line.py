@@ -94,7 +94,8 @@ def line(
         seed: Of the samples, a random direction and the training of a curve.
         store: A run to write the line to, as ``lines/<kind>``: a curve as soon as it is trained,
             finished points once a second, and whatever is finished when the work is stopped. What
-            it holds of the same line is taken over, and a curve is then not trained again.
+            it holds of the same line is taken over, and a curve is then not trained again; another
+            line of the same name is replaced.
         executor: Where points are evaluated; see ``units.run``. Here if ``None``.
         progress: Called after each point with (number finished, T); for the two ends, which come
             first, once a curve is trained.
@@ -124,7 +125,8 @@ def line(
     planes.check_finite(weights)
     if kind in ("samples", *CURVES) and count < 2:
         raise InputError("a line between samples needs two; use kind='random'")
-    settings: dict[str, object] = {"seed": seed, "parameters": posterior.space.names}
+    names = posterior.space.names
+    settings: dict[str, object] = {"points": points, "seed": seed, "parameters": names}
     path: Curve | _Straight
     if kind == "bezier" or kind == "chain":
         x, path = np.linspace(0, 1, points), Curve(weights[:2], kind)  # without its bend as yet
@@ -132,6 +134,8 @@ def line(
         settings |= {"steps": steps, "learning_rate": learning_rate}
     else:
         settings |= {"margin": margin, "extent": extent}
+        if kind != "samples":
+            settings["samples"] = posterior.at_most(samples)
         path, about = _straight(kind, mean_loss, weights, seed)
         if extent is None and (kind == "random" or count == 1):
             extent = float(posterior.mean.norm())

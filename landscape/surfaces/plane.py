@@ -17,6 +17,7 @@ from landscape.posteriors.loss import PosteriorLoss
 from landscape.surfaces.directions import filter_normalised, orthonormal_pair
 
 PlaneKind = Literal["samples", "random", "pca", "eigenvectors"]
+"""What a posterior's plane goes by."""
 PLANES = ("samples", "random", "pca", "eigenvectors")
 
 
@@ -35,13 +36,13 @@ class Plane:
     Attributes:
         origin: Shape (P,).
         basis: Shape (2, P), orthonormal, so that coordinates are Euclidean lengths in R^P.
-        kind: One of ``PLANES``; the name that a run file has for it.
+        kind: One of ``PLANES``, or ``"own"``; the name that a run file has for it.
         axes: What each axis is, in words.
     """
 
     origin: Tensor
     basis: Tensor
-    kind: PlaneKind
+    kind: PlaneKind | Literal["own"]
     axes: tuple[str, str]
 
     def __post_init__(self) -> None:

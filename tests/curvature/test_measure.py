@@ -85,6 +85,19 @@ def test_an_interrupted_measurement_continues_with_the_samples_that_are_missing(
     assert len(store.writes) == 2 * 5
 
 
+def test_finished_samples_that_are_not_asked_for_stay() -> None:
+    store, q, batches = Memory(), posterior(), classification()
+    whole = measure(q, batches, samples=4, eigenvalues=2, store=store)
+    (group, columns, about) = store.writes[-1]
+    for finished in ([0, 3], [2, 3]):  # on several processes they finish in any order
+        some = {name: np.asarray(values)[finished] for name, values in columns.items()}
+        store.writes.append((group, some, about))
+        found = measure(q, batches, samples=2, eigenvalues=2, store=store)
+        np.testing.assert_array_equal(found.trace, whole.trace[:2])
+        assert list(store.writes[-1][1]["sample"]) == sorted({0, 1, *finished})  # type: ignore[call-overload]
+        assert store.writes[-1][2]["requested"] == 4
+
+
 @pytest.mark.parametrize("change", ["seed", "matrix", "density", "posterior", "data"])
 def test_samples_of_another_measurement_are_not_taken_over(change: str) -> None:
     store, q, batches = Memory(), posterior(), classification()

@@ -84,7 +84,9 @@ def test_the_share_of_variance_is_one_for_samples_on_the_plane() -> None:
 def test_a_plane_of_ones_own_and_a_fixed_extent() -> None:
     basis = torch.eye(6, dtype=torch.float64)[:2]
     plane = Plane(torch.zeros(6).double(), basis, "random", ("x", "y"))
-    found = evaluated(posterior(), plane=plane, extent=2.0, shape=(3, 5))
+    store = Memory()
+    found = evaluated(posterior(), plane=plane, extent=2.0, shape=(3, 5), store=store)
+    assert store.writes[-1][0] == "surfaces/own"
     assert list(found.x) == [-2, -1, 0, 1, 2]
     assert found.loss[0, 0] == pytest.approx(
         float(0.5 * (MATRIX[0, 0] + MATRIX[1, 1]) * 4 + 4 * MATRIX[0, 1])
