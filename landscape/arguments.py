@@ -101,6 +101,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--margin", type=float, help="beyond the samples, of their range (plane: 0.5; line: 0)"
     )
     surface.add_argument("--extent", type=float, help="half the width, in place of the margin")
+    surface.add_argument("--steps", type=int, help="of the training of a curve (default: 500)")
+    surface.add_argument("--learning-rate", type=float, help="of the same (default: 0.02)")
     _add_workers(surface)
     _add_common(surface, of_run=True)
 

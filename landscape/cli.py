@@ -199,6 +199,7 @@ def _seed(options: argparse.Namespace, run: Run) -> int:
 def _surface(options: argparse.Namespace) -> None:
     from landscape import workflow
     from landscape.progress import Progress
+    from landscape.surfaces import CURVES
     from landscape.units import workers
 
     trained = workflow.load(options.file, device=options.device)
@@ -215,6 +216,11 @@ def _surface(options: argparse.Namespace) -> None:
         rows = options.grid if options.rows is None else options.rows
         settings |= {"plane": options.plane, "shape": (rows, options.grid)}
         kind = workflow.check_surface(trained, fresh=options.fresh, **settings)
+    training = {"steps": options.steps, "learning_rate": options.learning_rate}
+    training = {name: value for name, value in training.items() if value is not None}
+    if training and kind not in CURVES:
+        raise InputError("--steps and --learning-rate are of a curve: --line bezier or chain")
+    settings |= training
     if options.margin is not None and options.extent is not None:
         raise InputError("--extent is in place of --margin: give one of the two")
     if options.margin is not None and kind == "random":

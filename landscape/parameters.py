@@ -150,6 +150,9 @@ class ParameterSpace:
             buffers: Buffers by name; in training mode running statistics are updated in them.
                 The module's own, on a copy, if ``None``.
             training: Whether dropout and batch statistics act as in training.
+
+        Raises:
+            InputError: the weights do not fit, or a batch in training is too small to normalise.
         """
         if self.module.training != training:
             self.module.train(training)
@@ -157,7 +160,15 @@ class ParameterSpace:
             buffers = self.buffers() if training else {}
         elif not training:
             buffers = self.move(buffers)
-        return self._run({**self._weights(vector), **buffers}, self.move(inputs))
+        try:
+            return self._run({**self._weights(vector), **buffers}, self.move(inputs))
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise InputError(
+                "a batch of one example has no statistics to normalise by: choose a batch size "
+                "that leaves no single example, or a network without batch normalisation"
+            ) from error
 
     @torch.no_grad()
     @uncast()

@@ -139,6 +139,8 @@ def test_lines_and_curves_are_written_beside_surfaces(
         (["--plane", "random", "--margin", "1"], "give --extent, not --margin"),
         (["--margin", "1", "--extent", "1"], "give one of the two"),
         (["--dask", ""], "no Dask scheduler answers"),
+        (["--steps", "9"], "of a curve: --line bezier or chain"),
+        (["--line", "pca", "--learning-rate", "1"], "of a curve: --line bezier or chain"),
     ):
         assert main(["surface", str(path), *few]) == 2
         assert message in capsys.readouterr().err
@@ -246,6 +248,7 @@ def test_a_surface_or_line_of_other_settings_is_replaced_only_when_asked(
         (["--line", "pca", "--grid", "3"], ["--extent", "2"], "extent was None there and is 2.0"),
         (["--line", "pca", "--grid", "3"], ["--samples", "4"], "samples was 30 there and is 4"),
         (["--line", "chain", "--grid", "3"], ["--grid", "5"], "points was 3 there and is 5"),
+        (["--line", "chain", "--grid", "3"], ["--steps", "9"], "steps was 500 there and is 9"),
     ):
         assert main(["surface", str(path), *command, "--fresh"]) == 0
         before = path.read_bytes()

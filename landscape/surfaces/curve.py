@@ -67,7 +67,8 @@ def lowest_curve(
 
     Minimises E[L(phi(t))] over t uniform in [0, 1] by stochastic gradient descent with momentum 0.9
     and a cosine schedule on the knots between the ends, one t and one batch a step, from the
-    straight line. Layers with running statistics use the batch's, as in training.
+    straight line. Layers with running statistics use the batch's, as in training, and pass over a
+    batch of one example.
 
     Args:
         loss: The mean loss, with the data whose batches it is trained on.
@@ -115,7 +116,8 @@ def _trained(
     optimiser = torch.optim.SGD([inner], learning_rate, momentum=0.9)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     generator = torch.Generator().manual_seed(seed)
-    for step, batch in zip(range(steps), _endless(loss.data), strict=False):
+    batches = _endless(loss.data, least=2 if training else 1)
+    for step, batch in zip(range(steps), batches, strict=False):
         t = float(torch.rand((), generator=generator))
         coefficients = curve.coefficients(t)
         fixed = coefficients[0] * start + coefficients[-1] * end
@@ -123,8 +125,10 @@ def _trained(
         value = summed(outputs, space.move(batch[1])) / batch_size(batch[1])
         if not bool(value.isfinite()):
             raise LandscapeError(
-                f"the loss along the curve is not finite at step {step + 1}: use a lower learning "
-                "rate"
+                "the loss is not finite on the straight line that the curve starts as"
+                if step == 0
+                else f"the loss along the curve is not finite at step {step + 1}: use a lower "
+                "learning rate"
             )
         optimiser.zero_grad()
         value.backward()  # type: ignore[no-untyped-call]
@@ -133,11 +137,14 @@ def _trained(
     return inner.detach()
 
 
-def _endless(data: Iterable[Batch]) -> Iterator[Batch]:
+def _endless(data: Iterable[Batch], least: int) -> Iterator[Batch]:
     """Pass after pass over the data: no batch is kept, and a loader may shuffle at each."""
     while True:
-        batch = None
+        found = False
         for batch in data:
-            yield batch
-        if batch is None:
-            raise InputError("the data has no batch: nothing to train a curve on")
+            if batch_size(batch[1]) >= least:
+                found = True
+                yield batch
+        if not found:
+            examples = f" of {least} examples" if least > 1 else ""
+            raise InputError(f"the data has no batch{examples}: nothing to train a curve on")

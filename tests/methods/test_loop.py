@@ -140,6 +140,11 @@ def _first_layer(posterior: Posterior, w: Tensor) -> tuple[Tensor, Tensor]:
     return values["0.weight"], values["0.bias"]
 
 
+def test_a_batch_too_small_to_normalise_is_one_line() -> None:
+    with pytest.raises(InputError, match="a batch of one example has no statistics"):
+        fit(MAP(epochs=1, batch_size=29), network(normalisation=True), blobs())
+
+
 @each_method
 def test_divergence_stops_with_the_epoch(method: Method[Any]) -> None:
     data = Data(torch.full((4, 2), torch.nan), torch.zeros(4, dtype=torch.long))

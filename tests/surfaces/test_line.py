@@ -115,7 +115,8 @@ def test_a_curve_finds_the_valley_that_the_line_misses(kind: str) -> None:
 
 def test_a_curve_through_a_network_with_running_statistics_re_estimates_them() -> None:
     model = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Tanh(), nn.Linear(5, 3)).double()
-    batches = classification()
+    x, y = classification()[0]
+    batches = [*classification(), (x[:1], y[:1])]  # by which a layer cannot normalise
     start = ParameterSpace(model).vector()
     q = Posterior(
         ParameterSpace(model),
@@ -129,6 +130,8 @@ def test_a_curve_through_a_network_with_running_statistics_re_estimates_them() -
         assert value == pytest.approx(PosteriorLoss(q, batches).evaluate(w).loss)
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name])
+    with pytest.raises(InputError, match="no batch of 2 examples"):
+        lowest_curve(PosteriorLoss(q, [(x[:1], y[:1])]), first, second)
 
 
 def test_a_line_is_stored_and_its_progress_shown() -> None:
@@ -251,6 +254,9 @@ def test_bad_requests_are_refused() -> None:
         line(q, [], kind="bezier", loss=loss)
     with pytest.raises(LandscapeError, match="not finite at step"):
         line(q, BATCHES, kind="chain", learning_rate=1e200, loss=loss)
+    nowhere = [(torch.zeros(1, 1), torch.full((1,), torch.nan))]
+    with pytest.raises(LandscapeError, match="not finite on the straight line"):
+        line(q, nowhere, kind="chain", loss=lambda f, y: loss(f, y) + y)
     for reach in ({"margin": 0.1}, {"extent": 1.0}):
         with pytest.raises(InputError, match=r"the curve 'chain' .* no margin and no extent"):
             line(q, BATCHES, kind="chain", loss=loss, **reach)
