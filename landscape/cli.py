@@ -306,12 +306,14 @@ def _app(options: argparse.Namespace) -> None:
 def _report(path: Path, as_json: bool) -> None:
     """Print what a run file says."""
     from landscape.store import Run, summarise
+    from landscape.store.summary import unfinished
 
     run = Run.open(path)
     summary = summarise(run)
+    lacking = unfinished(run)
     if as_json:
-        config = {"config": run.config}
-        _print_json({"file": str(path), **asdict(summary), "attributes": run.attributes | config})
+        about = {"unfinished": lacking, "attributes": run.attributes | {"config": run.config}}
+        _print_json({"file": str(path), **asdict(summary), **about})
         return
     for field in fields(summary):
         value = getattr(summary, field.name)
@@ -321,6 +323,8 @@ def _report(path: Path, as_json: bool) -> None:
         if isinstance(value, dict):
             shown = ", ".join(f"{name} {barrier:.4g}" for name, barrier in value.items())
         print(f"{field.name:18} {'-' if shown in (None, '') else shown}")
+    if lacking:
+        print(f"{'unfinished':18} {', '.join(lacking)}")
     for name in ("parameter_count", "device", "dtype", "data_fingerprint", "git_commit"):
         print(f"{name:18} {run.attributes.get(name, '-')}")
     print(f"{'file':18} {path.resolve()}")

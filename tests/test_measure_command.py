@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -46,7 +47,7 @@ def copied(trained: Path, folder: Path) -> Path:
 
 
 def test_a_killed_measurement_goes_on_where_it_was(
-    trained: Path, measured: Path, tmp_path: Path
+    trained: Path, measured: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = copied(trained, tmp_path)
     command = [sys.executable, "-m", "landscape", "measure", str(path), *MEASURE]
@@ -56,7 +57,11 @@ def test_a_killed_measurement_goes_on_where_it_was(
         os.kill(process.pid, signal.SIGKILL)
     before = finished(path)
     assert len(before) >= 2
+    capsys.readouterr()
+    assert main(["inspect", str(path)]) == 0
+    assert re.search(r"unfinished +[23] of 4 samples", capsys.readouterr().out)
     assert main(["measure", str(path), *MEASURE]) == 0
+    assert "unfinished" not in capsys.readouterr().out
     one, two = (Run.open(each)["samples"] for each in (measured, path))
     np.testing.assert_array_equal(two["seconds"][: len(before)], before)  # these were not redone
     for name in EXACT:

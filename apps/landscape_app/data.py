@@ -9,15 +9,14 @@ from __future__ import annotations
 import shlex
 import stat
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
 from landscape.errors import InputError
 from landscape.store import Group, Run, Summary, summarise
-from landscape.store.summary import number
+from landscape.store.summary import unfinished
 from landscape.surfaces import PLANES
 from landscape_app.memory import kept
 from landscape_app.url import View
@@ -226,29 +225,13 @@ def progress(run: Run) -> str:
     if run.attributes.get("status") != "running":
         return ""
     try:
-        return ", ".join(_unfinished(run)) or "running"
+        parts = unfinished(run)
+        if not parts and "samples" in run:
+            count = len(run.read("samples", "products")["products"])
+            parts = [f"{count} of {count} samples"]
+        return ", ".join(parts) or "running"
     except InputError:  # damaged: the figures say so
         return "running"
-
-
-def _unfinished(run: Run) -> Iterator[str]:
-    """How far each measurement is that lacks something; the samples' also when they do not."""
-    planes = [name for name in run.groups if name.partition("/")[0] in ("surfaces", "lines")]
-    parts = []
-    for name in planes:
-        finished = run.read(name, "finished").get("finished")
-        if finished is not None and not finished.all():
-            kind, _, plane = name.partition("/")
-            kind, units = ("surface", "rows") if kind == "surfaces" else ("line", "points")
-            done = int(finished.astype(bool).sum())
-            parts.append(f"{kind} '{plane}': {done} of {len(finished)} {units}")
-    with suppress(NotMeasured):
-        group = read(run, "samples", "products")
-        requested = number(group.attributes, "requested")
-        done = len(group["products"])
-        if requested is not None and (done < requested or not parts):
-            yield f"{done} of {requested:.0f} samples"
-    yield from parts
 
 
 def missing(run: Run, group: str) -> NotMeasured:

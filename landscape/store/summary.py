@@ -91,6 +91,30 @@ def summarise(run: Run) -> Summary:
     )
 
 
+def unfinished(run: Run) -> list[str]:
+    """How far each measurement of a run is that lacks something, in words.
+
+    Raises:
+        InputError: the file is damaged where it says so.
+    """
+    parts = []
+    if "samples" in run:
+        samples = run.read("samples", "products")
+        requested, done = number(samples.attributes, "requested"), len(samples["products"])
+        if requested is not None and done < requested:
+            parts.append(f"{done} of {requested:.0f} samples")
+    for name in run.groups:
+        kind, _, plane = name.partition("/")
+        if kind not in ("surfaces", "lines"):
+            continue
+        finished = run.read(name, "finished").get("finished")
+        if finished is not None and not finished.all():
+            kind, units = ("surface", "rows") if kind == "surfaces" else ("line", "points")
+            done = int(finished.astype(bool).sum())
+            parts.append(f"{kind} '{plane}': {done} of {len(finished)} {units}")
+    return parts
+
+
 def number(attributes: Mapping[str, str | int | float], name: str) -> float | None:
     """A numeric attribute, or None where it is absent or is text."""
     value = attributes.get(name)
