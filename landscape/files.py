@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import glob
 import os
 import secrets
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,19 +60,24 @@ def replacing(path: Path) -> Iterator[Path]:
     The file is brought to the disk and renamed, so that a reader meets the old one or the new one
     whole; after an error, or a kill at any moment, it meets the old one. What a killed writer left
     behind is removed by the next. Writers to one folder take turns, so that what is read inside
-    the block is still there when it is replaced; readers wait for nobody.
+    the block is still there when it is replaced; readers wait for nobody. A file keeps its
+    permissions, and a symbolic link goes on pointing to what is replaced.
 
     Raises:
-        LandscapeError: the file could not be written; the earlier one is intact.
+        LandscapeError: the file could not be written, or is read-only; the earlier one is intact.
     """
     try:
+        path = Path(os.path.realpath(path))
         with _turn(path.parent) as alone:
             if alone:  # so nobody is writing what lies here
                 for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
                     leftover.unlink(missing_ok=True)
             temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+            mode = _mode(path)
             try:
                 yield temporary
+                if mode is not None:
+                    temporary.chmod(mode)
                 _synchronise(temporary)
                 temporary.replace(path)
                 _synchronise(path.parent)
@@ -80,6 +87,17 @@ def replacing(path: Path) -> Iterator[Path]:
         raise LandscapeError(
             f"could not write {path}: {error.strerror or error}; what was saved before is intact"
         ) from error
+
+
+def _mode(path: Path) -> int | None:
+    """Permissions of a file that may be written; None where there is no file."""
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except FileNotFoundError:
+        return None
+    if not mode & 0o222 or not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, "it is read-only")
+    return mode
 
 
 @contextmanager

@@ -28,6 +28,7 @@ from landscape.parameters import Choice
 from landscape.posteriors import Posterior
 from landscape.prediction import Prediction, RealPrediction, predict, predict_real
 from landscape.store import Run, ensure_new
+from landscape.store.run import Filling
 from landscape.surfaces import Line, PlaneKind, Surface, grid, line, surface
 from landscape.tasks import Data, Task
 
@@ -116,6 +117,11 @@ def train(
     run = Run.create(
         path,
         overwrite=overwrite,
+        groups={
+            "training": (posterior.history, {}),
+            "predictions": _prediction_group(prediction, seed),
+        },
+        status="complete",
         method=method.name,
         task=task.name,
         seed=seed,
@@ -140,9 +146,6 @@ def train(
         posterior_file=posterior.save(path.with_suffix(".safetensors")).name,
         training_seconds=seconds,
     )
-    run.write("training", posterior.history)
-    _write_prediction(run, prediction, seed)
-    run.set_attributes(status="complete")
     checkpoint.unlink(missing_ok=True)
     processes.wait_for_all()
     return Trained(run, posterior, task)
@@ -366,7 +369,7 @@ def _predict(
     return predict(posterior, task.test, samples=samples, seed=seed)
 
 
-def _write_prediction(run: Run, prediction: Prediction | RealPrediction, seed: int) -> None:
+def _prediction_group(prediction: Prediction | RealPrediction, seed: int) -> Filling:
     alone = prediction.sample_metrics()
     variables: dict[str, object]
     if isinstance(prediction, Prediction):
@@ -379,14 +382,10 @@ def _write_prediction(run: Run, prediction: Prediction | RealPrediction, seed: i
     else:
         examples = len(prediction.targets)
         variables = {"nll": [metrics["nll"] for metrics in alone]}
-    run.write(
-        "predictions",
-        variables,
-        {
-            "split": "test",
-            "examples": examples,
-            "samples": len(alone),
-            "seed": seed,
-            **prediction.metrics(),
-        },
-    )
+    return variables, {
+        "split": "test",
+        "examples": examples,
+        "samples": len(alone),
+        "seed": seed,
+        **prediction.metrics(),
+    }

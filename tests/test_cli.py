@@ -1,6 +1,7 @@
 """The command line: the whole way through on a small scale, and one line for every bad request."""
 
 import csv
+import errno
 import json
 import subprocess
 import sys
@@ -61,6 +62,22 @@ def test_the_demo_prints_a_line_for_every_method_and_where_to_look(
     assert " +- " in lines[2]
     assert f"Results:   {tmp_path}" in lines
     assert lines[-1] == f"Dashboard: landscape app {tmp_path}  ->  http://127.0.0.1:8050"
+
+
+def test_a_run_that_could_not_be_written_goes_on_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> bytes:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    command = ["train", "digits", "map", "--epochs", "4", "--out", str(tmp_path), "--name", "run"]
+    with monkeypatch.context() as patch:
+        patch.setattr("landscape.store.run.file_image", full)
+        assert main(command) == 1
+    assert "No space left on device" in capsys.readouterr().err
+    assert not (tmp_path / "run.h5").exists()
+    assert main(command) == 0
+    assert Run.open(tmp_path / "run.h5").attributes["status"] == "complete"
 
 
 def test_the_same_seed_gives_the_same_results(demo: Path, tmp_path: Path) -> None:

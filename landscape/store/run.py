@@ -27,6 +27,9 @@ from landscape.store.versions import git_commit, library_versions
 if TYPE_CHECKING:
     import xarray
 
+Filling = tuple[Mapping[str, object], Mapping[str, Attribute]]
+"""A group's variables and attributes."""
+
 
 class Run:
     """A run file: its attributes, and the groups measured so far.
@@ -47,19 +50,25 @@ class Run:
 
     @classmethod
     def create(
-        cls, path: str | os.PathLike[str], *, overwrite: bool = False, **attributes: Any
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        overwrite: bool = False,
+        groups: Mapping[str, Filling] | None = None,
+        **attributes: Any,
     ) -> Run:
-        """Start a run file with status ``"running"``.
+        """Start a run file, with status ``"running"`` unless another is given.
 
         Args:
             path: Where; the folder is created. The name must end in ``.h5``.
             overwrite: Replace an existing file.
+            groups: What it holds from the first moment on; see ``write``.
             **attributes: Any of ``schema.ATTRIBUTES``; mappings and lists are stored as JSON.
                 Time, status, versions and git commit are filled in.
 
         Raises:
-            InputError: unknown attribute, a name that is not ``.h5``, a file that exists, or a
-                folder that cannot be written.
+            InputError: an unknown attribute, variables that the schema does not allow, a name that
+                is not ``.h5``, a file that exists, or a folder that cannot be written.
             LandscapeError: the file could not be written.
         """
         path = Path(path)
@@ -74,8 +83,9 @@ class Run:
             "git_commit": git_commit(),
         }
         run = cls(path, defaults | given)
+        filled = {name: _group(name, *filling) for name, filling in (groups or {}).items()}
         with replacing(path) as temporary:
-            temporary.write_bytes(file_image(run.attributes, {}))
+            temporary.write_bytes(file_image(run.attributes, filled))
         return run
 
     @classmethod
@@ -169,8 +179,7 @@ class Run:
             InputError: names or shapes that the schema does not allow.
             LandscapeError: the file could not be written; the version on disk is untouched.
         """
-        plain = {name: schema.attribute(name, value) for name, value in (attributes or {}).items()}
-        self._update({group: Group(schema.conform(group, variables), plain)}, {})
+        self._update({group: _group(group, variables, attributes or {})}, {})
 
     def set_attributes(self, **attributes: Any) -> None:
         """Change root attributes (``status="complete"``, say) and save the file.
@@ -226,6 +235,13 @@ class Run:
             old_attributes, old_groups = self._contents()
             self.attributes = old_attributes | dict(attributes)
             temporary.write_bytes(file_image(self.attributes, old_groups | dict(groups)))
+
+
+def _group(
+    name: str, variables: Mapping[str, object], attributes: Mapping[str, Attribute]
+) -> Group:
+    plain = {each: schema.attribute(each, value) for each, value in attributes.items()}
+    return Group(schema.conform(name, variables), plain)
 
 
 def ensure_new(path: Path, *, overwrite: bool = False) -> None:

@@ -127,6 +127,23 @@ def test_an_error_while_writing_keeps_the_old_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_permissions_and_links_stay_and_a_read_only_file_is_not_written(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    target, link = tmp_path / "elsewhere" / "run.h5", tmp_path / "run.h5"
+    Run.create(target)
+    target.chmod(0o600)
+    link.symlink_to(target)
+    Run.open(link).write("samples", {"trace": [1.0]})
+    assert link.is_symlink()
+    assert Run.open(target)["samples"]["trace"] == [1.0]
+    assert target.stat().st_mode & 0o777 == 0o600
+    target.chmod(0o400)
+    before = target.read_bytes()
+    with pytest.raises(LandscapeError, match=r"could not write .*run\.h5: it is read-only"):
+        Run.open(link).write("samples", {"trace": [2.0]})
+    assert target.read_bytes() == before
+
+
 def test_a_folder_that_cannot_be_written_is_found_at_once(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="choose another folder"):
