@@ -213,7 +213,15 @@ def load(path: Path, *, device: str = "auto") -> Trained:
             "train it first with 'landscape train'"
         )
     weights = _weights(run)
-    task = tasks.load(str(settings.pop("name")), **settings)
+    name, data = str(settings.pop("name")), Path(str(settings.get("path") or "/"))
+    try:
+        task = tasks.load(name, **settings)
+    except InputError as error:
+        if data.is_absolute() or data.exists():
+            raise
+        raise InputError(
+            f"{error}; the path is as seen from the folder where {path} was trained: start there"
+        ) from error
     # Only what is read from files can change; what is computed may differ by a rounding elsewhere.
     recorded = run.attributes.get("data_fingerprint")
     if "path" in task.settings and task.fingerprint() != recorded:

@@ -95,6 +95,21 @@ def test_a_file_makes_the_task_of_its_arrays(tmp_path: Path) -> None:
         assert tasks.npz(write(tmp_path, **given)).sizes["validation"] == 5
 
 
+def test_a_relative_path_is_said_to_be_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    train = ["train", "arrays", "map", "--path", "data.npz", "--model", "mlp", "--epochs", "1"]
+    assert main([*train, "--out", "runs", "--name", "run"]) == 0
+    monkeypatch.chdir(tmp_path / "runs")
+    capsys.readouterr()
+    assert main(["measure", "run.h5"]) == 2
+    error = capsys.readouterr().err
+    assert "data.npz" in error
+    assert "as seen from the folder where run.h5 was trained: start there" in error
+
+
 def test_the_command_line_trains_and_measures_on_a_file(tmp_path: Path) -> None:
     train = ["train", "arrays", "map", "--path", write(tmp_path), "--model", "mlp"]
     assert main([*train, "--epochs", "2", "--out", str(tmp_path)]) == 0
