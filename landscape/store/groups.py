@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,14 +47,12 @@ def file_image(attributes: Mapping[str, Attribute], groups: Mapping[str, Group])
             f"a run file holds up to {MAX_BYTES >> 20} MiB, not {-(-size >> 20)}: measure fewer "
             "samples or examples"
         )
-    with h5py.File(
-        "run.h5", "w", driver="core", backing_store=False, libver=("v110", "v110")
-    ) as file:
+    image = io.BytesIO()
+    with h5py.File(image, "w", libver=("v110", "v110")) as file:
         file.attrs.update(attributes)
         for name, group in groups.items():
             _write_group(file, name, group)
-        file.flush()
-        return bytes(file.id.get_file_image())
+    return image.getvalue()
 
 
 def _write_group(file: h5py.File, name: str, group: Group) -> None:
