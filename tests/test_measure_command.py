@@ -138,6 +138,7 @@ def test_lines_and_curves_are_written_beside_surfaces(
     assert main(["surface", str(path), "--line", "samples", "--grid", "3"]) == 0
     straight = Run.open(path)["lines/samples"]
     assert straight["x"][0] == 0  # from the one sample to the other, as the curve
+    assert straight["x"][-1] == pytest.approx(straight.attributes["distance"])
     for few, message in (
         (["--line", "pca", "--plane", "pca"], "in place of a plane"),
         (["--line", "none"], "unknown line 'none'"),

@@ -250,6 +250,9 @@ def missing(run: Run, group: str) -> NotMeasured:
         options = f" --plane {plane}" if plane in PLANES else ""
         options += f" --split {split}" if options and split else ""
         return NotMeasured(f"{reason}: run `landscape surface {file}{options}`", reason)
+    if family == "lines":
+        reason = "no line measured"
+        return NotMeasured(f"{reason}: run `landscape surface {file} --line bezier`", reason)
     reason = "curvature not measured"
     return NotMeasured(f"{reason}: run `landscape measure {file}`", reason)
 
@@ -260,6 +263,19 @@ def surface_names(*runs: Run) -> list[str]:
     Raises:
         InputError: a file can no longer be read.
     """
-    groups = {name for run in runs for name in run.groups}
-    names = [name.partition("/")[2] for name in groups if name.startswith("surfaces/")]
+    return _names("surfaces", runs)
+
+
+def line_names(*runs: Run) -> list[str]:
+    """The lines and curves that are in any of the files, that between the samples first.
+
+    Raises:
+        InputError: a file can no longer be read.
+    """
+    return _names("lines", runs)
+
+
+def _names(family: str, runs: Sequence[Run]) -> list[str]:
+    found = {name.partition("/") for run in runs for name in run.groups}
+    names = [name for kind, _, name in found if kind == family and name]
     return sorted(names, key=lambda name: (name != "samples", name))

@@ -21,6 +21,7 @@ from landscape_app.data import BrokenRun, NotMeasured, list_runs, load_run, surf
 from landscape_app.table import Row, as_csv, to_csv
 
 _FIGURES: Mapping[str, Callable[[Run], go.Figure]] = {
+    "lines": figures.lines_figure,
     "eigenvalues": figures.eigenvalues_figure,
     "trace": figures.trace_figure,
     "spread": figures.spread_figure,
@@ -31,7 +32,7 @@ _FIGURES: Mapping[str, Callable[[Run], go.Figure]] = {
     "calibration": figures.calibration_figure,
     "training": figures.training_figure,
 }
-_IN_A_REPORT = ("eigenvalues", "trace", "averaging", "calibration")
+_IN_A_REPORT = ("lines", "eigenvalues", "trace", "averaging", "calibration")
 """Beside the surfaces, what a report shows of each run; more would make it large."""
 Drawn = tuple[str, go.Figure | InputError]
 

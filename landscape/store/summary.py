@@ -62,7 +62,7 @@ def summarise(run: Run) -> Summary:
         if "samples" in groups:
             flatness = read_group(file["samples"], run.path, ("eigenvalues", "trace"))
         lines = {
-            name.partition("/")[2]: _barrier(read_group(file[name], run.path, ("loss",)))
+            name.partition("/")[2]: barrier(read_group(file[name], run.path, ("loss",)))
             for name in groups
             if name.startswith("lines/")
         }
@@ -121,7 +121,8 @@ def number(attributes: Mapping[str, str | int | float], name: str) -> float | No
     return float(value) if isinstance(value, int | float) else None
 
 
-def _barrier(line: Group) -> float:
+def barrier(line: Group) -> float:
+    """How much higher the loss gets than at the higher end; NaN where a point has none (yet)."""
     loss = line.get("loss", np.empty(0))
     if not loss.size or np.isnan(loss).any():
         return math.nan

@@ -147,7 +147,7 @@ def line(
         losses.put(-index, values)  # the ends, by which a store's line is known
     result = Line(x, losses.loss, losses.accuracy, kind, about)
     kept = _Kept(store, result, losses, {"seed": seed, "request": json.dumps(settings)})
-    if isinstance(path, Curve):
+    if kind == "samples" or isinstance(path, Curve):
         kept.attributes["distance"] = float((weights[1] - weights[0]).double().norm())
     kept.take_over(posterior.space.size)
     if isinstance(path, Curve) and len(losses.missing):

@@ -137,6 +137,17 @@ def write_surfaces(run: Run, generator: np.random.Generator, samples: int = SAMP
     )
 
 
+def write_lines(run: Run) -> None:
+    t = np.linspace(0, 1, 11)
+    loss = 0.3 + t * (1 - t)
+    straight = {"kind": "samples", "distance": 2.0, "examples": 100, "split": "train"}
+    run.write("lines/samples", {"x": 2 * t, "loss": loss, "accuracy": 1 - loss}, straight)
+    curve = {"kind": "bezier", "distance": 2.0, "examples": 397, "split": "test"}
+    run.write("lines/bezier-test", {"x": t, "loss": loss / 2, "accuracy": 1 - loss}, curve)
+    along = {"kind": "random", "examples": 100, "split": "train"}
+    run.write("lines/random", {"x": t - 0.5, "loss": loss, "accuracy": 1 - loss}, along)
+
+
 def write_run(folder: Path, name: str, *, method: str = "swag", seed: int = 0) -> Run:
     """A complete run."""
     generator = np.random.default_rng(seed)
@@ -146,6 +157,7 @@ def write_run(folder: Path, name: str, *, method: str = "swag", seed: int = 0) -
     write_density(run, generator)
     write_predictions(run, generator)
     write_surfaces(run, generator)
+    write_lines(run)
     run.set_attributes(status="complete")
     return run
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ FIGURES: dict[str, Callable[[Run], go.Figure]] = {
     "averaging": figures.averaging_figure,
     "calibration": figures.calibration_figure,
     "surface": lambda run: figures.surface_figure(run, "samples"),
+    "lines": figures.lines_figure,
     "slices": lambda run: figures.slices_figure(run, name="samples", at=(0.0, 0.0)),
     "surface-3d": lambda run: figures.surface_figure(run, "samples", "3d", log=True),
 }
@@ -392,3 +394,25 @@ def test_times_are_written_for_people() -> None:
         "4 min 12 s",
         "2 h 05 min",
     ]
+
+
+def test_a_line_between_samples_and_a_curve_share_an_axis(complete: Run, tmp_path: Path) -> None:
+    figure = figures.lines_figure(complete)
+    straight, curve, through = figure.data
+    assert [trace.name for trace in figure.data] == [
+        "straight",
+        "Bezier curve (test)",
+        "random direction",
+    ]
+    np.testing.assert_allclose(straight.x, curve.x)
+    np.testing.assert_allclose(straight.y, 0.3 + straight.x * (1 - straight.x))
+    assert {straight.xaxis, curve.xaxis} == {"x"}
+    assert through.xaxis == "x2"
+    assert "straight 0.250, Bezier curve (test) 0.125" in title(figure)
+    gap = np.where(straight.x > 0.5, np.nan, straight.y)  # not evaluated yet
+    about = complete.attributes_of("lines/samples")
+    complete.write("lines/samples", dict(complete["lines/samples"]) | {"loss": gap}, about)
+    assert "straight NaN" in title(figures.lines_figure(complete))
+    alone = surface_of(Run.create(tmp_path / "alone.h5"), [[1.0, 2.0], [3.0, 4.0]])
+    with pytest.raises(NotMeasured, match="--line bezier"):
+        figures.lines_figure(alone)

@@ -77,6 +77,7 @@ EVERY: dict[str, Callable[..., go.Figure]] = {
     "averaging": figures.averaging_figure,
     "calibration": figures.calibration_figure,
     "training": figures.training_figure,
+    "lines": figures.lines_figure,
     "slices": partial(figures.slices_figure, name="samples", at=(0.0, 0.0)),
 }
 

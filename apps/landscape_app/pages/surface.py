@@ -14,7 +14,7 @@ from landscape.errors import InputError
 from landscape.store import Run
 from landscape_app import figures
 from landscape_app.components import choice, graph, section, setting
-from landscape_app.data import surface_names
+from landscape_app.data import line_names, surface_names
 from landscape_app.entries import point_entry
 from landscape_app.pages.page import Page, marks
 from landscape_app.url import MOST_RUNS, View
@@ -35,6 +35,7 @@ def _layout() -> list[Any]:
             html.Div([graph(slot, "Loss surface") for slot in SLOTS], className="surfaces"),
             point_entry(),
             graph("slices", "Loss along x and along y through the chosen point"),
+            graph("lines", "Loss along the lines and curves that were measured"),
         )
     ]
 
@@ -79,11 +80,19 @@ def _slices(runs: Sequence[Run], view: View) -> go.Figure | None:
     return figures.slices_figure(*runs, name=name, at=view.at, log=log, marks=whose)
 
 
+def _lines(runs: Sequence[Run], view: View) -> go.Figure | None:
+    if not line_names(*runs):
+        return None
+    log = view.setting("loss") == "log"
+    return figures.lines_figure(*runs, log=log, marks=marks(runs, view))
+
+
 PAGE = Page(
     key="surface",
     title="Surface",
     layout=_layout,
-    graphs={slot: partial(_draw, place) for place, slot in enumerate(SLOTS)} | {"slices": _slices},
+    graphs={slot: partial(_draw, place) for place, slot in enumerate(SLOTS)}
+    | {"slices": _slices, "lines": _lines},
     controls=_controls,
     brushed=SLOTS,
 )
