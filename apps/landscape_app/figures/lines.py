@@ -1,0 +1,106 @@
+"""The loss along the lines and curves that were measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from landscape.store import Group, Run
+from landscape.store.summary import barrier, number
+from landscape_app import formats
+from landscape_app.data import line_names, missing, read
+from landscape_app.figures import samples, theme
+from landscape_app.figures.scale import log_ticks
+
+# kind, words, dash
+_BETWEEN = (
+    ("samples", "straight", "dot"),
+    ("bezier", "Bezier curve", "solid"),
+    ("chain", "polygonal chain", "dash"),
+)
+_THROUGH = (
+    ("pca", "first principal direction", "solid"),
+    ("eigenvectors", "eigenvector of λ₁", "dash"),
+    ("random", "random direction", "dot"),
+)
+_PANELS = (
+    (_BETWEEN, "share of the way from sample 0 to sample 1"),
+    (_THROUGH, "length along the line"),
+)
+_HOVER = "%{meta.run}: %{meta.series}<br>%{x:.4g}: loss %{y:.4g}<extra></extra>"
+
+
+def lines_figure(*runs: Run, log: bool = False, marks: theme.Marks = theme.MARKS) -> go.Figure:
+    """Loss along each line and curve: between two samples, and along directions.
+
+    Points whose loss is not finite are gaps.
+
+    Args:
+        *runs: The run files.
+        log: Logarithmic axis of the loss; what is not positive is then left out.
+        marks: Colour and marker of each run.
+
+    Raises:
+        NotMeasured: no run has a line.
+        InputError: a run file cannot be read.
+    """
+    drawn = [
+        (panel, position, words, dash, group)
+        for panel, (kinds, _) in enumerate(_PANELS)
+        for position, run in enumerate(runs)
+        for words, dash, group in _lines(run, kinds)
+    ]
+    if not drawn:
+        raise missing(runs[0], "lines/samples")
+    panels = sorted({panel for panel, *_ in drawn})
+    figure = make_subplots(cols=len(panels), shared_yaxes=True, horizontal_spacing=0.05)
+    for panel, position, words, dash, group in drawn:
+        run, (colour, _) = runs[position], marks[position]
+        x, loss = group["x"], group["loss"]
+        if panel == 0 and group.attributes.get("kind") == "samples":
+            x = x / (number(group.attributes, "distance") or 1.0)
+        drawable = np.isfinite(loss) & ((loss > 0) | (not log))
+        whose = f"{samples.plain_name(run)}: " if len(runs) > 1 else ""
+        figure.add_trace(
+            theme.scatter(
+                x=x,
+                y=np.where(drawable, loss, np.nan),
+                mode="lines",
+                connectgaps=False,
+                line={"color": colour, "width": 2, "dash": dash},
+                name=whose + words,
+                hovertemplate=_HOVER,
+                **samples.numbers(run, words, x=x, y=loss),
+            ),
+            row=1,
+            col=panels.index(panel) + 1,
+        )
+    for column, panel in enumerate(panels, start=1):
+        figure.update_xaxes(title_text=_PANELS[panel][1], col=column)
+    figure.update_yaxes(title_text="loss (nat)", col=1)
+    if log:
+        ticks, labels = log_ticks(np.concatenate([group["loss"] for *_, group in drawn]))
+        figure.update_yaxes(type="log", tickvals=ticks, ticktext=labels)
+    barriers = [
+        f"{runs[position].path.stem + ': ' if len(runs) > 1 else ''}{words} "
+        f"{formats.number(barrier(group))}"
+        for panel, position, words, _, group in drawn
+        if panel == 0
+    ]
+    about = f"barrier above the higher end (nat): {', '.join(barriers)}" if barriers else ""
+    title = "Loss along lines and curves"
+    return samples.titled(figure, runs, "lines", title, about, legend_above=True)
+
+
+def _lines(run: Run, kinds: tuple[tuple[str, str, str], ...]) -> Iterator[tuple[str, str, Group]]:
+    """What a run has of some kinds: its words, dash and numbers."""
+    there = line_names(run)
+    for kind, words, dash in kinds:
+        for name in there:
+            if name.partition("-")[0] == kind:
+                split = name.partition("-")[2]
+                group = read(run, f"lines/{name}", "x", "loss")
+                yield words + (f" ({split})" if split else ""), dash, group
