@@ -165,7 +165,10 @@ def in_progress(run: Run, **config: object) -> Iterator[None]:
     Raises:
         InputError: another process is at work on it.
     """
-    refusal = f"another process is measuring {run.path}: wait until it is done, or use a copy"
+    refusal = (
+        f"another process is measuring {run.path} or a run with the same weights: wait until it is "
+        "done, or copy both files to another folder"
+    )
     with held(_weights(run), refusal):
         run.attributes = Run.open(run.path).attributes  # which may have changed since
         status, before = run.attributes["status"], json.dumps(run.config)
