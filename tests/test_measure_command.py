@@ -15,7 +15,7 @@ import pytest
 
 from landscape import workflow
 from landscape.cli import main
-from landscape.errors import LandscapeError
+from landscape.errors import InputError, LandscapeError
 from landscape.files import held
 from landscape.store import Run
 
@@ -87,6 +87,12 @@ def test_one_process_at_a_time_works_on_a_run(
             assert f"another process is measuring {path} or a run" in capsys.readouterr().err
     assert path.read_bytes() == before
     assert main(["surface", str(path), "--plane", "random", "--grid", "3"]) == 0
+
+
+def test_a_run_without_a_posterior_is_refused(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run.h5")
+    with pytest.raises(InputError, match="names no posterior"), workflow.in_progress(run):
+        pass
 
 
 def test_the_same_command_again_measures_nothing(
