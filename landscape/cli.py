@@ -225,6 +225,9 @@ def _surface(options: argparse.Namespace) -> None:
         raise InputError("--extent is in place of --margin: give one of the two")
     if options.margin is not None and kind == "random":
         raise InputError("a random direction has no samples to go by: give --extent, not --margin")
+    alone = trained.posterior.at_most(options.samples) == 1
+    if options.margin is not None and kind == "eigenvectors" and alone:
+        raise InputError("one sample has no range: give --extent, not --margin")
     with (
         workers(options.workers, options.dask) as executor,
         workflow.in_progress(trained.run, surface=settings),

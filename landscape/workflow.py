@@ -163,9 +163,12 @@ def in_progress(run: Run, **config: object) -> Iterator[None]:
         **config: Settings of what is being done, for the record.
 
     Raises:
-        InputError: another process is at work on it.
+        InputError: another process is at work on it, or it was not made by ``train``.
     """
-    refusal = f"another process is measuring {run.path}: wait until it is done, or use a copy"
+    refusal = (
+        f"another process is measuring {run.path} or a run with the same weights: wait until it is "
+        "done, or copy both files to another folder"
+    )
     with held(_weights(run), refusal):
         run.attributes = Run.open(run.path).attributes  # which may have changed since
         status, before = run.attributes["status"], json.dumps(run.config)
@@ -184,8 +187,18 @@ def in_progress(run: Run, **config: object) -> Iterator[None]:
 
 
 def _weights(run: Run) -> Path:
-    """The posterior's file. Its name comes from the run, and so maybe from anybody: a neighbour."""
-    return run.path.parent / Path(str(run.attributes.get("posterior_file", ""))).name
+    """The posterior's file. Its name comes from the run, and so maybe from anybody: a neighbour.
+
+    Raises:
+        InputError: the run was not made by ``train``.
+    """
+    name = Path(str(run.attributes.get("posterior_file", ""))).name
+    if not name or "name" not in (run.config.get("task") or {}):
+        raise InputError(
+            f"{run.path} names no posterior to measure (status: {run.attributes.get('status')}); "
+            "train it first with 'landscape train'"
+        )
+    return run.path.parent / name
 
 
 def _state(path: Path) -> tuple[int, int] | None:
@@ -204,15 +217,8 @@ def load(path: Path, *, device: str = "auto") -> Trained:
         InputError: the run or its weights cannot be read, or it was not made by ``train``.
     """
     run = Run.open(path)
-    config = run.config
-    beside = str(run.attributes.get("posterior_file", ""))
-    settings = dict(config.get("task") or {})
-    if not beside or "name" not in settings:
-        raise InputError(
-            f"{path} names no posterior to measure (status: {run.attributes.get('status')}); "
-            "train it first with 'landscape train'"
-        )
     weights = _weights(run)
+    settings = dict(run.config["task"])
     name, data = str(settings.pop("name")), Path(str(settings.get("path") or "/"))
     try:
         task = tasks.load(name, **settings)

@@ -15,7 +15,7 @@ import pytest
 
 from landscape import workflow
 from landscape.cli import main
-from landscape.errors import LandscapeError
+from landscape.errors import InputError, LandscapeError
 from landscape.files import held
 from landscape.store import Run
 
@@ -84,9 +84,15 @@ def test_one_process_at_a_time_works_on_a_run(
     with held(path.with_suffix(".safetensors"), ""):
         for command in ("measure", "surface"):
             assert main([command, str(path), "--fresh"]) == 2
-            assert f"another process is measuring {path}" in capsys.readouterr().err
+            assert f"another process is measuring {path} or a run" in capsys.readouterr().err
     assert path.read_bytes() == before
     assert main(["surface", str(path), "--plane", "random", "--grid", "3"]) == 0
+
+
+def test_a_run_without_a_posterior_is_refused(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run.h5")
+    with pytest.raises(InputError, match="names no posterior"), workflow.in_progress(run):
+        pass
 
 
 def test_the_same_command_again_measures_nothing(
@@ -150,6 +156,19 @@ def test_lines_and_curves_are_written_beside_surfaces(
     ):
         assert main(["surface", str(path), *few]) == 2
         assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("where", ["--plane", "--line"])
+def test_a_margin_about_a_point_is_refused(
+    where: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = ["train", "digits", "map", "--epochs", "1", "--out", str(tmp_path), "--name", "run"]
+    assert main(train) == 0
+    capsys.readouterr()
+    path, along = tmp_path / "run.h5", [where, "eigenvectors", "--grid", "3"]
+    assert main(["surface", str(path), *along, "--margin", "1"]) == 2
+    assert "one sample has no range: give --extent, not --margin" in capsys.readouterr().err
+    assert main(["surface", str(path), *along, "--extent", "1"]) == 0
 
 
 def test_what_is_not_of_the_hessian_is_said_to_be(

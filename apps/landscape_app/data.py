@@ -227,7 +227,7 @@ def progress(run: Run) -> str:
     try:
         parts = unfinished(run)
         if not parts and "samples" in run:
-            count = len(run.read("samples", "products")["products"])
+            count = len(run.read("samples", "sample").get("sample", ()))
             parts = [f"{count} of {count} samples"]
         return ", ".join(parts) or "running"
     except InputError:  # damaged: the figures say so

@@ -58,12 +58,14 @@ def as_csv(found: Sequence[Row], columns: Sequence[str] | None = None) -> str:
 
 
 def _grid_rows(trace: Any) -> Iterator[Row]:
-    # What cannot be drawn as it is stands beside what is drawn.
-    values = np.asarray(trace.z if trace.customdata is None else trace.customdata, dtype=float)
+    names = ("z", *trace.meta.get("columns", ()))
+    values = np.asarray(trace.z, dtype=float)[..., None]
+    if trace.customdata is not None:  # a z among these is the number itself, not what is drawn
+        values = np.concatenate([values, trace.customdata], axis=-1)
     about = _about(trace) | {"quantity_z": _words(trace.colorbar.title.text) or "z"}
     for y, line in zip(_plain(trace.y), values.tolist(), strict=True):
-        for x, value in zip(_plain(trace.x), line, strict=True):
-            yield {**about, "x": x, "y": y, "z": value}
+        for x, found in zip(_plain(trace.x), line, strict=True):
+            yield {**about, "x": x, "y": y, **dict(zip(names, found, strict=True))}
 
 
 def _point_rows(figure: go.Figure, trace: Any) -> Iterator[Row]:

@@ -99,8 +99,8 @@ def unfinished(run: Run) -> list[str]:
     """
     parts = []
     if "samples" in run:
-        samples = run.read("samples", "products")
-        requested, done = number(samples.attributes, "requested"), len(samples["products"])
+        samples = run.read("samples", "sample")
+        requested, done = number(samples.attributes, "requested"), len(samples.get("sample", ()))
         if requested is not None and done < requested:
             parts.append(f"{done} of {requested:.0f} samples")
     for name in run.groups:

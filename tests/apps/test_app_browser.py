@@ -438,7 +438,8 @@ def test_a_click_on_a_surface_slices_it_there(
     place = page.locator("#surface-0 .nsewdrag, #surface-0 canvas").first.bounding_box()
     assert place is not None
     page.evaluate("""() => document.querySelector('#surface-0 .js-plotly-plot').on('plotly_hover',
-        ({ points: [{ customdata }] }) => { window.over = !customdata?.length; })""")
+        ({ points: [{ customdata }] }) => {
+            window.over = typeof customdata?.[0] !== "string"; })""")
     for across, down in ((x / 10, y / 10) for y in (6, 5, 7) for x in (5, 4, 6, 3, 7)):
         page.mouse.move(place["x"] + across * place["width"], place["y"] + down * place["height"])
         wait_for_frames(page)
@@ -486,7 +487,8 @@ def test_a_click_on_a_sample_in_space_highlights_it(
     page.wait_for_timeout(1000)
     before = page.evaluate(CAMERA)
     page.evaluate("""() => document.querySelector('#surface-0 .js-plotly-plot').on('plotly_hover',
-        ({ points: [{ customdata }] }) => { window.over = customdata?.[1] ?? null; })""")
+        ({ points: [{ customdata }] }) => {
+            window.over = typeof customdata?.[0] === "string" ? customdata[1] : null; })""")
     for sample, (x, y) in enumerate(page.evaluate(SAMPLES_ON_SCREEN)):
         page.mouse.move(x, y)
         page.wait_for_timeout(400)

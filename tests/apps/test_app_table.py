@@ -29,6 +29,8 @@ def test_a_surface_has_a_row_for_each_point_with_the_loss_of_the_file(
     assert len(grid) == group["loss"].size
     written = np.array([row["z"] for row in grid]).reshape(group["loss"].shape)
     np.testing.assert_array_equal(written, group["loss"])
+    accuracy = np.array([row["accuracy"] for row in grid]).reshape(group["loss"].shape)
+    np.testing.assert_array_equal(accuracy, group["accuracy"])
     assert (grid[1]["x"], grid[1]["y"]) == (group["x"][1], group["y"][0])
     assert grid[0]["quantity_z"] == "loss (nat)"
     samples = found[:10]  # before the grid, of which a page shows only the beginning

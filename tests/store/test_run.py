@@ -11,6 +11,7 @@ from groups import GROUPS
 
 from landscape.errors import InputError
 from landscape.store import Run, Spread, schema, summarise
+from landscape.store.summary import unfinished
 
 
 def test_every_group_is_read_back_as_written(run: Run) -> None:
@@ -102,6 +103,14 @@ def test_a_summary_names_the_matrix_and_the_barrier_of_each_line(tmp_path: Path)
     assert found.matrix == "gauss-newton"
     barriers = {"bezier": 2, "chain": np.nan, "pca": np.inf, "random": np.nan}
     assert found.line_barriers == pytest.approx(barriers, nan_ok=True)
+
+
+def test_samples_are_counted_whatever_was_measured_of_them(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run.h5")
+    run.write("samples", {"trace": [1.0, 2.0]})
+    assert unfinished(run) == []
+    run.write("samples", {"trace": [1.0, 2.0]}, {"requested": 3})
+    assert unfinished(run) == ["2 of 3 samples"]
 
 
 def test_what_the_schema_does_not_allow_is_refused(run: Run, tmp_path: Path) -> None:

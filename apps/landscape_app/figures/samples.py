@@ -66,6 +66,15 @@ def numbers(
     }
 
 
+def grid_numbers(run: Run, series: str, /, **columns: np.ndarray) -> dict[str, Any]:
+    """``numbers`` of a grid (Y, X); a column called ``z`` stands for what is drawn otherwise."""
+    properties = numbers(run, series)
+    if columns:
+        properties["meta"] |= {"columns": list(columns)}
+        properties["customdata"] = np.stack(list(columns.values()), axis=-1)
+    return properties
+
+
 def points(
     run: Run,
     series: str,

@@ -67,7 +67,7 @@ def surface_figure(
     """
     if kind not in ("contour", "3d"):
         raise InputError(f"a surface is drawn as 'contour' or '3d', not '{kind}'")
-    group = read(run, f"surfaces/{name}", "x", "y", "loss", optional=SAMPLES)
+    group = read(run, f"surfaces/{name}", "x", "y", "loss", optional=(*SAMPLES, "accuracy"))
     loss = group["loss"]
     if not (np.isfinite(loss) & ((loss > 0) | (not log))).any():
         what = "positive finite" if log else "finite"
@@ -298,8 +298,10 @@ def _aspect(limits: Frame) -> float:
 
 def _numbers(run: Run, group: Group, drawn: np.ndarray) -> dict[str, Any]:
     # Where a loss is drawn as another number or as none, itself beside it.
-    lost = None if np.array_equal(drawn, group["loss"], equal_nan=True) else group["loss"]
-    return samples.numbers(run, "loss") | {"customdata": lost}
+    same = np.array_equal(drawn, group["loss"], equal_nan=True)
+    columns = {} if same else {"z": group["loss"]}
+    columns |= {"accuracy": group["accuracy"]} if "accuracy" in group else {}
+    return samples.grid_numbers(run, "loss", **columns)
 
 
 def _sample_numbers(run: Run, group: Group, axes: str) -> dict[str, Any]:
