@@ -38,7 +38,7 @@ if __name__ == "__main__":
         print("stopped", flush=True)
         sys.exit(130)
 """
-SECONDS = 10.0  # to be gone; it takes one, and the machine may be busy
+SECONDS = 30.0  # to be gone; it takes one, and the machine may be busy
 
 
 @contextmanager
