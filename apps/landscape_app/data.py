@@ -204,17 +204,18 @@ def each_of(runs: Sequence[Item], reader: Callable[[Item], Found]) -> Each[Found
     """What ``reader`` finds in each of the runs that have it, by position in ``runs``.
 
     Raises:
-        NotMeasured: no run holds it; the message is about the first.
-        InputError: a file cannot be read.
+        InputError: no run has it, as it is not measured (``NotMeasured``) or cannot be read; the
+            message is about the first.
     """
     found: Each[Found] = Each()
-    faults: list[NotMeasured] = []
+    faults: list[InputError] = []
     for position, run in enumerate(runs):
         try:
             found[position] = reader(run)
-        except NotMeasured as fault:
+        except InputError as fault:
             faults.append(fault)
-            found.absent[position] = fault.reason
+            unmeasured = isinstance(fault, NotMeasured)
+            found.absent[position] = fault.reason if unmeasured else str(fault)
     if not found:
         raise faults[0] if faults else InputError("choose a run to show")
     return found

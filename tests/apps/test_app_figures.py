@@ -416,3 +416,19 @@ def test_a_line_between_samples_and_a_curve_share_an_axis(complete: Run, tmp_pat
     alone = surface_of(Run.create(tmp_path / "alone.h5"), [[1.0, 2.0], [3.0, 4.0]])
     with pytest.raises(NotMeasured, match="--line bezier"):
         figures.lines_figure(alone)
+
+
+def test_a_run_that_cannot_be_drawn_is_named_beside_those_that_can(
+    complete: Run, tmp_path: Path
+) -> None:
+    bad = Run.create(tmp_path / "bad.h5")
+    predictions = complete["predictions"]
+    nothing = np.full_like(predictions["log_probabilities"], np.nan)
+    bad.write(
+        "predictions", dict(predictions) | {"log_probabilities": nothing}, predictions.attributes
+    )
+    found = title(figures.calibration_figure(complete, bad))
+    assert "ECE 0.0" in found
+    assert "bad: log-probabilities hold NaN" in found
+    with pytest.raises(InputError, match="log-probabilities hold NaN"):
+        figures.calibration_figure(bad)

@@ -9,7 +9,7 @@ from plotly.subplots import make_subplots
 from landscape.prediction import Calibration, Prediction, reliability
 from landscape.store import Group, Run
 from landscape_app import formats
-from landscape_app.data import read_each
+from landscape_app.data import Each, each_of, read
 from landscape_app.figures import samples, theme
 
 _HOVER = (
@@ -32,7 +32,10 @@ def calibration_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figur
         NotMeasured: no run has predictions.
         InputError: a run file cannot be read, or its predictions cannot be scored.
     """
-    found = read_each(runs, "predictions", "log_probabilities", "labels")
+    scored = each_of(runs, _scored)
+    found: Each[Group] = Each()
+    found.update({position: group for position, (group, _) in scored.items()})
+    found.absent = scored.absent
     figure = make_subplots(
         rows=2, shared_xaxes=True, row_heights=[0.74, 0.26], vertical_spacing=0.07
     )
@@ -50,8 +53,7 @@ def calibration_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figur
         col=1,
     )
     errors = []
-    for position, group in found.items():
-        bins = reliability(average(group), torch.from_numpy(group["labels"]))
+    for position, (_, bins) in scored.items():
         whose = f"{runs[position].path.stem}: " if len(runs) > 1 else ""
         errors.append(f"{whose}ECE {formats.number(float(bins.ece))}")
         _add(figure, bins, marks[position], runs[position])
@@ -63,6 +65,11 @@ def calibration_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figur
     notes = " · ".join([*errors, "error bars: 95 % intervals (Wilson)"])
     title = "Reliability diagram"
     return samples.titled(figure, runs, "calibration", title, *lines, notes, legend_above=True)
+
+
+def _scored(run: Run) -> tuple[Group, Calibration]:
+    group = read(run, "predictions", "log_probabilities", "labels")
+    return group, reliability(average(group), torch.from_numpy(group["labels"]))
 
 
 def average(group: Group) -> torch.Tensor:
