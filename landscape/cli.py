@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, fields
@@ -44,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = parse([argument for argument in given if argument != "--debug"])
         keep_freed_memory()
         COMMANDS[options.command](options)
+        sys.stdout.flush()
     except LandscapeError as error:
         if debug:
             raise
@@ -52,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nlandscape: stopped; what was finished is in the run files", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # whoever read it has read enough: `landscape inspect FILE | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import gc
 import hashlib
+import logging
 import multiprocessing
 import os
 import pickle
@@ -12,7 +14,14 @@ import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import (
+    BrokenExecutor,
+    CancelledError,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    as_completed,
+)
 from contextlib import contextmanager
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -28,6 +37,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 Arguments = ParamSpec("Arguments")
 
+_LOG = logging.getLogger(__name__)
 _PATIENCE = 5.0  # seconds for killed processes to be gone: they are at once, unless the disk hangs
 
 
@@ -51,7 +61,7 @@ def run(
 
     Raises:
         InputError: what the units share cannot be sent to another process.
-        LandscapeError: a worker died.
+        LandscapeError: a worker died, or Dask's scheduler.
     """
     if executor is None:
         for position, item in enumerate(items):
@@ -70,6 +80,11 @@ def run(
                 raise LandscapeError(
                     "a worker process died, perhaps for want of memory; what was finished is "
                     "saved, and the same command goes on from there"
+                ) from error
+            if isinstance(error, CancelledError):
+                raise LandscapeError(
+                    "the Dask scheduler is gone, and its work with it; what was finished is saved, "
+                    "and the same command goes on from there"
                 ) from error
             raise
 
@@ -293,9 +308,19 @@ def _dask_client(address: str) -> Iterator[Any]:
         from distributed import Client
     except ImportError as error:
         raise InputError("--dask needs 'pip install landscape[dask]'") from error
+    # It logs a traceback where the scheduler is gone, of which ``run`` says what is to be said.
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
+    fault: str | None = None
     try:
         client: Any = Client(address, timeout=10, set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
-        raise InputError(f"no Dask scheduler answers at '{address}': {error}") from error
+        fault = str(error)
+    if fault is not None:
+        # What there is of the client waits for a lock of Dask's when it is collected. Now nobody
+        # holds that; later it may be the very thread in which it is collected.
+        gc.collect()
+        raise InputError(f"no Dask scheduler answers at '{address}': {fault}")
     with client:
+        if not client.scheduler_info()["workers"]:
+            _LOG.warning("the Dask scheduler at %s has no worker yet: waiting for one", address)
         yield client

@@ -43,6 +43,15 @@ def test_the_demo_writes_a_complete_run_for_every_method(demo: Path) -> None:
     assert Run.open(demo / "fp-bma.h5").config["prior"] == "source.safetensors"
 
 
+def test_a_reader_that_has_read_enough_is_no_error(demo: Path) -> None:
+    command = [sys.executable, "-m", "landscape", "inspect", str(demo / "map.h5")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        assert running.stdout is not None and running.stderr is not None
+        running.stdout.close()
+        assert running.stderr.read() == b""
+    assert running.returncode == 0
+
+
 def test_the_demo_prints_a_line_for_every_method_and_where_to_look(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

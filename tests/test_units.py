@@ -1,7 +1,11 @@
 """Units of work on executors: the same results as here, and clear ends."""
 
+import gc
+import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -119,11 +123,17 @@ def test_a_worker_that_dies_is_reported() -> None:
 def test_bad_requests_are_refused() -> None:
     with pytest.raises(InputError, match="positive number"), units.workers(-1):
         pass
+
+
+def test_a_dask_client_that_could_not_be_made_is_gone() -> None:
+    # Else its end, in whichever thread, would wait for a lock that a later client's start holds.
+    client = pytest.importorskip("distributed").Client
     with (
         pytest.raises(InputError, match="no Dask scheduler answers"),
         units.workers(dask="nonsense"),
     ):
         pass
+    assert not [each for each in gc.get_objects() if type(each) is client]
 
 
 @pytest.fixture(scope="module")
@@ -160,3 +170,20 @@ def test_a_dask_worker_that_is_killed_is_replaced(cluster: Any, tmp_path: Path) 
     assert sorted(found) == list(range(6))
     assert len({int(each.name) for each in tmp_path.iterdir()}) >= 2
     assert killed
+
+
+def test_a_dask_scheduler_that_dies_is_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("distributed")
+    said = tmp_path / "scheduler.json"
+    command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--no-dashboard"]
+    command += ["--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(said)]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as scheduler:
+        while not said.exists() or not said.read_text():
+            time.sleep(0.05)
+        with units.workers(dask=json.loads(said.read_text())["address"]) as executor:
+            threading.Timer(1.0, scheduler.kill).start()
+            with pytest.raises(LandscapeError, match="scheduler is gone"):
+                list(units.run(identity_of_the_process, tmp_path, range(6), executor))
+    assert "has no worker yet" in caplog.text
