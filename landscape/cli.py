@@ -324,7 +324,7 @@ def _report(path: Path, as_json: bool) -> None:
         return
     for field in fields(summary):
         value = getattr(summary, field.name)
-        if field.name == "matrix" and value in (None, "hessian"):
+        if (field.name, value) in (("matrix", None), ("matrix", "hessian"), ("rmse", None)):
             continue
         shown = ", ".join(value) if isinstance(value, tuple) else value
         if isinstance(value, dict):

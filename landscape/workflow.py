@@ -395,7 +395,7 @@ def _prediction_group(prediction: Prediction | RealPrediction, seed: int) -> Fil
         }
     else:
         examples = len(prediction.targets)
-        variables = {"nll": [metrics["nll"] for metrics in alone]}
+        variables = {name: [metrics[name] for metrics in alone] for name in alone[0]}
     return variables, {
         "split": "test",
         "examples": examples,

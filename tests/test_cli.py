@@ -46,7 +46,8 @@ def test_the_demo_writes_a_complete_run_for_every_method(demo: Path) -> None:
 def test_a_reader_that_has_read_enough_is_no_error(demo: Path) -> None:
     command = [sys.executable, "-m", "landscape", "inspect", str(demo / "map.h5")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
-        assert running.stdout is not None and running.stderr is not None
+        assert running.stdout is not None
+        assert running.stderr is not None
         running.stdout.close()
         assert running.stderr.read() == b""
     assert running.returncode == 0

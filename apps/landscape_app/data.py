@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
+import numpy as np
+
 from landscape.errors import InputError
 from landscape.store import Group, Run, Summary, summarise
 from landscape.store.summary import unfinished
@@ -179,6 +181,22 @@ def read(run: Run, group: str, *required: str, optional: tuple[str, ...] = ()) -
     if any(name not in found for name in required):
         raise missing(run, group)
     return found
+
+
+def read_class_probabilities(run: Run) -> Group:
+    """``log_probabilities`` and ``labels`` of a run's predictions.
+
+    Raises:
+        NotMeasured: they are not in the file, or it predicts real numbers.
+        InputError: the file is damaged.
+    """
+    group = read(run, "predictions", optional=("log_probabilities", "labels", "rmse"))
+    if "rmse" in group or "rmse" in group.attributes:
+        reason = "a regression predicts no classes"
+        raise NotMeasured(f"{reason}: {run.path} holds the likelihood and the error alone", reason)
+    if "labels" not in group or not group.get("log_probabilities", np.empty(0)).size:
+        raise missing(run, "predictions")
+    return group
 
 
 def read_each(

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from landscape.prediction import metrics_in_orders
 from landscape.store import Group, Run
-from landscape_app.data import NotMeasured, missing, read
+from landscape_app.data import NotMeasured, missing, read, read_class_probabilities
 from landscape_app.memory import kept
 
 ORDERS = 20
@@ -32,7 +32,9 @@ class Averages:
         random: Mean over random orders.
         low: 5 % quantile over random orders.
         high: 95 % quantile.
+        samples: How many the run has predictions of; at least S.
         lost: Why there is no order by flatness, in a few words; empty where there is.
+        undefined: Samples whose lambda_1 is not finite: they count as the sharpest.
     """
 
     flat_first: Curves | None
@@ -40,7 +42,9 @@ class Averages:
     random: Curves
     low: Curves
     high: Curves
+    samples: int
     lost: str = ""
+    undefined: int = 0
 
 
 def averages(run: Run) -> Averages:
@@ -57,15 +61,16 @@ def averages(run: Run) -> Averages:
 
 
 def _averages(run: Run) -> Averages:
-    group = read(run, "predictions", "log_probabilities", "labels")
+    group = read_class_probabilities(run)
     predictions = torch.from_numpy(group["log_probabilities"])
     labels = torch.from_numpy(group["labels"])
-    if not predictions.numel():
-        raise missing(run, "predictions")
+    every = len(predictions)
     by_flatness: list[Tensor] = []
-    lost = ""
+    lost, undefined = "", 0
     try:
-        key = torch.from_numpy(np.ascontiguousarray(flatness_and_error(run)["lambda_1"]))
+        lambda_1 = flatness_and_error(run)["lambda_1"]
+        undefined = int(np.count_nonzero(~np.isfinite(lambda_1)))
+        key = torch.from_numpy(np.where(np.isfinite(lambda_1), lambda_1, np.inf))
         predictions = predictions[: len(key)]
         by_flatness = [key.argsort(stable=True), key.argsort(stable=True, descending=True)]
     except NotMeasured as error:
@@ -83,7 +88,7 @@ def _averages(run: Run) -> Averages:
         for share in (0.05, 0.95)
     )
     mean = {name: values.mean(0).numpy() for name, values in drawn.items()}
-    return Averages(flat, sharp, mean, low, high, lost)
+    return Averages(flat, sharp, mean, low, high, every, lost, undefined)
 
 
 def flatness_and_error(run: Run) -> Group:
@@ -92,15 +97,15 @@ def flatness_and_error(run: Run) -> Group:
     Samples are drawn one after the other, so that the first of more are the same as of fewer.
 
     Returns:
-        ``lambda_1``, ``nll`` and ``error`` (1 - accuracy), each of shape (S,), and the attributes
-        of the group ``samples``.
+        ``lambda_1``, ``nll`` and ``error`` (1 - accuracy) or, of real targets, ``rmse``, each of
+        shape (S,), and the attributes of the group ``samples``.
 
     Raises:
         NotMeasured: one of them is not in the file, or they are of different samples.
         InputError: the file cannot be read.
     """
     flat = read(run, "samples", "eigenvalues")
-    scores = read(run, "predictions", "nll", "accuracy")
+    scores = read(run, "predictions", "nll", optional=("accuracy", "rmse"))
     seeds = [group.attributes.get("seed") for group in (flat, scores)]
     if seeds[0] != seeds[1]:
         reason = (
@@ -111,11 +116,9 @@ def flatness_and_error(run: Run) -> Group:
     count = min(len(flat["eigenvalues"]), len(scores["nll"]))
     if not count or not flat["eigenvalues"].size:
         raise missing(run, "samples")
-    return Group(
-        {
-            "lambda_1": flat["eigenvalues"][:count, 0],
-            "nll": scores["nll"][:count],
-            "error": 1 - scores["accuracy"][:count],
-        },
-        flat.attributes,
-    )
+    found = {"lambda_1": flat["eigenvalues"][:, 0], "nll": scores["nll"]}
+    if "accuracy" in scores:
+        found["error"] = 1 - scores["accuracy"]
+    if "rmse" in scores:
+        found["rmse"] = scores["rmse"]
+    return Group({name: values[:count] for name, values in found.items()}, flat.attributes)

@@ -74,6 +74,7 @@ _PREDICTIONS = {
     "accuracy": Field(("sample",), "f8", "accuracy of each sample alone"),
     "ece": Field(("sample",), "f8", "expected calibration error of each sample alone, 15 bins"),
     "brier": Field(("sample",), "f8", "Brier score of each sample alone"),
+    "rmse": Field(("sample",), "f8", "root mean squared error of each sample alone"),
 }
 _SHIFTED = {
     "accuracy": Field(("shift",), "f8", "accuracy of the average on each shifted test set"),

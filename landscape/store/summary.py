@@ -20,7 +20,8 @@ class Summary:
 
     Attributes:
         name: The file's name without its ending.
-        accuracy: Of the averaged predictions, like the next two.
+        accuracy: Of the averaged predictions, like the next three.
+        rmse: Of real targets, in their own units.
         samples: Posterior samples that were averaged, or measured.
         matrix: Which matrix the next two are of: ``"hessian"``, or another of ``measure``'s.
         lambda_1: Its largest eigenvalue, over samples.
@@ -41,6 +42,7 @@ class Summary:
     accuracy: float | None
     nll: float | None
     ece: float | None
+    rmse: float | None
     matrix: str | None
     lambda_1: Spread | None
     trace: Spread | None
@@ -82,6 +84,7 @@ def summarise(run: Run) -> Summary:
         accuracy=number(predictions, "accuracy"),
         nll=number(predictions, "nll"),
         ece=number(predictions, "ece"),
+        rmse=number(predictions, "rmse"),
         # Files that do not say are older than any other matrix.
         matrix=str(flatness.attributes.get("matrix", "hessian")) if measured else None,
         lambda_1=Spread.of(largest[:, 0]) if largest.size else None,

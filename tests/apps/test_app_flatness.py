@@ -67,7 +67,7 @@ def test_the_correlation_in_the_title_is_that_of_scipy(started: Run) -> None:
     figure = figures.relation_figure(scored(started, x.tolist(), y.tolist()))
     rho = stats.spearmanr(x, y).statistic
     assert f"NLL ρ = {formats.number(rho, 2)} [" in title(figure)
-    assert "30 samples" in title(figure)
+    assert "(n = 30)" in title(figure)
     np.testing.assert_allclose(figure.data[0].y, y)
     np.testing.assert_allclose(figure.data[1].y, y / 10)
 
@@ -191,3 +191,50 @@ def test_runs_of_other_data_or_samples_are_told_why(new_run: Callable[..., Run])
     assert f"lost: {reason}" in title(figures.relation_figure(one, lost))
     assert f"lost: no order by flatness: {reason}" in title(figures.averaging_figure(one, lost))
     assert str(lost.path.parent) not in title(figures.averaging_figure(one, lost))
+
+
+def test_samples_without_a_finite_value_are_counted_out(started: Run) -> None:
+    eigenvalues, nll = [1.0, 2.0, 3.0, 4.0, np.nan], [1.0, 2.0, np.inf, 4.0, 5.0]
+    run = scored(started, eigenvalues, nll)
+    trace = [1.0, np.nan, 3.0, np.inf, 5.0]
+    run.write("samples", {"eigenvalues": [[v] for v in eigenvalues], "trace": trace}, {"seed": 3})
+    found = title(figures.relation_figure(run))
+    assert "NLL ρ = 1.0 [" in found
+    assert "(n = 3 of 5: 2 not finite)" in found
+    assert "1 value not finite: not drawn" in title(figures.eigenvalues_figure(run))
+    assert "2 values not finite: not drawn" in title(figures.trace_figure(run))
+    assert "3 values not finite: not drawn" in title(figures.spread_figure(run))
+    # accuracy is 1 - nll / 10
+    assert "2 values not finite: not drawn" in title(figures.metrics_figure(run))
+
+
+def test_an_average_says_how_many_samples_have_curvature(new_run: Callable[..., Run]) -> None:
+    run = new_run("swag")
+    group = run.read("samples", "eigenvalues")
+    samples = len(group["eigenvalues"])
+    kept = group["eigenvalues"][: samples - 2].copy()
+    kept[1, 0] = np.nan
+    run.write("samples", {"eigenvalues": kept}, group.attributes)
+    found = title(figures.averaging_figure(run))
+    assert f"{samples - 2} of {samples} samples, those with curvature" in found
+    assert "λ1 of 1 sample is not finite: taken as the sharpest" in found
+
+
+def test_real_targets_have_an_error_of_their_own(started: Run, complete: Run) -> None:
+    rmse = [0.5, 0.7, 0.6]
+    started.write("samples", {"eigenvalues": [[3.0], [2.0], [1.0]]}, {"seed": 3})
+    started.write(
+        "predictions", {"nll": [1.0, 2.0, 3.0], "rmse": rmse}, {"seed": 3, "rmse": 0.4, "nll": 0.9}
+    )
+    relation = figures.relation_figure(started)
+    assert "against test NLL and RMSE" in title(relation)
+    np.testing.assert_array_equal(relation.data[1].y, rmse)
+    metrics = figures.metrics_figure(started)
+    assert [trace.y[0] for trace in metrics.data if trace.meta.get("once")] == [0.9, 0.4]
+    assert [row.name for row in figures.metrics_table(started)] == ["nll", "rmse"]
+    both = figures.relation_figure(complete, started)
+    assert "against test NLL and error and RMSE" in title(both)
+    for draw in (figures.averaging_figure, figures.calibration_figure):
+        with pytest.raises(NotMeasured, match="a regression predicts no classes"):
+            draw(started)
+        draw(complete, started)

@@ -52,16 +52,32 @@ def averaging_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figure:
     ticks = {"tick0": 1, "dtick": max(1, round(longest / 6)), "range": [0.5, longest + 0.5]}
     figure.update_xaxes(title_text="samples averaged", **ticks)
     figure.update_yaxes(tickformat=".1~%", col=2)
+    drawn = {
+        position: [curves.random[metric] for metric, *_ in _PANELS]
+        for position, curves in found.items()
+    }
     lines = [samples.different_data(runs, found), samples.absent(runs, found)]
+    lines.append(samples.lost(runs, drawn))
     for position, curves in found.items():
+        whose = f"{runs[position].path.stem}: " if len(runs) > 1 else ""
         if curves.lost:
-            whose = f"{runs[position].path.stem}: " if len(runs) > 1 else ""
             lines.append(f"{whose}no order by flatness: {curves.lost}")
-    counts = {len(curves.random["nll"]) for curves in found.values()}
-    about = " or ".join(formats.count(count, "sample") for count in sorted(counts))
+        if curves.undefined:
+            lost = formats.count(curves.undefined, "sample")
+            lines.append(f"{whose}λ1 of {lost} is not finite: taken as the sharpest")
+    counts = {position: _counted(curves) for position, curves in found.items()}
+    alike = len(set(counts.values())) == 1
+    about = next(iter(counts.values())) if alike else samples.by_run(runs, counts)
     notes = f"{about} · band: the middle 90 % of {ORDERS} random orders"
     title = "The average over the first n samples"
     return samples.titled(figure, runs, "averaging", title, notes, *lines, legend_above=True)
+
+
+def _counted(found: Averages) -> str:
+    averaged = len(found.random["nll"])
+    if averaged == found.samples:
+        return formats.count(averaged, "sample")
+    return f"{averaged} of {found.samples} samples, those with curvature"
 
 
 def _traces(

@@ -9,7 +9,7 @@ from plotly.subplots import make_subplots
 from landscape.prediction import Calibration, Prediction, reliability
 from landscape.store import Group, Run
 from landscape_app import formats
-from landscape_app.data import Each, each_of, read
+from landscape_app.data import Each, each_of, read_class_probabilities
 from landscape_app.figures import samples, theme
 
 _HOVER = (
@@ -68,7 +68,7 @@ def calibration_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figur
 
 
 def _scored(run: Run) -> tuple[Group, Calibration]:
-    group = read(run, "predictions", "log_probabilities", "labels")
+    group = read_class_probabilities(run)
     return group, reliability(average(group), torch.from_numpy(group["labels"]))
 
 

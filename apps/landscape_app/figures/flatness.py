@@ -106,6 +106,9 @@ def eigenvalues_figure(
         if (every <= 0).any():
             notes.append(f"{np.count_nonzero(every <= 0)} not positive: not on this axis")
     lines = samples.about(runs, found, "eigenvalues")
+    lines.append(
+        samples.lost(runs, {place: [group["eigenvalues"]] for place, group in found.items()})
+    )
     matrix, which = samples.matrices(runs, found)
     title = f"Largest eigenvalues of {matrix}"
     samples.titled(figure, runs, "eigenvalues", title, *lines, which, " · ".join(notes))
@@ -169,9 +172,15 @@ def trace_figure(
     figure.update_yaxes(title_text="trace (nat)")
     notes = "error bars: standard error of the estimate"
     if means:
-        written = ", ".join(formats.number(mean) for mean in means.values())
+        whose = {
+            position: f"{runs[position].path.stem} " if len(runs) > 1 else "" for position in means
+        }
+        written = ", ".join(
+            f"{whose[position]}{formats.number(mean)}" for position, mean in means.items()
+        )
         notes += f" · dashed: mean over samples, {written}"
     lines = samples.about(runs, found, "trace")
+    lines.append(samples.lost(runs, {place: [group["trace"]] for place, group in found.items()}))
     matrix, which = samples.matrices(runs, found)
     details = [*lines, which, notes]
     return samples.titled(

@@ -16,7 +16,12 @@ from landscape_app.figures import samples, theme
 from landscape_app.figures.samples import Picked
 
 _SINGLE, _AVERAGE = "one sample alone", "average over samples"
-_PANELS = (("nll", "negative log-likelihood (nat)", ".4f"), ("accuracy", "accuracy", ".1%"))
+_PANELS = (
+    ("nll", "negative log-likelihood (nat)", ".4f"),
+    ("accuracy", "accuracy", ".1%"),
+    ("rmse", "root mean squared error", ".4g"),  # of real targets
+)
+_OF_CLASSES, _OF_REAL_TARGETS = ("accuracy", "nll", "ece", "brier"), ("nll", "rmse")
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,8 @@ class MetricRow:
 def metrics_table(run: Run) -> list[MetricRow]:
     """Accuracy, NLL, ECE and Brier score of the average, beside those of single samples.
 
+    Of real targets NLL and root mean squared error.
+
     Args:
         run: The run file.
 
@@ -40,14 +47,15 @@ def metrics_table(run: Run) -> list[MetricRow]:
         NotMeasured: the run has no predictions.
         InputError: the run file cannot be read.
     """
-    group = read(run, "predictions", optional=("accuracy", "nll", "ece", "brier"))
-    return [_row(group, name) for name in ("accuracy", "nll", "ece", "brier")]
+    group = read(run, "predictions", optional=tuple({*_OF_CLASSES, *_OF_REAL_TARGETS}))
+    names = _OF_REAL_TARGETS if "rmse" in group.attributes else _OF_CLASSES
+    return [_row(group, name) for name in names]
 
 
 def metrics_figure(
     *runs: Run, picked: Picked = samples.NONE, marks: theme.Marks = theme.MARKS
 ) -> go.Figure:
-    """Two panels, NLL and accuracy: every sample alone as a point, their average as a line.
+    """NLL and accuracy, or RMSE: every sample alone as a point, their average as a line.
 
     Args:
         *runs: The run files.
@@ -58,11 +66,14 @@ def metrics_figure(
         NotMeasured: no run has predictions.
         InputError: a run file cannot be read.
     """
-    found = read_each(runs, "predictions", "nll", "accuracy")
+    found = read_each(runs, "predictions", "nll", optional=("accuracy", "rmse"))
     alone = len(found) == 1
-    figure = make_subplots(cols=2, horizontal_spacing=0.13)
-    for column, (metric, label, digits) in enumerate(_PANELS, start=1):
+    panels = [panel for panel in _PANELS if any(panel[0] in group for group in found.values())]
+    figure = make_subplots(cols=len(panels), horizontal_spacing=0.13)
+    for column, (metric, label, digits) in enumerate(panels, start=1):
         for position, group in found.items():
+            if metric not in group:
+                continue
             run, count = runs[position], len(group[metric])
             colour, symbol = marks[position]
             name = samples.plain_name(run)
@@ -100,15 +111,21 @@ def metrics_figure(
                 row=1,
                 col=column,
             )
-        every = np.concatenate([group[metric] for group in found.values()])
-        figure.update_yaxes(title_text=label, row=1, col=column, **theme.room(every))
-    figure.update_yaxes(tickformat=".1~%", row=1, col=2)
+        every = [group[metric] for group in found.values() if metric in group]
+        look = theme.room(np.concatenate(every))
+        look |= {"tickformat": ".1~%"} if metric == "accuracy" else {}
+        figure.update_yaxes(title_text=label, row=1, col=column, **look)
     if not alone:
         figure.add_trace(theme.key(_SINGLE, mode="markers", marker={"color": theme.MUTED}))
         figure.add_trace(theme.key(_AVERAGE, mode="lines", line={"color": theme.MUTED}))
     longest = max(len(group["nll"]) for group in found.values())
     figure.update_xaxes(title_text="posterior sample", **samples.whole_ticks(longest))
+    shown = {
+        place: [group[metric] for metric, *_ in panels if metric in group]
+        for place, group in found.items()
+    }
     lines = [*samples.about(runs, found, "nll"), samples.different_data(runs, found)]
+    lines.append(samples.lost(runs, shown))
     title = "The average against single samples"
     return samples.titled(figure, runs, "metrics", title, *lines, legend_above=True)
 

@@ -19,6 +19,7 @@ from landscape_app.paired import flatness_and_error
 _PANELS = (
     ("nll", "NLL, one sample (nat)", "NLL"),
     ("error", "error, one sample", "error"),
+    ("rmse", "RMSE, one sample", "RMSE"),  # of real targets
 )
 _RESAMPLES = 1000
 _HOVER = (
@@ -41,13 +42,16 @@ def relation_figure(
         InputError: a run file cannot be read.
     """
     found = each_of(runs, flatness_and_error)
-    figure = make_subplots(cols=2, horizontal_spacing=0.11)
+    panels = [panel for panel in _PANELS if any(panel[0] in group for group in found.values())]
+    figure = make_subplots(cols=len(panels), horizontal_spacing=0.11)
     notes = []
     for position, group in found.items():
         colour, symbol = marks[position]
         name = samples.plain_name(runs[position])
         numbers = []
-        for column, (quantity, _, words) in enumerate(_PANELS, start=1):
+        for column, (quantity, _, words) in enumerate(panels, start=1):
+            if quantity not in group:
+                continue
             figure.add_trace(
                 theme.scatter(
                     x=group["lambda_1"],
@@ -66,29 +70,29 @@ def relation_figure(
                 col=column,
             )
             found_here = spearman(group["lambda_1"], group[quantity], resamples=_RESAMPLES)
-            numbers.append(f"{words} {_written(found_here)}")
+            numbers.append(f"{words} {_written(found_here, len(group['lambda_1']))}")
         whose = f"{runs[position].path.stem}: " if len(runs) > 1 else ""
-        count = formats.count(len(group["lambda_1"]), "sample")
-        notes.append(f"{whose}{', '.join(numbers)}, {count}")
-    for column, (_, label, _) in enumerate(_PANELS, start=1):
+        notes.append(f"{whose}{', '.join(numbers)}")
+    for column, (quantity, label, _) in enumerate(panels, start=1):
+        every = [group[quantity] for group in found.values() if quantity in group]
+        look = theme.room(np.concatenate(every))
+        look |= {"tickformat": ".1~%"} if quantity == "error" else {}
         figure.update_xaxes(title_text="λ<sub>1</sub> (nat)", col=column)
-        figure.update_yaxes(title_text=label, col=column)
-    figure.update_yaxes(tickformat=".1~%", col=2)
+        figure.update_yaxes(title_text=label, **look, col=column)
     matrix, which = samples.matrices(runs, found)
-    for column, (quantity, *_) in enumerate(_PANELS, start=1):
-        every = np.concatenate([group[quantity] for group in found.values()])
-        figure.update_yaxes(**theme.room(every), col=column)
     about = "Spearman's ρ with its 95 % bootstrap interval over samples"
     remarks = [samples.different_data(runs, found), samples.absent(runs, found)]
-    title = f"Largest eigenvalue of {matrix} against test NLL and error"
+    words = " and ".join(words for *_, words in panels)
+    title = f"Largest eigenvalue of {matrix} against test {words}"
     details = [*notes, which, about, *remarks]
     return samples.titled(figure, runs, "relation", title, *details, legend_above=len(runs) > 1)
 
 
-def _written(found: Correlation) -> str:
-    if math.isnan(found.rho):
-        return "ρ undefined"
-    if math.isnan(found.low):
-        return f"ρ = {formats.number(found.rho, 2)}"
-    low, high = (formats.number(end, 2) for end in (found.low, found.high))
-    return f"ρ = {formats.number(found.rho, 2)} [{low}, {high}]"
+def _written(found: Correlation, samples_in_all: int) -> str:
+    rho = "undefined" if math.isnan(found.rho) else f"= {formats.number(found.rho, 2)}"
+    interval = ""
+    if not math.isnan(found.low):
+        interval = f" [{formats.number(found.low, 2)}, {formats.number(found.high, 2)}]"
+    others = samples_in_all - found.count
+    lost = f" of {samples_in_all}: {others} not finite" if others else ""
+    return f"ρ {rho}{interval} (n = {found.count}{lost})"

@@ -173,20 +173,42 @@ def about(runs: Sequence[Run], found: Each[Group], axis: str) -> list[str]:
         found: What was read of them.
         axis: The variable that has one row a sample.
     """
-    lines: dict[str, list[str]] = {}
-    for position, group in found.items():
-        lines.setdefault(_measured_on(group, len(group[axis])), []).append(runs[position].path.stem)
+    lines = {position: _measured_on(group, len(group[axis])) for position, group in found.items()}
     if len(runs) == 1:
-        return list(lines)
-    return [_by_run(lines), absent(runs, found)]
+        return list(lines.values())
+    return [by_run(runs, lines), absent(runs, found)]
+
+
+def by_run(runs: Sequence[Run], words: Mapping[int, str]) -> str:
+    """What is to be said of each run, by its position; those of which it is the same together."""
+    names: dict[str, list[str]] = {}
+    for position, each in words.items():
+        names.setdefault(each, []).append(runs[position].path.stem)
+    return " · ".join(f"{', '.join(whose)}: {each}" for each, whose in names.items())
+
+
+def lost(runs: Sequence[Run], values: Mapping[int, Sequence[np.ndarray]]) -> str:
+    """How many values of each run are not finite, and so not drawn; empty if all are.
+
+    Args:
+        runs: All runs.
+        values: What is drawn of each, by its position among them.
+    """
+    counts = {
+        position: sum(int(np.count_nonzero(~np.isfinite(each))) for each in arrays)
+        for position, arrays in values.items()
+    }
+    words = {
+        position: f"{formats.count(count, 'value')} not finite: not drawn"
+        for position, count in counts.items()
+        if count
+    }
+    return by_run(runs, words) if len(runs) > 1 else "".join(words.values())
 
 
 def absent(runs: Sequence[Run], found: Each[Any]) -> str:
     """Who is not in the figure, and why; empty if nobody."""
-    lines: dict[str, list[str]] = {}
-    for position, reason in found.absent.items():
-        lines.setdefault(reason, []).append(runs[position].path.stem)
-    return _by_run(lines)
+    return by_run(runs, found.absent)
 
 
 def different_data(runs: Sequence[Run], found: Each[Any]) -> str:
@@ -207,10 +229,7 @@ def matrices(runs: Sequence[Run], found: Mapping[int, Group]) -> tuple[str, str]
     words = {position: _matrix(group) for position, group in found.items()}
     if len(set(words.values())) == 1:
         return next(iter(words.values())), ""
-    lines: dict[str, list[str]] = {}
-    for position, word in words.items():
-        lines.setdefault(word, []).append(runs[position].path.stem)
-    return "the curvature matrix", _by_run(lines)
+    return "the curvature matrix", by_run(runs, words)
 
 
 def titled(
@@ -239,10 +258,6 @@ def titled(
 def plain_name(run: Run) -> str:
     """What a run is called in a figure: its file's name, without markup."""
     return formats.plain(run.path.stem)
-
-
-def _by_run(lines: Mapping[str, Sequence[str]]) -> str:
-    return " · ".join(f"{', '.join(names)}: {words}" for words, names in lines.items())
 
 
 def _matrix(group: Group) -> str:

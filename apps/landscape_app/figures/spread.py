@@ -76,5 +76,7 @@ def spread_figure(
         notes += f" · {lost} not positive: not on this axis"
     matrix, which = samples.matrices(runs, found)
     lines = samples.about(runs, found, "trace")
+    shown = {place: [group["eigenvalues"][:, 0], group["trace"]] for place, group in found.items()}
+    lines.append(samples.lost(runs, shown))
     title = f"Spread over samples of {matrix}"
     return samples.titled(figure, runs, "spread", title, *lines, which, notes)

@@ -76,7 +76,10 @@ def training_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figure:
     if len(found) > 1:
         dashes = {words: dash for _, axis, words, dash in lines if axis == "loss (nat)"}
         figure.add_traces(samples.keys(runs, found, marks, dashes))
-    details = [_about(runs, found), samples.absent(runs, found)]
+    shown = {
+        place: [drawn[place, name] for name in names if (place, name) in drawn] for place in found
+    }
+    details = [_about(runs, found), samples.absent(runs, found), samples.lost(runs, shown)]
     return samples.titled(figure, runs, "training", "Training record", *details, legend_above=True)
 
 

@@ -26,6 +26,7 @@ _METRICS = {
     "nll": ("Negative log-likelihood (nat)", formats.number, _brief),
     "ece": ("Expected calibration error", formats.number, _brief),
     "brier": ("Brier score", formats.number, _brief),
+    "rmse": ("Root mean squared error", formats.number, _brief),
 }
 
 
@@ -155,10 +156,14 @@ def _facts(found: Summary) -> Sequence[html.Div]:
         )
         for label, value in (("Largest eigenvalue λ₁", found.lambda_1), ("Trace", found.trace))
     ]
+    nll = fact("NLL", formats.number(found.nll), over)
+    if found.rmse is not None:
+        predictions = [nll, fact("RMSE", formats.number(found.rmse), over)]
+    else:
+        accuracy = fact("Accuracy", formats.percent(found.accuracy), over)
+        predictions = [accuracy, nll, fact("ECE", formats.number(found.ece), over)]
     return [
-        fact("Accuracy", formats.percent(found.accuracy), over),
-        fact("NLL", formats.number(found.nll), over),
-        fact("ECE", formats.number(found.ece), over),
+        *predictions,
         *flatness,
         fact("Training", formats.duration(found.training_seconds)),
     ]
