@@ -37,7 +37,19 @@ _IN_A_REPORT = ("lines", "eigenvalues", "trace", "averaging", "calibration")
 Drawn = tuple[str, go.Figure | InputError]
 
 _SPREADS = ("lambda_1", "trace")
-_HEAD = ("Run", "Method", "Task", "Seed", "Samples", "Accuracy", "NLL", "ECE", "λ₁", "Trace")
+_HEAD = (
+    "Run",
+    "Method",
+    "Task",
+    "Seed",
+    "Samples",
+    "Accuracy",
+    "NLL",
+    "ECE",
+    "λ₁",
+    "Trace",
+    "Status",
+)
 _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
     "img-src data: blob:; font-src data:"
@@ -48,6 +60,8 @@ body { font: 15px/1.5 system-ui, sans-serif; color: #1f2933; max-width: 1200px; 
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: 6px 12px; text-align: right; border-bottom: 1px solid #dfe4ea; }
 th:nth-child(-n+3), td:nth-child(-n+3) { text-align: left; }
+td:first-child { overflow-wrap: anywhere; min-width: 9em; }
+.wide { overflow-x: auto; }
 summary { cursor: pointer; font-size: 19px; font-weight: 600; margin: 1em 0 0.5em; }
 .figure { height: 460px; margin-bottom: 2em; } .tall { height: 620px; } p { color: #5f6b7a; }
 """
@@ -115,9 +129,9 @@ def write_csv(run: Run, folder: Path) -> tuple[list[Path], list[InputError]]:
     """
     ensure_writable(folder)
     written, faults = [], []
-    for _, figure in figures_of(run):
+    for name, figure in figures_of(run):
         if isinstance(figure, InputError):
-            faults.append(figure)
+            faults.append(InputError(f"{name} of {run.path}: {figure}"))
             continue
         path = folder / f"{figure.layout.meta['file']}.csv"
         with replacing(path) as temporary:
@@ -262,7 +276,8 @@ def _table(summaries: Sequence[Summary]) -> str:
         "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in _cells(each)) + "</tr>"
         for each in summaries
     )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="wide" tabindex="0" role="group" aria-label="Runs">{table}</div>'
 
 
 def _cells(found: Summary) -> list[str]:
@@ -277,4 +292,5 @@ def _cells(found: Summary) -> list[str]:
         formats.number(found.ece),
         formats.spread(found.lambda_1),
         formats.spread(found.trace),
+        found.status,
     ]

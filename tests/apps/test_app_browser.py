@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browsing import CAMERA, Visit, wait_for_frames
-from conftest import write_samples
+from made import write_samples
 from PIL import Image
 from playwright.sync_api import Page, expect
 

@@ -43,6 +43,7 @@ def test_what_cannot_be_drawn_is_told_and_does_not_stop_the_others(
     started.write("samples", {"trace": [1.0, 2.0]})
     written, (fault,) = exports.write_csv(started, tmp_path / "tables")
     assert [path.name for path in written] == ["trace-digits-map-0.csv"]
+    assert str(fault).startswith(f"surface-samples of {started.path}: ")
     assert "no finite loss" in str(fault)
 
 
@@ -90,6 +91,7 @@ def test_the_report_is_one_file_with_every_run_and_what_is_wrong(
     assert "<script>alert" not in text
     assert "text.h5 cannot be read" in text
     assert "93.5 %" in text
+    assert "<td>complete</td>" in text
     for word in ('src="', "href=", "@import", "<link", "<iframe"):
         assert word not in text.replace("<script>" + _plotly() + "</script>", "")
     assert [path.name for path in page.parent.iterdir()] == ["report.html"]

@@ -141,6 +141,16 @@ def test_the_samples_carry_their_distance_to_the_plane(complete: Run) -> None:
     assert points.z.max() < axis.range[1]
 
 
+def test_a_highlighted_sample_in_space_is_pinned(complete: Run) -> None:
+    picked = {"digits-swag-0": [4, 99]}
+    solid = figures.surface_figure(complete, "samples", "3d", picked=picked)
+    (pin,) = [trace for trace in solid.data if trace.type == "scatter3d" and trace.mode == "lines"]
+    points = solid.data[1]
+    assert [pin.x[0], pin.y[0], pin.z[0]] == [points.x[4], points.y[4], points.z[4]]
+    assert [pin.x[1], pin.y[1]] == [points.x[4], points.y[4]]
+    assert pin.z[1] == solid.layout.scene.zaxis.range[1]
+
+
 def plane(run: Run, size: float, away: float) -> Run:
     """A square plane around 0 with two samples, the second off it."""
     side = np.linspace(-size, size, 3)

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browsing import CAMERA, Visit, wait_for_frames
-from conftest import start_run, write_predictions
 from landscape_app.server import in_background
+from made import start_run, write_predictions
 from playwright.sync_api import BrowserContext, Page, expect
 
 from landscape.store import Run
@@ -85,14 +85,30 @@ def test_samples_and_slices_are_chosen_without_a_mouse(
     page.wait_for_url("**&at=1,-0.5")
     page.wait_for_function(f"() => Math.abs(({SLICED})() - 1) < 0.12")
     assert point.evaluate("field => field === document.activeElement")
-    page.keyboard.type(" and more 3")  # not a point: the field goes back to what there is
+    for wrong in ("1, 2, 3", "foo", "1e400, 0"):  # it stays to be mended, and goes nowhere
+        point.fill(wrong)
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("two numbers: x, y")).to_be_visible()
+        expect(point).to_have_value(wrong)
+        assert page.url.endswith("&at=1,-0.5")
+    point.fill("1, 100")
     page.keyboard.press("Enter")
-    page.wait_for_function("() => document.querySelector('#slice-at').value === '1, -0.5'")
+    expect(page.locator("#slices")).to_contain_text("outside the plane")
+    expect(page.get_by_text("two numbers: x, y")).to_be_hidden()
+    point.fill("1, -0.5")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**&at=1,-0.5")
     samples = page.get_by_role("group", name="Highlight samples").get_by_label("digits-swag-0")
     expect(samples).to_have_attribute("placeholder", "0 – 9")
     samples.focus()
-    page.keyboard.type("4, 2 2")
+    page.keyboard.type("4, x")
     page.keyboard.press("Tab")
+    expect(page.get_by_text("numbers: 0, 3, 9-11")).to_be_visible()
+    samples.fill("6-8, 2 2")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**&at=1,-0.5&pick=digits-swag-0:2,6,7,8")
+    samples.fill("4, 2 2")
+    page.keyboard.press("Enter")
     page.wait_for_url("**&at=1,-0.5&pick=digits-swag-0:2,4")
     page.wait_for_function("() => document.querySelector('#pick-0').value === '2, 4'")
     page.get_by_role("link", name="No slices").click()

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import write_samples, write_surfaces
 from landscape_app.data import NotMeasured, progress, read
+from made import write_samples, write_surfaces
 
 from landscape.store import Run
 

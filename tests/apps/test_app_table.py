@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import plotly.graph_objects as go
 import pytest
-from conftest import write_run
 from landscape_app import figures
 from landscape_app.table import rows, to_csv
+from made import write_run
 
 from landscape.store import Run
 

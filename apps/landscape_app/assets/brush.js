@@ -73,23 +73,44 @@
 
   function enter(search) {
     go(search);
-    // A field that was not understood says again what there is: once Dash, too, knows what was typed,
-    // which else would see no change.
+    // A field says it in the address's words: once Dash, too, knows what was typed, which else would
+    // see no change.
     setTimeout(fillFields, 200);
   }
 
+  const MOST = 1000; // samples in an address
+
+  // "0, 3, 9-11": the samples, or null where it says anything else.
+  function samplesIn(text) {
+    const samples = new Set();
+    for (const part of text.replace(/\s*[-–]\s*/g, "-").split(/[\s,;]+/).filter(Boolean)) {
+      const [, first, last = first] = part.match(/^(\d{1,6})(?:-(\d{1,6}))?$/) ?? [];
+      if (first === undefined || last - first >= MOST) return null;
+      for (let sample = Number(first); sample <= Number(last); sample += 1) samples.add(sample);
+    }
+    return samples;
+  }
+
   function enterSamples(place, text) {
-    const { search } = window.location;
-    const samples = new Set((text.match(/\d+/g) ?? []).map(Number));
+    const samples = samplesIn(text);
+    if (!understood(`pick-${place}`, samples !== null, "numbers: 0, 3, 9-11")) return;
     const run = runIn(place);
-    enter(withParts(search, isPickOf(run), samples.size ? [pickOf(run, samples)] : []));
+    const picks = samples.size ? [pickOf(run, samples)] : [];
+    enter(withParts(window.location.search, isPickOf(run), picks));
   }
 
   function enterPoint(text) {
     const { search } = window.location;
-    const point = (text.match(/[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?/gi) ?? []).map(Number);
-    if (!text.trim()) enter(withParts(search, isPoint, []));
-    else enter(point.length === 2 ? withPoint(search, point) : search);
+    const point = text.split(/[\s,;]+/).filter(Boolean).map(Number);
+    const isOne = point.length === 2 && point.every(Number.isFinite);
+    if (!understood("slice-at", isOne || !point.length, "two numbers: x, y")) return;
+    enter(isOne ? withPoint(search, point) : withParts(search, isPoint, []));
+  }
+
+  // What is not understood stays in its field, with what would be.
+  function understood(field, is, hint) {
+    dash_clientside.set_props(field, { error: is ? null : hint });
+    return is;
   }
 
   const isPoint = (part) => part.startsWith("at=");
@@ -106,12 +127,14 @@
 
   function fillFields() {
     const parts = partsOf(window.location.search);
-    const listed = (part) => (part ?? "").replace(/^.*[:=]/, "").split(",").join(", ");
+    const listed = (part) => decoded(part ?? "").replace(/^.*[:=]/, "").split(",").join(", ");
+    const fill = (field, part) =>
+      dash_clientside.set_props(field, { value: listed(part), error: null });
     for (let place = 0; document.getElementById(`pick-${place}`); place += 1) {
       const picked = parts.find(isPickOf(runIn(place)));
-      dash_clientside.set_props(`pick-${place}`, { value: listed(decoded(picked ?? "")) });
+      fill(`pick-${place}`, picked);
     }
-    dash_clientside.set_props("slice-at", { value: listed(decoded(parts.find(isPoint) ?? "")) });
+    fill("slice-at", parts.find(isPoint));
   }
 
   document.addEventListener("landscape:address", fillFields);

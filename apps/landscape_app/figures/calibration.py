@@ -83,6 +83,7 @@ def _add(figure: go.Figure, bins: Calibration, mark: theme.Mark, run: Run) -> No
     counts, confidence = bins.counts[filled], bins.mean_confidence[filled]
     accuracy = bins.accuracy[filled]
     low, high = (end[filled] for end in bins.accuracy_interval())
+    above, below = ((high - accuracy).clamp(min=0).numpy(), (accuracy - low).clamp(min=0).numpy())
     colour, symbol = mark
     name = samples.plain_name(run)
     shared = {"name": name, "legendgroup": name}
@@ -91,7 +92,7 @@ def _add(figure: go.Figure, bins: Calibration, mark: theme.Mark, run: Run) -> No
             x=confidence.numpy(),
             y=accuracy.numpy(),
             error_y={"type": "data", "symmetric": False, "thickness": 1.4, "width": 4}
-            | {"array": (high - accuracy).numpy(), "arrayminus": (accuracy - low).numpy()},
+            | {"array": above, "arrayminus": below},
             mode="lines+markers",
             line={"color": colour, "width": 1.6},
             marker={"color": colour, "symbol": symbol, "size": 8},

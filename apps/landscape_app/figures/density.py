@@ -58,10 +58,11 @@ def density_figure(
     )
     matrix, which = samples.matrices(runs, found)
     linear = formats.number(scale.threshold, 2)
-    notes = "line: mean over samples · band: 95 % over probes · axis: linear within "
+    notes = "line: mean over samples · band: 95 % over probes"
+    notes += " · dotted: the highlighted samples" if any(picked.values()) else ""
     lines = samples.about(runs, found, "density")
     title = f"Spectral density of {matrix}"
-    details = [*lines, which, f"{notes}±{linear}, logarithmic beyond"]
+    details = [*lines, which, f"{notes} · axis: linear within ±{linear}, logarithmic beyond"]
     return samples.titled(figure, runs, "density", title, *details, legend_above=above)
 
 

@@ -48,6 +48,12 @@ def slices_figure(
         whose = f"{runs[position].path.stem}: " if len(runs) > 1 else ""
         place = f"x {formats.number(float(x[column]))}, y {formats.number(float(y[row]))}"
         notes.append(f"{whose}{place}, loss {formats.number(float(loss[row, column]), 4)}")
+        if any(
+            not values.min() <= asked <= values.max()
+            for values, asked in zip((x, y), at, strict=True)
+        ):
+            asked = f"x {formats.number(at[0])}, y {formats.number(at[1])}"
+            notes.append(f"{whose}{asked} is outside the plane: that is the nearest point in it")
         for panel, (coordinates, values, here) in enumerate(
             ((x, loss[row], column), (y, loss[:, column], row)), start=1
         ):

@@ -241,6 +241,17 @@ def _solid(
         figure.add_scatter3d(
             x=[None], y=[None], z=[None], marker={"color": theme.ORANGE, **dot}, **shared
         )
+        # A pin, which no other sample hides.
+        for index in (index for index in marked if index < len(group["sample_x"])):
+            figure.add_scatter3d(
+                x=[group["sample_x"][index]] * 2,
+                y=[group["sample_y"][index]] * 2,
+                z=[float(scale(group["sample_loss"])[index]) + lift, top + 2 * lift],
+                mode="lines",
+                line={"color": theme.VERMILION, "width": 4},
+                hoverinfo="skip",
+                showlegend=False,
+            )
     for across, along, heights in lines:
         figure.add_scatter3d(
             x=across,

@@ -37,7 +37,7 @@ def content(folder: Path, view: View) -> list[Any]:
         return [*_header(run, view), _predictions(run), _provenance(run)]
     except InputError as error:
         return [
-            html.Header([_back(view), html.H1(view.name)], className="page-header"),
+            html.Header([_back(view), html.H1(view.name or "Which run?")], className="page-header"),
             notice("This run cannot be shown", str(error), "error"),
         ]
 
