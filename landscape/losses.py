@@ -28,6 +28,12 @@ def _cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
         _check_probabilities(outputs, targets)
     else:
         targets = targets.long()
+        expected = outputs.shape[:1] + outputs.shape[2:] if outputs.ndim > 1 else torch.Size()
+        if targets.shape != expected:
+            raise InputError(
+                f"labels of shape {tuple(targets.shape)} for outputs of shape "
+                f"{tuple(outputs.shape)}: they are numbers of classes, of shape {tuple(expected)}"
+            )
     try:
         return nn.functional.cross_entropy(outputs, targets, reduction="none")
     except IndexError as error:

@@ -24,7 +24,7 @@ from landscape.hessian import HessianOperator
 from landscape.losses import Loss, summed_loss
 from landscape.parameters import Choice, ParameterSpace
 from landscape.recording import Recorder
-from landscape.soundness import Soundness, check_batch_independence
+from landscape.soundness import Soundness, check_batch_independence, check_fits
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,7 @@ class Objective:
         self.summed = summed_loss(loss)
         self.buffers = buffers
         self.soundness = Soundness()
+        self._fits = False
         self._recorder = Recorder(self.space.device)
 
     def with_buffers(self, buffers: Mapping[str, Tensor] | None) -> Objective:
@@ -170,10 +171,10 @@ class Objective:
         return self.hessian(w, memory=0)(v)
 
     def pairs(self) -> Iterator[Batch]:
-        """The batches, each of them seen to be a pair.
+        """The batches, each of them seen to be a pair, and the first to fit the network.
 
         Raises:
-            InputError: one is not, or its targets are no tensors.
+            InputError: one is not, or does not, or its targets are no tensors.
         """
         for batch in self.batches:
             if not isinstance(batch, list | tuple) or len(batch) != 2:
@@ -183,7 +184,11 @@ class Objective:
                     "inputs may be a tuple or a dict"
                 )
             batch_size(batch[1])
-            yield batch[0], batch[1]
+            inputs, targets = batch
+            if not self._fits:
+                check_fits(self.space, (inputs, targets))
+                self._fits = True
+            yield inputs, targets
 
     def batch_loss(
         self, w: Tensor, batch: Batch, autocast: torch.dtype | None = None

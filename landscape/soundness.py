@@ -11,6 +11,7 @@ from landscape.batches import Batch, take, tensors_of
 from landscape.bilinear import BilinearLayers
 from landscape.differentiation import check_tensor, gradient_of
 from landscape.errors import InputError, LandscapeError
+from landscape.parameters import ParameterSpace
 
 BatchLoss = Callable[[Tensor, Batch], tuple[Tensor, int]]
 """``Objective.batch_loss``."""
@@ -49,6 +50,27 @@ def check_precision(w: Tensor) -> None:
             f"curvature needs weights in float32 or float64, not {name}: convert the network with "
             ".float(); a product in lower precision is hessian(w, autocast=...)"
         )
+
+
+def check_fits(space: ParameterSpace, batch: Batch) -> None:
+    """Refuse inputs that the network does not take, on a few examples of a batch.
+
+    Raises:
+        InputError: the network fails on them, and on all.
+    """
+    few = _few(batch)
+    for inputs, _ in [batch] if few is None else [few, batch]:  # some take batches of one size only
+        try:
+            with torch.no_grad():
+                space.call(space.vector(), inputs)
+            return
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, TypeError) as error:
+            fault = error
+    shapes = ", ".join(str(tuple(each.shape)) for each in tensors_of(batch[0]))
+    reason = str(fault).splitlines()[0]
+    raise InputError(f"the network does not take inputs of shape {shapes}: {reason}") from fault
 
 
 class Soundness:

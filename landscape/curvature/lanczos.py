@@ -18,6 +18,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from landscape.counts import whole
 from landscape.curvature.krylov import length, orthogonalise
 from landscape.curvature.operator import Matvec, check_finite
 from landscape.errors import InputError
@@ -134,7 +135,7 @@ def check_request(size: int, k: int, tolerance: float) -> None:
     Raises:
         InputError: k is not between 1 and n, or the tolerance is not positive and finite.
     """
-    if not 1 <= k <= size:
+    if not 1 <= whole(k, "k", least=None) <= size:
         raise InputError(f"k must be between 1 and the {size} dimensions, not {k}")
     if not 0 < tolerance < math.inf:
         raise InputError(f"tolerance must be positive and finite, not {tolerance}")

@@ -12,6 +12,7 @@ import torch
 
 from landscape import units
 from landscape.batches import Batch
+from landscape.counts import whole
 from landscape.curvature.density import Density, Quadrature, check_quadrature, smooth_together
 from landscape.curvature.lanczos import check_request
 from landscape.curvature.matrices import Matrix
@@ -136,8 +137,11 @@ def measure(
         InputError: a setting is out of range, or there is no data or other data at every pass.
         LandscapeError: at no sample is the loss's curvature finite, or a worker died.
     """
-    if samples < 1:
-        raise InputError(f"the number of samples must be at least 1, not {samples}")
+    samples = whole(samples, "the number of samples")
+    eigenvalues = whole(eigenvalues, "the number of eigenvalues", least=None)
+    density_probes = whole(density_probes, "the number of probes", least=0)
+    density_steps = whole(density_steps, "the number of steps", least=0)
+    seed = whole(seed, "the seed", least=None)
     check_backend(backend, matrix)
     check_request(posterior.space.size, eigenvalues, tolerance)
     check_budget(trace_products, trace_tolerance)

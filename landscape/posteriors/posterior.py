@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape.batches import Batch
+from landscape.counts import whole
 from landscape.errors import InputError
 from landscape.normalisation import normalisation_layers, reestimate
 from landscape.parameters import Choice, ParameterSpace
@@ -74,10 +75,10 @@ class Posterior:
         Raises:
             InputError: ``count`` is not positive, or more than a set of samples holds.
         """
-        if count < 1:
-            raise InputError(f"the number of samples must be at least 1, not {count}")
-        if isinstance(generator, int):
-            generator = torch.Generator().manual_seed(generator)
+        count = whole(count, "the number of samples")
+        if not isinstance(generator, torch.Generator):
+            seed = whole(generator, "the seed", least=None)
+            generator = torch.Generator().manual_seed(seed)
         return self.distribution.sample(count, generator)
 
     def at_most(self, count: int) -> int:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from landscape import units
 from landscape.batches import Batch
+from landscape.counts import whole
 from landscape.errors import InputError
 from landscape.files import Store, Stored, stored
 from landscape.losses import Loss
@@ -24,6 +25,8 @@ from landscape.surfaces import plane as planes
 from landscape.surfaces.losses import Losses, Progress, close
 from landscape.surfaces.plane import PLANES, Plane, PlaneKind
 
+MOST_POINTS = 10_000_000
+"""Of a surface or a line: more would take a machine's life, and a file no reader takes."""
 _TOGETHER = 64
 """Points that are evaluated in one pass over the data, at most."""
 _BYTES = 1 << 28
@@ -111,8 +114,9 @@ def surface(
             sample is not finite, or the samples span no plane.
         LandscapeError: a worker died.
     """
-    count = posterior.at_most(samples)
-    check_surface(plane, shape, count, margin, extent)
+    count = posterior.at_most(whole(samples, "the number of samples"))
+    seed = whole(seed, "the seed", least=None)
+    shape = check_surface(plane, shape, count, margin, extent)
     settings = {"shape": list(shape), "samples": count, "margin": margin, "extent": extent}
     request = json.dumps({**settings, "seed": seed, "parameters": posterior.space.names})
     mean_loss = PosteriorLoss(posterior, data, loss)
@@ -219,7 +223,7 @@ def check_surface(
     samples: int,
     margin: float,
     extent: float | None,
-) -> None:
+) -> tuple[int, int]:
     """Check the settings of a surface, as far as they can be without a product or a pass.
 
     Args:
@@ -229,23 +233,30 @@ def check_surface(
         margin: See ``surface``.
         extent: See ``surface``.
 
+    Returns:
+        The shape, in whole numbers.
+
     Raises:
         InputError: one is out of range.
     """
-    if len(shape) != 2 or min(shape) < 2:
+    try:
+        rows, columns = (whole(points, "the number of points", least=2) for points in shape)
+    except (TypeError, ValueError) as error:
         raise InputError(
             f"a surface's shape is (points along y, points along x), at least 2 each, not {shape}"
-        )
+        ) from error
+    if rows * columns > MOST_POINTS:
+        raise InputError(f"{rows:,} x {columns:,} points are more than {MOST_POINTS:,}")
     check_reach(margin, extent)
     if not isinstance(plane, Plane) and not (isinstance(plane, str) and plane in PLANES):
         raise InputError(
             f"unknown plane {str(plane)[:50]!r}; known: {', '.join(PLANES)}, or a Plane, as "
             "through_samples makes of three samples"
         )
-    if samples < 1:
-        raise InputError(f"the number of samples must be at least 1, not {samples}")
+    whole(samples, "the number of samples")
     if samples < 3 and plane in ("samples", "pca"):
         raise InputError(f"the plane '{plane}' needs three samples, not {samples}; use 'random'")
+    return rows, columns
 
 
 def check_reach(margin: float, extent: float | None) -> None:

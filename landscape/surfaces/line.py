@@ -14,6 +14,7 @@ from torch import Tensor
 
 from landscape import units
 from landscape.batches import Batch
+from landscape.counts import whole
 from landscape.errors import InputError
 from landscape.files import Store, Stored, stored
 from landscape.losses import Loss
@@ -21,7 +22,7 @@ from landscape.posteriors import Posterior
 from landscape.posteriors.loss import PosteriorLoss
 from landscape.surfaces import plane as planes
 from landscape.surfaces.curve import CURVES, Curve, CurveKind, check_training, lowest_curve
-from landscape.surfaces.grid import axis, check_reach
+from landscape.surfaces.grid import MOST_POINTS, axis, check_reach
 from landscape.surfaces.losses import Losses, Progress, close
 from landscape.surfaces.plane import PLANES, PlaneKind
 
@@ -110,10 +111,11 @@ def line(
     """
     if kind not in LINES:
         raise InputError(f"unknown line '{kind}'; known: {', '.join(LINES)}")
-    if points < 2:
-        raise InputError(f"a line needs at least 2 points, not {points}")
-    if samples < 1:
-        raise InputError(f"the number of samples must be at least 1, not {samples}")
+    points = whole(points, "the number of points", least=2)
+    if points > MOST_POINTS:
+        raise InputError(f"{points:,} points are more than {MOST_POINTS:,}")
+    samples = whole(samples, "the number of samples")
+    seed = whole(seed, "the seed", least=None)
     check_reach(margin, extent)
     if kind in CURVES:
         if margin or extent is not None:

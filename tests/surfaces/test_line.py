@@ -242,7 +242,7 @@ def test_bad_requests_are_refused() -> None:
             line(q, BATCHES, loss=loss, **settings)
     with pytest.raises(InputError, match="unknown line 'circle'"):
         line(q, BATCHES, kind="circle")  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="at least 2 points"):
+    with pytest.raises(InputError, match="points must be at least 2"):
         line(q, BATCHES, points=1)
     with pytest.raises(InputError, match="needs two"):
         line(Posterior(q.space, Point(q.mean)), BATCHES, kind="chain")
