@@ -16,12 +16,16 @@ def batch_size(targets: Any) -> int:
     """Number of examples in a batch, from its targets.
 
     Raises:
-        InputError: they are neither a tensor nor tensors in a dict or a sequence.
+        InputError: they are neither a tensor nor tensors in a dict or a sequence, or have no axis.
     """
     if isinstance(targets, Tensor) and targets.ndim > 0:
         return int(targets.shape[0])
     if isinstance(targets, Mapping | list | tuple) and targets:
         return batch_size(next(iter(targets.values() if isinstance(targets, Mapping) else targets)))
+    if isinstance(targets, Tensor):
+        raise InputError(
+            "the data are single examples, not batches: give a DataLoader of the dataset"
+        )
     raise InputError(
         "a batch's targets must be a tensor whose first axis is the example, or several in a dict "
         f"or a sequence, not {type(targets).__name__}"

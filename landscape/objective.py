@@ -76,6 +76,8 @@ class Objective:
         random: Choice = None,
         buffers: Mapping[str, Tensor] | None = None,
     ) -> None:
+        if not isinstance(batches, Iterable) and not hasattr(batches, "__getitem__"):
+            raise InputError(f"batches is a {type(batches).__name__}; pass a list or a DataLoader")
         if isinstance(batches, Iterator):
             raise InputError(
                 "batches is an iterator, which can be read only once; pass a list or a DataLoader"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -52,8 +53,11 @@ def check_precision(w: Tensor) -> None:
         )
 
 
-def check_fits(space: ParameterSpace, batch: Batch) -> None:
+def check_fits(space: ParameterSpace, batch: Batch) -> Any:
     """Refuse inputs that the network does not take, on a few examples of a batch.
+
+    Returns:
+        Its outputs on them.
 
     Raises:
         InputError: the network fails on them, and on all.
@@ -62,11 +66,10 @@ def check_fits(space: ParameterSpace, batch: Batch) -> None:
     for inputs, _ in [batch] if few is None else [few, batch]:  # some take batches of one size only
         try:
             with torch.no_grad():
-                space.call(space.vector(), inputs)
-            return
+                return space.call(space.vector(), inputs)
         except torch.OutOfMemoryError:
             raise
-        except (RuntimeError, TypeError) as error:
+        except (RuntimeError, TypeError, IndexError) as error:
             fault = error
     shapes = ", ".join(str(tuple(each.shape)) for each in tensors_of(batch[0]))
     reason = str(fault).splitlines()[0]

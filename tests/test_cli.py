@@ -217,6 +217,7 @@ BAD = {
     "train digits map --shots 400": "ask for at most",
     "train digits map --model vgg": "unknown model 'vgg'; known: convnet",
     "train digits map --device tpu9": "device 'tpu9' cannot be used",
+    "train digits map --device meta": "device 'meta' cannot be used",
     "train digits map --samples 0": "samples must be at least 1",
     "train digits fp-bma --out {folder}": "fp-bma needs a Gaussian prior",
     "train digits fp-bma --prior {file}": "as a posterior",

@@ -92,6 +92,13 @@ def test_labels_that_are_no_class_are_refused() -> None:
         objective.loss(objective.space.vector())
 
 
+@pytest.mark.parametrize("shape", [(6, 1), (6, 3), (5,), ()])
+def test_labels_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
+    targets = torch.zeros(shape).long()
+    with pytest.raises(InputError, match=rf"labels of shape .* of shape \({6},\)"):
+        summed_loss("cross_entropy")(torch.randn(6, 3), targets)
+
+
 def test_a_sum_over_examples_is_not_taken_for_a_mean() -> None:
     def total(outputs: Tensor, targets: Tensor) -> Tensor:
         return nn.functional.cross_entropy(outputs, targets, reduction="sum")

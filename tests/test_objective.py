@@ -278,6 +278,8 @@ def test_nan_is_kept_and_is_no_right_answer() -> None:
 def test_batches_that_cannot_be_read_twice_or_are_empty_are_refused() -> None:
     with pytest.raises(InputError, match="read only once"):
         Objective(mlp(), iter(classification()))
+    with pytest.raises(InputError, match="batches is a NoneType; pass a list or a DataLoader"):
+        Objective(mlp(), None)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="no batch"):
         Objective(mlp(), []).loss(ParameterSpace(mlp()).vector())
     assert Objective(mlp(), Once(classification())).loss(ParameterSpace(mlp()).vector()) > 0
@@ -316,9 +318,43 @@ def test_a_caller_who_has_switched_gradients_off_gets_them(mode: Callable[[], ob
         (torch.ones(2, 4), "not a Tensor"),
         ((torch.ones(2, 4).double(), [0, 1]), "targets must be a tensor .* not int"),
         ((torch.ones(2, 4).double(), torch.zeros(2).numpy()), "targets must be .* not ndarray"),
+        ((torch.ones(4).double(), torch.tensor(0)), "single examples, not batches"),
     ],
 )
 def test_what_is_no_batch_is_refused(batch: object, message: str) -> None:
     objective = Objective(mlp(), [batch])  # type: ignore[list-item]
     with pytest.raises(InputError, match=message):
         objective.loss(objective.space.vector())
+
+
+class OfPairs(nn.Module):
+    """Takes two arguments, given as a tuple or by name."""
+
+    def forward(self, left: Tensor, right: Tensor) -> Tensor:
+        return left + right
+
+
+@pytest.mark.parametrize(
+    ("model", "inputs", "reason"),
+    [
+        (nn.Linear(5, 3), torch.ones(9, 4), r"of shape \(9, 4\): mat1 and mat2 shapes"),
+        (nn.Linear(4, 3), torch.ones(9, 4).long(), "must have the same dtype"),
+        (nn.Embedding(4, 3), torch.full((9,), 7), "index out of range"),
+        (OfPairs(), torch.ones(9, 4), "missing 1 required positional argument"),
+        (OfPairs(), {"left": torch.ones(9, 4), "wrong": torch.ones(9, 4)}, "'wrong'"),
+    ],
+)
+def test_inputs_that_the_network_does_not_take_are_refused(
+    model: nn.Module, inputs: object, reason: str
+) -> None:
+    model.register_parameter("own", nn.Parameter(torch.zeros(3)))
+    objective = Objective(model, [(inputs, torch.zeros(9).long())])
+    w = objective.space.vector()
+    for compute in (
+        objective.loss,
+        objective.evaluate,
+        objective.gradient,
+        lambda w: objective.hessian(w)(w),
+    ):
+        with pytest.raises(InputError, match=f"the network does not take inputs .*{reason}"):
+            compute(w)

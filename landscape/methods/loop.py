@@ -33,6 +33,7 @@ from landscape.methods.state import Problem, State, descend, new_state
 from landscape.objective import Objective
 from landscape.parameters import Choice, ParameterSpace
 from landscape.posteriors import Distribution, Posterior
+from landscape.soundness import check_fits
 from landscape.tasks import Data, Task
 
 __all__ = ["Method", "Problem", "Progress", "Record", "State", "descend", "new_state"]
@@ -157,7 +158,7 @@ class Method(ABC, Generic[S]):
         if prior is not None:
             prior.check_same_space(space)
         train, validation = task.train.to(where), task.validation.to(where)
-        _check_labels(space, train, task)
+        _check_data(space, train, task)
         if self.patience and not len(validation):
             raise InputError(f"{self.name}: patience needs validation data, and there is none")
         per_epoch = math.ceil(len(train) / self.batch_size)
@@ -259,19 +260,12 @@ class Method(ABC, Generic[S]):
             raise InputError(f"{self.name}: {setting} must be {rule}, not {getattr(self, setting)}")
 
 
-def _check_labels(space: ParameterSpace, train: Data, task: Task) -> None:
+def _check_data(space: ParameterSpace, train: Data, task: Task) -> None:
     """Find a network that does not fit the data before any training."""
+    targets = train.targets
+    outputs = check_fits(space, (train.inputs, targets))
     if task.loss != "cross_entropy":
         return
-    inputs, targets = train.inputs[:2], train.targets
-    try:
-        with torch.no_grad():
-            outputs = space.call(space.vector(), inputs)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            f"the model does not take inputs of shape {tuple(inputs.shape[1:])}: {reason}"
-        ) from error
     if not isinstance(outputs, Tensor) or outputs.ndim != 2:
         raise InputError("cross-entropy needs a model that returns logits (B, C)")
     low, high = int(targets.min()), int(targets.max())

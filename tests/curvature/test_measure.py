@@ -276,6 +276,9 @@ def test_batches_that_change_from_pass_to_pass_are_refused() -> None:
 def test_bad_requests_are_refused() -> None:
     with pytest.raises(InputError, match="at least 1"):
         measure(posterior(), classification(), samples=0)
+    for setting in ("samples", "eigenvalues", "density_probes", "density_steps", "seed"):
+        with pytest.raises(InputError, match=r"must be a whole number, not 2\.5"):
+            measure(posterior(), classification(), **{setting: 2.5})
     with pytest.raises(InputError, match="cannot compute densities"):
         measure(posterior(), classification(), density_probes=2, backend="pyhessian")
     with pytest.raises(InputError, match="tolerance must be positive"):

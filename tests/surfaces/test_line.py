@@ -244,6 +244,8 @@ def test_bad_requests_are_refused() -> None:
         line(q, BATCHES, kind="circle")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="points must be at least 2"):
         line(q, BATCHES, points=1)
+    with pytest.raises(InputError, match="points are more than 10,000,000"):
+        line(q, BATCHES, points=20_000_000)
     with pytest.raises(InputError, match="needs two"):
         line(Posterior(q.space, Point(q.mean)), BATCHES, kind="chain")
     with pytest.raises(InputError, match="are the same"):

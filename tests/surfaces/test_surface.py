@@ -218,6 +218,9 @@ def test_planes_that_are_none_are_refused() -> None:
 def test_bad_requests_are_refused() -> None:
     for settings, message in (
         ({"shape": (1, 5)}, "shape is"),
+        ({"shape": 5}, "shape is"),
+        ({"shape": (3.5, 5)}, "shape is"),
+        ({"shape": (40_000, 40_000)}, "40,000 x 40,000 points are more than 10,000,000"),
         ({"plane": "tsne"}, "unknown plane 'tsne'; known: samples, random, pca, eigenvectors"),
         ({"plane": ("pca",)}, "unknown plane .*; known: samples, random, pca, eigenvectors"),
         ({"plane": None}, "unknown plane 'None'; known: .*, or a Plane"),
@@ -229,9 +232,19 @@ def test_bad_requests_are_refused() -> None:
         ({"margin": np.nan}, "margin must be finite and not negative"),
         ({"samples": 2}, "needs three samples, not 2"),
         ({"samples": 0}, "number of samples must be at least 1"),
+        ({"samples": 3.0}, "number of samples must be a whole number, not 3.0"),
+        ({"seed": "0"}, "the seed must be a whole number, not '0'"),
     ):
         with pytest.raises(InputError, match=message):
             evaluated(posterior(), **settings)
+
+
+def test_numpys_whole_numbers_are_whole_numbers() -> None:
+    q, number = posterior(), np.int64
+    found = evaluated(q, shape=(number(4), number(5)), samples=number(3), seed=number(1))
+    np.testing.assert_array_equal(
+        found.loss, evaluated(q, shape=(4, 5), samples=3, seed=1).loss, strict=True
+    )
 
 
 def test_the_principal_plane_holds_most_of_the_variance() -> None:
