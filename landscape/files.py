@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import glob
+import hashlib
 import os
 import secrets
 import stat
@@ -51,6 +52,12 @@ def stored(store: Store | None, group: str, request: str) -> Stored | None:
     except KeyError:
         return None
     return found if found is not None and found.attributes.get("request") == request else None
+
+
+def fingerprint(path: Path) -> str:
+    """SHA-256 of a file, as a hexadecimal string."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from landscape import models, posteriors, processes, tasks
 from landscape.curvature import Flatness, measure
 from landscape.devices import choose_device, describe_device
 from landscape.errors import InputError
-from landscape.files import held
+from landscape.files import fingerprint, held
 from landscape.kept import KeptOnSplit, with_defaults
 from landscape.likelihood import GaussianLikelihood
 from landscape.methods import Method
@@ -78,14 +78,18 @@ def train(
         progress: Called after each epoch; see ``Method.fit``.
 
     Raises:
-        InputError: the settings do not fit each other, or ``path`` cannot be written.
+        InputError: the settings do not fit each other, ``path`` cannot be written, or another
+            process is measuring what is there.
         TrainingError: training diverged.
     """
     if samples < 1:
         raise InputError(f"the number of samples must be at least 1, not {samples}")
     leads = processes.rank() == 0
+    weights = path.with_suffix(".safetensors")
     if leads:
         ensure_new(path, overwrite=overwrite)
+        with _alone(path, weights):
+            pass
     where = choose_device(device)
     begun = time.perf_counter()
     checkpoint = path.with_suffix(".checkpoint.safetensors")
@@ -114,38 +118,40 @@ def train(
     prediction = _predict(posterior, task, samples, seed)
     space = posterior.space
     layers = normalisation_layers(space.module)
-    run = Run.create(
-        path,
-        overwrite=overwrite,
-        groups={
-            "training": (posterior.history, {}),
-            "predictions": _prediction_group(prediction, seed),
-        },
-        status="complete",
-        method=method.name,
-        task=task.name,
-        seed=seed,
-        config={
-            "task": {"name": task.name, **task.settings},
-            "method": {"name": method.name, **asdict(method)},
-            "model": getattr(model, "architecture", None),
-            "prediction": {"samples": samples},
-            **(config or {}),
-        },
-        task_sizes=task.sizes,
-        classes=list(task.classes),
-        loss=task.loss if isinstance(task.loss, str) else getattr(task.loss, "__name__", "own"),
-        parameters=", ".join(space.names),
-        parameter_count=space.size,
-        normalisation="running statistics re-estimated for each sample on the training set"
-        if layers
-        else "the network keeps no running statistics",
-        data_fingerprint=task.fingerprint(),
-        device=describe_device(where),
-        dtype=str(space.dtype).removeprefix("torch."),
-        posterior_file=posterior.save(path.with_suffix(".safetensors")).name,
-        training_seconds=seconds,
-    )
+    with _alone(path, weights):
+        run = Run.create(
+            path,
+            overwrite=overwrite,
+            groups={
+                "training": (posterior.history, {}),
+                "predictions": _prediction_group(prediction, seed),
+            },
+            status="complete",
+            method=method.name,
+            task=task.name,
+            seed=seed,
+            config={
+                "task": {"name": task.name, **task.settings},
+                "method": {"name": method.name, **asdict(method)},
+                "model": getattr(model, "architecture", None),
+                "prediction": {"samples": samples},
+                **(config or {}),
+            },
+            task_sizes=task.sizes,
+            classes=list(task.classes),
+            loss=task.loss if isinstance(task.loss, str) else getattr(task.loss, "__name__", "own"),
+            parameters=", ".join(space.names),
+            parameter_count=space.size,
+            normalisation="running statistics re-estimated for each sample on the training set"
+            if layers
+            else "the network keeps no running statistics",
+            data_fingerprint=task.fingerprint(),
+            device=describe_device(where),
+            dtype=str(space.dtype).removeprefix("torch."),
+            posterior_file=posterior.save(weights).name,
+            posterior_fingerprint=fingerprint(weights),
+            training_seconds=seconds,
+        )
     checkpoint.unlink(missing_ok=True)
     processes.wait_for_all()
     return Trained(run, posterior, task)
@@ -165,11 +171,7 @@ def in_progress(run: Run, **config: object) -> Iterator[None]:
     Raises:
         InputError: another process is at work on it, or it was not made by ``train``.
     """
-    refusal = (
-        f"another process is measuring {run.path} or a run with the same weights: wait until it is "
-        "done, or copy both files to another folder"
-    )
-    with held(_weights(run), refusal):
+    with _alone(run.path, _weights(run)):
         run.attributes = Run.open(run.path).attributes  # which may have changed since
         status, before = run.attributes["status"], json.dumps(run.config)
         run.set_attributes(status="running", config=json.dumps({**run.config, **config}))
@@ -184,6 +186,15 @@ def in_progress(run: Run, **config: object) -> Iterator[None]:
                 run.set_attributes(status=status if refused else "failed", config=before)
             raise
         run.set_attributes(status="complete")
+
+
+def _alone(path: Path, weights: Path) -> AbstractContextManager[None]:
+    """Keep off others who are at work on a run, or on another one with the same weights."""
+    refusal = (
+        f"another process is measuring {path} or a run with the same weights: wait until it is "
+        "done, or copy both files to another folder"
+    )
+    return held(weights, refusal) if weights.exists() else nullcontext()
 
 
 def _weights(run: Run) -> Path:
@@ -236,6 +247,11 @@ def load(path: Path, *, device: str = "auto") -> Trained:
             "changed since, or this version reads it differently"
         )
     description = posteriors.describe(weights)
+    if run.attributes.get("posterior_fingerprint", "") not in ("", fingerprint(weights)):
+        raise InputError(
+            f"{weights} does not hold the weights that {path} is about: put those back, or train "
+            "again with --overwrite"
+        )
     posterior = posteriors.load(
         weights,
         models.rebuild(description["architecture"]),

@@ -19,6 +19,7 @@ from landscape.errors import InputError, LandscapeError
 from landscape.files import held
 from landscape.store import Run
 
+TRAIN = ["train", "digits", "swag", "--epochs", "10", "--rank", "3", "--samples", "2"]
 MEASURE = ["--samples", "4", "--eigenvalues", "2", "--trace-products", "6", "--grid", "5"]
 EXACT = ("eigenvalues", "trace", "products")
 
@@ -27,8 +28,7 @@ EXACT = ("eigenvalues", "trace", "products")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that is trained and not measured."""
     folder = tmp_path_factory.mktemp("runs")
-    command = ["train", "digits", "swag", "--epochs", "10", "--rank", "3", "--samples", "2"]
-    assert main([*command, "--out", str(folder), "--name", "run"]) == 0
+    assert main([*TRAIN, "--out", str(folder), "--name", "run"]) == 0
     return folder / "run.h5"
 
 
@@ -85,8 +85,21 @@ def test_one_process_at_a_time_works_on_a_run(
         for command in ("measure", "surface"):
             assert main([command, str(path), "--fresh"]) == 2
             assert f"another process is measuring {path} or a run" in capsys.readouterr().err
+        assert main([*TRAIN, "--out", str(tmp_path), "--name", "run", "--overwrite"]) == 2
+        assert f"another process is measuring {path} or a run" in capsys.readouterr().err
     assert path.read_bytes() == before
     assert main(["surface", str(path), "--plane", "random", "--grid", "3"]) == 0
+
+
+def test_weights_of_another_training_are_refused(
+    measured: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = copied(measured, tmp_path)
+    assert main([*TRAIN, "--out", str(tmp_path), "--name", "other", "--seed", "1"]) == 0
+    weights = path.with_suffix(".safetensors")
+    shutil.copy(tmp_path / "other.safetensors", weights)
+    assert main(["surface", str(path), "--plane", "random", "--grid", "3"]) == 2
+    assert f"{weights} does not hold the weights that {path} is about" in capsys.readouterr().err
 
 
 def test_a_run_without_a_posterior_is_refused(tmp_path: Path) -> None:

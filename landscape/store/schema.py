@@ -139,6 +139,7 @@ ATTRIBUTES: Mapping[str, str] = {
     "versions": "JSON object: this package and its libraries",
     "git_commit": "commit of the working folder, or empty",
     "posterior_file": "file beside this one with the posterior's weights, or empty",
+    "posterior_fingerprint": "SHA-256 of that file",
     "training_seconds": "wall-clock time of training, source included",
 }
 
