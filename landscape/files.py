@@ -45,6 +45,17 @@ class Store(Protocol):
         """What was put away; KeyError where nothing was."""
 
 
+def member(family: str, name: str) -> str:
+    """The group that a store has a surface or a line as.
+
+    Raises:
+        InputError: the name is empty, or has a slash.
+    """
+    if not name or "/" in name:
+        raise InputError(f"'{name}' cannot be a name in a store: it is empty or has a slash")
+    return f"{family}/{name}"
+
+
 def stored(store: Store | None, group: str, request: str) -> Stored | None:
     """What a store holds of the same request (the attribute ``request``), if anything."""
     try:

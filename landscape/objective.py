@@ -198,10 +198,10 @@ class Objective:
         """The summed loss of a batch with its graph, and the number of examples."""
         inputs, targets = batch
         if autocast is None:
-            outputs = self.space.call(w, inputs, self.buffers)
+            outputs = self.space.evaluate(w, inputs, self.buffers)
         else:
             with torch.autocast(w.device.type, autocast):
-                outputs = self.space.call(w, inputs, self.buffers)
+                outputs = self.space.evaluate(w, inputs, self.buffers)
             outputs = outputs.to(w) if isinstance(outputs, Tensor) else outputs
         return self.summed(outputs, self.space.move(targets)), batch_size(targets)
 

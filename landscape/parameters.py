@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import torch
@@ -82,9 +82,13 @@ class ParameterSpace:
             isinstance(layer, nn.MultiheadAttention | nn.TransformerEncoder)
             for layer in self.module.modules()
         )
+        layers = list(self.module.modules())
         self._runs_channels_last = self.device.type == "cpu" and any(
-            isinstance(layer, nn.Conv2d) for layer in self.module.modules()
+            isinstance(layer, nn.Conv2d) for layer in layers
         )
+        # None where it is not known yet. The derivatives of these are slower so.
+        slower = any(isinstance(layer, nn.MaxPool2d | nn.GroupNorm) for layer in layers)
+        self._derives_channels_last = False if slower else None
 
     @property
     def device(self) -> torch.device:
@@ -175,7 +179,13 @@ class ParameterSpace:
     def predict(
         self, vector: Tensor, inputs: Any, buffers: Mapping[str, Tensor] | None = None
     ) -> Any:
-        """As ``call`` in evaluation mode, without gradients and often in less time.
+        """As ``evaluate``, without gradients."""
+        return self.evaluate(vector, inputs, buffers)
+
+    def evaluate(
+        self, vector: Tensor, inputs: Any, buffers: Mapping[str, Tensor] | None = None
+    ) -> Any:
+        """As ``call`` in evaluation mode, often in less time.
 
         On the CPU images and convolutions are laid out with their channels last, where torch's
         kernels are up to four times as fast; values change by rounding only. A module that cannot
@@ -186,18 +196,39 @@ class ParameterSpace:
             inputs: See ``call``.
             buffers: See ``call``.
         """
-        if self._runs_channels_last:
+        inputs = self.move(inputs)
+        if (
+            self._runs_channels_last
+            and not torch._C._are_functorch_transforms_active()
+            and (not torch.is_grad_enabled() or self._derives(inputs))
+        ):
             if self.module.training:
                 self.module.eval()
-            values = {**self._weights(vector), **(buffers or {})}
+            values = {**self._weights(vector), **self.move(buffers or {})}
             try:
-                outputs = self._run(_channels_last(values), _channels_last(self.move(inputs)))
+                outputs = self._run(_channels_last(values), _channels_last(inputs))
                 if isinstance(outputs, Tensor):
                     return outputs.contiguous()
             except RuntimeError:  # of the layout, or the call below raises it again
                 pass
             self._runs_channels_last = False
         return self.call(vector, inputs, buffers)
+
+    def _derives(self, inputs: Any) -> bool:
+        """Whether derivatives may be taken with channels last, seen at the first two examples.
+
+        A function with a ``view`` in its backward pass cannot.
+        """
+        if self._derives_channels_last is None:
+            self._derives_channels_last = False
+            with suppress(RuntimeError, IndexError, AttributeError), torch.enable_grad():
+                w = self.vector().requires_grad_()
+                few = map_tensors(lambda tensor: tensor[:2], inputs)
+                outputs = self._run(_channels_last(self.unflatten(w)), _channels_last(few))
+                (gradient,) = torch.autograd.grad(outputs.square().sum(), w, create_graph=True)
+                torch.autograd.grad(gradient.square().sum(), w)
+                self._derives_channels_last = True
+        return self._derives_channels_last
 
     def _weights(self, vector: Tensor) -> dict[str, Tensor]:
         check_tensor(vector)

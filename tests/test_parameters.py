@@ -1,5 +1,8 @@
 """A module's parameters as one vector."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from cases import classification, columns, joined, mlp
@@ -104,9 +107,10 @@ def test_training_mode_updates_the_buffers_given_and_no_others() -> None:
 class Convolutions(nn.Module):
     """Images of 3 channels to 4 classes; ``after`` is given the feature maps (B, 6, 4, 4)."""
 
-    def __init__(self, after: nn.Module) -> None:
+    def __init__(self, after: nn.Module, pool: nn.Module | None = None) -> None:
         super().__init__()
-        self.features = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2))
+        pool = nn.MaxPool2d(2) if pool is None else pool
+        self.features = nn.Sequential(nn.Conv2d(3, 6, 3, padding=1), nn.Tanh(), pool)
         self.after = after
         self.layouts: list[bool] = []
 
@@ -134,6 +138,54 @@ def test_predictions_run_channels_last_where_the_module_can(
     assert isinstance(space.module, Convolutions)
     assert space.module.layouts == layouts
     torch.testing.assert_close(found, [space.call(w, x)] * 2)
+
+
+class ViewingBack(torch.autograd.Function):
+    """Takes no gradient whose channels are last."""
+
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor) -> Tensor:
+        return 2 * maps
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        return 2 * grads[0].view(-1).view(grads[0].shape)
+
+
+class Backwards(nn.Module):
+    def forward(self, maps: Tensor) -> Tensor:
+        found: Tensor = ViewingBack.apply(maps).square()  # type: ignore[no-untyped-call]
+        return found
+
+
+HEAD = nn.Sequential(nn.Flatten(), nn.Linear(96, 4))
+TRIAL = [True]  # on two examples
+
+
+@pytest.mark.parametrize(
+    ("pool", "after", "layouts"),
+    [
+        (nn.AvgPool2d(2), HEAD, [*TRIAL, True, True]),
+        (nn.MaxPool2d(2), HEAD, [False, False]),  # slower
+        (nn.AvgPool2d(2), nn.Sequential(Viewing(), HEAD), [*TRIAL, False, False]),
+        (nn.Sequential(Backwards(), nn.AvgPool2d(2)), HEAD, [*TRIAL, False, False]),
+    ],
+)
+def test_derivatives_run_channels_last_where_they_can(
+    pool: nn.Module, after: nn.Module, layouts: list[bool]
+) -> None:
+    space = ParameterSpace(Convolutions(after, pool).double())
+    x, w = torch.randn(5, 3, 8, 8), torch.randn(space.size).double()
+
+    def derivatives(function: Callable[..., Tensor]) -> list[Tensor]:
+        at = w.clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(function(at, x).exp().sum(), at, create_graph=True)
+        return [gradient, *torch.autograd.grad(gradient @ w, at)]
+
+    found = [derivatives(space.evaluate) for _ in range(2)]
+    assert isinstance(space.module, Convolutions)
+    assert space.module.layouts == layouts
+    torch.testing.assert_close(found, [derivatives(space.call)] * 2)
 
 
 def test_predicted_images_have_the_usual_layout() -> None:

@@ -117,7 +117,7 @@ class GaussNewton:
         inputs, targets = batch
         objective = self._objective
         with BilinearLayers():
-            outputs = objective.space.call(self._w, inputs, objective.buffers)
+            outputs = objective.space.evaluate(self._w, inputs, objective.buffers)
         size = batch_size(targets)
         if not isinstance(outputs, Tensor) or outputs.ndim == 0 or len(outputs) != size:
             raise InputError(

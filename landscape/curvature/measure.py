@@ -22,8 +22,7 @@ from landscape.curvature.sample import Row, SampleWork, measure_sample
 from landscape.errors import InputError, LandscapeError
 from landscape.files import Store, stored
 from landscape.losses import Loss
-from landscape.posteriors import Posterior
-from landscape.posteriors.loss import PosteriorLoss
+from landscape.posteriors import Posterior, PosteriorLoss
 from landscape.spread import Spread
 
 _COLUMNS = (

@@ -20,7 +20,7 @@ from landscape.curvature.probes import Estimate
 from landscape.curvature.trace import hutchinson
 from landscape.errors import NotFiniteError
 from landscape.objective import Objective
-from landscape.posteriors.loss import PosteriorLoss
+from landscape.posteriors import PosteriorLoss
 from landscape.soundness import check_same_loss
 
 Row = dict[str, Any]

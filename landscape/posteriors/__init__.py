@@ -3,6 +3,7 @@
 from landscape.posteriors.files import describe, load, save
 from landscape.posteriors.gaussian import Gaussian
 from landscape.posteriors.kronecker import Kronecker
+from landscape.posteriors.loss import PosteriorLoss
 from landscape.posteriors.point import Point
 from landscape.posteriors.posterior import Distribution, Posterior, isotropic
 from landscape.posteriors.samples import Samples
@@ -17,6 +18,7 @@ __all__ = [
     "Noise",
     "Point",
     "Posterior",
+    "PosteriorLoss",
     "Samples",
     "describe",
     "isotropic",

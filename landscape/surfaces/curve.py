@@ -14,7 +14,7 @@ from landscape.batches import Batch, batch_size
 from landscape.errors import InputError, LandscapeError
 from landscape.normalisation import normalisation_layers
 from landscape.objective import Objective
-from landscape.posteriors.loss import PosteriorLoss
+from landscape.posteriors import PosteriorLoss
 from landscape.surfaces import plane as planes
 
 CurveKind = Literal["bezier", "chain"]

@@ -16,10 +16,9 @@ from landscape import units
 from landscape.batches import Batch
 from landscape.counts import whole
 from landscape.errors import InputError
-from landscape.files import Store, Stored, stored
+from landscape.files import Store, Stored, member, stored
 from landscape.losses import Loss
-from landscape.posteriors import Posterior
-from landscape.posteriors.loss import PosteriorLoss
+from landscape.posteriors import Posterior, PosteriorLoss
 from landscape.soundness import check_same_loss
 from landscape.surfaces import plane as planes
 from landscape.surfaces.losses import Losses, Progress, close
@@ -80,6 +79,7 @@ def surface(
     loss: Loss = "cross_entropy",
     seed: int = 0,
     store: Store | None = None,
+    name: str | None = None,
     executor: Executor | None = None,
     progress: Progress | None = None,
 ) -> Surface:
@@ -91,7 +91,7 @@ def surface(
         plane: ``"samples"`` through the first three samples; ``"pca"`` along the principal
             directions of all of them; ``"random"`` along two filter-normalised directions through
             the posterior's mean; ``"eigenvectors"`` along those of the Hessian's two largest
-            eigenvalues there; or a plane of your own, which a store has as ``surfaces/own``.
+            eigenvalues there; or a plane of your own, of the kind ``"own"``.
         shape: Points along (y, x), each at least 2.
         samples: S, how many samples to place; the first ones that ``measure`` draws of the seed.
         margin: How far the grid reaches beyond the samples' projections, as a share of their range.
@@ -100,9 +100,10 @@ def surface(
             along eigenvectors of a posterior with one sample.
         loss: See ``losses.summed_loss``.
         seed: Of the samples and the random directions.
-        store: A run to write the surface to, as ``surfaces/<kind>``: finished rows once a second,
-            and whatever is finished when the work is stopped. Rows that it holds of the same
-            surface are taken over; those of another one of the same name are replaced.
+        store: A run to write the surface to: finished rows once a second, and whatever is finished
+            when the work is stopped. Rows that it holds of the same surface are taken over; those
+            of another one of the same name are replaced.
+        name: The store has the surface as ``surfaces/<name>``; by default its kind.
         executor: Where rows are evaluated; see ``units.run``. Here if ``None``.
         progress: Called after each row with (number of rows finished, number of rows).
 
@@ -117,6 +118,8 @@ def surface(
     count = posterior.at_most(whole(samples, "the number of samples"))
     seed = whole(seed, "the seed", least=None)
     shape = check_surface(plane, shape, count, margin, extent)
+    kind = "own" if isinstance(plane, Plane) else plane
+    group = member("surfaces", kind if name is None else name)
     settings = {"shape": list(shape), "samples": count, "margin": margin, "extent": extent}
     request = json.dumps({**settings, "seed": seed, "parameters": posterior.space.names})
     mean_loss = PosteriorLoss(posterior, data, loss)
@@ -150,7 +153,7 @@ def surface(
         plane=chosen,
         variance_share=planes.variance_share(chosen, weights),
     )
-    found = stored(store, f"surfaces/{chosen.kind}", request)
+    found = stored(store, group, request)
     with suppress(KeyError):  # a file from anybody may lack any variable
         if found is not None and _is_of(found, result, mean_loss):
             losses.take_over(found)
@@ -158,7 +161,7 @@ def surface(
 
     def write() -> None:
         if store is not None:
-            _write(store, result, losses.finished, seed, request)
+            _write(store, group, result, losses.finished, seed, request)
 
     losses.complete(rows, write, progress, written=int(losses.finished.sum()))
     return result
@@ -203,7 +206,9 @@ def _is_of(found: Stored, result: Surface, loss: PosteriorLoss) -> bool:
     return close(found["loss"][farthest, :1], np.array([loss.evaluate(w).loss]))
 
 
-def _write(store: Store, result: Surface, finished: np.ndarray, seed: int, request: str) -> None:
+def _write(
+    store: Store, group: str, result: Surface, finished: np.ndarray, seed: int, request: str
+) -> None:
     attributes: dict[str, str | int | float] = {
         "kind": result.plane.kind,
         "x_axis": result.plane.axes[0],
@@ -214,7 +219,7 @@ def _write(store: Store, result: Surface, finished: np.ndarray, seed: int, reque
     if not np.isnan(result.variance_share):
         attributes["variance_share"] = result.variance_share
     variables = {**result.variables(), "finished": finished}
-    store.write(f"surfaces/{result.plane.kind}", variables, attributes)
+    store.write(group, variables, attributes)
 
 
 def check_surface(

@@ -16,10 +16,9 @@ from landscape import units
 from landscape.batches import Batch
 from landscape.counts import whole
 from landscape.errors import InputError
-from landscape.files import Store, Stored, stored
+from landscape.files import Store, Stored, member, stored
 from landscape.losses import Loss
-from landscape.posteriors import Posterior
-from landscape.posteriors.loss import PosteriorLoss
+from landscape.posteriors import Posterior, PosteriorLoss
 from landscape.surfaces import plane as planes
 from landscape.surfaces.curve import CURVES, Curve, CurveKind, check_training, lowest_curve
 from landscape.surfaces.grid import MOST_POINTS, axis, check_reach
@@ -70,6 +69,7 @@ def line(
     loss: Loss = "cross_entropy",
     seed: int = 0,
     store: Store | None = None,
+    name: str | None = None,
     executor: Executor | None = None,
     progress: Progress | None = None,
 ) -> Line:
@@ -93,10 +93,11 @@ def line(
         learning_rate: Of the training of a curve.
         loss: See ``losses.summed_loss``.
         seed: Of the samples, a random direction and the training of a curve.
-        store: A run to write the line to, as ``lines/<kind>``: a curve as soon as it is trained,
-            finished points once a second, and whatever is finished when the work is stopped. What
-            it holds of the same line is taken over, and a curve is then not trained again; another
-            line of the same name is replaced.
+        store: A run to write the line to: a curve as soon as it is trained, finished points once a
+            second, and whatever is finished when the work is stopped. What it holds of the same
+            line is taken over, and a curve is then not trained again; another line of the same
+            name is replaced.
+        name: The store has the line as ``lines/<name>``; by default its kind.
         executor: Where points are evaluated; see ``units.run``. Here if ``None``.
         progress: Called after each point with (number finished, T); for the two ends, which come
             first, once a curve is trained.
@@ -121,6 +122,7 @@ def line(
         if margin or extent is not None:
             raise InputError(f"the curve '{kind}' ends at two samples: no margin and no extent")
         check_training(kind, 1, steps, learning_rate)
+    group = member("lines", kind if name is None else name)
     mean_loss = PosteriorLoss(posterior, data, loss)
     count = posterior.at_most(max(samples, 2))
     weights = posterior.sample(count, seed)
@@ -148,7 +150,7 @@ def line(
     for index, values in units.run(_point, (mean_loss, path), x[[0, -1]].tolist(), executor):
         losses.put(-index, values)  # the ends, by which a store's line is known
     result = Line(x, losses.loss, losses.accuracy, kind, about)
-    kept = _Kept(store, result, losses, {"seed": seed, "request": json.dumps(settings)})
+    kept = _Kept(store, group, result, losses, {"seed": seed, "request": json.dumps(settings)})
     if kind == "samples" or isinstance(path, Curve):
         kept.attributes["distance"] = float((weights[1] - weights[0]).double().norm())
     kept.take_over(posterior.space.size)
@@ -194,6 +196,7 @@ class _Kept:
 
     Attributes:
         store: The store, if there is one.
+        group: Where it has the line.
         line: The line.
         losses: Its losses, as far as they are evaluated.
         attributes: What is noted about it; ``request`` tells one line from another.
@@ -203,6 +206,7 @@ class _Kept:
     """
 
     store: Store | None
+    group: str
     line: Line
     losses: Losses
     attributes: dict[str, str | int | float]
@@ -218,12 +222,12 @@ class _Kept:
         if self.bends is not None and self.bends.numel() <= _LARGEST:
             variables["bends"] = self.bends.cpu().numpy()
         about = {"kind": self.line.kind, "x_axis": self.line.axis, **self.attributes}
-        self.store.write(f"lines/{self.line.kind}", variables, about)
+        self.store.write(self.group, variables, about)
         self.written = int(self.losses.finished.sum())
 
     def take_over(self, size: int) -> None:
         """Take what the store holds of this very line in R^size, whose ends are evaluated."""
-        found = stored(self.store, f"lines/{self.line.kind}", str(self.attributes["request"]))
+        found = stored(self.store, self.group, str(self.attributes["request"]))
         with suppress(KeyError):  # a file from anybody may lack any variable
             if found is None or not self._is_of(found):
                 return

@@ -13,7 +13,7 @@ from landscape.curvature import top_eigenvalues
 from landscape.errors import InputError
 from landscape.objective import Objective
 from landscape.parameters import ParameterSpace
-from landscape.posteriors.loss import PosteriorLoss
+from landscape.posteriors import PosteriorLoss
 from landscape.surfaces.directions import filter_normalised, orthonormal_pair
 
 PlaneKind = Literal["samples", "random", "pca", "eigenvectors"]

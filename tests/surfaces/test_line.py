@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from landscape.errors import InputError, LandscapeError
 from landscape.objective import Objective
 from landscape.parameters import ParameterSpace
-from landscape.posteriors import Point, Posterior, Samples, isotropic
-from landscape.posteriors.loss import PosteriorLoss
+from landscape.posteriors import Point, Posterior, PosteriorLoss, Samples, isotropic
 from landscape.store import schema
 from landscape.surfaces import Curve, LineKind, line, lowest_curve, surface
 
@@ -197,6 +196,15 @@ def test_points_of_another_line_are_not_taken_over(change: str) -> None:
     settings = {**common, **changes.get(change, {})}
     again = line(q, BATCHES, **settings, store=store)
     np.testing.assert_array_equal(again.loss, line(q, BATCHES, **settings).loss)
+
+
+def test_lines_of_one_kind_lie_side_by_side_under_names() -> None:
+    store = Memory()
+    for name in (None, "test"):
+        line(posterior(), BATCHES, points=3, loss=loss, store=store, name=name)
+    assert {group for group, _, _ in store.writes} == {"lines/samples", "lines/test"}
+    with pytest.raises(InputError, match="'a/b' cannot be a name in a store"):
+        line(posterior(), BATCHES, loss=loss, store=store, name="a/b")
 
 
 def test_a_curve_is_trained_on_every_pass_of_a_loader_that_shuffles_and_keeps_no_batch() -> None:

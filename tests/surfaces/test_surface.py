@@ -152,6 +152,19 @@ def test_running_statistics_are_re_estimated_at_every_point() -> None:
     assert found.loss[0, 0] != pytest.approx(float(Objective(space, batches).loss(w)))
 
 
+def test_surfaces_of_one_kind_lie_side_by_side_under_names() -> None:
+    store, own = Memory(), evaluated(posterior()).plane
+    for name in (None, "test"):
+        evaluated(posterior(), plane=own, store=store, name=name)
+    assert {group for group, _, _ in store.writes} == {"surfaces/own", "surfaces/test"}
+    written = len(store.writes)
+    evaluated(posterior(), plane=own, store=store, name="test")
+    assert len(store.writes) == written  # it is there
+    for name in ("", "a/b"):
+        with pytest.raises(InputError, match="cannot be a name in a store"):
+            evaluated(posterior(), store=store, name=name)
+
+
 def test_the_surface_is_written_with_what_its_axes_are() -> None:
     store = Memory()
     seen = []
