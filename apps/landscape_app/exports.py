@@ -15,7 +15,7 @@ import plotly.offline
 from landscape.errors import InputError
 from landscape.files import replacing
 from landscape.store import Run, Summary, ensure_writable, summarise
-from landscape.store.summary import Spread
+from landscape.store.summary import Spread, unfinished
 from landscape_app import figures, formats
 from landscape_app.data import BrokenRun, NotMeasured, list_runs, load_run, surface_names
 from landscape_app.table import Row, as_csv, to_csv
@@ -156,8 +156,9 @@ def write_folder_csv(folder: Path, out: Path) -> tuple[list[Path], list[InputErr
     summaries, broken = _runs_of(folder)
     ensure_writable(out)
     table = out / "runs.csv"
+    rows = [_flat(each) | {"unfinished": _unfinished(folder, each.name)} for each in summaries]
     with replacing(table) as temporary:
-        temporary.write_text(as_csv([_flat(each) for each in summaries]), encoding="utf-8")
+        temporary.write_text(as_csv(rows), encoding="utf-8")
     written = [table]
     faults = [InputError(f"{folder / each.name} cannot be read: {each.reason}") for each in broken]
     for each in summaries:
@@ -213,6 +214,14 @@ def _flat(found: Summary) -> Row:
         else:
             line[name] = "" if value is None else value
     return line
+
+
+def _unfinished(folder: Path, name: str) -> str:
+    """What is listed of a run and lacks something."""
+    try:
+        return "; ".join(unfinished(load_run(folder, name)))
+    except InputError as fault:
+        return str(fault)
 
 
 def _write_page(

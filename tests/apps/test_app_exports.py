@@ -52,6 +52,8 @@ def test_a_folder_has_a_table_of_its_runs_and_those_of_each(
 ) -> None:
     complete = new_run("complete", method="=1+1")
     complete.write("lines/bezier", {"loss": [1.0, 3.0, 2.5]})
+    half = {"x": [0.0, 1.0], "y": [0.0, 1.0], "loss": [[1.0, 2.0], [np.nan] * 2]}
+    complete.write("surfaces/pca", half | {"finished": [1, 0]})
     (tmp_path / "text.h5").write_text("not HDF5")
     out = tmp_path / "tables"
     written, faults = exports.write_folder_csv(tmp_path, out)
@@ -67,6 +69,7 @@ def test_a_folder_has_a_table_of_its_runs_and_those_of_each(
     assert found[started.path.stem]["lambda_1_mean"] == found[started.path.stem]["nll"] == ""
     assert line["matrix"] == "hessian"
     assert "bezier=0.5" in line["line_barriers"].split()
+    assert line["unfinished"] == "surface 'pca': 1 of 2 rows"
     assert line["method"] == "'=1+1"  # no formula of a spreadsheet
     alone, _ = exports.write_csv(complete, tmp_path / "alone")
     for path in alone:

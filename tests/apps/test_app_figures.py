@@ -419,8 +419,14 @@ def test_a_line_between_samples_and_a_curve_share_an_axis(complete: Run, tmp_pat
     assert {straight.xaxis, curve.xaxis} == {"x"}
     assert through.xaxis == "x2"
     assert "straight 0.250, Bezier curve (test) 0.125" in title(figure)
-    gap = np.where(straight.x > 0.5, np.nan, straight.y)  # not evaluated yet
+    columns = dict(
+        zip(straight.meta["columns"], zip(*straight.customdata, strict=True), strict=True)
+    )
+    np.testing.assert_array_equal(columns["accuracy"], complete["lines/samples"]["accuracy"])
     about = complete.attributes_of("lines/samples")
+    complete.write("lines/held-out", dict(complete["lines/samples"]), about)  # a name of one's own
+    assert "straight (held-out)" in [trace.name for trace in figures.lines_figure(complete).data]
+    gap = np.where(straight.x > 0.5, np.nan, straight.y)  # not evaluated yet
     complete.write("lines/samples", dict(complete["lines/samples"]) | {"loss": gap}, about)
     assert "straight NaN" in title(figures.lines_figure(complete))
     alone = surface_of(Run.create(tmp_path / "alone.h5"), [[1.0, 2.0], [3.0, 4.0]])

@@ -60,6 +60,7 @@ def lines_figure(*runs: Run, log: bool = False, marks: theme.Marks = theme.MARKS
     for panel, position, words, dash, group in drawn:
         run, (colour, _) = runs[position], marks[position]
         x, loss = group["x"], group["loss"]
+        columns = {name: group[name] for name in ("accuracy",) if name in group}
         if panel == 0 and group.attributes.get("kind") == "samples":
             x = x / (number(group.attributes, "distance") or 1.0)
         drawable = np.isfinite(loss) & ((loss > 0) | (not log))
@@ -73,7 +74,7 @@ def lines_figure(*runs: Run, log: bool = False, marks: theme.Marks = theme.MARKS
                 line={"color": colour, "width": 2, "dash": dash},
                 name=whose + words,
                 hovertemplate=_HOVER,
-                **samples.numbers(run, words, x=x, y=loss),
+                **samples.numbers(run, words, x=x, y=loss, **columns),
             ),
             row=1,
             col=panels.index(panel) + 1,
@@ -97,10 +98,12 @@ def lines_figure(*runs: Run, log: bool = False, marks: theme.Marks = theme.MARKS
 
 def _lines(run: Run, kinds: tuple[tuple[str, str, str], ...]) -> Iterator[tuple[str, str, Group]]:
     """What a run has of some kinds: its words, dash and numbers."""
-    there = line_names(run)
+    there = {
+        name: read(run, f"lines/{name}", "x", "loss", optional=("accuracy",))
+        for name in line_names(run)
+    }
     for kind, words, dash in kinds:
-        for name in there:
-            if name.partition("-")[0] == kind:
-                split = name.partition("-")[2]
-                group = read(run, f"lines/{name}", "x", "loss")
-                yield words + (f" ({split})" if split else ""), dash, group
+        for name, group in there.items():
+            if group.attributes.get("kind", name.partition("-")[0]) == kind:
+                more = name.removeprefix(kind).removeprefix("-")  # the split, or a name of its own
+                yield words + (f" ({more})" if more else ""), dash, group
