@@ -11,9 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from landscape.errors import InputError
+
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 _LIMIT = (1 << 31) - 1
 _UNKNOWN = 1 << 32  # taken to be free where the system does not say
+_CHECKED = 1 << 28  # from here on
 _share = 0.25
 
 
@@ -68,10 +71,20 @@ def spare(device: torch.device) -> int:
 
     On the CPU that is within the limit of a container, and divided among worker processes.
     """
-    if device.type == "cuda":
-        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return int(_share * (torch.cuda.mem_get_info(device)[0] + unused))
-    return int(_share * _available())
+    return int(_share * _available(device))
+
+
+def check_room(nbytes: int, device: torch.device, what: str) -> None:
+    """Refuse what cannot fit: the system may stop a process that tries, or the whole machine.
+
+    Raises:
+        InputError: it takes more than is free on the device.
+    """
+    if nbytes > _CHECKED and nbytes > _available(device):
+        raise InputError(
+            f"{what} take {nbytes / 1e9:,.1f} GB, and {_available(device) / 1e9:,.1f} GB are free: "
+            "ask for fewer"
+        )
 
 
 def divide_among(processes: int) -> None:
@@ -80,7 +93,10 @@ def divide_among(processes: int) -> None:
     _share = 0.25 / processes
 
 
-def _available() -> int:
+def _available(device: torch.device) -> int:
+    if device.type == "cuda":
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + unused
     found = [_UNKNOWN]
     with suppress(OSError, ValueError, StopIteration):
         lines = Path("/proc/meminfo").read_text().splitlines()

@@ -103,15 +103,19 @@ def workers(processes: int = 0, dask: str | None = None) -> Iterator[Executor | 
         killed; Ctrl-C reaches them through this process alone.
 
     Raises:
-        InputError: both are asked for, ``distributed`` is not installed, or no scheduler answers.
+        InputError: both are asked for, or more processes than cores; ``distributed`` is not
+            installed, or no scheduler answers.
     """
     if processes < 0 or (processes and dask is not None):
         raise InputError("give a positive number of worker processes, or the address of Dask")
+    cores = os.cpu_count() or 1
+    if processes > max(2, cores):
+        raise InputError(f"{processes} worker processes are more than this machine's {cores} cores")
     if dask is not None:
         with _dask_client(dask) as client:
             yield client.get_executor()
     elif processes:
-        threads = max(1, (os.cpu_count() or 1) // processes)
+        threads = max(1, cores // processes)
         with (
             tempfile.TemporaryDirectory(prefix="landscape-") as folder,
             _Pool(processes, threads, Path(folder)) as pool,

@@ -42,7 +42,7 @@ def test_large_tensors_reuse_memory() -> None:
 
 def test_what_is_kept_is_a_quarter_of_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu = torch.device("cpu")
-    monkeypatch.setattr(memory, "_available", lambda: 8000)
+    monkeypatch.setattr(memory, "_available", lambda _: 8000)
     assert memory.spare(cpu) == 2000
     monkeypatch.setattr(memory, "_share", memory._share)  # put back afterwards
     memory.divide_among(4)
@@ -73,7 +73,7 @@ def test_the_limit_of_a_container_counts(
         return files[name]
 
     monkeypatch.setattr(Path, "read_text", read)
-    assert memory._available() == free
+    assert memory._available(torch.device("cpu")) == free
 
 
 def test_what_several_nodes_save_is_counted_once() -> None:

@@ -121,6 +121,8 @@ def test_a_worker_that_dies_is_reported() -> None:
 
 
 def test_bad_requests_are_refused() -> None:
+    with pytest.raises(InputError, match="more than this machine's"), units.workers(9999):
+        pass
     with pytest.raises(InputError, match="positive number"), units.workers(-1):
         pass
 

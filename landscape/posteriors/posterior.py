@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from landscape.batches import Batch
 from landscape.counts import whole
 from landscape.errors import InputError
+from landscape.memory import check_room
 from landscape.normalisation import normalisation_layers, reestimate
 from landscape.parameters import Choice, ParameterSpace
 from landscape.posteriors.gaussian import Gaussian
@@ -73,9 +74,12 @@ class Posterior:
             Shape (count, P).
 
         Raises:
-            InputError: ``count`` is not positive, or more than a set of samples holds.
+            InputError: ``count`` is not positive, more than a set of samples holds, or more than
+                there is memory for.
         """
         count = whole(count, "the number of samples")
+        nbytes = count * self.space.size * self.space.dtype.itemsize
+        check_room(nbytes, self.device, f"{count:,} samples of {self.space.size:,} weights")
         if not isinstance(generator, torch.Generator):
             seed = whole(generator, "the seed", least=None)
             generator = torch.Generator().manual_seed(seed)

@@ -133,3 +133,8 @@ def test_the_same_seed_gives_the_same_samples() -> None:
     assert not torch.equal(prior.sample(4, 1), prior.sample(4, 2))
     # The first of many is the first of few: measure and predict judge the same samples.
     assert torch.equal(prior.sample(4, 1)[:2], prior.sample(2, 1))
+
+
+def test_more_samples_than_there_is_memory_for_are_refused() -> None:
+    with pytest.raises(InputError, match="samples of 9 weights take 36,000"):
+        isotropic(nn.Linear(2, 3), 0.1).sample(10**12)
