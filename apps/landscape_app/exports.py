@@ -37,19 +37,20 @@ _IN_A_REPORT = ("lines", "eigenvalues", "trace", "averaging", "calibration")
 Drawn = tuple[str, go.Figure | InputError]
 
 _SPREADS = ("lambda_1", "trace")
-_HEAD = (
-    "Run",
-    "Method",
-    "Task",
-    "Seed",
-    "Samples",
-    "Accuracy",
-    "NLL",
-    "ECE",
-    "λ₁",
-    "Trace",
-    "Status",
-)
+_COLUMNS: Mapping[str, Callable[[Summary], str]] = {
+    "Run": lambda found: found.name,
+    "Method": lambda found: found.method,
+    "Task": lambda found: found.task,
+    "Seed": lambda found: formats.ABSENT if found.seed is None else str(found.seed),
+    "Samples": lambda found: formats.ABSENT if found.samples is None else str(found.samples),
+    "Accuracy": lambda found: formats.percent(found.accuracy),
+    "NLL": lambda found: formats.number(found.nll),
+    "RMSE": lambda found: formats.number(found.rmse),
+    "ECE": lambda found: formats.number(found.ece),
+    "λ₁": lambda found: formats.spread(found.lambda_1),
+    "Trace": lambda found: formats.spread(found.trace),
+    "Status": lambda found: found.status,
+}
 _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
     "img-src data: blob:; font-src data:"
@@ -280,26 +281,13 @@ def _plain(run: Run) -> str:
 
 
 def _table(summaries: Sequence[Summary]) -> str:
-    head = "".join(f'<th scope="col">{words}</th>' for words in _HEAD)
+    columns = {words: [cell(each) for each in summaries] for words, cell in _COLUMNS.items()}
+    if all(cell == formats.ABSENT for cell in columns["RMSE"]):  # as in most folders
+        del columns["RMSE"]
+    head = "".join(f'<th scope="col">{words}</th>' for words in columns)
     body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in _cells(each)) + "</tr>"
-        for each in summaries
+        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
+        for row in zip(*columns.values(), strict=True)
     )
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
     return f'<div class="wide" tabindex="0" role="group" aria-label="Runs">{table}</div>'
-
-
-def _cells(found: Summary) -> list[str]:
-    return [
-        found.name,
-        found.method,
-        found.task,
-        formats.ABSENT if found.seed is None else str(found.seed),
-        formats.ABSENT if found.samples is None else str(found.samples),
-        formats.percent(found.accuracy),
-        formats.number(found.nll),
-        formats.number(found.ece),
-        formats.spread(found.lambda_1),
-        formats.spread(found.trace),
-        found.status,
-    ]

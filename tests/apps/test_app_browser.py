@@ -165,6 +165,18 @@ def test_the_list_is_sorted_by_number_and_filtered_while_typing(
     page.wait_for_function(NAMES + " === 'c-run'")
 
 
+def test_errors_of_real_targets_have_a_column_where_there_are_any(
+    show: Callable[..., Page], new_run: Callable[..., Run], tmp_path: Path
+) -> None:
+    new_run("classes")
+    page = show(tmp_path)
+    page.locator("#grid [col-id=nll] .ag-header-cell-text").wait_for()
+    assert page.locator("#grid [col-id=rmse]").count() == 0
+    real = new_run("real")
+    real.write("predictions", dict(real["predictions"]), {"nll": 1.0, "rmse": 0.25})
+    page.locator("#grid .ag-row [col-id=rmse]", has_text="0.25").wait_for()
+
+
 def test_settings_that_differ_are_set_side_by_side(
     show: Callable[..., Page], new_run: Callable[..., Run], tmp_path: Path
 ) -> None:

@@ -95,9 +95,15 @@ def test_the_report_is_one_file_with_every_run_and_what_is_wrong(
     assert "text.h5 cannot be read" in text
     assert "93.5 %" in text
     assert "<td>complete</td>" in text
+    assert "RMSE</th>" not in text
     for word in ('src="', "href=", "@import", "<link", "<iframe"):
         assert word not in text.replace("<script>" + _plotly() + "</script>", "")
     assert [path.name for path in page.parent.iterdir()] == ["report.html"]
+    real = new_run("real", seed=2)
+    real.write("predictions", dict(real["predictions"]), {"nll": 1.0, "rmse": 0.25})
+    exports.write_report(tmp_path, page)
+    assert "RMSE</th>" in page.read_text()
+    assert "<td>0.25" in page.read_text()
 
 
 def test_a_file_of_a_figure_says_figure_and_runs(

@@ -53,6 +53,8 @@
   async function keepList() {
     const grid = await window.dash_ag_grid.getApiAsync("grid");
     await hasRows(grid); // until then the component sets its own, empty filter
+    showErrors(grid);
+    grid.addEventListener("rowDataUpdated", () => showErrors(grid));
     const { find, sort, filter } = window.landscapeAddress.read();
     if (find) setFind(grid, find);
     if (sort) {
@@ -76,6 +78,13 @@
       if (grid.getDisplayedRowCount()) done();
       else grid.addEventListener("firstDataRendered", done);
     });
+
+  // Most folders have no regressions.
+  function showErrors(grid) {
+    let some = false;
+    grid.forEachNode(({ data }) => (some ||= data.rmse !== null));
+    grid.setColumnsVisible(["rmse"], some);
+  }
 
   function setFind(grid, text) {
     grid.setGridOption("quickFilterText", text);
