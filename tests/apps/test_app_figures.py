@@ -329,6 +329,41 @@ def test_the_reliability_diagram_has_the_error_of_the_library_and_every_example(
     assert (high <= 1).all()
 
 
+def test_bars_lie_in_their_bins_however_many_runs_and_bins_there_are(
+    complete: Run, new_run: Callable[..., Run]
+) -> None:
+    one = new_run("one-bin", seed=1)  # where all are as sure
+    chances = np.log(np.full((2, 9, 4), [0.7, 0.1, 0.1, 0.1]))
+    one.write("predictions", {"log_probabilities": chances, "labels": np.zeros(9)})
+    for runs in ((one,), (complete, one)):
+        bars = [trace for trace in figures.calibration_figure(*runs).data if trace.type == "bar"]
+        assert len(bars) == len(runs)
+        assert len(bars[-1].x) == 1
+        spans = []
+        for trace in bars:
+            left = np.asarray(trace.x) + trace.offset
+            low, high = np.array(trace.customdata).T
+            assert (low < left).all()
+            assert (left + trace.width < high).all()
+            spans += zip(left, left + trace.width, strict=True)
+        spans.sort()
+        ends = [end for _, end in spans[:-1]]
+        assert all(start >= end - 1e-9 for (start, _), end in zip(spans[1:], ends, strict=True))
+
+
+def test_one_sample_is_a_point_on_an_axis_with_ticks(started: Run) -> None:
+    labels = np.arange(7) % 3
+    chances = np.random.default_rng(0).dirichlet(np.ones(3), 7)
+    started.write("predictions", {"log_probabilities": np.log(chances)[None], "labels": labels})
+    figure = figures.averaging_figure(started)
+    drawn = [trace for trace in figure.data if trace.showlegend is not False or trace.marker.size]
+    assert {trace.mode for trace in drawn} == {"lines+markers"}
+    for trace, axis in zip(drawn, figure.select_yaxes(), strict=True):
+        low, high = axis.range
+        assert low < trace.y[0] < high
+        assert high - low > 0.01 * abs(trace.y[0])
+
+
 def test_the_average_over_all_samples_is_the_same_in_every_order(complete: Run) -> None:
     figure = figures.averaging_figure(complete)
     group = complete["predictions"]

@@ -12,6 +12,7 @@ from landscape.store import Run
 from landscape_app import formats
 from landscape_app.data import each_of
 from landscape_app.figures import samples, theme
+from landscape_app.figures.scale import range_of_one
 from landscape_app.paired import ORDERS, Averages, Curves, averages
 
 _PANELS = (("nll", "NLL (nat)", ".4f"), ("accuracy", "accuracy", ".1%"), ("ece", "ECE", ".4f"))
@@ -52,6 +53,9 @@ def averaging_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figure:
     ticks = {"tick0": 1, "dtick": max(1, round(longest / 6)), "range": [0.5, longest + 0.5]}
     figure.update_xaxes(title_text="samples averaged", **ticks)
     figure.update_yaxes(tickformat=".1~%", col=2)
+    for column in range(1, len(_PANELS) + 1):
+        panel = [trace["y"] for trace in traces if trace["yaxis"] == f"y{column}"]
+        figure.update_yaxes(range=range_of_one(np.concatenate(panel)), col=column)
     drawn = {
         position: [curves.random[metric] for metric, *_ in _PANELS]
         for position, curves in found.items()
@@ -104,10 +108,11 @@ def _traces(
         curves: Curves | None = getattr(found, attribute)
         if curves is None:
             continue
+        alone = len(count) == 1  # a line through one point is none
         traces.append(
             theme.scatter(
                 y=curves[metric],
-                mode="lines+markers" if attribute == "flat_first" else "lines",
+                mode="lines+markers" if attribute == "flat_first" or alone else "lines",
                 line={"color": colour, "width": 2 if attribute != "random" else 1.4, "dash": dash},
                 marker={"size": 5, "symbol": symbol},
                 name=words,

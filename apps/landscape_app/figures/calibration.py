@@ -16,6 +16,8 @@ _HOVER = (
     "%{meta.run}<br>confidence %{x:.1%}<br>accuracy %{y:.1%}, %{customdata[1]:.1%} – "
     "%{customdata[2]:.1%}<br>%{customdata[0]:,} examples<extra></extra>"
 )
+_FILLED = 0.92
+"""Of a bin, by the bars of all runs."""
 
 
 def calibration_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figure:
@@ -39,7 +41,7 @@ def calibration_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figur
     figure = make_subplots(
         rows=2, shared_xaxes=True, row_heights=[0.74, 0.26], vertical_spacing=0.07
     )
-    figure.update_layout(barmode="group", bargap=0.08)
+    figure.update_layout(barmode="overlay")  # each run's bars have their own part of a bin
     figure.add_trace(
         theme.scatter(
             x=[0, 1],
@@ -53,10 +55,11 @@ def calibration_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figur
         col=1,
     )
     errors = []
-    for position, (_, bins) in scored.items():
+    for place, (position, (_, bins)) in enumerate(scored.items()):
         whose = f"{runs[position].path.stem}: " if len(runs) > 1 else ""
         errors.append(f"{whose}ECE {formats.number(float(bins.ece))}")
-        _add(figure, bins, marks[position], runs[position])
+        part = (place / len(scored), 1 / len(scored))
+        _add(figure, bins, marks[position], runs[position], part)
     figure.update_xaxes(range=[0, 1.01], tickformat=".0%")
     figure.update_xaxes(title_text="confidence of the averaged prediction", row=2)
     figure.update_yaxes(title_text="accuracy", range=[-0.02, 1.03], tickformat=".0%", row=1)
@@ -78,7 +81,10 @@ def average(group: Group) -> torch.Tensor:
     return Prediction(every, torch.from_numpy(group["labels"])).average
 
 
-def _add(figure: go.Figure, bins: Calibration, mark: theme.Mark, run: Run) -> None:
+def _add(
+    figure: go.Figure, bins: Calibration, mark: theme.Mark, run: Run, part: tuple[float, float]
+) -> None:
+    """Draw a run; its bars begin at a share of their bin, and are as wide as another."""
     filled = bins.counts > 0
     counts, confidence = bins.counts[filled], bins.mean_confidence[filled]
     accuracy = bins.accuracy[filled]
@@ -106,10 +112,14 @@ def _add(figure: go.Figure, bins: Calibration, mark: theme.Mark, run: Run) -> No
         col=1,
     )
     edges = bins.edges
+    # Plotly's own widths go by the bins that are filled: one alone would fill the axis.
+    widths = _FILLED * (edges[1:] - edges[:-1])[filled].numpy()
     figure.add_trace(
         go.Bar(
             x=((edges[:-1] + edges[1:]) / 2)[filled].numpy(),
             y=counts.long().numpy(),
+            offset=(part[0] - 0.5) * widths,
+            width=part[1] * widths,
             marker={"color": colour},
             showlegend=False,
             hovertemplate="%{meta.run}<br>confidence %{customdata[0]:.1%} – %{customdata[1]:.1%}"

@@ -91,3 +91,13 @@ def log_ticks(values: np.ndarray) -> tuple[list[float], list[str]]:
         within = [10.0**power for power in powers if low <= 10.0**power <= high]
         within = within[:: 1 + len(within) // _MOST_MARKS]
     return within, [formats.number(mark, 1) for mark in within]
+
+
+def range_of_one(values: np.ndarray) -> list[float] | None:
+    """A range around values that are one but for rounding; Plotly draws no axis of such."""
+    finite = values[np.isfinite(values)]
+    if not finite.size or np.ptp(finite) > 1e-9 * np.abs(finite).max():
+        return None
+    middle = float(finite.mean())
+    reach = 0.1 * abs(middle) or 0.1
+    return [middle - reach, middle + reach]
