@@ -254,6 +254,22 @@ def test_long_details_are_broken_between_facts() -> None:
     assert figure.layout.margin.t == 40 + 20 * len(shown)
 
 
+def test_rows_to_come_are_told_from_values_that_are_missing(started: Run) -> None:
+    grid = {
+        "x": [0.0, 1.0],
+        "y": [0.0, 1.0, 2.0],
+        "loss": [[1.0, np.nan], [2.0, 3.0], [np.nan] * 2],
+    }
+    started.write("surfaces/random", grid | {"finished": [1, 1, 0]})
+    found = title(figures.surface_figure(started, "random"))
+    assert "1 of 3 rows are not evaluated yet" in found
+    assert "1 of 6 points have no value to draw: left blank" in found
+    started.write("surfaces/random", grid)
+    found = title(figures.surface_figure(started, "random"))
+    assert "3 of 6 points have no value to draw: left blank" in found
+    assert "yet" not in found
+
+
 def test_the_share_of_variance_and_the_axes_are_named(complete: Run) -> None:
     figure = figures.surface_figure(complete, "samples")
     assert "37.2 %" in title(figure)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import numpy as np
@@ -67,7 +68,9 @@ def surface_figure(
     """
     if kind not in ("contour", "3d"):
         raise InputError(f"a surface is drawn as 'contour' or '3d', not '{kind}'")
-    group = read(run, f"surfaces/{name}", "x", "y", "loss", optional=(*SAMPLES, "accuracy"))
+    group = read(
+        run, f"surfaces/{name}", "x", "y", "loss", optional=(*SAMPLES, "accuracy", "finished")
+    )
     loss = group["loss"]
     if not (np.isfinite(loss) & ((loss > 0) | (not log))).any():
         what = "positive finite" if log else "finite"
@@ -91,7 +94,7 @@ def surface_figure(
         f"surface-{name}",
         title,
         _facts(group),
-        _blanks(drawn),
+        *_blanks(drawn, group.get("finished", np.ones(len(drawn)))),
         small if share < _LITTLE else "",
         "the axes are not to one scale" if kind == "contour" and _aspect(limits) > _THIN else "",
         axes,
@@ -341,9 +344,14 @@ def _facts(group: Group) -> str:
     return " · ".join(facts)
 
 
-def _blanks(drawn: np.ndarray) -> str:
-    blank = int(np.count_nonzero(~np.isfinite(drawn)))
-    return f"{blank:,} of {drawn.size:,} points have no value to draw: left blank" if blank else ""
+def _blanks(drawn: np.ndarray, finished: np.ndarray) -> Iterator[str]:
+    """What is left blank, and why; ``finished`` says it of each row."""
+    there = finished > 0
+    if not there.all():
+        yield f"{len(there) - there.sum():,} of {len(there):,} rows are not evaluated yet"
+    blank = int(np.count_nonzero(~np.isfinite(drawn[there])))
+    if blank:
+        yield f"{blank:,} of {drawn.size:,} points have no value to draw: left blank"
 
 
 def _axis(group: Group, axis: str) -> str:
