@@ -94,7 +94,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "samples, bezier or chain",
     )
     surface.add_argument("--split", default="train", help="train (default) or test")
-    surface.add_argument("--samples", type=int, default=30, help="samples to place on it")
+    surface.add_argument(
+        "--samples", type=int, help="to place on a plane, or that a line goes by (default: 30)"
+    )
     surface.add_argument("--grid", type=int, default=41, help="points along x (default: 41)")
     surface.add_argument("--rows", type=int, help="points along y (default: as many)")
     surface.add_argument(

@@ -207,7 +207,8 @@ def _surface(options: argparse.Namespace) -> None:
     from landscape.units import workers
 
     trained = workflow.load(options.file, device=options.device)
-    settings = {name: getattr(options, name) for name in ("split", "samples", "extent")}
+    samples = 30 if options.samples is None else options.samples
+    settings = {"split": options.split, "samples": samples, "extent": options.extent}
     settings["seed"] = _seed(options, trained.run)
     if options.margin is not None:
         settings["margin"] = options.margin
@@ -215,6 +216,8 @@ def _surface(options: argparse.Namespace) -> None:
         if options.plane is not None or options.rows is not None:
             raise InputError("--line is in place of a plane: it takes no --plane and no --rows")
         kind = options.line
+        if options.samples is not None and kind in ("samples", *CURVES):
+            raise InputError(f"--line {kind} is between the first two samples: no --samples")
         settings |= {"kind": kind, "points": options.grid}
     else:
         rows = options.grid if options.rows is None else options.rows
@@ -229,7 +232,7 @@ def _surface(options: argparse.Namespace) -> None:
         raise InputError("--extent is in place of --margin: give one of the two")
     if options.margin is not None and kind == "random":
         raise InputError("a random direction has no samples to go by: give --extent, not --margin")
-    alone = trained.posterior.at_most(options.samples) == 1
+    alone = trained.posterior.at_most(samples) == 1
     if options.margin is not None and kind == "eigenvectors" and alone:
         raise InputError("one sample has no range: give --extent, not --margin")
     with (

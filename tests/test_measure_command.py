@@ -165,6 +165,7 @@ def test_lines_and_curves_are_written_beside_surfaces(
         (["--margin", "1", "--extent", "1"], "give one of the two"),
         (["--dask", ""], "no Dask scheduler answers"),
         (["--steps", "9"], "of a curve: --line bezier or chain"),
+        (["--line", "samples", "--samples", "9"], "the first two samples: no --samples"),
         (["--line", "pca", "--learning-rate", "1"], "of a curve: --line bezier or chain"),
     ):
         assert main(["surface", str(path), *few]) == 2
