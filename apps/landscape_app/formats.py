@@ -83,6 +83,14 @@ def file_name(text: str) -> str:
     return re.sub(r"[^\w.-]", "_", text).lstrip(".")[:120]
 
 
+def shortened(text: str, most: int) -> str:
+    """A text of at most so many characters, whose middle gives way: runs differ at their ends."""
+    if len(text) <= most:
+        return text
+    kept = (most - 1) // 2
+    return f"{text[: most - 1 - kept]}…{text[-kept:]}"
+
+
 def plain(text: object) -> str:
     """Text from a file for a figure, where Plotly would read ``<b>`` or ``<a>`` as markup."""
     return html.escape(str(text), quote=False)

@@ -449,6 +449,11 @@ def test_numbers_are_written_to_three_digits(value: float | None, text: str) -> 
 def test_times_are_written_for_people() -> None:
     assert formats.moment("2026-03-04T13:34:56+01:00") == "2026-03-04 12:34 UTC"
     assert formats.moment("yesterday") == "yesterday"
+    assert [formats.shortened("digits-fp-bma-0", n) for n in (15, 8, 3)] == [
+        "digits-fp-bma-0",
+        "digi…a-0",
+        "d…0",
+    ]
     assert [formats.duration(s) for s in (3.21, 48, 252, 7500)] == [
         "3.2 s",
         "48 s",

@@ -73,6 +73,19 @@ def test_nothing_sticks_out_of_a_narrow_page(
         assert page.evaluate(BEYOND) == 0, path
 
 
+def test_a_long_name_fits(
+    show: Callable[..., Page], new_run: Callable[..., Run], tmp_path: Path
+) -> None:
+    names = ["short", "long" * 45]
+    for name in names:
+        new_run(name)
+    page = show(tmp_path, f"/flatness?run={'&run='.join(names)}")
+    page.locator("#eigenvalues .annotation-text", has_text="…").wait_for()
+    assert page.evaluate(BEYOND) == 0
+    page.get_by_title(f"Take {names[1]} off").click()
+    page.wait_for_url("**/flatness?run=short**")
+
+
 def test_samples_and_slices_are_chosen_without_a_mouse(
     show: Callable[..., Page], complete: Run
 ) -> None:

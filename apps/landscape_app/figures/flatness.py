@@ -49,7 +49,7 @@ def eigenvalues_figure(
     """
     found = read_each(runs, "samples", "eigenvalues", optional=("residuals", "converged"))
     titles = (
-        [f"{theme.signed(marks[place])} {samples.plain_name(runs[place])}" for place in found]
+        [f"{theme.signed(marks[place])} {_brief(runs[place], len(found))}" for place in found]
         if len(runs) > 1
         else None
     )
@@ -191,3 +191,8 @@ def trace_figure(
 def _looks(colour: str, count: int) -> list[tuple[str, str]]:
     """Shades and markers of the first, second, ... eigenvalue."""
     return list(zip(theme.shades(colour, count), cycle(theme.SYMBOLS), strict=False))
+
+
+def _brief(run: Run, columns: int) -> str:
+    """A run's name that fits above its column."""
+    return formats.plain(formats.shortened(run.path.stem, 100 // columns))
