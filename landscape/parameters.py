@@ -86,8 +86,13 @@ class ParameterSpace:
         self._runs_channels_last = self.device.type == "cpu" and any(
             isinstance(layer, nn.Conv2d) for layer in layers
         )
-        # None where it is not known yet. The derivatives of these are slower so.
-        slower = any(isinstance(layer, nn.MaxPool2d | nn.GroupNorm) for layer in layers)
+        # None where it is not known yet. The derivatives of these are slower so, and grey images
+        # have no channels to be laid out last.
+        slower = any(
+            isinstance(layer, nn.MaxPool2d | nn.GroupNorm)
+            or (isinstance(layer, nn.Conv2d) and layer.in_channels == 1)
+            for layer in layers
+        )
         self._derives_channels_last = False if slower else None
 
     @property
