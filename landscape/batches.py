@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from landscape.errors import InputError
@@ -30,6 +31,31 @@ def batch_size(targets: Any) -> int:
         "a batch's targets must be a tensor whose first axis is the example, or several in a dict "
         f"or a sequence, not {type(targets).__name__}"
     )
+
+
+def same_examples(first: Iterable[Batch], second: Iterable[Batch]) -> bool:
+    """Whether two sets of batches are the same examples in the same order, however divided."""
+    ours, theirs = iter(first), iter(second)
+    left: list[Tensor] = []
+    right: list[Tensor] = []
+    while True:
+        left = left if _rows(left) else tensors_of(next(ours, None))
+        right = right if _rows(right) else tensors_of(next(theirs, None))
+        rows = min(_rows(left), _rows(right))
+        if not rows or len(left) != len(right):
+            return not left and not right
+        for one, other in zip(left, right, strict=True):
+            if one.dtype != other.dtype or one.shape[1:] != other.shape[1:]:
+                return False
+            if not torch.equal(one[:rows], other[:rows].to(one.device)):
+                return False
+        left, right = [each[rows:] for each in left], [each[rows:] for each in right]
+
+
+def _rows(tensors: list[Tensor]) -> int:
+    """How many examples tensors have, as far as their rows can be compared."""
+    comparable = all(each.ndim and each.layout is torch.strided for each in tensors)
+    return min((len(each) for each in tensors), default=0) if comparable else 0
 
 
 def take(value: Any, index: Tensor) -> Any:

@@ -135,12 +135,25 @@ class Objective:
         inputs, targets = batch
 
         def evaluate(point: tuple[Tensor, Mapping[str, Tensor] | None]) -> Tensor:
-            outputs = self.space.predict(point[0], inputs, point[1])
-            loss = self.summed(outputs, targets)
-            return torch.stack([loss, _correct(outputs, targets, loss)])
+            return self._score(self.space.predict(point[0], inputs, point[1]), targets)
 
         points = list(zip(weights, buffers, strict=True))
         return torch.stack(self._recorder.each(evaluate, points))
+
+    def evaluate_outputs(self, batches: Iterable[tuple[Tensor, Any]]) -> Evaluation:
+        """Loss and accuracy of outputs that are known, given batch by batch with the targets."""
+
+        def values() -> Iterator[tuple[Tensor, int]]:
+            for outputs, targets in batches:
+                yield self._score(outputs, self.space.move(targets)), batch_size(targets)
+
+        with torch.no_grad(), full_precision():
+            return Evaluation(*self.mean(values()).tolist())
+
+    def _score(self, outputs: Any, targets: Any) -> Tensor:
+        """Summed loss and number of right classes of a batch, shape (2,)."""
+        loss = self.summed(outputs, targets)
+        return torch.stack([loss, _correct(outputs, targets, loss)])
 
     def gradient(self, w: Tensor) -> Tensor:
         """The gradient of L at w, shape (P,)."""

@@ -1,6 +1,5 @@
 """Running statistics re-estimated for given weights, against torch's own pass over all at once."""
 
-import copy
 from collections.abc import Callable
 
 import pytest
@@ -34,41 +33,139 @@ def images() -> nn.Module:
     )
 
 
-def at_once(model: nn.Module, inputs: Tensor) -> dict[str, Tensor]:
-    """Statistics of one pass in training mode over all the data, without dropout."""
-    model = copy.deepcopy(model).train()
-    for layer in model.modules():
-        if hasattr(layer, "momentum"):
-            layer.momentum = 1.0
-        if isinstance(layer, nn.Dropout):
-            layer.eval()
-    model(inputs)
-    return {name: b for name, b in model.named_buffers() if b.is_floating_point()}
+def given_in_evaluation(
+    space: ParameterSpace, buffers: dict[str, Tensor], inputs: Tensor
+) -> dict[str, Tensor]:
+    """Statistics of what each layer is given in evaluation mode with these buffers."""
+    found = {}
+
+    def note(layer: nn.Module, given: tuple[Tensor, ...]) -> None:
+        x, inside = given[0], list(range(2, given[0].ndim))
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+            variance, mean = torch.var_mean(x, [0, *inside])
+        else:
+            variance, mean = (each.mean(0) for each in torch.var_mean(x, inside))
+        name = next(name for name, each in space.module.named_modules() if each is layer)
+        found[f"{name}.running_mean"], found[f"{name}.running_var"] = mean, variance
+
+    layers = normalisation.normalisation_layers(space.module)
+    hooks = [layer.register_forward_pre_hook(note) for layer in layers]
+    space.call(space.vector(), inputs, buffers)
+    for hook in hooks:
+        hook.remove()
+    return found
 
 
 @pytest.mark.parametrize("batch", [1, 6, 7, 22, 23])
 @pytest.mark.parametrize("make", [Branches, images])
 @pytest.mark.parametrize("together", [0, 300, 1 << 25])
-def test_statistics_are_those_of_one_pass_however_the_data_are_divided(
-    make: Callable[[], nn.Module], batch: int, together: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("room", [0, 1 << 40])
+def test_statistics_are_of_what_layers_are_given_however_the_data_are_divided(
+    make: Callable[[], nn.Module],
+    batch: int,
+    together: int,
+    room: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(normalisation, "_TOGETHER", together)
-    model = make().double()
-    space = ParameterSpace(model)
+    monkeypatch.setattr(normalisation, "spare", lambda _: room)
+    space = ParameterSpace(make().double())
     x, _ = joined(classification())
     for batches in (classification(batch=batch), shuffled(classification(), batch)):
         found = reestimate(space, space.vector(), batches)
-        for name, truth in at_once(model, x).items():
-            torch.testing.assert_close(found[name], truth)
+        truth = given_in_evaluation(space, found.buffers, x)
+        assert len(truth) == len(found.buffers) * 2 // 3  # all but the counts of batches
+        for name, value in truth.items():
+            torch.testing.assert_close(found.buffers[name], value)
+
+
+@pytest.mark.parametrize("examples", [100, 10_000])
+def test_statistics_are_those_of_torchs_training_but_for_its_biased_variance(examples: int) -> None:
+    model = Branches().double()
+    x = torch.randn(examples, 4, generator=generator(), dtype=torch.float64)
+    found = reestimate(ParameterSpace(model), ParameterSpace(model).vector(), [(x, None)])
+    for layer in normalisation.normalisation_layers(model):
+        layer.momentum = 1.0
+    model.train()(x)
+    for name, value in model.named_buffers():
+        if value.is_floating_point():
+            torch.testing.assert_close(found.buffers[name], value, rtol=3 / examples, atol=1e-12)
+
+
+def test_one_pass_gives_the_outputs_too_and_more_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    space = ParameterSpace(Branches().double())
+    batches = classification(batch=6)
+    x, y = joined(batches)
+    found = reestimate(space, space.vector(), batches)
+    outputs = space.call(space.vector(), x, found.buffers)
+    torch.testing.assert_close(found.outputs, outputs)
+    assert torch.equal(torch.cat(list(found.targets)), y)
+
+    twice = nn.BatchNorm1d(4).double()
+    shared = ParameterSpace(nn.Sequential(twice, nn.Tanh(), twice))
+    assert reestimate(shared, shared.vector(), batches).outputs is None
+
+    monkeypatch.setattr(normalisation, "_TOGETHER", 0)
+    monkeypatch.setattr(normalisation, "spare", lambda _: 0)
+    assert reestimate(space, space.vector(), batches).outputs is None
+
+
+def test_batches_are_put_together_as_far_as_the_memory_allows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A pass takes twelve of the largest tensor: four times the inputs here, of two examples each.
+
+    The head's weights, larger than any activation, do not count.
+    """
+    passes = []
+
+    class Noting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.wide, self.norm = nn.Linear(4, 16), nn.BatchNorm1d(16)
+            self.head = nn.Linear(16, 1000)
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            passes.append(len(inputs))
+            return self.norm(self.wide(inputs)) @ self.head.weight[:1].T
+
+    monkeypatch.setattr(normalisation, "_TOGETHER", 0)
+    space = ParameterSpace(Noting())
+    batches = [(torch.randn(2, 4), None)] * 5
+    for examples, pieces in ((10, [10]), (9, [8, 2]), (4, [4, 4, 2]), (3, [2, 2, 2, 2, 2])):
+        monkeypatch.setattr(normalisation, "spare", lambda _, n=examples: n * 12 * 16 * 4)
+        passes.clear()
+        reestimate(space, space.vector(), batches)
+        assert passes == [1, 2, *pieces]
+
+
+def test_a_run_that_a_layout_makes_start_again_counts_once() -> None:
+    class Viewing(nn.Module):
+        """Its ``view`` does not do with channels last, and is behind a layer of statistics."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.convolution, self.norm = nn.Conv2d(2, 3, 1), nn.BatchNorm2d(3)
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            return self.norm(self.convolution(inputs)).view(len(inputs), -1)
+
+    space = ParameterSpace(Viewing().double())
+    x = torch.randn(7, 2, 3, 3, generator=generator(), dtype=torch.float64)
+    for batches in ([(x, None)], [(x[:4], None), (x[4:, :, :2], None)]):
+        space = ParameterSpace(Viewing().double())
+        found = reestimate(space, space.vector(), batches)
+        hidden = [space.module.convolution(each).transpose(0, 1).flatten(1) for each, _ in batches]
+        torch.testing.assert_close(found.buffers["norm.running_var"], torch.cat(hidden, 1).var(1))
 
 
 def test_statistics_of_instance_normalisation_are_averages_over_examples() -> None:
     layer = nn.InstanceNorm1d(2, track_running_stats=True, affine=True).double()
-    model = nn.Sequential(nn.Unflatten(1, (2, 2)), layer)
-    space = ParameterSpace(model)
+    space = ParameterSpace(nn.Sequential(nn.Unflatten(1, (2, 2)), layer))
     found = reestimate(space, space.vector(), classification())
-    for name, truth in at_once(model, joined(classification())[0]).items():
-        torch.testing.assert_close(found[name], truth)
+    truth = given_in_evaluation(space, found.buffers, joined(classification())[0])
+    for name, value in truth.items():
+        torch.testing.assert_close(found.buffers[name], value)
 
 
 def test_the_weights_given_are_the_ones_used() -> None:
@@ -77,8 +174,8 @@ def test_the_weights_given_are_the_ones_used() -> None:
     found = reestimate(space, w, classification())
     values = space.unflatten(w)
     hidden = nn.functional.linear(joined(classification())[0], values["0.weight"], values["0.bias"])
-    torch.testing.assert_close(found["1.running_mean"], hidden.mean(0))
-    torch.testing.assert_close(found["1.running_var"], hidden.var(0))
+    torch.testing.assert_close(found.buffers["1.running_mean"], hidden.mean(0))
+    torch.testing.assert_close(found.buffers["1.running_var"], hidden.var(0))
 
 
 def test_the_spaces_own_statistics_and_mode_stay() -> None:
@@ -93,7 +190,7 @@ def test_the_spaces_own_statistics_and_mode_stay() -> None:
 
 def test_a_network_without_statistics_needs_no_data() -> None:
     space = ParameterSpace(mlp())
-    assert reestimate(space, space.vector(), []) == {}
+    assert reestimate(space, space.vector(), []).buffers == {}
 
 
 def test_data_that_give_no_statistics_are_refused() -> None:

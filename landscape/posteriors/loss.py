@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from landscape.batches import Batch
+from landscape.batches import Batch, batch_size, same_examples
 from landscape.losses import Loss
 from landscape.normalisation import normalisation_layers
 from landscape.objective import Evaluation, Objective
@@ -47,8 +48,31 @@ class PosteriorLoss:
 
     def evaluate_each(self, weights: Tensor) -> list[Evaluation]:
         """Loss and accuracy at each of some weights, shape (n, P), in one pass over the data."""
+        if self._on_calibration:
+            return [self._with_statistics(w) for w in weights]
         buffers = [self._buffers(w) for w in weights]
         return self._objective.evaluate_each(weights, buffers)
+
+    def _with_statistics(self, w: Tensor) -> Evaluation:
+        """Loss and accuracy from the pass that estimates the statistics, where it is one."""
+        found = self.posterior.reestimate(w)
+        if isinstance(found.outputs, Tensor):
+            sizes = [batch_size(targets) for targets in found.targets]
+            outputs = torch.split(found.outputs, sizes)
+            return self._objective.evaluate_outputs(zip(outputs, found.targets, strict=True))
+        return self._objective.with_buffers(found.buffers).evaluate(w)
+
+    @cached_property
+    def _on_calibration(self) -> bool:
+        """Whether the data are those on which running statistics are estimated."""
+        calibration = self.posterior.calibration
+        if not self._keeps_statistics or calibration is None:
+            return False
+        pairs = self._objective.pairs()
+        if self.data is calibration:
+            next(pairs, None)  # which checks them
+            return True
+        return same_examples(pairs, calibration)
 
     @cached_property
     def _keeps_statistics(self) -> bool:

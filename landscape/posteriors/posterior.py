@@ -15,7 +15,7 @@ from landscape.batches import Batch
 from landscape.counts import whole
 from landscape.errors import InputError
 from landscape.memory import check_room
-from landscape.normalisation import normalisation_layers, reestimate
+from landscape.normalisation import Reestimated, normalisation_layers, reestimate
 from landscape.parameters import Choice, ParameterSpace
 from landscape.posteriors.gaussian import Gaussian
 from landscape.posteriors.kronecker import Kronecker
@@ -159,6 +159,14 @@ class Posterior:
 
         Raises:
             InputError: the network keeps running statistics and there is no ``calibration`` data.
+        """
+        return self.reestimate(w).buffers
+
+    def reestimate(self, w: Tensor) -> Reestimated:
+        """As ``buffers``, with the network's outputs on the calibration data where they are known.
+
+        Raises:
+            InputError: see ``buffers``.
         """
         if self.calibration is None and normalisation_layers(self.space.module):
             raise InputError(
