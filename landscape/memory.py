@@ -13,8 +13,10 @@ from torch import Tensor
 
 from landscape.errors import InputError
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 _LIMIT = (1 << 31) - 1
+# By their numbers in glibc's malloc.h: the thresholds from where on memory is given back and mapped
+# by itself, and the number of arenas, of which the first alone keeps large blocks.
+_SETTINGS = {-1: _LIMIT, -3: _LIMIT, -8: 1}
 _UNKNOWN = 1 << 32  # taken to be free where the system does not say
 _CHECKED = 1 << 28  # from here on
 _share = 0.25
@@ -25,7 +27,8 @@ def keep_freed_memory() -> bool:
 
     By default a large tensor's memory goes back to the system when it is freed, and the next one's
     arrives page by page: on a CPU that can cost more than the arithmetic on it. The process keeps
-    what it needed at most. The command line calls this; a script or a notebook may.
+    what it needed at most. The command line calls this; a script or a notebook may, before it
+    computes anything: threads that have begun keep their own ways.
 
     Returns:
         Whether it took effect; False where the C library is another.
@@ -33,9 +36,7 @@ def keep_freed_memory() -> bool:
     if not sys.platform.startswith("linux"):
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    return mallopt is not None and all(
-        mallopt(parameter, _LIMIT) == 1 for parameter in (_TRIM_THRESHOLD, _MMAP_THRESHOLD)
-    )
+    return mallopt is not None and all(mallopt(*setting) == 1 for setting in _SETTINGS.items())
 
 
 class SavedTensors:

@@ -6,27 +6,31 @@ judged with statistics of its own (SWAG, arXiv 1902.02476, section 3.2).
 
 from __future__ import annotations
 
-import copy
-from collections import Counter
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from landscape.batches import tensors_of
+from landscape.batches import map_tensors, tensors_of
 from landscape.differentiation import full_precision
 from landscape.errors import InputError
+from landscape.lockstep import Lockstep
 from landscape.memory import spare
 from landscape.parameters import ParameterSpace
 
-_TOGETHER = 1 << 25
-_LIVE = 12
-"""What a pass takes, in its largest tensors: a ResNet-20 on 10,000 images 11."""
+Network = Callable[[Any], Any]
+
+_TOGETHER = 1 << 20
+_PART = 1 << 27  # of which less goes to and fro between a core and memory
+_PART_ON_GPU = 1 << 31
+_THREADS = 512
 _PIECE = 1 << 19
 
 
@@ -36,13 +40,13 @@ class Reestimated:
 
     Attributes:
         buffers: The module's buffers by name, with these statistics.
-        outputs: What the network makes of all examples with these buffers, in evaluation mode;
-            ``None`` where the statistics took more than one pass, or none.
+        outputs: What the network makes of all examples with these buffers, in evaluation mode, in
+            parts of whole batches; ``None`` where the statistics took more than one pass, or none.
         targets: Those of the examples, batch by batch.
     """
 
     buffers: dict[str, Tensor]
-    outputs: Any = None
+    outputs: Sequence[Any] | None = None
     targets: Sequence[Any] = ()
 
 
@@ -65,10 +69,10 @@ def reestimate(
     layers before it have theirs, however the examples are divided. (In torch's training mode those
     normalise with the biased variance: there is a difference of the order of 1 / N.)
 
-    With more than one batch a layer's statistics wait until those of the layers before it are
-    known, so that there is a pass for every layer, as far as that layer. Batches are therefore put
-    together: up to 32 MiB of inputs, and beyond that as far as a pass takes a quarter of the free
-    memory. Dropout is off. A module without running statistics keeps its buffers, without a pass.
+    The examples pass through the network once, in parts that wait for each other at each layer
+    until its statistics are known (``lockstep``). What they hold meanwhile has to fit in half of
+    the free memory; where it does not, there is a pass for every layer, as far as that layer.
+    Dropout is off. A module without running statistics keeps its buffers, without a pass.
 
     Args:
         space: The parameter space.
@@ -89,32 +93,26 @@ def reestimate(
         )
     passes = _Passes(space, vector, batches, buffers)
     with full_precision():
-        count, moments, calls = passes.over(set(layers))
-        if count == 0:
+        groups, moments = passes.over(set(layers))
+        if groups == 0:
             raise InputError("the data to re-estimate running statistics on has no batch")
-        settled = moments
-        if count > 1:  # only the layer that is called first has seen its final inputs
-            order = list(moments)
-            settled = {order[0]: moments[order[0]]}
-            for layer in order[1:]:
-                _, moments, _ = passes.over({layer}, calls[layer] // count)
-                settled |= moments
-    if any(layer_moments.too_few for layer_moments in settled.values()):
+        # A layer that is called twice has seen half of its inputs when it normalises them.
+        final = groups == 1 and all(each.calls == passes.parts for each in moments.values())
+        if groups > 1:  # only the layer that is called first has seen its final inputs
+            for layer in list(moments)[1:]:
+                _, again = passes.over({layer}, moments[layer].calls // passes.parts)
+                moments |= again
+    if any(layer_moments.too_few for layer_moments in moments.values()):
         raise InputError("running statistics need more than one value a channel")
-    # A layer that is called twice has seen half of its inputs when it normalises them.
-    final = count == 1 and set(calls.values()) == {1}
     return Reestimated(buffers, passes.outputs if final else None, passes.targets)
-
-
-class _Reached(Exception):
-    """The layers behind are not needed."""
 
 
 class _Passes:
     """Passes of one network over the same batches.
 
     Attributes:
-        outputs: Of the last piece.
+        parts: Into how many the last pass divided the examples.
+        outputs: Of those that waited for each other last.
         targets: Of all batches.
     """
 
@@ -127,95 +125,141 @@ class _Passes:
     ) -> None:
         self._space, self._vector, self._buffers = space, vector, buffers
         self._batches = batches
-        self._room: dict[torch.Size, int] = {}
-        self.outputs: Any = None
+        self.outputs: list[Any] = []
+        self.parts = 0
         self.targets: list[Any] = []
 
     def over(
-        self, open_layers: set[nn.Module], stop: int = 0
-    ) -> tuple[int, dict[nn.Module, _Moments], Counter[nn.Module]]:
-        """Go over the batches, each as far as the ``stop``-th call of an open layer; 0 for the end.
+        self, open_layers: set[nn.Module], stop: int | None = None
+    ) -> tuple[int, dict[nn.Module, _Moments]]:
+        """Go over the examples, as far as the ``stop``-th call of an open layer.
 
         Returns:
-            Number of batches; the moments of the open layers' inputs in the order of their first
-            calls, and how often each was called.
+            Number of groups of parts, of which each waits for its own; the moments of what the open
+            layers were given, in the order of their first calls.
         """
-        moments: dict[nn.Module, _Moments] = {}
-        calls: Counter[nn.Module] = Counter()
-        reached = 0
 
-        def collect(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            nonlocal reached
-            if layer not in moments:
-                moments[layer] = _Moments(layer)
-            moments[layer].add(inputs[0])
-            calls[layer] += 1
-            reached += 1
-            if reached == stop:
-                raise _Reached
+        def work(network: Network) -> tuple[int, dict[nn.Module, _Moments]]:
+            moments: dict[nn.Module, _Moments] = {}
+            lockstep = Lockstep(stop)
 
-        count = 0
-        for inputs in self._pieces():
-            before = {layer: copy.copy(known) for layer, known in moments.items()}, calls.copy()
+            def collect(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+                if layer not in moments:
+                    moments[layer] = _Moments(layer)
+                moments[layer].add(inputs[0])
+                lockstep.wait()
 
-            def start(*_: Any, before: Any = before) -> None:
-                """A layout that does not do makes the space run the network again."""
-                nonlocal moments, calls, reached
-                moments = {layer: copy.copy(known) for layer, known in before[0].items()}
-                calls, reached = before[1].copy(), 0
+            groups = self.parts = 0
+            for group in self._groups(_Room(self._space, network)):
+                with _before_calls(open_layers, collect):
+                    self.outputs = lockstep.run(network, group)
+                groups += 1
+                self.parts += len(group)
+            return groups, moments
 
-            with ExitStack() as hooks:
-                hooks.enter_context(self._space.module.register_forward_pre_hook(start))
-                for layer in open_layers:
-                    hooks.enter_context(layer.register_forward_pre_hook(collect))
-                with suppress(_Reached):
-                    self.outputs = self._space.predict(self._vector, inputs, self._buffers)
-            count += 1
-        return count, moments, calls
+        return self._space.predict_within(self._vector, work, self._buffers)
 
-    def _pieces(self) -> Iterator[Any]:
-        """Consecutive inputs as one, as far as there is room; those that are no tensors as are."""
+    def _groups(self, room: _Room) -> Iterator[list[Any]]:
+        """Parts that there is room for side by side."""
+        group: list[Any] = []
+        for part in self._parts(room):
+            if group and not room.side_by_side([*group, part]):
+                yield group
+                group = []
+            group.append(part)
+        if group:
+            yield group
+
+    def _parts(self, room: _Room) -> Iterator[Any]:
+        """The inputs of batches, consecutive ones joined as far as they may be."""
         self.targets = []
         held: list[Tensor] = []
-        for part, targets in self._batches:
-            if held and not (_alike(part, held[0]) and self._fits(part, held)):
+        examples = 0
+        for inputs, targets in self._batches:
+            rows = _rows(inputs)
+            if held and not (_alike(inputs, held[0]) and room.joined(inputs, examples + rows)):
                 yield torch.cat(held)
-                held = []
+                held, examples = [], 0
             self.targets.append(targets)
-            if isinstance(part, Tensor):
-                held.append(part)
+            if isinstance(inputs, Tensor):
+                held.append(inputs)
+                examples += rows
             else:
-                yield part
+                yield inputs
         if held:
             yield torch.cat(held) if len(held) > 1 else held[0]
 
-    def _fits(self, part: Tensor, held: list[Tensor]) -> bool:
-        nbytes = part.nbytes + sum(each.nbytes for each in held)
-        return nbytes <= _TOGETHER or nbytes <= self._most(part)
 
-    def _most(self, part: Tensor) -> int:
-        """Bytes of such inputs whose pass takes the memory that there is to spare."""
-        shape = part.shape[1:]
-        if shape not in self._room:
-            sizes = []
-            for repeats in (1, 2):
-                with _Sizes() as seen:
-                    self._space.predict(
-                        self._vector, torch.cat([part[:1]] * repeats), self._buffers
-                    )
-                sizes.append(seen.nbytes)
-            largest = max(more - less for less, more in zip(*sizes, strict=False))
-            room = spare(self._space.device) // (_LIVE * max(1, largest))
-            self._room[shape] = room * part[:1].nbytes
-        return self._room[shape]
+class _Room:
+    """What there is memory for, from what one more example takes in a network."""
+
+    def __init__(self, space: ParameterSpace, network: Network) -> None:
+        self._network = network
+        self._layers = normalisation_layers(space.module)
+        threads = torch.get_num_threads()
+        self._parts = max(2, _THREADS // threads)  # each of which has as many
+        self._part = _PART_ON_GPU if space.device.type == "cuda" else threads * _PART
+        self._all = 2 * spare(space.device)
+        self._known: dict[Any, tuple[float, float]] = {}
+
+    def joined(self, inputs: Tensor, examples: int) -> bool:
+        """Whether so many like these may be one part."""
+        if examples * inputs[:1].nbytes <= _TOGETHER:
+            return True
+        return examples * self._an_example(inputs)[0] <= self._part
+
+    def side_by_side(self, parts: list[Any]) -> bool:
+        """Whether these may wait for each other."""
+        if len(parts) > self._parts:
+            return False
+        return sum(_rows(part) * self._an_example(part)[1] for part in parts) <= self._all
+
+    def _an_example(self, part: Any) -> tuple[float, float]:
+        """Bytes that one takes at most, and at most where it waits."""
+        kind = tuple((each.shape[1:], each.dtype) for each in tensors_of(part))
+        if kind not in self._known:
+            try:
+                runs = zip(self._taken(part, 1), self._taken(part, 2), strict=True)
+            except Exception:  # a network that takes no such inputs: each part is for itself
+                self._known[kind] = math.inf, math.inf
+            else:
+                most, waiting = (
+                    max((more - less for less, more in zip(one, two, strict=False)), default=0)
+                    for one, two in runs
+                )
+                self._known[kind] = most, waiting
+        return self._known[kind]
+
+    def _taken(self, part: Any, examples: int) -> tuple[list[int], list[int]]:
+        """Bytes in the course of a run, and those before each layer."""
+        waiting: list[int] = []
+
+        def note(*_: Any) -> None:
+            waiting.append(live.nbytes())
+
+        with _Live() as live, _before_calls(self._layers, note):
+            few = map_tensors(lambda tensor: torch.cat([tensor[:1]] * examples), part)
+            self._network(few)
+        return live.course, waiting
 
 
-class _Sizes(TorchDispatchMode):
-    """Within it, ``nbytes`` gets the size of each tensor that is computed."""
+class _Live(TorchDispatchMode):
+    """Counts the memory of what is computed within it.
+
+    Attributes:
+        course: Bytes after each operation.
+    """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.nbytes: list[int] = []
+        self.course: list[int] = []
+        self._sizes: dict[StorageWeakRef, int] = {}
+
+    def nbytes(self) -> int:
+        """Bytes now."""
+        for gone in [ref for ref in self._sizes if ref.expired()]:  # type: ignore[no-untyped-call]
+            del self._sizes[gone]
+        return sum(self._sizes.values())
 
     def __torch_dispatch__(
         self,
@@ -225,8 +269,23 @@ class _Sizes(TorchDispatchMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         found = func(*args, **(kwargs or {}))
-        self.nbytes += [each.nbytes for each in tensors_of(found)]
+        for tensor in tensors_of(found):
+            storage = tensor.untyped_storage()
+            self._sizes[StorageWeakRef(storage)] = storage.nbytes()  # type: ignore[no-untyped-call]
+        self.course.append(self.nbytes())
         return found
+
+
+@contextmanager
+def _before_calls(layers: Iterable[nn.Module], hook: Callable[..., None]) -> Iterator[None]:
+    with ExitStack() as hooks:
+        for layer in layers:
+            hooks.enter_context(layer.register_forward_pre_hook(hook))
+        yield
+
+
+def _rows(part: Any) -> int:
+    return max((len(each) for each in tensors_of(part) if each.ndim), default=0)
 
 
 def _alike(part: Any, other: Tensor) -> bool:
@@ -257,16 +316,18 @@ class _Moments:
 
     Attributes:
         too_few: Whether there is no variance to estimate from them.
+        calls: How often it was given something.
     """
 
     def __init__(self, layer: nn.Module) -> None:
         self._over_batch = isinstance(layer, _BatchNorm)
         self._kept: tuple[Tensor, Tensor] = (layer.running_mean, layer.running_var)  # type: ignore[assignment]
-        self._count = 0
+        self._count = self.calls = 0
         self._mean = self._variance = torch.zeros(0)
 
     def add(self, inputs: Tensor) -> None:
         """Take in a batch of shape (B, C, ...), by the update of Chan, Golub & LeVeque (1979)."""
+        self.calls += 1
         inside = list(range(2, inputs.ndim))
         if self._over_batch:
             count = inputs.numel() // inputs.shape[1]

@@ -6,7 +6,8 @@ import copy
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from landscape.batches import map_tensors
 from landscape.differentiation import as_trained, check_tensor, uncast
 from landscape.errors import InputError
 
+T = TypeVar("T")
 Choice = Callable[[str, nn.Parameter], bool] | Sequence[str] | None
 
 
@@ -202,22 +204,62 @@ class ParameterSpace:
             buffers: See ``call``.
         """
         inputs = self.move(inputs)
-        if (
-            self._runs_channels_last
-            and not torch._C._are_functorch_transforms_active()
-            and (not torch.is_grad_enabled() or self._derives(inputs))
+        if torch._C._are_functorch_transforms_active() or (
+            torch.is_grad_enabled() and self._runs_channels_last and not self._derives(inputs)
         ):
+            return self.call(vector, inputs, buffers)
+
+        def run(channels_last: bool) -> Any:
+            if not channels_last:
+                return self.call(vector, inputs, buffers)
             if self.module.training:
                 self.module.eval()
             values = {**self._weights(vector), **self.move(buffers or {})}
+            return _usual(self._run(_channels_last(values), _channels_last(inputs)))
+
+        return self._laid_out(run)
+
+    @torch.no_grad()
+    @uncast()
+    def predict_within(
+        self,
+        vector: Tensor,
+        work: Callable[[Callable[[Any], Any]], T],
+        buffers: Mapping[str, Tensor] | None = None,
+    ) -> T:
+        """What ``work`` makes of the network at one weight vector.
+
+        Args:
+            vector: Shape (P,).
+            work: Gets the network, a function of inputs as ``predict`` is, which it may call as
+                often as it likes and in several threads. Where a layout of images turns out not to
+                do, ``work`` is called again, from the start.
+            buffers: See ``call``.
+        """
+        if self.module.training:
+            self.module.eval()
+
+        def run(channels_last: bool) -> T:
+            def network(inputs: Any) -> Any:
+                if not channels_last:
+                    return _forward(self.module, self.move(inputs))
+                return _usual(_forward(self.module, _channels_last(self.move(inputs))))
+
+            values = {**self._weights(vector), **self.move(buffers or {})}
+            values = _channels_last(values) if channels_last else values
+            found: T = self._run(values, partial(work, network), _Within(self.module))
+            return found
+
+        return self._laid_out(run)
+
+    def _laid_out(self, run: Callable[[bool], T]) -> T:
+        """``run(True)``, for channels last, where the module can, else ``run(False)``."""
+        if self._runs_channels_last:
             try:
-                outputs = self._run(_channels_last(values), _channels_last(inputs))
-                if isinstance(outputs, Tensor):
-                    return outputs.contiguous()
-            except RuntimeError:  # of the layout, or the call below raises it again
-                pass
-            self._runs_channels_last = False
-        return self.call(vector, inputs, buffers)
+                return run(True)
+            except RuntimeError:  # of the layout, or the run below raises it again
+                self._runs_channels_last = False
+        return run(False)
 
     def _derives(self, inputs: Any) -> bool:
         """Whether derivatives may be taken with channels last, seen at the first two examples.
@@ -243,10 +285,13 @@ class ParameterSpace:
             )
         return self.unflatten(vector)
 
-    def _run(self, values: dict[str, Tensor], inputs: Any) -> Any:
+    def _run(self, values: dict[str, Tensor], inputs: Any, within: _Within | None = None) -> Any:
         arguments = ((), inputs) if isinstance(inputs, dict) else (inputs, None)
+        module = within or self.module
+        if within:
+            values = {f"module.{name}": value for name, value in values.items()}
         with as_trained() if self._has_attention else nullcontext():
-            return functional_call(self.module, values, *arguments, tie_weights=self._is_tied)
+            return functional_call(module, values, *arguments, tie_weights=self._is_tied)
 
     def move(self, value: Any) -> Any:
         """``value`` with its tensors on the space's device, real ones in the space's type.
@@ -277,6 +322,34 @@ def _copy(model: nn.Module) -> nn.Module:
             f"the network cannot be copied ({reason}); of the older torch.nn.utils.weight_norm and "
             "spectral_norm, take those in torch.nn.utils.parametrizations"
         ) from error
+
+
+class _Within(nn.Module):
+    """A network during whose functional call other work is done with it."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, work: Callable[[], Any]) -> Any:
+        return work()
+
+
+def _forward(module: nn.Module, inputs: Any) -> Any:
+    if isinstance(inputs, dict):
+        return module(**inputs)
+    return module(*inputs) if isinstance(inputs, tuple) else module(inputs)
+
+
+def _usual(outputs: Any) -> Tensor:
+    """``outputs`` in their usual layout.
+
+    Raises:
+        RuntimeError: they are no tensor.
+    """
+    if not isinstance(outputs, Tensor):
+        raise RuntimeError("a module that returns no tensor runs in its usual layout")
+    return outputs.contiguous()
 
 
 def _channels_last(value: Any) -> Any:

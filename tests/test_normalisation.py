@@ -56,19 +56,24 @@ def given_in_evaluation(
     return found
 
 
+@pytest.fixture(params=["one part", "parts that wait", "groups of parts", "each for itself"])
+def divided(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However the examples are divided."""
+    if request.param != "one part":
+        monkeypatch.setattr(normalisation, "_TOGETHER", 300)
+        monkeypatch.setattr(normalisation, "_PART", 0)
+    if request.param == "groups of parts":
+        monkeypatch.setattr(normalisation, "_THREADS", 0)  # two at a time
+    if request.param == "each for itself":
+        monkeypatch.setattr(normalisation, "spare", lambda _: 0)
+
+
+@pytest.mark.usefixtures("divided")
 @pytest.mark.parametrize("batch", [1, 6, 7, 22, 23])
 @pytest.mark.parametrize("make", [Branches, images])
-@pytest.mark.parametrize("together", [0, 300, 1 << 25])
-@pytest.mark.parametrize("room", [0, 1 << 40])
 def test_statistics_are_of_what_layers_are_given_however_the_data_are_divided(
-    make: Callable[[], nn.Module],
-    batch: int,
-    together: int,
-    room: int,
-    monkeypatch: pytest.MonkeyPatch,
+    make: Callable[[], nn.Module], batch: int
 ) -> None:
-    monkeypatch.setattr(normalisation, "_TOGETHER", together)
-    monkeypatch.setattr(normalisation, "spare", lambda _: room)
     space = ParameterSpace(make().double())
     x, _ = joined(classification())
     for batches in (classification(batch=batch), shuffled(classification(), batch)):
@@ -96,47 +101,66 @@ def test_one_pass_gives_the_outputs_too_and_more_do_not(monkeypatch: pytest.Monk
     space = ParameterSpace(Branches().double())
     batches = classification(batch=6)
     x, y = joined(batches)
-    found = reestimate(space, space.vector(), batches)
-    outputs = space.call(space.vector(), x, found.buffers)
-    torch.testing.assert_close(found.outputs, outputs)
-    assert torch.equal(torch.cat(list(found.targets)), y)
+    monkeypatch.setattr(normalisation, "_PART", 0)
+    for together in (1 << 20, 0):
+        monkeypatch.setattr(normalisation, "_TOGETHER", together)
+        found = reestimate(space, space.vector(), batches)
+        outputs = space.call(space.vector(), x, found.buffers)
+        torch.testing.assert_close(torch.cat(list(found.outputs or ())), outputs)
+        assert torch.equal(torch.cat(list(found.targets)), y)
 
     twice = nn.BatchNorm1d(4).double()
     shared = ParameterSpace(nn.Sequential(twice, nn.Tanh(), twice))
     assert reestimate(shared, shared.vector(), batches).outputs is None
 
-    monkeypatch.setattr(normalisation, "_TOGETHER", 0)
     monkeypatch.setattr(normalisation, "spare", lambda _: 0)
     assert reestimate(space, space.vector(), batches).outputs is None
 
 
-def test_batches_are_put_together_as_far_as_the_memory_allows(
+class Noting(nn.Module):
+    """Notes the sizes of its batches, of which it makes tensors of 64 bytes an example."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide, self.norm, self.sum = nn.Linear(4, 16), nn.BatchNorm1d(16), nn.BatchNorm1d(16)
+        self.head = nn.Linear(16, 1000)  # larger than any activation: it does not count
+        self.passes: list[int] = []
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        self.passes.append(len(inputs))
+        first = self.wide(inputs)
+        second = torch.tanh(first)
+        return self.sum(first + self.norm(second)) @ self.head.weight[:1].T
+
+
+def passes_of_five_batches_of_two() -> list[int]:
+    space = ParameterSpace(Noting())
+    reestimate(space, space.vector(), [(torch.randn(2, 4), None)] * 5)
+    found: list[int] = space.module.passes
+    assert found[:2] == [1, 2]  # which show what an example takes
+    return found[2:]
+
+
+def test_batches_are_joined_as_far_as_a_part_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An example takes 16 bytes of inputs and, at most, four tensors of 64 bytes."""
+    monkeypatch.setattr(normalisation, "_TOGETHER", 0)
+    for examples, parts in ((10, [10]), (9, [8, 2]), (4, [4, 4, 2]), (3, [2, 2, 2, 2, 2])):
+        each = examples * (16 + 4 * 64) // torch.get_num_threads()
+        monkeypatch.setattr(normalisation, "_PART", each)
+        assert passes_of_five_batches_of_two() == parts
+
+
+def test_parts_wait_for_each_other_as_far_as_the_memory_allows(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A pass takes twelve of the largest tensor: four times the inputs here, of two examples each.
-
-    The head's weights, larger than any activation, do not count.
-    """
-    passes = []
-
-    class Noting(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.wide, self.norm = nn.Linear(4, 16), nn.BatchNorm1d(16)
-            self.head = nn.Linear(16, 1000)
-
-        def forward(self, inputs: Tensor) -> Tensor:
-            passes.append(len(inputs))
-            return self.norm(self.wide(inputs)) @ self.head.weight[:1].T
-
+    """An example that waits holds 16 bytes of inputs and, at most, three tensors of 64 bytes."""
     monkeypatch.setattr(normalisation, "_TOGETHER", 0)
-    space = ParameterSpace(Noting())
-    batches = [(torch.randn(2, 4), None)] * 5
-    for examples, pieces in ((10, [10]), (9, [8, 2]), (4, [4, 4, 2]), (3, [2, 2, 2, 2, 2])):
-        monkeypatch.setattr(normalisation, "spare", lambda _, n=examples: n * 12 * 16 * 4)
-        passes.clear()
-        reestimate(space, space.vector(), batches)
-        assert passes == [1, 2, *pieces]
+    monkeypatch.setattr(normalisation, "_PART", 0)
+    for examples, groups in ((10, 1), (9, 2)):
+        monkeypatch.setattr(normalisation, "spare", lambda _, n=examples: n * (16 + 3 * 64) // 2)
+        found = passes_of_five_batches_of_two()
+        again = [1, 2, 2, 2, 2, 2, 2]  # for the second layer
+        assert found == [2] * 5 + (again if groups > 1 else [])
 
 
 def test_a_run_that_a_layout_makes_start_again_counts_once() -> None:
@@ -204,23 +228,32 @@ def test_data_that_give_no_statistics_are_refused() -> None:
             reestimate(space, space.vector(), batches)
 
 
-def test_small_batches_are_put_together_and_what_does_not_fit_is_not() -> None:
+def test_inputs_that_cannot_be_joined_pass_once_too() -> None:
+    """Other shapes, and tensors in a dict."""
+
     class Counting(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.calls, self.first, self.second = 0, nn.BatchNorm1d(4), nn.BatchNorm1d(4)
+            self.calls, self.layers = 0, Branches()
 
-        def forward(self, inputs: Tensor) -> Tensor:
-            self.calls += 1
-            return self.second(self.first(inputs.flatten(0, -2)))
+        def forward(self, x: Tensor) -> Tensor:
+            self.calls += len(x) > 2  # fewer are to see what they take
+            return self.layers(x.flatten(0, -2))
 
-    for shapes, calls in (([(3, 4)] * 5, 1), ([(3, 4), (3, 2, 4), (3, 2, 4)], 4)):
-        space = ParameterSpace(Counting())
-        reestimate(space, space.vector(), [(torch.randn(shape), None) for shape in shapes])
-        assert space.module.calls == calls  # twice two batches: a pass for each of two layers
+    shapes = [(3, 4), (3, 2, 4), (4, 2, 4)]
+    data = [torch.randn(shape, generator=generator(), dtype=torch.float64) for shape in shapes]
+    for batches in ([(x, None) for x in data], [({"x": x}, None) for x in data]):
+        space = ParameterSpace(Counting().double())
+        found = reestimate(space, space.vector(), batches)
+        assert space.module.calls == (2 if isinstance(batches[0][0], Tensor) else 3)
+        every = torch.cat([x.flatten(0, -2) for x in data])
+        for name, value in given_in_evaluation(space, found.buffers, every).items():
+            torch.testing.assert_close(found.buffers[name], value)
 
 
-def test_what_is_behind_the_layer_looked_for_is_not_computed() -> None:
+def test_what_is_behind_the_layer_looked_for_is_not_computed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     class Shared(nn.Module):
         """Calls its second layer of statistics twice."""
 
@@ -230,16 +263,18 @@ def test_what_is_behind_the_layer_looked_for_is_not_computed() -> None:
             self.passed: list[str] = []
 
         def forward(self, inputs: Tensor) -> Tensor:
-            hidden = self.first(inputs)
-            self.passed.append("first")
-            hidden = self.second(torch.tanh(hidden))
-            self.passed.append("second")
-            hidden = self.second(hidden)
-            self.passed.append("again")
+            hidden = self.note("first", self.first(inputs))
+            hidden = self.note("second", self.second(torch.tanh(hidden)))
+            return self.note("again", self.second(hidden))
+
+        def note(self, layer: str, hidden: Tensor) -> Tensor:
+            self.passed += [layer] * (len(hidden) > 2)  # fewer are to see what they take
             return hidden
 
+    monkeypatch.setattr(normalisation, "_TOGETHER", 0)
+    monkeypatch.setattr(normalisation, "spare", lambda _: 0)
+    monkeypatch.setattr(normalisation, "_PART", 0)
     space = ParameterSpace(Shared())
-    batches = [(torch.randn(3, 4), None), (torch.randn(2, 4, 1).squeeze(-1).double(), None)]
-    reestimate(space, space.vector(), batches)
+    reestimate(space, space.vector(), [(torch.randn(3, 4), None)] * 2)
     whole = ["first", "second", "again"]
     assert space.module.passed == [*whole, *whole, "first", "second", "first", "second"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -56,11 +56,9 @@ class PosteriorLoss:
     def _with_statistics(self, w: Tensor) -> Evaluation:
         """Loss and accuracy from the pass that estimates the statistics, where it is one."""
         found = self.posterior.reestimate(w)
-        if isinstance(found.outputs, Tensor):
-            sizes = [batch_size(targets) for targets in found.targets]
-            outputs = torch.split(found.outputs, sizes)
-            return self._objective.evaluate_outputs(zip(outputs, found.targets, strict=True))
-        return self._objective.with_buffers(found.buffers).evaluate(w)
+        if found.outputs is None or not all(map(torch.is_tensor, found.outputs)):
+            return self._objective.with_buffers(found.buffers).evaluate(w)
+        return self._objective.evaluate_outputs(_by_batch(found.outputs, found.targets))
 
     @cached_property
     def _on_calibration(self) -> bool:
@@ -80,3 +78,13 @@ class PosteriorLoss:
 
     def _buffers(self, w: Tensor) -> dict[str, Tensor] | None:
         return self.posterior.buffers(w) if self._keeps_statistics else None
+
+
+def _by_batch(parts: Iterable[Tensor], targets: Iterable[Any]) -> Iterator[Batch]:
+    """The targets of each batch after its outputs, given in parts of whole batches."""
+    following, part = iter(parts), torch.empty(0)
+    for each in targets:
+        part = part if len(part) else next(following)
+        size = batch_size(each)
+        yield part[:size], each
+        part = part[size:]
