@@ -6,8 +6,8 @@
 
 Both evaluate a random plane on the same data with the same network; ours gives
 the accuracy too. The forward pass is the module's own, in evaluation mode, with its loss. With
-batch normalisation, ours re-estimates running statistics at every point, and loss-landscapes keeps
-those of the centre: another surface.
+batch normalisation, ours re-estimates running statistics at every point, in the same pass, and
+loss-landscapes keeps those of the centre: another surface.
 """
 
 import argparse

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +50,22 @@ class Reestimated:
     buffers: dict[str, Tensor]
     outputs: Sequence[Any] | None = None
     targets: Sequence[Any] = ()
+
+
+@dataclass(frozen=True)
+class _Need:
+    """Bytes that one more example takes in a network.
+
+    Attributes:
+        most: At any time.
+        waiting: Where it waits at a layer; infinite in networks where it may not.
+    """
+
+    most: float
+    waiting: float
+
+
+_NEEDS: WeakKeyDictionary[nn.Module, dict[Any, _Need]] = WeakKeyDictionary()  # by kind of example
 
 
 def normalisation_layers(module: nn.Module) -> list[nn.Module]:
@@ -191,56 +209,63 @@ class _Passes:
 
 
 class _Room:
-    """What there is memory for, from what one more example takes in a network."""
+    """How many examples may be joined, and how many may wait for each other."""
 
     def __init__(self, space: ParameterSpace, network: Network) -> None:
         self._network = network
         self._layers = normalisation_layers(space.module)
+        self._known = _NEEDS.setdefault(space.module, {})
         threads = torch.get_num_threads()
         self._parts = max(2, _THREADS // threads)  # each of which has as many
         self._part = _PART_ON_GPU if space.device.type == "cuda" else threads * _PART
         self._all = 2 * spare(space.device)
-        self._known: dict[Any, tuple[float, float]] = {}
 
     def joined(self, inputs: Tensor, examples: int) -> bool:
         """Whether so many like these may be one part."""
         if examples * inputs[:1].nbytes <= _TOGETHER:
             return True
-        return examples * self._an_example(inputs)[0] <= self._part
+        return examples * self._need(inputs).most <= self._part
 
     def side_by_side(self, parts: list[Any]) -> bool:
         """Whether these may wait for each other."""
         if len(parts) > self._parts:
             return False
-        return sum(_rows(part) * self._an_example(part)[1] for part in parts) <= self._all
+        return sum(_rows(part) * self._need(part).waiting for part in parts) <= self._all
 
-    def _an_example(self, part: Any) -> tuple[float, float]:
-        """Bytes that one takes at most, and at most where it waits."""
+    def _need(self, part: Any) -> _Need:
         kind = tuple((each.shape[1:], each.dtype) for each in tensors_of(part))
         if kind not in self._known:
             try:
-                runs = zip(self._taken(part, 1), self._taken(part, 2), strict=True)
-            except Exception:  # a network that takes no such inputs: each part is for itself
-                self._known[kind] = math.inf, math.inf
-            else:
-                most, waiting = (
-                    max((more - less for less, more in zip(one, two, strict=False)), default=0)
-                    for one, two in runs
-                )
-                self._known[kind] = most, waiting
+                self._known[kind] = self._measured(part)
+            except Exception:  # of a network that does not take so few: each part is for itself
+                return _Need(math.inf, math.inf)
         return self._known[kind]
 
-    def _taken(self, part: Any, examples: int) -> tuple[list[int], list[int]]:
-        """Bytes in the course of a run, and those before each layer."""
+    def _measured(self, part: Any) -> _Need:
+        """From a run of one example and a run of two."""
+        few = [map_tensors(itemgetter(rows), part) for rows in ([0], [0, -1])]
+        outputs, courses, waits = zip(*map(self._watched, few), strict=True)
+        own = sum(each[:1].nbytes for each in tensors_of(part))
+        waiting = own + _rise(*waits) if self._apart(few, outputs) else math.inf
+        return _Need(own + _rise(*courses), waiting)
+
+    def _watched(self, inputs: Any) -> tuple[Any, list[int], list[int]]:
+        """The outputs; bytes in the course of the run, and before each layer."""
         waiting: list[int] = []
+        live = _Live()
+        with live, _before_calls(self._layers, lambda *_: waiting.append(live.nbytes())):
+            return self._network(inputs), live.course, waiting
 
-        def note(*_: Any) -> None:
-            waiting.append(live.nbytes())
+    def _apart(self, few: list[Any], alone: Sequence[Any]) -> bool:
+        """Whether runs side by side give what each gives alone.
 
-        with _Live() as live, _before_calls(self._layers, note):
-            few = map_tensors(lambda tensor: torch.cat([tensor[:1]] * examples), part)
-            self._network(few)
-        return live.course, waiting
+        A network that leaves something in itself, for later in the same run, finds another's there.
+        """
+        lockstep = Lockstep()
+        with suppress(Exception), _before_calls(self._layers, lambda *_: lockstep.wait()):
+            together = tensors_of(lockstep.run(self._network, few))
+            return bool(together) and all(map(_close, tensors_of(list(alone)), together))
+        return False
 
 
 class _Live(TorchDispatchMode):
@@ -282,6 +307,14 @@ def _before_calls(layers: Iterable[nn.Module], hook: Callable[..., None]) -> Ite
         for layer in layers:
             hooks.enter_context(layer.register_forward_pre_hook(hook))
         yield
+
+
+def _rise(one: list[int], two: list[int]) -> int:
+    return max((more - less for less, more in zip(one, two, strict=False)), default=0)
+
+
+def _close(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and torch.allclose(one, other, rtol=1e-3, equal_nan=True)
 
 
 def _rows(part: Any) -> int:

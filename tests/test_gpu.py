@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import landscape as ls
-from landscape import units
+from landscape import normalisation, units
 from landscape.cli import main
 from landscape.curvature import measure, spectral_density, top_eigenvalues, trace
 from landscape.curvature.matrices import MATRICES, Matrix, product_by
@@ -177,12 +177,10 @@ def test_lower_precision_is_on_request_and_its_error_is_said() -> None:
     assert 1e-4 < operator.error < 0.5
 
 
-@pytest.mark.parametrize("normalisation", ["batch", "group"])
-def test_surfaces_are_those_of_the_cpu(normalisation: str) -> None:
+@pytest.mark.parametrize("norm", ["batch", "group"])
+def test_surfaces_are_those_of_the_cpu(norm: str) -> None:
     torch.manual_seed(0)
-    model = ls.models.build(
-        "resnet20", input_shape=(1, 8, 8), classes=3, normalisation=normalisation
-    )
+    model = ls.models.build("resnet20", input_shape=(1, 8, 8), classes=3, normalisation=norm)
     data = batches(16, 16, 5)
     found = []
     for device in ("cpu", "cuda"):
@@ -195,6 +193,31 @@ def test_surfaces_are_those_of_the_cpu(normalisation: str) -> None:
     here, there = found
     torch.testing.assert_close(torch.tensor(there.loss), torch.tensor(here.loss), rtol=1e-3, atol=0)
     assert abs(there.accuracy - here.accuracy).max() < 2 / 37
+
+
+def test_running_statistics_of_parts_that_wait_are_those_of_the_cpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also on a stream of the caller's, which the parts' threads have to follow."""
+    for limit in ("_TOGETHER", "_PART", "_PART_ON_GPU"):
+        monkeypatch.setattr(normalisation, limit, 0)
+    torch.manual_seed(0)
+    model = ls.models.build(
+        "resnet20", input_shape=(1, 8, 8), classes=3, normalisation="batch"
+    ).double()
+    data = batches(16, 16, 5, dtype=torch.float64)
+
+    def found(device: str) -> dict[str, Tensor]:
+        space = ls.ParameterSpace(model, device=device)
+        return normalisation.reestimate(space, space.vector(), data).buffers
+
+    here, there = found("cpu"), found("cuda")
+    with torch.cuda.stream(torch.cuda.Stream()):  # type: ignore[no-untyped-call]
+        on_stream = found("cuda")
+    torch.cuda.synchronize()
+    for name, value in here.items():
+        for other in (there, on_stream):
+            torch.testing.assert_close(other[name].cpu(), value, rtol=1e-9, atol=1e-12)
 
 
 EPOCHS = {"swag": 20, "f-swag": 20, "cyclical-sgld": 60, "ptl": 60}

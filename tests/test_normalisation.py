@@ -137,8 +137,8 @@ def passes_of_five_batches_of_two() -> list[int]:
     space = ParameterSpace(Noting())
     reestimate(space, space.vector(), [(torch.randn(2, 4), None)] * 5)
     found: list[int] = space.module.passes
-    assert found[:2] == [1, 2]  # which show what an example takes
-    return found[2:]
+    assert found[:4] == [1, 2, 1, 2]  # which show what an example takes, and whether it may wait
+    return found[4:]
 
 
 def test_batches_are_joined_as_far_as_a_part_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +159,7 @@ def test_parts_wait_for_each_other_as_far_as_the_memory_allows(
     for examples, groups in ((10, 1), (9, 2)):
         monkeypatch.setattr(normalisation, "spare", lambda _, n=examples: n * (16 + 3 * 64) // 2)
         found = passes_of_five_batches_of_two()
-        again = [1, 2, 2, 2, 2, 2, 2]  # for the second layer
+        again = [2] * 5  # for the second layer
         assert found == [2] * 5 + (again if groups > 1 else [])
 
 
@@ -226,6 +226,26 @@ def test_data_that_give_no_statistics_are_refused() -> None:
     ):
         with pytest.raises(InputError, match=message):
             reestimate(space, space.vector(), batches)
+
+
+@pytest.mark.parametrize("kept", [lambda x: x, lambda x: x.mean()])
+def test_parts_of_a_network_that_keeps_something_in_itself_do_not_wait_for_each_other(
+    kept: Callable[[Tensor], Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Keeping(Branches):
+        def forward(self, inputs: Tensor) -> Tensor:
+            self.kept = kept(inputs)
+            return self.long(inputs) + self.kept.sum()
+
+    monkeypatch.setattr(normalisation, "_TOGETHER", 0)
+    monkeypatch.setattr(normalisation, "_PART", 0)
+    x, _ = joined(classification())
+    for network in (Keeping(), Branches()):
+        space = ParameterSpace(network.double())
+        found = reestimate(space, space.vector(), [(each, None) for each in x.split(6)])
+        assert (found.outputs is None) == isinstance(network, Keeping)
+        for name, value in given_in_evaluation(space, found.buffers, x).items():
+            torch.testing.assert_close(found.buffers[name], value)
 
 
 def test_inputs_that_cannot_be_joined_pass_once_too() -> None:
