@@ -29,8 +29,10 @@ from landscape.parameters import ParameterSpace
 
 Network = Callable[[Any], Any]
 
+# Bytes of inputs that are joined without a look, and that a part takes of a core's cache and memory
+# or of a GPU's; threads, of which a part has as many as torch; bytes that stay in a core's cache.
 _TOGETHER = 1 << 20
-_PART = 1 << 27  # of which less goes to and fro between a core and memory
+_PART = 1 << 27
 _PART_ON_GPU = 1 << 31
 _THREADS = 512
 _PIECE = 1 << 19
