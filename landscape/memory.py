@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from landscape.batches import tensors_of
 from landscape.errors import InputError
 
 _LIMIT = (1 << 31) - 1
@@ -65,6 +69,39 @@ class SavedTensors:
             self.nbytes += tensor.untyped_storage().nbytes()
         # A node that kept its own output with its graph would keep itself, for ever.
         return tensor.detach()
+
+
+class LiveTensors(TorchDispatchMode):
+    """Counts the memory of what is computed within it.
+
+    Attributes:
+        course: Bytes after each operation.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.course: list[int] = []
+        self._sizes: dict[StorageWeakRef, int] = {}
+
+    def nbytes(self) -> int:
+        """Bytes now."""
+        for gone in [ref for ref in self._sizes if ref.expired()]:  # type: ignore[no-untyped-call]
+            del self._sizes[gone]
+        return sum(self._sizes.values())
+
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        found = func(*args, **(kwargs or {}))
+        for tensor in tensors_of(found):
+            storage = tensor.untyped_storage()
+            self._sizes[StorageWeakRef(storage)] = storage.nbytes()  # type: ignore[no-untyped-call]
+        self.course.append(self.nbytes())
+        return found
 
 
 def spare(device: torch.device) -> int:

@@ -6,36 +6,21 @@ judged with statistics of its own (SWAG, arXiv 1902.02476, section 3.2).
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
-from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from landscape.batches import map_tensors, tensors_of
 from landscape.differentiation import full_precision
 from landscape.errors import InputError
 from landscape.lockstep import Lockstep
-from landscape.memory import spare
 from landscape.parameters import ParameterSpace
+from landscape.parts import Network, Parts, before_calls
 
-Network = Callable[[Any], Any]
-
-# Bytes of inputs that are joined without a look, and that a part takes of a core's cache and memory
-# or of a GPU's; threads, of which a part has as many as torch; bytes that stay in a core's cache.
-_TOGETHER = 1 << 20
-_PART = 1 << 27
-_PART_ON_GPU = 1 << 31
-_THREADS = 512
-_PIECE = 1 << 19
+_PIECE = 1 << 19  # bytes that stay in a core's cache
 
 
 @dataclass(frozen=True)
@@ -52,22 +37,6 @@ class Reestimated:
     buffers: dict[str, Tensor]
     outputs: Sequence[Any] | None = None
     targets: Sequence[Any] = ()
-
-
-@dataclass(frozen=True)
-class _Need:
-    """Bytes that one more example takes in a network.
-
-    Attributes:
-        most: At any time.
-        waiting: Where it waits at a layer; infinite in networks where it may not.
-    """
-
-    most: float
-    waiting: float
-
-
-_NEEDS: WeakKeyDictionary[nn.Module, dict[Any, _Need]] = WeakKeyDictionary()  # by kind of example
 
 
 def normalisation_layers(module: nn.Module) -> list[nn.Module]:
@@ -145,6 +114,7 @@ class _Passes:
     ) -> None:
         self._space, self._vector, self._buffers = space, vector, buffers
         self._batches = batches
+        self._layers = normalisation_layers(space.module)
         self.outputs: list[Any] = []
         self.parts = 0
         self.targets: list[Any] = []
@@ -170,8 +140,9 @@ class _Passes:
                 lockstep.wait()
 
             groups = self.parts = 0
-            for group in self._groups(_Room(self._space, network)):
-                with _before_calls(open_layers, collect):
+            parts = Parts(self._space, network, self._layers)
+            for group in parts.groups(self._inputs()):
+                with before_calls(open_layers, collect):
                     self.outputs = lockstep.run(network, group)
                 groups += 1
                 self.parts += len(group)
@@ -179,154 +150,11 @@ class _Passes:
 
         return self._space.predict_within(self._vector, work, self._buffers)
 
-    def _groups(self, room: _Room) -> Iterator[list[Any]]:
-        """Parts that there is room for side by side."""
-        group: list[Any] = []
-        for part in self._parts(room):
-            if group and not room.side_by_side([*group, part]):
-                yield group
-                group = []
-            group.append(part)
-        if group:
-            yield group
-
-    def _parts(self, room: _Room) -> Iterator[Any]:
-        """The inputs of batches, consecutive ones joined as far as they may be."""
+    def _inputs(self) -> Iterator[Any]:
         self.targets = []
-        held: list[Tensor] = []
-        examples = 0
         for inputs, targets in self._batches:
-            rows = _rows(inputs)
-            if held and not (_alike(inputs, held[0]) and room.joined(inputs, examples + rows)):
-                yield torch.cat(held)
-                held, examples = [], 0
             self.targets.append(targets)
-            if isinstance(inputs, Tensor):
-                held.append(inputs)
-                examples += rows
-            else:
-                yield inputs
-        if held:
-            yield torch.cat(held) if len(held) > 1 else held[0]
-
-
-class _Room:
-    """How many examples may be joined, and how many may wait for each other."""
-
-    def __init__(self, space: ParameterSpace, network: Network) -> None:
-        self._network = network
-        self._layers = normalisation_layers(space.module)
-        self._known = _NEEDS.setdefault(space.module, {})
-        threads = torch.get_num_threads()
-        self._parts = max(2, _THREADS // threads)  # each of which has as many
-        self._part = _PART_ON_GPU if space.device.type == "cuda" else threads * _PART
-        self._all = 2 * spare(space.device)
-
-    def joined(self, inputs: Tensor, examples: int) -> bool:
-        """Whether so many like these may be one part."""
-        if examples * inputs[:1].nbytes <= _TOGETHER:
-            return True
-        return examples * self._need(inputs).most <= self._part
-
-    def side_by_side(self, parts: list[Any]) -> bool:
-        """Whether these may wait for each other."""
-        if len(parts) > self._parts:
-            return False
-        return sum(_rows(part) * self._need(part).waiting for part in parts) <= self._all
-
-    def _need(self, part: Any) -> _Need:
-        kind = tuple((each.shape[1:], each.dtype) for each in tensors_of(part))
-        if kind not in self._known:
-            try:
-                self._known[kind] = self._measured(part)
-            except Exception:  # of a network that does not take so few: each part is for itself
-                return _Need(math.inf, math.inf)
-        return self._known[kind]
-
-    def _measured(self, part: Any) -> _Need:
-        """From a run of one example and a run of two."""
-        few = [map_tensors(itemgetter(rows), part) for rows in ([0], [0, -1])]
-        outputs, courses, waits = zip(*map(self._watched, few), strict=True)
-        own = sum(each[:1].nbytes for each in tensors_of(part))
-        waiting = own + _rise(*waits) if self._apart(few, outputs) else math.inf
-        return _Need(own + _rise(*courses), waiting)
-
-    def _watched(self, inputs: Any) -> tuple[Any, list[int], list[int]]:
-        """The outputs; bytes in the course of the run, and before each layer."""
-        waiting: list[int] = []
-        live = _Live()
-        with live, _before_calls(self._layers, lambda *_: waiting.append(live.nbytes())):
-            return self._network(inputs), live.course, waiting
-
-    def _apart(self, few: list[Any], alone: Sequence[Any]) -> bool:
-        """Whether runs side by side give what each gives alone.
-
-        A network that leaves something in itself, for later in the same run, finds another's there.
-        """
-        lockstep = Lockstep()
-        with suppress(Exception), _before_calls(self._layers, lambda *_: lockstep.wait()):
-            together = tensors_of(lockstep.run(self._network, few))
-            return bool(together) and all(map(_close, tensors_of(list(alone)), together))
-        return False
-
-
-class _Live(TorchDispatchMode):
-    """Counts the memory of what is computed within it.
-
-    Attributes:
-        course: Bytes after each operation.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.course: list[int] = []
-        self._sizes: dict[StorageWeakRef, int] = {}
-
-    def nbytes(self) -> int:
-        """Bytes now."""
-        for gone in [ref for ref in self._sizes if ref.expired()]:  # type: ignore[no-untyped-call]
-            del self._sizes[gone]
-        return sum(self._sizes.values())
-
-    def __torch_dispatch__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
-        found = func(*args, **(kwargs or {}))
-        for tensor in tensors_of(found):
-            storage = tensor.untyped_storage()
-            self._sizes[StorageWeakRef(storage)] = storage.nbytes()  # type: ignore[no-untyped-call]
-        self.course.append(self.nbytes())
-        return found
-
-
-@contextmanager
-def _before_calls(layers: Iterable[nn.Module], hook: Callable[..., None]) -> Iterator[None]:
-    with ExitStack() as hooks:
-        for layer in layers:
-            hooks.enter_context(layer.register_forward_pre_hook(hook))
-        yield
-
-
-def _rise(one: list[int], two: list[int]) -> int:
-    return max((more - less for less, more in zip(one, two, strict=False)), default=0)
-
-
-def _close(one: Tensor, other: Tensor) -> bool:
-    return one.shape == other.shape and torch.allclose(one, other, rtol=1e-3, equal_nan=True)
-
-
-def _rows(part: Any) -> int:
-    return max((len(each) for each in tensors_of(part) if each.ndim), default=0)
-
-
-def _alike(part: Any, other: Tensor) -> bool:
-    return (
-        isinstance(part, Tensor) and part.shape[1:] == other.shape[1:] and part.dtype == other.dtype
-    )
+            yield inputs
 
 
 def _var_mean(inputs: Tensor, dims: list[int]) -> tuple[Tensor, Tensor]:

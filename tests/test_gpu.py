@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import landscape as ls
-from landscape import normalisation, units
+from landscape import normalisation, parts, units
 from landscape.cli import main
 from landscape.curvature import measure, spectral_density, top_eigenvalues, trace
 from landscape.curvature.matrices import MATRICES, Matrix, product_by
@@ -200,7 +200,7 @@ def test_running_statistics_of_parts_that_wait_are_those_of_the_cpu(
 ) -> None:
     """Also on a stream of the caller's, which the parts' threads have to follow."""
     for limit in ("_TOGETHER", "_PART", "_PART_ON_GPU"):
-        monkeypatch.setattr(normalisation, limit, 0)
+        monkeypatch.setattr(parts, limit, 0)
     torch.manual_seed(0)
     model = ls.models.build(
         "resnet20", input_shape=(1, 8, 8), classes=3, normalisation="batch"

@@ -7,7 +7,7 @@ import torch
 from cases import classification, generator, joined, mlp, shuffled
 from torch import Tensor, nn
 
-from landscape import normalisation
+from landscape import normalisation, parts
 from landscape.errors import InputError
 from landscape.normalisation import reestimate
 from landscape.parameters import ParameterSpace
@@ -60,12 +60,12 @@ def given_in_evaluation(
 def divided(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """However the examples are divided."""
     if request.param != "one part":
-        monkeypatch.setattr(normalisation, "_TOGETHER", 300)
-        monkeypatch.setattr(normalisation, "_PART", 0)
+        monkeypatch.setattr(parts, "_TOGETHER", 300)
+        monkeypatch.setattr(parts, "_PART", 0)
     if request.param == "groups of parts":
-        monkeypatch.setattr(normalisation, "_THREADS", 0)  # two at a time
+        monkeypatch.setattr(parts, "_THREADS", 0)  # two at a time
     if request.param == "each for itself":
-        monkeypatch.setattr(normalisation, "spare", lambda _: 0)
+        monkeypatch.setattr(parts, "spare", lambda _: 0)
 
 
 @pytest.mark.usefixtures("divided")
@@ -101,9 +101,9 @@ def test_one_pass_gives_the_outputs_too_and_more_do_not(monkeypatch: pytest.Monk
     space = ParameterSpace(Branches().double())
     batches = classification(batch=6)
     x, y = joined(batches)
-    monkeypatch.setattr(normalisation, "_PART", 0)
+    monkeypatch.setattr(parts, "_PART", 0)
     for together in (1 << 20, 0):
-        monkeypatch.setattr(normalisation, "_TOGETHER", together)
+        monkeypatch.setattr(parts, "_TOGETHER", together)
         found = reestimate(space, space.vector(), batches)
         outputs = space.call(space.vector(), x, found.buffers)
         torch.testing.assert_close(torch.cat(list(found.outputs or ())), outputs)
@@ -113,54 +113,8 @@ def test_one_pass_gives_the_outputs_too_and_more_do_not(monkeypatch: pytest.Monk
     shared = ParameterSpace(nn.Sequential(twice, nn.Tanh(), twice))
     assert reestimate(shared, shared.vector(), batches).outputs is None
 
-    monkeypatch.setattr(normalisation, "spare", lambda _: 0)
+    monkeypatch.setattr(parts, "spare", lambda _: 0)
     assert reestimate(space, space.vector(), batches).outputs is None
-
-
-class Noting(nn.Module):
-    """Notes the sizes of its batches, of which it makes tensors of 64 bytes an example."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.wide, self.norm, self.sum = nn.Linear(4, 16), nn.BatchNorm1d(16), nn.BatchNorm1d(16)
-        self.head = nn.Linear(16, 1000)  # larger than any activation: it does not count
-        self.passes: list[int] = []
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        self.passes.append(len(inputs))
-        first = self.wide(inputs)
-        second = torch.tanh(first)
-        return self.sum(first + self.norm(second)) @ self.head.weight[:1].T
-
-
-def passes_of_five_batches_of_two() -> list[int]:
-    space = ParameterSpace(Noting())
-    reestimate(space, space.vector(), [(torch.randn(2, 4), None)] * 5)
-    found: list[int] = space.module.passes
-    assert found[:4] == [1, 2, 1, 2]  # which show what an example takes, and whether it may wait
-    return found[4:]
-
-
-def test_batches_are_joined_as_far_as_a_part_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An example takes 16 bytes of inputs and, at most, four tensors of 64 bytes."""
-    monkeypatch.setattr(normalisation, "_TOGETHER", 0)
-    for examples, parts in ((10, [10]), (9, [8, 2]), (4, [4, 4, 2]), (3, [2, 2, 2, 2, 2])):
-        each = examples * (16 + 4 * 64) // torch.get_num_threads()
-        monkeypatch.setattr(normalisation, "_PART", each)
-        assert passes_of_five_batches_of_two() == parts
-
-
-def test_parts_wait_for_each_other_as_far_as_the_memory_allows(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """An example that waits holds 16 bytes of inputs and, at most, three tensors of 64 bytes."""
-    monkeypatch.setattr(normalisation, "_TOGETHER", 0)
-    monkeypatch.setattr(normalisation, "_PART", 0)
-    for examples, groups in ((10, 1), (9, 2)):
-        monkeypatch.setattr(normalisation, "spare", lambda _, n=examples: n * (16 + 3 * 64) // 2)
-        found = passes_of_five_batches_of_two()
-        again = [2] * 5  # for the second layer
-        assert found == [2] * 5 + (again if groups > 1 else [])
 
 
 def test_a_run_that_a_layout_makes_start_again_counts_once() -> None:
@@ -228,26 +182,6 @@ def test_data_that_give_no_statistics_are_refused() -> None:
             reestimate(space, space.vector(), batches)
 
 
-@pytest.mark.parametrize("kept", [lambda x: x, lambda x: x.mean()])
-def test_parts_of_a_network_that_keeps_something_in_itself_do_not_wait_for_each_other(
-    kept: Callable[[Tensor], Tensor], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Keeping(Branches):
-        def forward(self, inputs: Tensor) -> Tensor:
-            self.kept = kept(inputs)
-            return self.long(inputs) + self.kept.sum()
-
-    monkeypatch.setattr(normalisation, "_TOGETHER", 0)
-    monkeypatch.setattr(normalisation, "_PART", 0)
-    x, _ = joined(classification())
-    for network in (Keeping(), Branches()):
-        space = ParameterSpace(network.double())
-        found = reestimate(space, space.vector(), [(each, None) for each in x.split(6)])
-        assert (found.outputs is None) == isinstance(network, Keeping)
-        for name, value in given_in_evaluation(space, found.buffers, x).items():
-            torch.testing.assert_close(found.buffers[name], value)
-
-
 def test_inputs_that_cannot_be_joined_pass_once_too() -> None:
     """Other shapes, and tensors in a dict."""
 
@@ -291,9 +225,9 @@ def test_what_is_behind_the_layer_looked_for_is_not_computed(
             self.passed += [layer] * (len(hidden) > 2)  # fewer are to see what they take
             return hidden
 
-    monkeypatch.setattr(normalisation, "_TOGETHER", 0)
-    monkeypatch.setattr(normalisation, "spare", lambda _: 0)
-    monkeypatch.setattr(normalisation, "_PART", 0)
+    monkeypatch.setattr(parts, "_TOGETHER", 0)
+    monkeypatch.setattr(parts, "spare", lambda _: 0)
+    monkeypatch.setattr(parts, "_PART", 0)
     space = ParameterSpace(Shared())
     reestimate(space, space.vector(), [(torch.randn(3, 4), None)] * 2)
     whole = ["first", "second", "again"]

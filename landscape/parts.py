@@ -1,0 +1,172 @@
+"""Examples in parts that pass through a network side by side, as far as there is room."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from landscape.batches import map_tensors, tensors_of
+from landscape.lockstep import Lockstep
+from landscape.memory import LiveTensors, spare
+from landscape.parameters import ParameterSpace
+
+Network = Callable[[Any], Any]
+
+# Bytes of inputs that are joined without a look, and that a part takes of a core's cache and memory
+# or of a GPU's; threads, of which a part has as many as torch.
+_TOGETHER = 1 << 20
+_PART = 1 << 27
+_PART_ON_GPU = 1 << 31
+_THREADS = 512
+
+
+@contextmanager
+def before_calls(layers: Iterable[nn.Module], hook: Callable[..., None]) -> Iterator[None]:
+    """Within it, ``hook`` is called before each of some layers; see ``nn.Module``."""
+    with ExitStack() as hooks:
+        for layer in layers:
+            hooks.enter_context(layer.register_forward_pre_hook(hook))
+        yield
+
+
+@dataclass(frozen=True)
+class _Need:
+    """Bytes that one more example takes in a network.
+
+    Attributes:
+        most: At any time.
+        waiting: Where it waits at a layer; infinite in networks where it may not.
+    """
+
+    most: float
+    waiting: float
+
+
+_NEEDS: WeakKeyDictionary[nn.Module, dict[Any, _Need]] = WeakKeyDictionary()  # by kind of example
+
+
+class Parts:
+    """Divides examples into parts that are small enough for a cache and large enough for a GPU.
+
+    Args:
+        space: Of the network; says where it is.
+        network: What the parts pass through, as ``ParameterSpace.predict_within`` gives it.
+        layers: Before which they are to wait for each other.
+    """
+
+    def __init__(
+        self, space: ParameterSpace, network: Network, layers: Sequence[nn.Module]
+    ) -> None:
+        self._network, self._layers = network, layers
+        self._known = _NEEDS.setdefault(space.module, {})
+        threads = torch.get_num_threads()
+        self._parts = max(2, _THREADS // threads)
+        self._part = _PART_ON_GPU if space.device.type == "cuda" else threads * _PART
+        self._all = 2 * spare(space.device)
+
+    def groups(self, batches: Iterable[Any]) -> Iterator[list[Any]]:
+        """Inputs of consecutive batches as lists of parts that there is room for side by side."""
+        group: list[Any] = []
+        for part in self._joined(batches):
+            if group and not self._may_wait([*group, part]):
+                yield group
+                group = []
+            group.append(part)
+        if group:
+            yield group
+
+    def _joined(self, batches: Iterable[Any]) -> Iterator[Any]:
+        """Tensors as far as they may be one part; what is no tensor as it is."""
+        held: list[Tensor] = []
+        examples = 0
+        for inputs in batches:
+            examples += _rows(inputs)
+            if held and not (_alike(inputs, held[0]) and self._may_be_joined(inputs, examples)):
+                yield _one(held)
+                held, examples = [], _rows(inputs)
+            if isinstance(inputs, Tensor):
+                held.append(inputs)
+            else:
+                yield inputs
+                examples = 0
+        if held:
+            yield _one(held)
+
+    def _may_be_joined(self, inputs: Tensor, examples: int) -> bool:
+        """Whether so many like these may be one part."""
+        if examples * inputs[:1].nbytes <= _TOGETHER:
+            return True
+        return examples * self._need(inputs).most <= self._part
+
+    def _may_wait(self, parts: list[Any]) -> bool:
+        """Whether these may wait for each other."""
+        if len(parts) > self._parts:
+            return False
+        return sum(_rows(part) * self._need(part).waiting for part in parts) <= self._all
+
+    def _need(self, part: Any) -> _Need:
+        kind = tuple((each.shape[1:], each.dtype) for each in tensors_of(part))
+        if kind not in self._known:
+            try:
+                self._known[kind] = self._measured(part)
+            except Exception:  # of a network that does not take so few: each part is for itself
+                return _Need(math.inf, math.inf)
+        return self._known[kind]
+
+    def _measured(self, part: Any) -> _Need:
+        """From a run of one example and a run of two."""
+        few = [map_tensors(itemgetter(rows), part) for rows in ([0], [0, -1])]
+        outputs, courses, waits = zip(*map(self._watched, few), strict=True)
+        own = sum(each[:1].nbytes for each in tensors_of(part))
+        waiting = own + _rise(*waits) if self._apart(few, outputs) else math.inf
+        return _Need(own + _rise(*courses), waiting)
+
+    def _watched(self, inputs: Any) -> tuple[Any, list[int], list[int]]:
+        """The outputs; bytes in the course of the run, and before each layer."""
+        waiting: list[int] = []
+        live = LiveTensors()
+        with live, before_calls(self._layers, lambda *_: waiting.append(live.nbytes())):
+            return self._network(inputs), live.course, waiting
+
+    def _apart(self, few: list[Any], alone: Sequence[Any]) -> bool:
+        """Whether runs side by side give what each gives alone.
+
+        A network that leaves something in itself, for later in the same run, finds another's there.
+        """
+        lockstep = Lockstep()
+        with suppress(Exception), before_calls(self._layers, lambda *_: lockstep.wait()):
+            together = tensors_of(lockstep.run(self._network, few))
+            return bool(together) and all(map(_close, tensors_of(list(alone)), together))
+        return False
+
+
+def _one(tensors: list[Tensor]) -> Tensor:
+    return torch.cat(tensors) if len(tensors) > 1 else tensors[0]
+
+
+def _rise(one: list[int], two: list[int]) -> int:
+    return max((more - less for less, more in zip(one, two, strict=False)), default=0)
+
+
+def _close(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and torch.allclose(one, other, rtol=1e-3, equal_nan=True)
+
+
+def _rows(inputs: Any) -> int:
+    return max((len(each) for each in tensors_of(inputs) if each.ndim), default=0)
+
+
+def _alike(inputs: Any, other: Tensor) -> bool:
+    return (
+        isinstance(inputs, Tensor)
+        and inputs.shape[1:] == other.shape[1:]
+        and inputs.dtype == other.dtype
+    )
