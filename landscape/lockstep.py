@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import partial
 from typing import Any
@@ -12,58 +13,79 @@ import torch
 
 
 class Lockstep:
-    """Calls of one function, in steps that end where the function calls ``wait``.
+    """Calls of one function, in steps that end where the function calls ``step``.
 
-    Only one call runs at a time, and in each step they take turns in the same order. Each has a
-    thread of its own: one that stops in the middle leaves its place, and torch's modes, there.
-
-    Args:
-        steps: After which the calls are given up; ``None`` for never.
+    One call runs at a time, and in each step they take turns in the same order. A call that is held
+    has a thread of its own: it stops in the middle and leaves its place, and torch's modes, there.
     """
 
-    def __init__(self, steps: int | None = None) -> None:
-        self._steps = steps
-        self._step = 1
-        self._turn: _Call | None = None
+    def __init__(self) -> None:
+        self._done = 0  # steps of the call that runs, in an earlier call
+        self._stop: Callable[[], None] = _go_on
 
-    def run(self, function: Callable[[Any], Any], arguments: Sequence[Any]) -> list[Any]:
+    def run(
+        self, function: Callable[[Any], Any], held: Sequence[Any], again: Iterable[Any] = ()
+    ) -> list[Any]:
         """Call ``function`` on each argument.
 
+        Args:
+            function: The function.
+            held: Arguments of the calls that stop where a step ends, and go on there.
+            again: Arguments of those that are given up there, and begun again for each step: it
+                takes time, and no memory. They are read for each step.
+
         Returns:
-            What the calls return; ``None`` for those given up.
+            What the calls return.
 
         Raises:
             BaseException: what a call raises; the others are then given up.
         """
-        self._step = 1
-        if len(arguments) == 1:  # has nobody to wait for
-            with suppress(_GivenUp):
-                return [function(arguments[0])]
-            return [None]
-        calls = [_Call(function, argument) for argument in arguments]
+        self._done, self._stop = 0, _go_on
+        if len(held) == 1 and not again:  # has nobody to wait for
+            return [function(held[0])]
+        calls = [_Call(function, argument) for argument in held]
         waiting = calls
         try:
-            while waiting:
-                waiting = [call for call in waiting if self._waits(call)]
-                self._step += 1
+            for done in itertools.count():
+                waiting = [call for call in waiting if self._goes_on(call)]
+                begun = [self._begin(function, argument, done) for argument in again]
+                if not waiting and all(ended for ended, _ in begun):
+                    break
         finally:
-            self._turn = None
             for call in calls:
                 call.give_up()
-        return [call.result for call in calls]
+        return [call.result for call in calls] + [result for _, result in begun]
 
-    def wait(self) -> None:
-        """End a step; to be called by the function, in its own thread."""
-        if self._step == self._steps:
-            raise _GivenUp
-        if self._turn is None:
-            self._step += 1
+    def step(self, work: Callable[[], None]) -> None:
+        """Do ``work`` and end the step; to be called by the function.
+
+        Where a call is begun again, the work of its earlier steps is done.
+        """
+        if self._done:
+            self._done -= 1
         else:
-            self._turn.wait()
+            work()
+            self._stop()
 
-    def _waits(self, call: _Call) -> bool:
-        self._turn = call
+    def _goes_on(self, call: _Call) -> bool:
+        self._done, self._stop = 0, call.wait
         return call.go_on()
+
+    def _begin(self, function: Callable[[Any], Any], argument: Any, done: int) -> tuple[bool, Any]:
+        """Whether the call ends in this step, and what it returns."""
+        self._done, self._stop = done, _give_up
+        try:
+            return True, function(argument)
+        except _GivenUp:
+            return False, None
+
+
+def _go_on() -> None:
+    pass
+
+
+def _give_up() -> None:
+    raise _GivenUp
 
 
 class _GivenUp(BaseException):

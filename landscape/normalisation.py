@@ -30,7 +30,7 @@ class Reestimated:
     Attributes:
         buffers: The module's buffers by name, with these statistics.
         outputs: What the network makes of all examples with these buffers, in evaluation mode, in
-            parts of whole batches; ``None`` where the statistics took more than one pass, or none.
+            parts of whole batches; ``None`` where a layer is called twice, or there is none.
         targets: Those of the examples, batch by batch.
     """
 
@@ -59,8 +59,8 @@ def reestimate(
     normalise with the biased variance: there is a difference of the order of 1 / N.)
 
     The examples pass through the network once, in parts that wait for each other at each layer
-    until its statistics are known (``lockstep``). What they hold meanwhile has to fit in half of
-    the free memory; where it does not, there is a pass for every layer, as far as that layer.
+    until its statistics are known (``lockstep``). What they hold meanwhile may take a third of the
+    free memory. Parts that do not fit start again for each layer, and go as far as that layer.
     Dropout is off. A module without running statistics keeps its buffers, without a pass.
 
     Args:
@@ -80,81 +80,36 @@ def reestimate(
             "the data to re-estimate running statistics on can be read only once; pass a list or "
             "a DataLoader"
         )
-    passes = _Passes(space, vector, batches, buffers)
+    moments: dict[nn.Module, _Moments] = {}
+    targets: list[Any] = []
+
+    def inputs() -> Iterator[Any]:
+        targets.clear()
+        for given, wanted in batches:
+            targets.append(wanted)
+            yield given
+
+    def run(network: Network) -> list[Any]:
+        """The outputs of all parts."""
+        moments.clear()
+        lockstep = Lockstep()
+
+        def collect(layer: nn.Module, given: tuple[Tensor, ...]) -> None:
+            lockstep.step(lambda: moments.setdefault(layer, _Moments(layer)).add(given[0]))
+
+        waiting, rest = Parts(space, network, layers).divided(inputs)
+        with before_calls(layers, collect):
+            return lockstep.run(network, waiting, rest)
+
     with full_precision():
-        groups, moments = passes.over(set(layers))
-        if groups == 0:
-            raise InputError("the data to re-estimate running statistics on has no batch")
-        # A layer that is called twice has seen half of its inputs when it normalises them.
-        final = groups == 1 and all(each.calls == passes.parts for each in moments.values())
-        if groups > 1:  # only the layer that is called first has seen its final inputs
-            for layer in list(moments)[1:]:
-                _, again = passes.over({layer}, moments[layer].calls // passes.parts)
-                moments |= again
-    if any(layer_moments.too_few for layer_moments in moments.values()):
+        outputs = space.predict_within(vector, run, buffers)
+    if not targets:
+        raise InputError("the data to re-estimate running statistics on has no batch")
+    if any(each.too_few for each in moments.values()):
         raise InputError("running statistics need more than one value a channel")
-    return Reestimated(buffers, passes.outputs if final else None, passes.targets)
-
-
-class _Passes:
-    """Passes of one network over the same batches.
-
-    Attributes:
-        parts: Into how many the last pass divided the examples.
-        outputs: Of those that waited for each other last.
-        targets: Of all batches.
-    """
-
-    def __init__(
-        self,
-        space: ParameterSpace,
-        vector: Tensor,
-        batches: Iterable[tuple[Any, Any]],
-        buffers: dict[str, Tensor],
-    ) -> None:
-        self._space, self._vector, self._buffers = space, vector, buffers
-        self._batches = batches
-        self._layers = normalisation_layers(space.module)
-        self.outputs: list[Any] = []
-        self.parts = 0
-        self.targets: list[Any] = []
-
-    def over(
-        self, open_layers: set[nn.Module], stop: int | None = None
-    ) -> tuple[int, dict[nn.Module, _Moments]]:
-        """Go over the examples, as far as the ``stop``-th call of an open layer.
-
-        Returns:
-            Number of groups of parts, of which each waits for its own; the moments of what the open
-            layers were given, in the order of their first calls.
-        """
-
-        def work(network: Network) -> tuple[int, dict[nn.Module, _Moments]]:
-            moments: dict[nn.Module, _Moments] = {}
-            lockstep = Lockstep(stop)
-
-            def collect(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-                if layer not in moments:
-                    moments[layer] = _Moments(layer)
-                moments[layer].add(inputs[0])
-                lockstep.wait()
-
-            groups = self.parts = 0
-            parts = Parts(self._space, network, self._layers)
-            for group in parts.groups(self._inputs()):
-                with before_calls(open_layers, collect):
-                    self.outputs = lockstep.run(network, group)
-                groups += 1
-                self.parts += len(group)
-            return groups, moments
-
-        return self._space.predict_within(self._vector, work, self._buffers)
-
-    def _inputs(self) -> Iterator[Any]:
-        self.targets = []
-        for inputs, targets in self._batches:
-            self.targets.append(targets)
-            yield inputs
+    # A layer that is called twice has seen half of its inputs when it normalises them.
+    final = all(each.calls == len(outputs) for each in moments.values())
+    return Reestimated(buffers, outputs if final else None, targets)
 
 
 def _var_mean(inputs: Tensor, dims: list[int]) -> tuple[Tensor, Tensor]:

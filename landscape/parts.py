@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -26,6 +27,8 @@ _TOGETHER = 1 << 20
 _PART = 1 << 27
 _PART_ON_GPU = 1 << 31
 _THREADS = 512
+# Of what may be kept: a third of the free memory, as malloc takes up to twice what it gives.
+_WAITING = 4 / 3
 
 
 @contextmanager
@@ -53,6 +56,16 @@ class _Need:
 _NEEDS: WeakKeyDictionary[nn.Module, dict[Any, _Need]] = WeakKeyDictionary()  # by kind of example
 
 
+class _Again(Iterable[Any]):
+    """What ``read`` gives, each time anew."""
+
+    def __init__(self, read: Callable[[], Iterator[Any]]) -> None:
+        self._read = read
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._read()
+
+
 class Parts:
     """Divides examples into parts that are small enough for a cache and large enough for a GPU.
 
@@ -68,20 +81,36 @@ class Parts:
         self._network, self._layers = network, layers
         self._known = _NEEDS.setdefault(space.module, {})
         threads = torch.get_num_threads()
-        self._parts = max(2, _THREADS // threads)
         self._part = _PART_ON_GPU if space.device.type == "cuda" else threads * _PART
-        self._all = 2 * spare(space.device)
+        self._waiting_parts = max(2, _THREADS // threads)
+        self._waiting = _WAITING * spare(space.device)
 
-    def groups(self, batches: Iterable[Any]) -> Iterator[list[Any]]:
-        """Inputs of consecutive batches as lists of parts that there is room for side by side."""
-        group: list[Any] = []
-        for part in self._joined(batches):
-            if group and not self._may_wait([*group, part]):
-                yield group
-                group = []
-            group.append(part)
-        if group:
-            yield group
+    def divided(self, read: Callable[[], Iterable[Any]]) -> tuple[list[Any], Iterable[Any]]:
+        """The inputs of batches, in parts.
+
+        Args:
+            read: Gives the inputs of each batch, as often as it is called.
+
+        Returns:
+            Parts that may wait for each other in the memory there is, and the rest, which reads
+            all batches anew each time if their inputs themselves are too much to be kept.
+        """
+        parts: list[Any] = []
+        kept = 0
+        for part in self._joined(read()):
+            parts.append(part)
+            kept += sum(each.nbytes for each in tensors_of(part))
+            if len(parts) > 1 and kept > spare(torch.device("cpu")):
+                return [], _Again(lambda: self._joined(read()))
+        waiting = self._how_many_may_wait(parts)
+        return parts[:waiting], parts[waiting:]
+
+    def _how_many_may_wait(self, parts: list[Any]) -> int:
+        if len(parts) < 2:
+            return len(parts)
+        nbytes = itertools.accumulate(_rows(part) * self._need(part).waiting for part in parts)
+        room = itertools.takewhile(lambda total: total <= self._waiting, nbytes)
+        return min(self._waiting_parts, len(list(room)))
 
     def _joined(self, batches: Iterable[Any]) -> Iterator[Any]:
         """Tensors as far as they may be one part; what is no tensor as it is."""
@@ -105,12 +134,6 @@ class Parts:
         if examples * inputs[:1].nbytes <= _TOGETHER:
             return True
         return examples * self._need(inputs).most <= self._part
-
-    def _may_wait(self, parts: list[Any]) -> bool:
-        """Whether these may wait for each other."""
-        if len(parts) > self._parts:
-            return False
-        return sum(_rows(part) * self._need(part).waiting for part in parts) <= self._all
 
     def _need(self, part: Any) -> _Need:
         kind = tuple((each.shape[1:], each.dtype) for each in tensors_of(part))
@@ -142,7 +165,10 @@ class Parts:
         A network that leaves something in itself, for later in the same run, finds another's there.
         """
         lockstep = Lockstep()
-        with suppress(Exception), before_calls(self._layers, lambda *_: lockstep.wait()):
+        with (
+            suppress(Exception),
+            before_calls(self._layers, lambda *_: lockstep.step(lambda: None)),
+        ):
             together = tensors_of(lockstep.run(self._network, few))
             return bool(together) and all(map(_close, tensors_of(list(alone)), together))
         return False

@@ -3,24 +3,13 @@
 import signal
 import threading
 import time
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 
 from landscape.lockstep import Lockstep
-
-
-def stepping(lockstep: Lockstep, told: list[tuple[Any, int]], lengths: dict[Any, int]) -> Any:
-    """A function that tells of each of its steps."""
-
-    def function(name: Any) -> str:
-        for step in range(lengths[name]):
-            told.append((name, step))
-            lockstep.wait()
-        return f"{name} done"
-
-    return function
 
 
 @pytest.fixture(autouse=True)
@@ -30,21 +19,49 @@ def no_thread_is_left() -> Any:
     assert threading.active_count() == before
 
 
-def test_calls_take_turns_and_the_shorter_end_first() -> None:
+@pytest.mark.parametrize("held", ["", "a", "ab", "abc"])
+def test_steps_are_done_together_and_once_whatever_is_held(held: str) -> None:
+    """The calls of three lengths; those that are not held begin again for each step."""
+    lengths = {"a": 3, "b": 0, "c": 2}
+    again = "abc".removeprefix(held)
     lockstep = Lockstep()
-    told: list[tuple[Any, int]] = []
-    function = stepping(lockstep, told, {"a": 3, "b": 0, "c": 2})
+    done: list[tuple[str, int]] = []
+    begun: list[str] = []
+
+    def function(name: str) -> str:
+        begun.append(name)
+        for step in range(lengths[name]):
+            lockstep.step(partial(done.append, (name, step)))
+        return f"{name} done"
+
     for _ in range(2):
-        told.clear()
-        assert lockstep.run(function, ["a", "b", "c"]) == ["a done", "b done", "c done"]
-        assert told == [("a", 0), ("c", 0), ("a", 1), ("c", 1), ("a", 2)]
+        done.clear()
+        begun.clear()
+        assert lockstep.run(function, held, again) == ["a done", "b done", "c done"]
+        assert done == [("a", 0), ("c", 0), ("a", 1), ("c", 1), ("a", 2)]
+        assert begun == [*held, *(4 * again)]  # three steps, and the end
+
+
+def test_a_call_begun_again_is_given_up_where_a_step_ends() -> None:
+    lockstep = Lockstep()
+    behind = []
+
+    def function(name: int) -> None:
+        try:
+            lockstep.step(lambda: None)
+            behind.append(name)
+        except Exception:
+            raise AssertionError("no Exception gives up a call") from None
+
+    lockstep.run(function, [0], [1])
+    assert behind == [0, 1]
 
 
 def test_a_single_call_stays_in_its_thread() -> None:
     lockstep = Lockstep()
 
     def function(_: Any) -> threading.Thread:
-        lockstep.wait()
+        lockstep.step(lambda: None)
         return threading.current_thread()
 
     assert lockstep.run(function, [0]) == [threading.current_thread()]
@@ -52,40 +69,24 @@ def test_a_single_call_stays_in_its_thread() -> None:
     assert lockstep.run(function, []) == []
 
 
-@pytest.mark.parametrize("names", ["a", "ab", "abc"])
-@pytest.mark.parametrize("steps", [1, 2, 3])
-def test_calls_are_given_up_after_so_many_steps(names: str, steps: int) -> None:
-    lockstep = Lockstep(steps)
-    told: list[tuple[Any, int]] = []
-    function = stepping(lockstep, told, {"a": 5, "b": 1, "c": 5})
-    ended = {"b": "b done"} if steps > 1 else {}
-    for _ in range(2):
-        told.clear()
-        assert lockstep.run(function, names) == [ended.get(name) for name in names]
-        assert told == [
-            (name, step) for step in range(steps) for name in names if step == 0 or name != "b"
-        ]
-
-
-def test_an_error_of_one_ends_all_and_runs_their_last_wishes() -> None:
+@pytest.mark.parametrize("held", ["abc", "a", ""])
+def test_an_error_of_one_ends_all_and_what_they_have_open(held: str) -> None:
     lockstep = Lockstep()
-    closed = []
+    opened: list[str] = []
 
     def function(name: str) -> None:
+        opened.append(name)
         try:
-            lockstep.wait()
+            lockstep.step(lambda: None)
             if name == "b":
                 raise ValueError("of b")
-            lockstep.wait()
-        except Exception:
-            assert name == "b"  # the others are not given up by an Exception
-            raise
+            lockstep.step(lambda: None)
         finally:
-            closed.append(name)
+            opened.remove(name)
 
     with pytest.raises(ValueError, match="of b"):
-        lockstep.run(function, "abc")
-    assert sorted(closed) == ["a", "b", "c"]
+        lockstep.run(function, held, "abc".removeprefix(held))
+    assert opened == []
 
 
 def test_an_interruption_ends_all() -> None:
@@ -98,7 +99,7 @@ def test_an_interruption_ends_all() -> None:
             if len(told) == 7:
                 signal.raise_signal(signal.SIGINT)
                 time.sleep(0.05)
-            lockstep.wait()
+            lockstep.step(lambda: None)
 
     with pytest.raises(KeyboardInterrupt):
         lockstep.run(function, [0, 1, 2])
@@ -124,7 +125,7 @@ def test_modes_that_a_call_enters_are_its_own() -> None:
 
     def function(name: str) -> bool:
         with torch.set_grad_enabled(name == "a"):
-            lockstep.wait()
+            lockstep.step(lambda: None)
             return torch.is_grad_enabled()
 
     assert lockstep.run(function, "abc") == [True, False, False]

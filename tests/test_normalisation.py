@@ -56,15 +56,15 @@ def given_in_evaluation(
     return found
 
 
-@pytest.fixture(params=["one part", "parts that wait", "groups of parts", "each for itself"])
+@pytest.fixture(params=["one part", "parts that wait", "two that wait", "none that waits"])
 def divided(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """However the examples are divided."""
     if request.param != "one part":
         monkeypatch.setattr(parts, "_TOGETHER", 300)
         monkeypatch.setattr(parts, "_PART", 0)
-    if request.param == "groups of parts":
-        monkeypatch.setattr(parts, "_THREADS", 0)  # two at a time
-    if request.param == "each for itself":
+    if request.param == "two that wait":
+        monkeypatch.setattr(parts, "_THREADS", 0)
+    if request.param == "none that waits":
         monkeypatch.setattr(parts, "spare", lambda _: 0)
 
 
@@ -97,24 +97,22 @@ def test_statistics_are_those_of_torchs_training_but_for_its_biased_variance(exa
             torch.testing.assert_close(found.buffers[name], value, rtol=3 / examples, atol=1e-12)
 
 
-def test_one_pass_gives_the_outputs_too_and_more_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("divided")
+def test_the_outputs_are_found_too() -> None:
+    """With the targets in their order: here the inputs again, shuffled anew at every pass."""
+    x, _ = joined(classification())
     space = ParameterSpace(Branches().double())
-    batches = classification(batch=6)
-    x, y = joined(batches)
-    monkeypatch.setattr(parts, "_PART", 0)
-    for together in (1 << 20, 0):
-        monkeypatch.setattr(parts, "_TOGETHER", together)
-        found = reestimate(space, space.vector(), batches)
-        outputs = space.call(space.vector(), x, found.buffers)
-        torch.testing.assert_close(torch.cat(list(found.outputs or ())), outputs)
-        assert torch.equal(torch.cat(list(found.targets)), y)
+    found = reestimate(space, space.vector(), shuffled([(x, x)], 6))
+    inputs = torch.cat(list(found.targets))
+    assert torch.equal(inputs.sort(dim=0).values, x.sort(dim=0).values)
+    outputs = space.call(space.vector(), inputs, found.buffers)
+    torch.testing.assert_close(torch.cat(list(found.outputs or ())), outputs)
 
+
+def test_there_are_no_outputs_where_a_layer_is_called_twice() -> None:
     twice = nn.BatchNorm1d(4).double()
-    shared = ParameterSpace(nn.Sequential(twice, nn.Tanh(), twice))
-    assert reestimate(shared, shared.vector(), batches).outputs is None
-
-    monkeypatch.setattr(parts, "spare", lambda _: 0)
-    assert reestimate(space, space.vector(), batches).outputs is None
+    space = ParameterSpace(nn.Sequential(twice, nn.Tanh(), twice))
+    assert reestimate(space, space.vector(), classification()).outputs is None
 
 
 def test_a_run_that_a_layout_makes_start_again_counts_once() -> None:
@@ -203,32 +201,3 @@ def test_inputs_that_cannot_be_joined_pass_once_too() -> None:
         every = torch.cat([x.flatten(0, -2) for x in data])
         for name, value in given_in_evaluation(space, found.buffers, every).items():
             torch.testing.assert_close(found.buffers[name], value)
-
-
-def test_what_is_behind_the_layer_looked_for_is_not_computed(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    class Shared(nn.Module):
-        """Calls its second layer of statistics twice."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.first, self.second = nn.BatchNorm1d(4), nn.BatchNorm1d(4)
-            self.passed: list[str] = []
-
-        def forward(self, inputs: Tensor) -> Tensor:
-            hidden = self.note("first", self.first(inputs))
-            hidden = self.note("second", self.second(torch.tanh(hidden)))
-            return self.note("again", self.second(hidden))
-
-        def note(self, layer: str, hidden: Tensor) -> Tensor:
-            self.passed += [layer] * (len(hidden) > 2)  # fewer are to see what they take
-            return hidden
-
-    monkeypatch.setattr(parts, "_TOGETHER", 0)
-    monkeypatch.setattr(parts, "spare", lambda _: 0)
-    monkeypatch.setattr(parts, "_PART", 0)
-    space = ParameterSpace(Shared())
-    reestimate(space, space.vector(), [(torch.randn(3, 4), None)] * 2)
-    whole = ["first", "second", "again"]
-    assert space.module.passed == [*whole, *whole, "first", "second", "first", "second"]

@@ -1,6 +1,6 @@
 """Into what examples are divided that pass through a network side by side."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -48,44 +48,86 @@ def test_batches_are_joined_as_far_as_a_part_may_take(monkeypatch: pytest.Monkey
 def test_parts_wait_for_each_other_as_far_as_the_memory_allows(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """An example that waits holds 16 bytes of inputs and, at most, three tensors of 64 bytes."""
+    """An example that waits holds 16 bytes of inputs and, at most, three tensors of 64 bytes.
+
+    The other parts begin again for the first layer, for the second, and for the end.
+    """
     monkeypatch.setattr(parts, "_TOGETHER", 0)
     monkeypatch.setattr(parts, "_PART", 0)
-    for examples, groups in ((10, 1), (9, 2)):
-        monkeypatch.setattr(parts, "spare", lambda _, n=examples: n * (16 + 3 * 64) // 2)
-        found = passes_of_five_batches_of_two()
-        again = [2] * 5  # for the second layer
-        assert found == [2] * 5 + (again if groups > 1 else [])
+    for examples, again in ((10, 0), (9, 1), (2, 4), (1, 5)):
+        room = examples * (16 + 3 * 64)
+        monkeypatch.setattr(parts, "spare", lambda _, room=room: room / parts._WAITING)
+        assert passes_of_five_batches_of_two() == [2] * (5 - again + 3 * again)
 
 
-@pytest.mark.parametrize("kept", [lambda x: x, lambda x: x.mean()])
+def test_inputs_are_read_again_where_the_memory_does_not_hold_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Reading:
+        """Counts how often it is read."""
+
+        times = 0
+
+        def __iter__(self) -> Iterator[tuple[Tensor, None]]:
+            self.times += 1
+            return iter([(torch.ones(2, 4), None), (torch.zeros(2, 4), None)])
+
+    monkeypatch.setattr(parts, "_TOGETHER", 0)
+    monkeypatch.setattr(parts, "_PART", 0)
+    for room, times in ((1 << 30, 1), (64, 1), (63, 4)):  # two layers, the end, and a first look
+        monkeypatch.setattr(parts, "spare", lambda _, room=room: room)
+        space, batches = ParameterSpace(Noting()), Reading()
+        reestimate(space, space.vector(), batches)
+        assert batches.times == times
+
+
+def test_more_parts_than_there_may_be_threads_begin_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "_TOGETHER", 0)
+    monkeypatch.setattr(parts, "_PART", 0)
+    monkeypatch.setattr(parts, "_THREADS", 4 * torch.get_num_threads())
+    assert passes_of_five_batches_of_two() == [2] * (4 + 3)
+
+
+@pytest.mark.parametrize(
+    ("kept", "used"),
+    [
+        (lambda x: x, torch.add),  # of which examples are added to a batch that has one
+        (lambda x: x, lambda outputs, kept: torch.cat([outputs, kept], 1)),
+        (lambda x: x.mean(), torch.add),
+    ],
+)
 def test_parts_of_a_network_that_keeps_something_in_itself_do_not_wait_for_each_other(
-    kept: Callable[[Tensor], Tensor], monkeypatch: pytest.MonkeyPatch
+    kept: Callable[[Tensor], Tensor],
+    used: Callable[[Tensor, Tensor], Tensor],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     class Layers(nn.Module):
         def __init__(self) -> None:
             super().__init__()
+            self.passes = 0
             self.layers = nn.Sequential(
-                nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Tanh(), nn.Linear(5, 3), nn.BatchNorm1d(3)
+                nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Tanh(), nn.Linear(5, 4), nn.BatchNorm1d(4)
             )
 
         def forward(self, inputs: Tensor) -> Tensor:
+            self.passes += len(inputs) > 2
             return self.layers(inputs)
 
     class Keeping(Layers):
         def forward(self, inputs: Tensor) -> Tensor:
             self.kept = kept(inputs)
-            return self.layers(inputs) + self.kept.sum()
+            return used(super().forward(inputs), self.kept)
 
-    x = torch.randn(23, 4, generator=generator(), dtype=torch.float64)
+    x = torch.randn(24, 4, generator=generator(), dtype=torch.float64)
     batches = [(each, None) for each in x.split(6)]
-    for network in (Keeping(), Layers()):
+    for network, passes in ((Keeping(), 3 * 4), (Layers(), 4)):
         space = ParameterSpace(network.double())
         whole = reestimate(space, space.vector(), batches)
+        space.module.passes = 0
         with monkeypatch.context() as patched:
             patched.setattr(parts, "_TOGETHER", 0)
             patched.setattr(parts, "_PART", 0)
             found = reestimate(space, space.vector(), batches)
-        assert (found.outputs is None) == isinstance(network, Keeping)
+        assert space.module.passes == passes
         for name, value in whole.buffers.items():
             torch.testing.assert_close(found.buffers[name], value)
