@@ -247,7 +247,8 @@ class ParameterSpace:
 
             values = {**self._weights(vector), **self.move(buffers or {})}
             values = _channels_last(values) if channels_last else values
-            found: T = self._run(values, partial(work, network), _Within(self.module))
+            inner = {f"module.{name}": value for name, value in values.items()}
+            found: T = self._run(inner, partial(work, network), _Within(self.module))
             return found
 
         return self._laid_out(run)
@@ -285,13 +286,12 @@ class ParameterSpace:
             )
         return self.unflatten(vector)
 
-    def _run(self, values: dict[str, Tensor], inputs: Any, within: _Within | None = None) -> Any:
+    def _run(self, values: dict[str, Tensor], inputs: Any, module: nn.Module | None = None) -> Any:
         arguments = ((), inputs) if isinstance(inputs, dict) else (inputs, None)
-        module = within or self.module
-        if within:
-            values = {f"module.{name}": value for name, value in values.items()}
         with as_trained() if self._has_attention else nullcontext():
-            return functional_call(module, values, *arguments, tie_weights=self._is_tied)
+            return functional_call(
+                module or self.module, values, *arguments, tie_weights=self._is_tied
+            )
 
     def move(self, value: Any) -> Any:
         """``value`` with its tensors on the space's device, real ones in the space's type.

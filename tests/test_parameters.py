@@ -140,6 +140,33 @@ def test_predictions_run_channels_last_where_the_module_can(
     torch.testing.assert_close(found, [space.call(w, x)] * 2)
 
 
+@pytest.mark.parametrize("after", [nn.Flatten(), Viewing()])
+def test_work_with_a_network_is_given_what_predictions_are(after: nn.Module) -> None:
+    network = nn.Sequential(after, nn.Linear(96, 4), nn.BatchNorm1d(4))
+    space = ParameterSpace(Convolutions(network))
+    images, w = torch.randn(5, 3, 8, 8), torch.randn(space.size)
+    inputs = (images, (images[:2],), {"x": images.double()})
+    buffers = space.buffers()
+    buffers["after.2.running_mean"].fill_(3.0)
+    for given in (None, buffers):
+        found = space.predict_within(w, lambda network: [network(x) for x in inputs], given)
+        truth = [space.call(w, x, given) for x in inputs]
+        torch.testing.assert_close(found, truth)
+        assert not found[0].requires_grad
+
+
+def test_work_with_a_network_of_tied_weights_that_returns_no_tensor() -> None:
+    class Both(Tied):
+        def forward(self, inputs: Tensor) -> Any:
+            return inputs, super().forward(inputs)
+
+    space = ParameterSpace(Both())
+    w, (x, _) = torch.randn(16, dtype=torch.float64), joined(classification())
+    outputs = space.predict_within(w, lambda network: network(x))
+    torch.testing.assert_close(outputs, space.call(w, x))
+    assert torch.equal(space.module.first.weight.flatten(), space.vector())
+
+
 class ViewingBack(torch.autograd.Function):
     """Takes no gradient whose channels are last."""
 
