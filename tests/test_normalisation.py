@@ -109,6 +109,16 @@ def test_the_outputs_are_found_too() -> None:
     torch.testing.assert_close(torch.cat(list(found.outputs or ())), outputs)
 
 
+@pytest.mark.usefixtures("divided")
+def test_a_caller_in_inference_mode_gets_the_same() -> None:
+    space = ParameterSpace(Branches().double())
+    outside = reestimate(space, space.vector(), classification()).buffers
+    with torch.inference_mode():
+        inside = reestimate(space, space.vector(), classification()).buffers
+    for name, value in outside.items():
+        assert torch.equal(inside[name], value)
+
+
 def test_there_are_no_outputs_where_a_layer_is_called_twice() -> None:
     twice = nn.BatchNorm1d(4).double()
     space = ParameterSpace(nn.Sequential(twice, nn.Tanh(), twice))
