@@ -89,6 +89,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=11, help="points a side")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--only", default="", help="networks whose names have this")
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.backends.cudnn.allow_tf32 = False  # ours is in full precision
@@ -96,21 +97,26 @@ def main() -> None:
     print(
         f"{describe_device(torch.device(options.device))}, {platform.machine()}, "
         f"{torch.get_num_threads()} threads; torch {torch.__version__}, "
-        f"loss-landscapes {version('loss-landscapes')}; medians of {options.rounds} rounds.\n"
+        f"loss-landscapes {version('loss-landscapes')}; medians of {options.rounds} rounds, "
+        "and the least and the most of them.\n"
     )
     print("| | forward, ms | landscape, forwards | loss-landscapes, forwards |\n|---|---|---|---|")
     for name, model, x, y in networks():
+        if options.only not in name:
+            continue
         there = [each.to(options.device) for each in (model, x, y)]
         rounds = [seconds_a_point(*there, options.side) for _ in range(options.rounds)]
-        over = {
-            tool: median(each.get(tool, math.nan) / each["forward"] for each in rounds)
+        bare = [1000 * each["forward"] for each in rounds]
+        ours, theirs = (
+            [each.get(tool, math.nan) / each["forward"] for each in rounds]
             for tool in ("landscape", "loss-landscapes")
-        }
-        bare = 1000 * median(each["forward"] for each in rounds)
-        print(
-            f"| {name} | {bare:.2f} | {over['landscape']:.2f} | {over['loss-landscapes']:.2f} |",
-            flush=True,
         )
+        print(f"| {name} | {spread(bare)} | {spread(ours)} | {spread(theirs)} |", flush=True)
+
+
+def spread(values: list[float]) -> str:
+    """Their median, least and most."""
+    return f"{median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
 if __name__ == "__main__":

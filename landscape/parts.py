@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
@@ -140,7 +140,9 @@ class Parts:
         if kind not in self._known:
             try:
                 self._known[kind] = self._measured(part)
-            except Exception:  # of a network that does not take so few: each part is for itself
+            except Exception:
+                # A network may refuse so few examples, or fail where it keeps something in itself.
+                # Then each part is for itself; what is wrong with it otherwise, its own run raises.
                 return _Need(math.inf, math.inf)
         return self._known[kind]
 
@@ -165,13 +167,9 @@ class Parts:
         A network that leaves something in itself, for later in the same run, finds another's there.
         """
         lockstep = Lockstep()
-        with (
-            suppress(Exception),
-            before_calls(self._layers, lambda *_: lockstep.step(lambda: None)),
-        ):
+        with before_calls(self._layers, lambda *_: lockstep.step(lambda: None)):
             together = tensors_of(lockstep.run(self._network, few))
-            return bool(together) and all(map(_close, tensors_of(list(alone)), together))
-        return False
+        return bool(together) and all(map(_close, tensors_of(list(alone)), together))
 
 
 def _one(tensors: list[Tensor]) -> Tensor:
