@@ -8,7 +8,8 @@ weights w. So the first derivative is B's two adjoints, and the second is made o
 
 for the vectors u, v, c that come back along x_, w_, b_. torch's own second derivatives convolve
 with whole images as kernels, and take an affine map as a chain of ten multiplications. The second
-derivative of ReLU is zero; torch writes the zeros, and adds them.
+derivative of ReLU is zero; torch writes the zeros, and adds them. Some layers are here because
+torch's second derivative of them is wrong or missing.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from torch.overrides import TorchFunctionMode
 _Three = tuple[Tensor | None, Tensor | None, Tensor | None]
 _CONVOLUTIONS = {torch.conv1d: 1, torch.conv2d: 2, torch.conv3d: 3}
 _RELUS = (nn.functional.relu, torch.relu, Tensor.relu)
+_WITH_OPTIONAL_SCALE = (nn.functional.layer_norm, nn.functional.group_norm)
 _LARGE = 1 << 16
 """Entries from which zeros cost more than a function in Python."""
 
@@ -54,6 +56,12 @@ class BilinearLayers(TorchFunctionMode):
             found = _normalisation(*args, **kwargs)
         elif func in _RELUS:
             found = _relu(*args, **kwargs)
+        elif func is nn.functional.hardsigmoid:
+            found = _hard_sigmoid(*args, **kwargs)
+        elif func is torch._weight_norm:
+            found = _weight_norm(*args, **kwargs)
+        elif func in _WITH_OPTIONAL_SCALE:
+            found = _with_scale(func, *args, **kwargs)
         else:
             found = None
         return func(*args, **kwargs) if found is None else found
@@ -151,10 +159,12 @@ def _normalisation(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor | None:
-    if training or running_mean is None or running_var is None or weight is None:
+    if training or running_mean is None or running_var is None:
         return None
     if running_mean.requires_grad or running_var.requires_grad or _transformed(input):
         return None
+    if weight is None:
+        weight = torch.ones_like(running_var, dtype=input.dtype)
     # Copies, for a graph that is kept must not see the module's statistics change.
     layer = _Normalisation(running_mean.clone(), running_var.clone(), eps)
     found: Tensor = _Forward.apply(layer, input, weight, bias)  # type: ignore[no-untyped-call]
@@ -183,6 +193,30 @@ class _ReLU(torch.autograd.Function):
     def backward(ctx: Any, *grads: Any) -> Any:
         (y,) = ctx.saved_tensors
         return torch.ops.aten.threshold_backward(grads[0], y.detach(), 0), None
+
+
+def _hard_sigmoid(input: Tensor, inplace: bool = False) -> Tensor:
+    found = (input + 3).clamp(0, 6) / 6
+    return input.copy_(found) if inplace else found
+
+
+def _weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
+    """By its formula: torch's second derivative of it is wrong (2.13)."""
+    return v * (g / torch.norm_except_dim(v, 2, dim))
+
+
+def _with_scale(
+    function: Callable[..., Tensor],
+    input: Tensor,
+    shape_or_groups: Any,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor | None:
+    """With a scale of one, where torch's derivatives of a shift alone fail."""
+    if weight is not None or bias is None:
+        return None
+    return function(input, shape_or_groups, torch.ones_like(bias), bias, eps)
 
 
 def _transformed(x: Tensor) -> bool:

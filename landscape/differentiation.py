@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import _engine_run_backward
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from landscape.errors import InputError
@@ -66,17 +67,32 @@ def leaf(w: Tensor) -> Tensor:
 
 
 def gradient_of(loss: Tensor, w: Tensor, *, differentiable: bool = False) -> Tensor:
-    """The gradient of ``loss`` by w; zeros where it does not depend on w.
+    """The gradient of ``loss``, a scalar, by w; see ``pulled_back``."""
+    one = torch.ones_like(loss)
+    return pulled_back(loss, w, one, keep=differentiable, differentiable=differentiable)
+
+
+def pulled_back(
+    outputs: Tensor, inputs: Tensor, u: Tensor, *, keep: bool, differentiable: bool = False
+) -> Tensor:
+    """J^T u, J the Jacobian of ``outputs`` by ``inputs``; zeros where they do not depend on them.
+
+    As ``torch.autograd.grad``, which switches off the modes that are active, though a network with
+    activation checkpoints runs again within it.
 
     Args:
-        loss: A scalar.
-        w: A leaf.
-        differentiable: Whether the gradient has a graph of its own.
+        outputs: Any tensor.
+        inputs: Any tensor that requires a gradient.
+        u: In the outputs' shape.
+        keep: Whether the graph may be used again.
+        differentiable: Whether the result has a graph of its own.
     """
-    if not loss.requires_grad:
-        return torch.zeros_like(w)
-    (found,) = torch.autograd.grad(loss, w, create_graph=differentiable, materialize_grads=True)
-    return found
+    if not outputs.requires_grad:
+        return torch.zeros_like(inputs)
+    (found,) = _engine_run_backward(
+        (outputs,), (u,), keep, differentiable, (inputs,), True, accumulate_grad=False
+    )
+    return torch.zeros_like(inputs) if found is None else found
 
 
 class _ProcessWide:
@@ -153,6 +169,17 @@ def uncast() -> Iterator[None]:
 
 
 @contextmanager
+def first_derivatives() -> Iterator[None]:
+    """The settings under which gradients are taken; those before are restored.
+
+    Raises:
+        InputError: an operation has no derivative, or cannot be differentiated so.
+    """
+    with _explained("derivative"), uncast(), differentiable():
+        yield
+
+
+@contextmanager
 def second_derivatives() -> Iterator[None]:
     """The settings under which second derivatives are taken; those before are restored.
 
@@ -162,13 +189,36 @@ def second_derivatives() -> Iterator[None]:
     Raises:
         InputError: torch has no second derivative of an operation.
     """
+    with (
+        _explained("second derivative"),
+        full_precision(),
+        _mathematical_attention(),
+        uncast(),
+        differentiable(),
+    ):
+        yield
+
+
+@contextmanager
+def _explained(what: str) -> Iterator[None]:
+    """Torch's errors about derivatives in a line that says what to do."""
     try:
-        with full_precision(), _mathematical_attention(), uncast(), differentiable():
-            yield
+        yield
     except RuntimeError as error:
-        if "is not implemented" not in str(error):
-            raise
-        raise InputError(
-            "torch has no second derivative of one of the network's operations "
-            f"({str(error).splitlines()[0]}): write it with others"
-        ) from error
+        reason = (str(error).splitlines() or [""])[0]
+        if "use_reentrant=True" in str(error):
+            raise InputError(
+                "the network has activation checkpoints with use_reentrant=True, which have no "
+                "second derivative: use use_reentrant=False"
+            ) from error
+        if "is not implemented" in str(error):
+            raise InputError(
+                f"torch has no {what} of one of the network's operations ({reason}): write it with "
+                "others"
+            ) from error
+        if "once_differentiable" in str(error):
+            raise InputError(
+                "a custom autograd Function of the network is marked once_differentiable, so it "
+                "has no second derivative: write it with torch's own operations"
+            ) from error
+        raise

@@ -15,3 +15,7 @@ class TrainingError(LandscapeError):
 
 class NotFiniteError(LandscapeError):
     """A curvature product is infinite or NaN at some weights."""
+
+
+class LandscapeWarning(UserWarning):
+    """What a number is not, or could not be checked for; the number is given all the same."""

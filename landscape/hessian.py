@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from landscape.bilinear import BilinearLayers
-from landscape.differentiation import check_vector, gradient_of, leaf, second_derivatives
+from landscape.checks import SameLoss, check_precision
+from landscape.derivative_checks import compare_once
+from landscape.differentiation import (
+    check_vector,
+    gradient_of,
+    leaf,
+    pulled_back,
+    second_derivatives,
+)
 from landscape.memory import SavedTensors, spare
 from landscape.recording import Recorder
-from landscape.soundness import SameLoss, check_precision
 
 if TYPE_CHECKING:
     from landscape.batches import Batch
     from landscape.objective import Objective
+    from landscape.parameters import Network
 
 
 class HessianOperator:
@@ -49,7 +58,8 @@ class HessianOperator:
         self._w = leaf(w)
         self.error: float | None = 0.0 if autocast is None else None
         self._autocast = autocast
-        self._kept: list[tuple[Tensor, int]] | None = None
+        self._kept: list[Tensor] | None = None
+        self._weight = 0.0
         self._same_loss = SameLoss()
         self._recorder = Recorder(w.device)
         self._memory = spare(w.device) if memory is None else memory
@@ -58,49 +68,56 @@ class HessianOperator:
         """H v, shape (P,)."""
         check_vector(v, self.size)
         self.products += 1
-        with second_derivatives(), self._recorder.stream():
+        objective = self._objective
+        with (
+            second_derivatives(),
+            self._recorder.stream(),
+            objective.space.at(self._w, objective.buffers) as network,
+        ):
             v = v.to(self._w)
-            kept = self._kept is not None
-            found = self._recorder(self._product, v) if kept else self._product(v)
+            if self._kept is None:
+                found = objective.mean(self._products(network, v))
+            else:
+                found = self._recorder(self._product, v)
         if self.error is None:
-            reference = self._objective.hessian_product(self._w, v)
+            reference = objective.hessian_product(self._w, v)
             self.error = float((found - reference).norm() / reference.norm())
         return found
 
     def _product(self, v: Tensor) -> Tensor:
-        return self._objective.mean(self._products(v))
+        """From the graphs that are kept."""
+        total = torch.zeros_like(v)
+        for gradient in self._kept or ():
+            total += self._backward(gradient, v, keep=True)
+        return total / self._weight
 
-    def _products(self, v: Tensor) -> Iterator[tuple[Tensor, int]]:
-        if self._kept is not None:
-            for gradient, size in self._kept:
-                yield self._backward(gradient, v, keep=True), size
-            return
-        saved = SavedTensors()
-        built: list[tuple[Tensor, int]] = []
-        for batch in self._objective.pairs():
-            self._objective.soundness.check(self._objective.batch_loss, self._w, batch)
-            with saved.counted():
-                gradient, size = self._build(batch)
+    def _products(self, network: Network, v: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """By batches; their graphs are kept if all fit in memory."""
+        objective, saved = self._objective, SavedTensors()
+        built: list[Tensor] = []
+        weights = 0.0
+        for batch in objective.pairs():
+            compare_once(objective, batch, "hessian", HessianOperator)
+            gradient, total, weight = saved.counting(partial(self._build, network, batch))
+            self._same_loss.add(total, weight)
             if saved.nbytes > self._memory:
                 self._memory = -1  # one pass is enough to know
                 built.clear()
             else:
-                built.append((gradient, size))
-            yield self._backward(gradient, v, keep=self._memory >= 0), size
+                built.append(gradient)
+                weights += float(weight)
+            yield self._backward(gradient, v, keep=self._memory >= 0), weight
         self._same_loss.end_of_pass()
         if self._memory >= 0:
-            self._kept = built
+            self._kept, self._weight = built, weights
 
-    def _build(self, batch: Batch) -> tuple[Tensor, int]:
+    def _build(self, network: Network, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """A batch's gradient with its graph, its loss and its weight."""
         with BilinearLayers():
-            loss, size = self._objective.batch_loss(self._w, batch, self._autocast)
-        self._same_loss.add(loss, size)
-        return gradient_of(loss, self._w, differentiable=True), size
+            total, weight = self._objective.batch_total(network, batch, self._autocast)
+            gradient = gradient_of(total, self._w, differentiable=True)
+        return gradient, total.detach(), weight
 
     def _backward(self, gradient: Tensor, v: Tensor, *, keep: bool) -> Tensor:
-        if not gradient.requires_grad:  # a loss linear in w has no curvature
-            return torch.zeros_like(v)
-        (product,) = torch.autograd.grad(
-            gradient, self._w, v, retain_graph=keep, materialize_grads=True
-        )
-        return product
+        with BilinearLayers():  # also what a checkpoint runs again
+            return pulled_back(gradient, self._w, v, keep=keep)

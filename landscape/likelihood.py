@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
 
@@ -27,8 +28,7 @@ class GaussianLikelihood:
     noise: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.noise < math.inf:
-            raise InputError(f"the noise must be positive and finite, not {self.noise}")
+        check_noise(self.noise)
 
     @property
     def __name__(self) -> str:
@@ -44,6 +44,22 @@ class GaussianLikelihood:
         error = residuals(outputs, targets) / self.noise
         constant = math.log(self.noise) + 0.5 * math.log(2 * math.pi)
         return (0.5 * error**2 + constant).sum(-1)
+
+
+def check_noise(noise: Any) -> None:
+    """Refuse what is no standard deviation of all targets.
+
+    Raises:
+        InputError: it is not one positive, finite number.
+    """
+    try:
+        is_one = 0 < float(noise) < math.inf
+    except (TypeError, ValueError, RuntimeError):
+        is_one = False
+    if not is_one:
+        raise InputError(
+            f"the noise must be positive and finite, one number, not {str(noise)[:60]}"
+        )
 
 
 def residuals(outputs: Tensor, targets: Tensor) -> Tensor:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -16,6 +17,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from landscape.batches import tensors_of
 from landscape.errors import InputError
+
+T = TypeVar("T")
 
 _LIMIT = (1 << 31) - 1
 # By their numbers in glibc's malloc.h: the thresholds from where on memory is given back and mapped
@@ -50,16 +53,28 @@ class SavedTensors:
     right as long as all graphs counted are alive.
 
     Attributes:
-        nbytes: So far.
+        nbytes: So far; infinite where it could not be counted.
     """
 
     def __init__(self) -> None:
-        self.nbytes = 0
+        self.nbytes = 0.0
         self._seen: set[int] = set()
 
-    def counted(self) -> AbstractContextManager[Any]:
-        """Within it, every saved tensor is counted."""
-        return torch.autograd.graph.saved_tensors_hooks(self._count, lambda tensor: tensor)
+    def counting(self, work: Callable[[], T]) -> T:
+        """What ``work`` returns, with every tensor counted that is saved meanwhile.
+
+        ``torch.func`` in a network's forward pass lets nothing be counted; ``work`` is then done
+        again without.
+        """
+        if self.nbytes < math.inf:
+            try:
+                with torch.autograd.graph.saved_tensors_hooks(self._count, lambda tensor: tensor):
+                    return work()
+            except RuntimeError as error:
+                if "saved tensor hooks" not in str(error):
+                    raise
+                self.nbytes = math.inf
+        return work()
 
     def _count(self, tensor: Tensor) -> Tensor:
         if tensor.layout is not torch.strided:  # sparse, without one storage: at most so much

@@ -7,6 +7,7 @@ judged with statistics of its own (SWAG, arXiv 1902.02476, section 3.2).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
-from landscape.differentiation import full_precision
+from landscape.batches import Batch, examples_in, take_batch
+from landscape.differentiation import full_precision, uncast
 from landscape.errors import InputError
 from landscape.lockstep import Lockstep
 from landscape.parameters import ParameterSpace
@@ -46,6 +48,42 @@ def normalisation_layers(module: nn.Module) -> list[nn.Module]:
         for layer in module.modules()
         if isinstance(layer, _NormBase) and isinstance(layer.running_mean, Tensor)
     ]
+
+
+def check_statistics(space: ParameterSpace, batch: Batch) -> None:
+    """Refuse a network with running statistics in layers that are not torch's.
+
+    A posterior's samples would be judged with those of other weights.
+
+    Args:
+        space: The network.
+        batch: Examples, a few of which are passed through it in training mode.
+
+    Raises:
+        InputError: a buffer of a layer changes in training.
+    """
+    own = {
+        f"{prefix}.{name}".lstrip("."): layer
+        for prefix, layer in space.module.named_modules()
+        for name, buffer in layer.named_buffers(recurse=False)
+        if not isinstance(layer, _NormBase)
+        and not type(layer).__module__.startswith("torch.")
+        and buffer.is_floating_point()
+    }
+    size = examples_in(batch)
+    if not own or not size:
+        return
+    inputs, _ = take_batch(batch, slice(0, 8), size)
+    before, buffers = space.buffers(), space.buffers()
+    with suppress(Exception), torch.random.fork_rng(), torch.no_grad():  # it may not train at all
+        space.call(space.vector(), inputs, buffers, training=True)
+    for name, layer in own.items():
+        if not torch.equal(before[name].nan_to_num(), buffers[name].nan_to_num()):
+            raise InputError(
+                f"a layer of type {type(layer).__name__} keeps running statistics of its own "
+                f"('{name}'), which no sample of a posterior has: derive it from torch's batch "
+                "normalisation, whose statistics are re-estimated for every sample"
+            )
 
 
 @torch.no_grad()
@@ -101,8 +139,11 @@ def reestimate(
         with before_calls(layers, collect):
             return lockstep.run(network, waiting, rest)
 
-    with full_precision():
-        outputs = space.predict_within(vector, run, buffers)
+    with full_precision(), uncast():
+        space.settle(inputs())
+        with space.at(vector, buffers) as network:  # on a copy of them
+            outputs = run(network)
+            buffers = space.buffers()
     if not targets:
         raise InputError("the data to re-estimate running statistics on has no batch")
     if any(each.too_few for each in moments.values()):

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from landscape.batches import Batch, batch_size
+from landscape.checks import check_batch_independence, check_evaluation
 from landscape.differentiation import (
     check_tensor,
-    differentiable,
+    first_derivatives,
     full_precision,
     gradient_of,
     leaf,
@@ -21,30 +22,53 @@ from landscape.differentiation import (
 )
 from landscape.errors import InputError
 from landscape.hessian import HessianOperator
-from landscape.losses import Loss, summed_loss
-from landscape.parameters import Choice, ParameterSpace
+from landscape.losses import Criterion, Loss, are_labels
+from landscape.parameters import Choice, Network, ParameterSpace
 from landscape.recording import Recorder
-from landscape.soundness import Soundness, check_batch_independence, check_fits
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Loss and accuracy over a data set; accuracy is NaN where targets are not classes."""
+    """Loss and accuracy over a data set.
+
+    Accuracy is the share of labels that are right among those that count, NaN where targets are not
+    classes.
+    """
 
     loss: float
     accuracy: float
 
 
-class Objective:
-    """L(w) = (1 / N) sum_n loss(f(x_n; w), y_n), in evaluation mode, with gradient and Hessian.
+@dataclass
+class Checked:
+    """What was found out about an objective on a few examples, once for all its buffers.
 
-    Batches stream through and each counts by its number of examples.
+    Attributes:
+        is_evaluated: Whether network, loss and data were found to fit each other.
+        divides: Whether a few examples of a batch can be evaluated by themselves.
+        matrices: Of which curvature matrices a product was compared with differences.
+        is_trusted: Whether none has to be.
+    """
+
+    is_evaluated: bool = False
+    divides: bool = False
+    is_trusted: bool = False
+    matrices: set[str] = field(default_factory=set)
+
+
+class Objective:
+    """L(w), the value of a loss on a data set, in evaluation mode, with gradient and Hessian.
+
+    That is the mean over the examples, each by itself: (1 / N) sum_n loss(f(x_n; w), y_n). Batches
+    stream through and each counts by its number of examples. Where labels are ignored or classes
+    have weights, it is torch's own value on all data at once; see ``losses.Criterion``. Of a single
+    batch it is the loss of that batch, whatever the loss is.
 
     Args:
         model: A module, or a ``ParameterSpace`` over one.
         batches: A re-readable iterable of (inputs, targets): a ``DataLoader``, a list,
             ``Data.batches(...)``. It must give the same examples every time.
-        loss: See ``losses.summed_loss``.
+        loss: See ``losses.Criterion``.
         random: Which parameters w holds, if ``model`` is a module; see ``ParameterSpace``.
         buffers: The module's buffers to evaluate with; its own if ``None``.
 
@@ -53,12 +77,12 @@ class Objective:
         size: P.
         batches: As given.
         buffers: As given.
-        summed: The loss as a function of (outputs, targets), summed over a batch.
-        soundness: Whether its second derivatives can be trusted, also of copies with other buffers.
+        criterion: The loss as sums over batches.
+        checked: What was found out about it, also of copies with other buffers.
 
     Raises:
-        InputError: the batches can be read only once, a layer mixes the examples of a batch, or
-            (on first use) there are no batches, or the network is random.
+        InputError: the batches can be read only once, a layer mixes the examples of a batch, or (on
+            first use) there are no batches, or network, loss and data do not fit each other.
 
     Example:
         >>> data = [(torch.eye(2), torch.tensor([0, 1]))]
@@ -86,10 +110,9 @@ class Objective:
         check_batch_independence(self.space.module)
         self.size = self.space.size
         self.batches = batches
-        self.summed = summed_loss(loss)
+        self.criterion = Criterion(loss)
         self.buffers = buffers
-        self.soundness = Soundness()
-        self._fits = False
+        self.checked = Checked()
         self._recorder = Recorder(self.space.device)
 
     def with_buffers(self, buffers: Mapping[str, Tensor] | None) -> Objective:
@@ -98,16 +121,24 @@ class Objective:
         other.buffers = buffers
         return other
 
+    def on(self, space: ParameterSpace, batches: Iterable[Batch]) -> Objective:
+        """The same objective of other weights or data, which are known to fit each other."""
+        other = copy.copy(self)
+        other.space, other.size, other.batches = space, space.size, batches
+        other.checked = Checked(is_evaluated=True, is_trusted=True)
+        other._recorder = Recorder(space.device)
+        return other
+
     def loss(self, w: Tensor) -> Tensor:
         """L(w), a scalar; w has shape (P,)."""
 
-        def values() -> Iterator[tuple[Tensor, int]]:
-            for inputs, targets in self.pairs():
-                outputs = self.space.predict(w, inputs, self.buffers)
-                yield self.summed(outputs, self.space.move(targets)), batch_size(targets)
+        def totals() -> Iterator[tuple[Tensor, Tensor]]:
+            with self.space.at(w, self.buffers) as network:
+                for batch in self.pairs():
+                    yield self.batch_total(network, batch)
 
-        with torch.no_grad(), full_precision():
-            return self.mean(values())
+        with torch.no_grad(), uncast(), full_precision():
+            return self.mean(totals())
 
     def evaluate(self, w: Tensor) -> Evaluation:
         """Loss and accuracy at w in one pass."""
@@ -118,54 +149,65 @@ class Objective:
         self, weights: Tensor, buffers: Sequence[Mapping[str, Tensor] | None]
     ) -> list[Evaluation]:
         """Loss and accuracy at each of some weights (n, P), with its buffers, in one pass."""
+        with torch.no_grad(), uncast(), full_precision(), self._recorder.stream():
+            return self._evaluations(
+                self._recorder(self._evaluate_batch, weights, buffers, self._moved(batch))
+                for batch in self.pairs()
+            )
 
-        def values() -> Iterator[tuple[Tensor, int]]:
-            for inputs, targets in self.pairs():
-                batch = self.space.move((inputs, targets))
-                found = self._recorder(self._evaluate_batch, weights, buffers, batch)
-                yield found, batch_size(targets)
-
-        with torch.no_grad(), full_precision(), self._recorder.stream():
-            return [Evaluation(*each) for each in self.mean(values()).tolist()]
+    def _moved(self, batch: Batch) -> Batch:
+        inputs, targets = batch
+        return self.space.move(inputs), self.space.move(targets)
 
     def _evaluate_batch(
         self, weights: Tensor, buffers: Sequence[Mapping[str, Tensor] | None], batch: Batch
     ) -> Tensor:
-        """Summed loss and number of right classes of a batch at each weights, shape (n, 2)."""
+        """The sums of a batch at each weights, shape (n, 4)."""
         inputs, targets = batch
 
         def evaluate(point: tuple[Tensor, Mapping[str, Tensor] | None]) -> Tensor:
-            return self._score(self.space.predict(point[0], inputs, point[1]), targets)
+            return self._sums(self.space.predict(point[0], inputs, point[1]), targets, inputs)
 
         points = list(zip(weights, buffers, strict=True))
         return torch.stack(self._recorder.each(evaluate, points))
 
     def evaluate_outputs(self, batches: Iterable[tuple[Tensor, Any]]) -> Evaluation:
         """Loss and accuracy of outputs that are known, given batch by batch with the targets."""
+        with torch.no_grad(), uncast(), full_precision():
+            (found,) = self._evaluations(
+                self._sums(outputs, self.space.move(targets))[None] for outputs, targets in batches
+            )
+        return found
 
-        def values() -> Iterator[tuple[Tensor, int]]:
-            for outputs, targets in batches:
-                yield self._score(outputs, self.space.move(targets)), batch_size(targets)
+    def _sums(self, outputs: Any, targets: Any, inputs: Any = None) -> Tensor:
+        """Total and weight of a batch's loss, number of right labels and of labels, shape (4,)."""
+        total, weight = self.criterion(outputs, targets, inputs)
+        right, labels = _right(outputs, targets, self.criterion.ignore_index, total)
+        return torch.stack([total, weight.to(total), right, labels])
 
-        with torch.no_grad(), full_precision():
-            return Evaluation(*self.mean(values()).tolist())
-
-    def _score(self, outputs: Any, targets: Any) -> Tensor:
-        """Summed loss and number of right classes of a batch, shape (2,)."""
-        loss = self.summed(outputs, targets)
-        return torch.stack([loss, _correct(outputs, targets, loss)])
+    def _evaluations(self, batches: Iterable[Tensor]) -> list[Evaluation]:
+        """Loss and accuracy of each weights, from batches of sums (n, 4)."""
+        sums: Tensor | None = None
+        for batch in batches:
+            sums = batch if sums is None else sums + batch
+        if sums is None:
+            raise no_batch()
+        check_weight(float(sums[0, 1]))
+        loss, accuracy = sums[:, 0] / sums[:, 1], sums[:, 2] / sums[:, 3]
+        return [Evaluation(*each) for each in zip(loss.tolist(), accuracy.tolist(), strict=True)]
 
     def gradient(self, w: Tensor) -> Tensor:
         """The gradient of L at w, shape (P,)."""
 
-        def values() -> Iterator[tuple[Tensor, int]]:
+        def gradients() -> Iterator[tuple[Tensor, Tensor]]:
             at = leaf(w)
-            for batch in self.pairs():
-                loss, size = self.batch_loss(at, batch)
-                yield gradient_of(loss, at), size
+            with self.space.at(at, self.buffers) as network:
+                for batch in self.pairs():
+                    total, weight = self.batch_total(network, batch)
+                    yield gradient_of(total, at), weight
 
-        with differentiable(), uncast(), full_precision():
-            return self.mean(values())
+        with first_derivatives(), full_precision():
+            return self.mean(gradients())
 
     def hessian(
         self, w: Tensor, *, memory: int | None = None, autocast: torch.dtype | None = None
@@ -186,65 +228,100 @@ class Objective:
         return self.hessian(w, memory=0)(v)
 
     def pairs(self) -> Iterator[Batch]:
-        """The batches, each of them seen to be a pair, and the first to fit the network.
+        """The batches that are not empty; the first time seen to fit network and loss.
 
         Raises:
-            InputError: one is not, or does not, or its targets are no tensors.
+            InputError: one is not, or does not.
         """
-        for batch in self.batches:
-            if not isinstance(batch, list | tuple) or len(batch) != 2:
-                parts = f" of {len(batch)}" if isinstance(batch, list | tuple | Mapping) else ""
-                raise InputError(
-                    f"a batch is a pair (inputs, targets), not a {type(batch).__name__}{parts}; "
-                    "inputs may be a tuple or a dict"
-                )
-            batch_size(batch[1])
-            inputs, targets = batch
-            if not self._fits:
-                check_fits(self.space, (inputs, targets))
-                self._fits = True
-            yield inputs, targets
+        batches = (batch for batch in map(_pair, self.batches) if batch_size(*batch))
+        first, second = next(batches, None), next(batches, None)
+        if first is None:
+            return
+        if not self.checked.is_evaluated:
+            self.checked.divides = check_evaluation(
+                self.space, self.criterion, self.buffers, first, is_only=second is None
+            )
+            self.checked.is_evaluated = True
+        yield first
+        if second is not None:
+            yield second
+        yield from batches
 
-    def batch_loss(
-        self, w: Tensor, batch: Batch, autocast: torch.dtype | None = None
-    ) -> tuple[Tensor, int]:
-        """The summed loss of a batch with its graph, and the number of examples."""
+    def batch_total(
+        self, network: Network, batch: Batch, autocast: torch.dtype | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The summed loss of a batch with its graph, and its weight.
+
+        Args:
+            network: The space's module at some weights.
+            batch: One of the batches.
+            autocast: Lower precision for the network, though not for the loss.
+        """
         inputs, targets = batch
         if autocast is None:
-            outputs = self.space.evaluate(w, inputs, self.buffers)
+            outputs = network(inputs)
         else:
-            with torch.autocast(w.device.type, autocast):
-                outputs = self.space.evaluate(w, inputs, self.buffers)
-            outputs = outputs.to(w) if isinstance(outputs, Tensor) else outputs
-        return self.summed(outputs, self.space.move(targets)), batch_size(targets)
+            with torch.autocast(self.space.device.type, autocast):
+                outputs = network(inputs)
+            outputs = outputs.to(self.space.dtype) if isinstance(outputs, Tensor) else outputs
+        return self.criterion(outputs, self.space.move(targets), inputs)
 
-    def mean(self, values: Iterable[tuple[Tensor, int]]) -> Tensor:
-        """The sum of the batches' sums over the number of examples.
+    def mean(self, values: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
+        """The sum of the batches' totals over that of their weights.
 
         Raises:
-            InputError: there is none.
+            InputError: there is no batch, or no label that counts.
         """
         total: Tensor | None = None
-        examples = 0
-        for value, size in values:
+        weight: Tensor | None = None
+        for value, each in values:
             total = value if total is None else total + value
-            examples += size
-        if total is None or examples == 0:
-            raise InputError("the data has no batch: nothing to evaluate")
-        return total / examples
+            weight = each if weight is None else weight + each
+        if total is None or weight is None:
+            raise no_batch()
+        check_weight(float(weight))
+        return total / weight
 
 
-def _correct(outputs: Any, targets: Any, like: Tensor) -> Tensor:
-    """Number of right classes in a batch, in the type of ``like``; NaN where it has no meaning."""
-    is_classification = (
-        isinstance(outputs, Tensor)
-        and isinstance(targets, Tensor)
-        and outputs.ndim == 2
-        and targets.ndim == 1
-        and not targets.is_floating_point()
-    )
-    if not is_classification:
-        return torch.full_like(like, torch.nan)
-    right = (outputs.argmax(1) == targets).sum().to(like.dtype)
+def _pair(batch: Any) -> Batch:
+    if not isinstance(batch, list | tuple) or len(batch) != 2:
+        parts = f" of {len(batch)}" if isinstance(batch, list | tuple | Mapping) else ""
+        raise InputError(
+            f"a batch is a pair (inputs, targets), not a {type(batch).__name__}{parts}; "
+            "inputs may be a tuple or a dict"
+        )
+    inputs, targets = batch
+    return inputs, targets
+
+
+def no_batch() -> InputError:
+    """What a mean over nothing is answered with."""
+    return InputError("the data has no batch: nothing to evaluate")
+
+
+def check_weight(weight: float) -> None:
+    """Refuse a mean over nothing.
+
+    Raises:
+        InputError: all examples together have no weight.
+    """
+    if weight == 0:
+        raise InputError(
+            "no example of the data counts: there is none, every label is ignored, or every class "
+            "has weight 0"
+        )
+
+
+def _right(
+    outputs: Any, targets: Any, ignore_index: int | None, like: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Number of right labels in a batch and of labels, in the type of ``like``; NaN without any."""
+    if not are_labels(outputs, targets):
+        return torch.full_like(like, torch.nan), torch.ones_like(like)
+    labels = targets.long()
+    counts = labels >= 0
+    if ignore_index is not None:
+        counts &= labels != ignore_index
+    right = (counts & (outputs.argmax(1) == labels)).sum().to(like.dtype)
     # argmax of NaN is an arbitrary class: not a prediction.
-    return torch.where(outputs.isfinite().all(), right, torch.nan)
+    return torch.where(outputs.isfinite().all(), right, torch.nan), counts.sum().to(like.dtype)

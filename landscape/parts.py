@@ -33,10 +33,14 @@ _WAITING = 4 / 3
 
 @contextmanager
 def before_calls(layers: Iterable[nn.Module], hook: Callable[..., None]) -> Iterator[None]:
-    """Within it, ``hook`` is called before each of some layers; see ``nn.Module``."""
+    """Within it, ``hook`` is called before each of some layers with all that it is given."""
+
+    def call(layer: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+        hook(layer, (*given, *named.values()))
+
     with ExitStack() as hooks:
         for layer in layers:
-            hooks.enter_context(layer.register_forward_pre_hook(hook))
+            hooks.enter_context(layer.register_forward_pre_hook(call, with_kwargs=True))
         yield
 
 
@@ -71,7 +75,7 @@ class Parts:
 
     Args:
         space: Of the network; says where it is.
-        network: What the parts pass through, as ``ParameterSpace.predict_within`` gives it.
+        network: What the parts pass through, as ``ParameterSpace.at`` gives it.
         layers: Before which they are to wait for each other.
     """
 

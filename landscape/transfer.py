@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Sequence
 
@@ -10,6 +9,7 @@ import torch
 from torch import nn
 
 from landscape.choices import head
+from landscape.copies import copy_module
 from landscape.errors import InputError
 from landscape.parameters import ParameterSpace
 from landscape.posteriors import Gaussian, Posterior
@@ -57,7 +57,7 @@ def adapt(
             raise InputError(f"{name} must be positive and finite, not {value}")
     old, q = source.space, source.gaussian
     anew = set(head(model) if fresh is None else fresh)
-    network = copy.deepcopy(model).to(source.device)
+    network = copy_module(model).to(source.device)
     _take_over(network, source.network(), anew)
     random = {*old.names, *anew}
     space = ParameterSpace(network, lambda name, _: name in random)

@@ -79,7 +79,8 @@ def dense_hessian(objective: Objective, w: Tensor) -> Tensor:
     x, y = joined(list(objective.batches))
 
     def loss(v: Tensor) -> Tensor:
-        return objective.summed(objective.space.call(v, x, objective.buffers), y) / len(y)
+        total, weight = objective.criterion(objective.space.call(v, x, objective.buffers), y, x)
+        return total / weight
 
     return torch.func.hessian(loss)(w)
 

@@ -1,6 +1,7 @@
 """Freed memory is kept in a process that asks for it, and what may be kept has a limit."""
 
 import gc
+import math
 import subprocess
 import sys
 import weakref
@@ -90,21 +91,31 @@ def test_the_limit_of_a_container_counts(
 def test_what_several_nodes_save_is_counted_once() -> None:
     x = torch.ones(1000, requires_grad=True)
     saved = memory.SavedTensors()
-    with saved.counted():
+
+    def work() -> list[torch.Tensor]:
         y = x.exp()  # saves its result, 4,000 bytes
-        kept = [y.sin(), y.cos(), y[:500].sin()]  # save y, y, and a view of it
+        return [y.sin(), y.cos(), y[:500].sin()]  # save y, y, and a view of it
+
+    kept = [saved.counting(work)]
     assert saved.nbytes == 4000
-    with saved.counted():
-        kept.append(x.sin())
+    kept += [saved.counting(x.sin)]
     assert saved.nbytes == 8000
 
 
 def test_sparse_tensors_are_counted_too() -> None:
     matrix = torch.eye(10).to_sparse()
     saved = memory.SavedTensors()
-    with saved.counted():
-        torch.sparse.mm(matrix, torch.ones(10, 1, requires_grad=True))
+    ones = torch.ones(10, 1, requires_grad=True)
+    saved.counting(lambda: torch.sparse.mm(matrix, ones))
     assert saved.nbytes >= 400
+
+
+def test_what_cannot_be_counted_is_infinite() -> None:
+    saved, x = memory.SavedTensors(), torch.ones(3, requires_grad=True)
+    for _ in range(2):
+        found = saved.counting(lambda: torch.func.grad(lambda x: x.exp().sum())(x))
+        torch.testing.assert_close(found, x.exp())
+    assert saved.nbytes == math.inf
 
 
 @pytest.mark.parametrize("matrix", ["hessian", "gauss-newton"])

@@ -8,9 +8,17 @@ from cases import classification, generator, joined, mlp, shuffled
 from torch import Tensor, nn
 
 from landscape import normalisation, parts
+from landscape.curvature import expected_sharpness, worst_rise
+from landscape.curvature import measure as measure_samples
 from landscape.errors import InputError
-from landscape.normalisation import reestimate
+from landscape.methods import MAP
+from landscape.normalisation import check_statistics, reestimate
+from landscape.objective import Objective
 from landscape.parameters import ParameterSpace
+from landscape.posteriors import isotropic
+from landscape.prediction import predict
+from landscape.surfaces import surface
+from landscape.tasks import arrays
 
 
 class Branches(nn.Module):
@@ -211,3 +219,70 @@ def test_inputs_that_cannot_be_joined_pass_once_too() -> None:
         every = torch.cat([x.flatten(0, -2) for x in data])
         for name, value in given_in_evaluation(space, found.buffers, every).items():
             torch.testing.assert_close(found.buffers[name], value)
+
+
+class ByName(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide, self.norm = nn.Linear(4, 5), nn.BatchNorm1d(5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        outputs: Tensor = self.norm(input=self.wide(x))
+        return outputs
+
+
+def test_a_layer_may_be_given_its_inputs_by_name() -> None:
+    space, x = ParameterSpace(ByName()), torch.randn(20, 4)
+    found = reestimate(space, space.vector(), [(x, None)]).buffers
+    hidden = space.module.wide(x)
+    torch.testing.assert_close(found["norm.running_mean"], hidden.mean(0))
+    torch.testing.assert_close(found["norm.running_var"], hidden.var(0))
+
+
+class OwnStatistics(nn.Module):
+    """Normalises by statistics that it keeps itself, in place or by putting others there."""
+
+    def __init__(self, in_place: bool) -> None:
+        super().__init__()
+        self.wide, self.head, self.in_place = nn.Linear(4, 5), nn.Linear(5, 3), in_place
+        self.register_buffer("centre", torch.zeros(5))
+        self.register_buffer("constant", torch.ones(5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.wide(x)
+        if self.training and self.in_place:
+            self.centre.lerp_(x.detach().mean(0), 0.1)
+        elif self.training:
+            self.centre = torch.lerp(self.centre, x.detach().mean(0), 0.1)
+        outputs: Tensor = self.head(x - self.centre * self.constant)
+        return outputs
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+@pytest.mark.parametrize("calibrated", [True, False])
+def test_statistics_that_a_users_layer_keeps_are_refused(in_place: bool, calibrated: bool) -> None:
+    data = [(torch.randn(12, 4), torch.arange(12) % 3)]
+    model = OwnStatistics(in_place)
+    mean = ParameterSpace(model).vector()
+    posterior = isotropic(model, 0.1, mean=mean, calibration=data if calibrated else None)
+    for measure in (
+        lambda: measure_samples(posterior, data, samples=1, eigenvalues=1),
+        lambda: predict(posterior, data, samples=2),
+        lambda: surface(posterior, data, plane="random", shape=(2, 2)),
+        lambda: expected_sharpness(posterior, data, samples=2),
+        lambda: worst_rise(posterior, data, pairs=2, steps=1),
+    ):
+        with pytest.raises(InputError, match=r"keeps running statistics of its own \('centre'\)"):
+            measure()
+    # At its own weights the network is what it is, and training keeps the statistics up.
+    objective = Objective(model, data)
+    assert float(objective.loss(objective.space.vector())) > 0
+    task = arrays(data[0], data[0])
+    fitted = MAP(epochs=2).fit(model, task)
+    assert fitted.history["train_loss"][-1] > 0
+
+
+def test_constant_buffers_of_a_users_layer_are_no_statistics() -> None:
+    model = OwnStatistics(in_place=True)
+    model.forward = model.head.forward  # type: ignore[method-assign]
+    check_statistics(ParameterSpace(model), (torch.randn(4, 5), torch.zeros(4)))

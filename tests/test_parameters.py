@@ -7,6 +7,7 @@ import pytest
 import torch
 from cases import classification, columns, joined, mlp
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from landscape.errors import InputError
 from landscape.objective import Objective
@@ -126,8 +127,18 @@ class Viewing(nn.Module):
         return maps.view(len(maps), -1)
 
 
+def usual(space: ParameterSpace, w: Tensor, inputs: Any, buffers: Any = None) -> Any:
+    """The module's output as torch computes it, in the usual layout."""
+    space.module.eval()
+    arguments = ((), inputs) if isinstance(inputs, dict) else (inputs, None)
+    return functional_call(space.module, {**space.unflatten(w), **(buffers or {})}, *arguments)
+
+
+TRIAL = [True]  # on two examples
+
+
 @pytest.mark.parametrize(
-    ("after", "layouts"), [(nn.Flatten(), [True, True]), (Viewing(), [True, False, False])]
+    ("after", "layouts"), [(nn.Flatten(), [True, True]), (Viewing(), [False, False])]
 )
 def test_predictions_run_channels_last_where_the_module_can(
     after: nn.Module, layouts: list[bool]
@@ -136,35 +147,50 @@ def test_predictions_run_channels_last_where_the_module_can(
     x, w = torch.randn(5, 3, 8, 8), torch.randn(space.size)
     found = [space.predict(w, x) for _ in range(2)]
     assert isinstance(space.module, Convolutions)
-    assert space.module.layouts == layouts
-    torch.testing.assert_close(found, [space.call(w, x)] * 2)
+    assert space.module.layouts == TRIAL + layouts
+    torch.testing.assert_close(found, [usual(space, w, x)] * 2)
 
 
 @pytest.mark.parametrize("after", [nn.Flatten(), Viewing()])
-def test_work_with_a_network_is_given_what_predictions_are(after: nn.Module) -> None:
+@pytest.mark.parametrize("gradients", [True, False])
+def test_a_network_at_some_weights_takes_inputs_of_all_kinds(
+    after: nn.Module, gradients: bool
+) -> None:
     network = nn.Sequential(after, nn.Linear(96, 4), nn.BatchNorm1d(4))
     space = ParameterSpace(Convolutions(network))
-    images, w = torch.randn(5, 3, 8, 8), torch.randn(space.size)
-    inputs = (images, (images[:2],), {"x": images.double()})
+    images, w = torch.randn(5, 3, 8, 8), torch.randn(space.size, requires_grad=gradients)
+    inputs = (images, (images[:2],), {"x": images})
     buffers = space.buffers()
     buffers["after.2.running_mean"].fill_(3.0)
     for given in (None, buffers):
-        found = space.predict_within(w, lambda network: [network(x) for x in inputs], given)
-        truth = [space.call(w, x, given) for x in inputs]
-        torch.testing.assert_close(found, truth)
-        assert not found[0].requires_grad
+        with torch.set_grad_enabled(gradients), space.at(w, given) as network_at_w:
+            found = [network_at_w(x) for x in inputs]
+        torch.testing.assert_close(found, [usual(space, w, x, given) for x in inputs])
+        assert found[0].requires_grad == gradients
+    torch.testing.assert_close(space.vector(), space.flatten(dict(space.module.named_parameters())))
 
 
-def test_work_with_a_network_of_tied_weights_that_returns_no_tensor() -> None:
+def test_a_network_of_tied_weights_that_returns_no_tensor() -> None:
     class Both(Tied):
         def forward(self, inputs: Tensor) -> Any:
             return inputs, super().forward(inputs)
 
     space = ParameterSpace(Both())
     w, (x, _) = torch.randn(16, dtype=torch.float64), joined(classification())
-    outputs = space.predict_within(w, lambda network: network(x))
-    torch.testing.assert_close(outputs, space.call(w, x))
+    torch.testing.assert_close(space.call(w, x), usual(space, w, x))
     assert torch.equal(space.module.first.weight.flatten(), space.vector())
+
+
+def test_weights_are_put_back_whatever_happens_meanwhile() -> None:
+    space = ParameterSpace(mlp())
+    before, v = space.vector(), torch.ones(space.size, dtype=torch.float64)
+    with space.at(v):
+        with pytest.raises(RuntimeError, match="mat1"), space.at(2 * v) as network:
+            network(torch.ones(1, 5))
+        assert float(space.module[0].bias[0]) == 1
+    assert torch.equal(space.flatten(dict(space.module.named_parameters())), before)
+    with pytest.raises(InputError, match="no parameter or buffer 'running_mean'"):
+        space.call(v, torch.ones(1, 4), {"running_mean": torch.zeros(3)})
 
 
 class ViewingBack(torch.autograd.Function):
@@ -186,7 +212,6 @@ class Backwards(nn.Module):
 
 
 HEAD = nn.Sequential(nn.Flatten(), nn.Linear(96, 4))
-TRIAL = [True]  # on two examples
 
 
 @pytest.mark.parametrize(
@@ -202,17 +227,18 @@ def test_derivatives_run_channels_last_where_they_can(
     pool: nn.Module, after: nn.Module, layouts: list[bool]
 ) -> None:
     space = ParameterSpace(Convolutions(after, pool).double())
-    x, w = torch.randn(5, 3, 8, 8), torch.randn(space.size).double()
+    x, w = torch.randn(5, 3, 8, 8).double(), torch.randn(space.size).double()
 
     def derivatives(function: Callable[..., Tensor]) -> list[Tensor]:
         at = w.clone().requires_grad_()
         (gradient,) = torch.autograd.grad(function(at, x).exp().sum(), at, create_graph=True)
         return [gradient, *torch.autograd.grad(gradient @ w, at)]
 
-    found = [derivatives(space.evaluate) for _ in range(2)]
+    found = [derivatives(space.call) for _ in range(2)]
     assert isinstance(space.module, Convolutions)
     assert space.module.layouts == layouts
-    torch.testing.assert_close(found, [derivatives(space.call)] * 2)
+    truth = derivatives(lambda at, x: usual(space, at, x))
+    torch.testing.assert_close(found, [truth] * 2)
 
 
 def test_predicted_images_have_the_usual_layout() -> None:
@@ -220,7 +246,7 @@ def test_predicted_images_have_the_usual_layout() -> None:
     x, w = torch.randn(5, 3, 8, 8), space.vector()
     found = space.predict(w, {"x": x})
     assert found.is_contiguous()
-    torch.testing.assert_close(found, space.call(w, x))
+    torch.testing.assert_close(found, usual(space, w, x))
 
 
 def test_a_prediction_that_fails_says_why() -> None:

@@ -32,15 +32,16 @@ def passes_of_five_batches_of_two() -> list[int]:
     space = ParameterSpace(Noting())
     reestimate(space, space.vector(), [(torch.randn(2, 4), None)] * 5)
     found: list[int] = space.module.passes
-    assert found[:4] == [1, 2, 1, 2]  # which show what an example takes, and whether it may wait
-    return found[4:]
+    # How the network runs; what an example takes, and whether it may wait.
+    assert found[:5] == [2, 1, 2, 1, 2]
+    return found[5:]
 
 
 def test_batches_are_joined_as_far_as_a_part_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An example takes 16 bytes of inputs and, at most, four tensors of 64 bytes."""
+    """An example takes twice 16 bytes of inputs and, at most, four tensors of 64 bytes."""
     monkeypatch.setattr(parts, "_TOGETHER", 0)
     for examples, divided in ((10, [10]), (9, [8, 2]), (4, [4, 4, 2]), (3, [2, 2, 2, 2, 2])):
-        each = examples * (16 + 4 * 64) // torch.get_num_threads()
+        each = examples * (2 * 16 + 4 * 64) // torch.get_num_threads()
         monkeypatch.setattr(parts, "_PART", each)
         assert passes_of_five_batches_of_two() == divided
 
@@ -48,14 +49,14 @@ def test_batches_are_joined_as_far_as_a_part_may_take(monkeypatch: pytest.Monkey
 def test_parts_wait_for_each_other_as_far_as_the_memory_allows(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """An example that waits holds 16 bytes of inputs and, at most, three tensors of 64 bytes.
+    """An example that waits holds twice 16 bytes of inputs and, at most, three tensors of 64 bytes.
 
     The other parts begin again for the first layer, for the second, and for the end.
     """
     monkeypatch.setattr(parts, "_TOGETHER", 0)
     monkeypatch.setattr(parts, "_PART", 0)
     for examples, again in ((10, 0), (9, 1), (2, 4), (1, 5)):
-        room = examples * (16 + 3 * 64)
+        room = examples * (2 * 16 + 3 * 64)
         monkeypatch.setattr(parts, "spare", lambda _, room=room: room / parts._WAITING)
         assert passes_of_five_batches_of_two() == [2] * (5 - again + 3 * again)
 
@@ -74,7 +75,7 @@ def test_inputs_are_read_again_where_the_memory_does_not_hold_them(
 
     monkeypatch.setattr(parts, "_TOGETHER", 0)
     monkeypatch.setattr(parts, "_PART", 0)
-    for room, times in ((1 << 30, 1), (64, 1), (63, 4)):  # two layers, the end, and a first look
+    for room, times in ((1 << 30, 2), (64, 2), (63, 5)):  # two looks, two layers, and the end
         monkeypatch.setattr(parts, "spare", lambda _, room=room: room)
         space, batches = ParameterSpace(Noting()), Reading()
         reestimate(space, space.vector(), batches)

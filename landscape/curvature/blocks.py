@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor
 
 from landscape.curvature.lanczos import Eigenvalues
-from landscape.curvature.matrices import Matrix
+from landscape.curvature.matrices import Matrix, check_matrix, product_by
 from landscape.curvature.network import top_eigenvalues, trace
 from landscape.curvature.probes import Estimate
+from landscape.derivative_checks import compare_once
 from landscape.errors import InputError
 from landscape.objective import Objective
 from landscape.parameters import ParameterSpace
@@ -65,6 +68,9 @@ def by_block(
     blocks = layers(objective.space) if blocks is None else blocks
     if not isinstance(blocks, Mapping):
         raise InputError("blocks is a dict from a block's name to its parameters' names")
+    check_matrix(matrix)
+    for batch in itertools.islice(objective.pairs(), 1):  # of the whole: a block may be zero
+        compare_once(objective, batch, matrix, partial(product_by, matrix))
     parts = {name: restrict(objective, w, names) for name, names in blocks.items()}
     found = {}
     for name, part in parts.items():
@@ -100,6 +106,7 @@ def restrict(objective: Objective, w: Tensor, names: Sequence[str]) -> Objective
     for name, parameter in space.module.named_parameters():
         if name in values:
             parameter.data.copy_(values[name])
+    next(objective.pairs(), None)  # checks the whole: one part may have nothing to do with the loss
     part = copy.copy(objective)
     part.space, part.size = space, space.size
     return part

@@ -1,7 +1,8 @@
 """The generalised Gauss-Newton matrix and the empirical Fisher information of an objective.
 
 With the outputs f_n of example n, their Jacobian J_n by w and its loss l_n(f_n), both matrices are
-means of J_n^T C_n J_n over the examples:
+means of J_n^T C_n J_n over the examples. (Where labels are ignored or have weights, l_n is scaled
+so that L is the mean of those of the examples that count.)
 
     Gauss-Newton:      C_n = the Hessian of l_n by f_n (Schraudolph 2002);
     empirical Fisher:  C_n = r_n r_n^T, r_n = the gradient of l_n by f_n, so that
@@ -13,8 +14,8 @@ the model's own predictions; the empirical one is not (Kunstner, Balles & Hennig
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, get_args
 
 import torch
@@ -22,12 +23,14 @@ from torch import Tensor
 
 from landscape.batches import Batch, batch_size
 from landscape.bilinear import BilinearLayers
-from landscape.differentiation import check_vector, leaf, second_derivatives
+from landscape.checks import SameLoss, check_precision
+from landscape.derivative_checks import compare_once
+from landscape.differentiation import check_vector, leaf, pulled_back, second_derivatives
 from landscape.errors import InputError
 from landscape.memory import SavedTensors, spare
-from landscape.objective import Objective
+from landscape.objective import Objective, check_weight, no_batch
+from landscape.parameters import Network
 from landscape.recording import Recorder
-from landscape.soundness import SameLoss, check_precision
 
 Centre = Literal["hessian", "gradient"]
 
@@ -69,69 +72,94 @@ class GaussNewton:
         self._objective = objective
         self._w = leaf(w)
         self._centre = centre
+        self._matrix = "gauss-newton" if centre == "hessian" else "empirical-fisher"
         self._memory = spare(w.device) if memory is None else memory
         self._kept: list[_Part] | None = None
+        self._divisor = 0.0
         self._same_loss = SameLoss()
         self._recorder = Recorder(w.device)
 
     def __call__(self, v: Tensor) -> Tensor:
         """The product, shape (P,)."""
         check_vector(v, len(self._w))
-        v = v.to(self._w)
-        with second_derivatives(), self._recorder.stream():
-            kept = self._kept is not None
-            return self._recorder(self._product, v) if kept else self._product(v)
+        objective = self._objective
+        with (
+            second_derivatives(),
+            self._recorder.stream(),
+            objective.space.at(self._w, objective.buffers) as network,
+        ):
+            v = v.to(self._w)
+            if self._kept is not None:
+                return self._recorder(self._product, v)
+            return self._first_product(network, v)
 
     def _product(self, v: Tensor) -> Tensor:
-        total, examples = torch.zeros_like(self._w), 0
-        for part in self._parts():
-            examples += len(part.outputs)
-            total += part.pull(part.centre_product(part.push(v)))
-        if examples == 0:
-            raise InputError("the data has no batch: nothing to evaluate")
-        return total / examples
+        """From the graphs that are kept."""
+        total = torch.zeros_like(v)
+        for part in self._kept or ():
+            total += part.product(v)
+        return total / self._divisor
 
-    def _parts(self) -> Iterator[_Part]:
-        if self._kept is not None:
-            yield from self._kept
-            return
-        saved = SavedTensors()
+    def _first_product(self, network: Network, v: Tensor) -> Tensor:
+        """By batches; their graphs are kept if all fit in memory."""
+        objective, saved = self._objective, SavedTensors()
         built: list[_Part] = []
-        for batch in self._objective.pairs():
-            self._objective.soundness.check(
-                self._objective.batch_loss, self._w, batch, symmetric=False
-            )
-            with saved.counted():
-                part = self._build(batch)
+        total = torch.zeros_like(v)
+        weight = counted = 0.0
+        for batch in objective.pairs():
+            make = partial(GaussNewton, centre=self._centre)
+            compare_once(objective, batch, self._matrix, make)
+            part = saved.counting(partial(self._build, network, batch))
+            self._same_loss.add(part.loss, part.weight)
+            weight += float(part.weight)
+            counted += float(part.counted)
             if saved.nbytes > self._memory:
                 self._memory = -1  # one pass is enough to know
                 built.clear()
             else:
                 built.append(part)
-            yield part
+            total += part.product(v)
         self._same_loss.end_of_pass()
+        if not self._same_loss.is_begun:
+            raise no_batch()
+        check_weight(weight)
+        # Example n's own loss, of which L is the mean over those that count, is counted / weight of
+        # its part in the total.
+        divisor = weight if self._centre == "hessian" else weight**2 / counted
         if self._memory >= 0:
-            self._kept = built
+            self._kept, self._divisor = built, divisor
+        return total / divisor
 
-    def _build(self, batch: Batch) -> _Part:
+    def _build(self, network: Network, batch: Batch) -> _Part:
         inputs, targets = batch
         objective = self._objective
         with BilinearLayers():
-            outputs = objective.space.evaluate(self._w, inputs, objective.buffers)
-        size = batch_size(targets)
+            outputs = network(inputs)
+        size = batch_size(inputs, targets, outputs)
         if not isinstance(outputs, Tensor) or outputs.ndim == 0 or len(outputs) != size:
             raise InputError(
                 "the Gauss-Newton matrix needs outputs in one tensor whose first axis is the "
                 "example; use the Hessian"
             )
         at = outputs.detach().requires_grad_()
-        loss = objective.summed(at, objective.space.move(targets))
-        self._same_loss.add(loss, size)
+        targets = objective.space.move(targets)
+        loss, weight = objective.criterion(at, targets, inputs)
         (gradient,) = torch.autograd.grad(loss, at, create_graph=self._centre == "hessian")
         # J^T u is linear in u, so that its derivative by u gives J v: a pass forward by two back.
         direction = torch.zeros_like(at, requires_grad=True)
         pulled = _derivative(outputs, self._w, direction, differentiable=True)
-        return _Part(self._w, outputs, direction, pulled, at, gradient, self._centre)
+        return _Part(
+            w=self._w,
+            outputs=outputs,
+            direction=direction,
+            pulled=pulled,
+            leaf=at,
+            gradient=gradient,
+            centre=self._centre,
+            loss=loss.detach(),
+            weight=weight,
+            counted=objective.criterion.counts(targets, size).sum(),
+        )
 
 
 @dataclass(frozen=True)
@@ -145,6 +173,13 @@ class _Part:
     leaf: Tensor
     gradient: Tensor
     centre: Centre
+    loss: Tensor
+    weight: Tensor
+    counted: Tensor
+
+    def product(self, v: Tensor) -> Tensor:
+        """J^T C J v, summed over the examples."""
+        return self.pull(self.centre_product(self.push(v)))
 
     def push(self, v: Tensor) -> Tensor:
         """J v, in the shape of the outputs."""
@@ -165,14 +200,5 @@ class _Part:
 def _derivative(
     outputs: Tensor, inputs: Tensor, weights: Tensor, *, differentiable: bool = False
 ) -> Tensor:
-    if not outputs.requires_grad:  # constant
-        return torch.zeros_like(inputs)
-    (found,) = torch.autograd.grad(
-        outputs,
-        inputs,
-        weights,
-        retain_graph=True,
-        create_graph=differentiable,
-        materialize_grads=True,
-    )
-    return found
+    with BilinearLayers():  # also what a checkpoint runs again
+        return pulled_back(outputs, inputs, weights, keep=True, differentiable=differentiable)

@@ -45,7 +45,7 @@ def worst_rise(
         pairs: Mirrored draws to search on, and as many to measure on, at least 2: noise z and -z,
             so that what is linear in z cancels.
         steps: Evaluations of the search.
-        loss: See ``losses.summed_loss``.
+        loss: See ``losses.Criterion``.
         seed: Of the draws.
 
     Returns:
@@ -61,6 +61,7 @@ def worst_rise(
     q = posterior.gaussian
     generator = torch.Generator(posterior.device).manual_seed(seed)
     base = Objective(posterior.space, data, loss)
+    posterior.check_statistics(base.pairs())
     search, judge = (
         _Draws(posterior, base, [q.noise(generator) for _ in range(pairs)]) for _ in range(2)
     )

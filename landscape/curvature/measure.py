@@ -17,6 +17,7 @@ from landscape.curvature.density import Density, Quadrature, check_quadrature, s
 from landscape.curvature.lanczos import check_request
 from landscape.curvature.matrices import Matrix
 from landscape.curvature.network import Backend, check_backend
+from landscape.curvature.not_finite import why_not_finite
 from landscape.curvature.probes import check_budget
 from landscape.curvature.sample import Row, SampleWork, measure_sample
 from landscape.errors import InputError, LandscapeError
@@ -121,7 +122,7 @@ def measure(
         trace_tolerance: Relative standard error of the trace to reach; see ``hutchinson``.
         density_probes: Probes of each sample's spectral density, at least 2; 0 for none.
         density_steps: Products a probe; see ``lanczos_quadrature``.
-        loss: See ``losses.summed_loss``.
+        loss: See ``losses.Criterion``.
         seed: Of the samples, the starting vectors and the probes.
         backend: ``"lanczos"`` or ``"pyhessian"``.
         store: A run to write each sample to as soon as it is finished. Samples that it holds of the
@@ -183,10 +184,8 @@ def measure(
             progress(count - len(missing) + done, count, row)
     columns = _columns([rows[index] for index in range(count)])
     if not np.isfinite(columns["trace"]).any():
-        raise LandscapeError(
-            "the loss has no finite curvature at any of the samples: it or its derivatives "
-            "overflow at these weights, as after training that diverged"
-        )
+        reason = why_not_finite(work.loss.at(weights[0]), weights[0])
+        raise LandscapeError(f"no sample has finite curvature. At the first, {reason}")
     densities = smooth_together(_quadratures(columns)) if density_probes else ()
     return Flatness(
         **{each.name: columns[each.name] for each in fields(Flatness) if each.name in columns},

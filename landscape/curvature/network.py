@@ -12,9 +12,9 @@ from landscape.curvature.diagonal import Diagonal, estimate_diagonal
 from landscape.curvature.frobenius import estimate_squared_frobenius
 from landscape.curvature.lanczos import Eigenvalues, Which, check_request, check_which, lanczos
 from landscape.curvature.matrices import Matrix, check_matrix, product_by
+from landscape.curvature.not_finite import explained
 from landscape.curvature.probes import Estimate, check_budget
 from landscape.curvature.trace import hutch_pp, hutchinson, krylov_aware
-from landscape.differentiation import uncast
 from landscape.errors import InputError
 from landscape.objective import Objective
 
@@ -24,7 +24,7 @@ Estimator = Literal["krylov", "hutch++", "hutchinson"]
 _ESTIMATORS = {"krylov": krylov_aware, "hutch++": hutch_pp, "hutchinson": hutchinson}
 
 
-@uncast()
+@explained
 def top_eigenvalues(
     objective: Objective,
     w: Tensor,
@@ -86,7 +86,7 @@ def top_eigenvalues(
     )
 
 
-@uncast()
+@explained
 def trace(
     objective: Objective,
     w: Tensor,
@@ -142,7 +142,7 @@ def trace(
     )
 
 
-@uncast()
+@explained
 def diagonal(
     objective: Objective,
     w: Tensor,
@@ -174,7 +174,7 @@ def diagonal(
     )
 
 
-@uncast()
+@explained
 def squared_frobenius(
     objective: Objective,
     w: Tensor,
@@ -212,7 +212,7 @@ def squared_frobenius(
     )
 
 
-@uncast()
+@explained
 def spectral_density(
     objective: Objective,
     w: Tensor,

@@ -18,7 +18,4 @@ def check_finite(values: Tensor) -> None:
         NotFiniteError: an entry is infinite or NaN.
     """
     if not bool(values.isfinite().all()):
-        raise NotFiniteError(
-            "a curvature product is not finite: the loss or its derivatives overflow at these "
-            "weights"
-        )
+        raise NotFiniteError("a product with the matrix is not finite")

@@ -7,9 +7,8 @@ products.
 
 from __future__ import annotations
 
-import copy
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,13 +16,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from landscape.batches import Batch, batch_size
+from landscape.batches import Batch
+from landscape.copies import copy_module
 from landscape.curvature.lanczos import Eigenvalues, Which
 from landscape.curvature.operator import check_finite
 from landscape.curvature.probes import Estimate
-from landscape.differentiation import second_derivatives
+from landscape.derivative_checks import compare_once
+from landscape.differentiation import gradient_of, leaf, second_derivatives
 from landscape.errors import InputError, LandscapeError
-from landscape.objective import Objective
+from landscape.objective import Objective, check_weight
 
 
 def top_eigenvalues(
@@ -129,7 +130,7 @@ class _Module(nn.Module):
     def __init__(self, objective: Objective, w: Tensor) -> None:
         super().__init__()
         space = objective.space
-        self.network = copy.deepcopy(space.module)
+        self.network = copy_module(space.module)
         values = space.unflatten(w)
         for name, parameter in self.network.named_parameters():
             if name in values:
@@ -144,21 +145,29 @@ class _Module(nn.Module):
 
 
 class _Loader:
-    """The objective's batches, in the objective's type; counts the passes PyHessian makes."""
+    """The objective's batches, in the objective's type; counts the passes PyHessian makes.
+
+    Attributes:
+        examples: N.
+        weight: What the objective divides its totals by.
+    """
 
     def __init__(self, objective: Objective, counter: _Counter) -> None:
         self._objective, self._counter = objective, counter
+        self.examples, self.weight = 0, 0.0
+        for inputs, targets in objective.pairs():
+            if not isinstance(inputs, Tensor):
+                raise InputError("PyHessian takes one tensor of inputs; use backend='lanczos'")
+            self.examples += len(inputs)
+            self.weight += float(objective.criterion.weight(inputs, targets))
+        if self.examples == 0:
+            raise InputError("the data has no batch: nothing to evaluate")
+        check_weight(self.weight)
 
     def __iter__(self) -> Iterator[Batch]:
         self._counter.products += 1
-        examples = 0
         for inputs, targets in self._objective.pairs():
-            if not isinstance(inputs, Tensor):
-                raise InputError("PyHessian takes one tensor of inputs; use backend='lanczos'")
-            examples += batch_size(targets)
             yield self._objective.space.move(inputs), self._objective.space.move(targets)
-        if examples == 0:
-            raise InputError("the data has no batch: nothing to evaluate")
 
 
 def _hessian(objective: Objective, w: Tensor, counter: _Counter) -> Any:
@@ -167,9 +176,29 @@ def _hessian(objective: Objective, w: Tensor, counter: _Counter) -> Any:
     except ImportError as error:
         raise InputError("backend='pyhessian' needs 'pip install pyhessian'") from error
 
-    def criterion(outputs: Any, targets: Any) -> Tensor:
-        return objective.summed(outputs, targets) / batch_size(targets)
-
-    module = _Module(objective, w)
     loader = _Loader(objective, counter)
-    return hessian(module, criterion, dataloader=loader, cuda=w.is_cuda)
+    share = loader.examples / loader.weight
+
+    def criterion(outputs: Any, targets: Any) -> Tensor:
+        # PyHessian multiplies it by the batch's inputs, and divides the sum by all inputs.
+        return objective.criterion(outputs, targets)[0] * share / len(outputs)
+
+    compare_once(objective, next(objective.pairs()), "torch", _torch_product)
+    return hessian(_Module(objective, w), criterion, dataloader=loader, cuda=w.is_cuda)
+
+
+def _torch_product(objective: Objective, w: Tensor) -> Callable[[Tensor], Tensor]:
+    """H v by torch's own second derivatives, which PyHessian uses."""
+
+    def product(v: Tensor) -> Tensor:
+        def products() -> Iterator[tuple[Tensor, Tensor]]:
+            at = leaf(w)
+            with objective.space.at(at, objective.buffers) as network:
+                for batch in objective.pairs():
+                    total, weight = objective.batch_total(network, batch)
+                    slope = gradient_of(total, at, differentiable=True)
+                    yield gradient_of((slope * v).sum(), at), weight
+
+        return objective.mean(products())
+
+    return product

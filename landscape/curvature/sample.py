@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from landscape.checks import check_same_loss
 from landscape.curvature.density import lanczos_quadrature
 from landscape.curvature.lanczos import Eigenvalues, lanczos
 from landscape.curvature.matrices import Matrix, product_by
@@ -21,7 +22,6 @@ from landscape.curvature.trace import hutchinson
 from landscape.errors import NotFiniteError
 from landscape.objective import Objective
 from landscape.posteriors import PosteriorLoss
-from landscape.soundness import check_same_loss
 
 Row = dict[str, Any]
 

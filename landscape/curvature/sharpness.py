@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -10,10 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from landscape.batches import Batch, batch_size, take
+from landscape.batches import Batch, examples_in, take_batch
 from landscape.curvature.ascent import ascend, check_search
-from landscape.curvature.operator import check_finite
-from landscape.errors import InputError
+from landscape.curvature.not_finite import why_not_finite
+from landscape.errors import InputError, LandscapeError
 from landscape.losses import Loss
 from landscape.objective import Objective
 from landscape.posteriors import Posterior
@@ -50,13 +49,14 @@ def expected_sharpness(
         posterior: q. A point, or a set of fewer samples, gives as many as it has.
         data: The fixed set to measure on, as batches.
         samples: How many to draw.
-        loss: See ``losses.summed_loss``.
+        loss: See ``losses.Criterion``.
         seed: Of the samples.
 
     Raises:
         InputError: there is no sample to draw, or no data.
     """
     base = Objective(posterior.space, data, loss)
+    posterior.check_statistics(base.pairs())
 
     def at(w: Tensor) -> float:
         return float(base.with_buffers(posterior.buffers(w)).loss(w))
@@ -107,11 +107,10 @@ def m_sharpness(
     generator = torch.Generator(w.device).manual_seed(seed)
     rises, sizes = [], []
     for batch in _split(objective.pairs(), m):
-        part = copy.copy(objective)
-        part.batches = [batch]
+        part = objective.on(objective.space, [batch])
         step = worst_step(part, w, radius, metric, steps, generator)
         rises.append(float(part.loss(w + step)) - float(part.loss(w)))
-        sizes.append(batch_size(batch[1]))
+        sizes.append(float(objective.criterion.weight(*batch)))
     return average_rise(rises, sizes)
 
 
@@ -141,7 +140,8 @@ def worst_step(
 
     def direction(a: Tensor) -> Tensor:
         gradient = objective.gradient(w + metric(a))
-        check_finite(gradient)
+        if not bool(gradient.isfinite().all()):
+            raise LandscapeError(f"the search stops: {why_not_finite(objective, w + metric(a))}")
         square = dot(gradient, metric(gradient))
         if not bool(square > 0):
             gradient = torch.randn(w.shape, dtype=w.dtype, device=w.device, generator=generator)
@@ -159,7 +159,7 @@ def worst_step(
     return metric(found)
 
 
-def average_rise(rises: list[float], sizes: list[int] | None = None) -> Sharpness:
+def average_rise(rises: list[float], sizes: list[float] | None = None) -> Sharpness:
     """The mean of rises, each weighed by a size, with its standard error.
 
     Raises:
@@ -181,14 +181,19 @@ def _split(batches: Iterable[Batch], m: int | None) -> Iterator[Batch]:
     if m is not None and m < 1:
         raise InputError(f"m must be at least 1, not {m}")
     largest = 0
-    for inputs, targets in batches:
-        size = batch_size(targets)
-        largest = max(largest, size)
-        if m is None or size <= m:
-            yield inputs, targets
+    for batch in batches:
+        if m is None:
+            yield batch
             continue
-        for chosen in torch.split(torch.arange(size), m):
-            yield take(inputs, chosen), take(targets, chosen)
+        size = examples_in(batch)
+        if size is None:
+            raise InputError(
+                f"the batches cannot be divided into m = {m} examples each: their inputs are no "
+                "tensors with one row an example; leave m out to take them whole"
+            )
+        largest = max(largest, size)
+        for first in range(0, size, m):
+            yield take_batch(batch, slice(first, first + m), size)
     if m is not None and 0 < largest < m:
         raise InputError(
             f"the objective's batches have at most {largest} examples, fewer than m = {m}"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import Tensor, nn
 
+from landscape.copies import copy_module
 from landscape.methods.state import seeded
 from landscape.parameters import ParameterSpace
 
@@ -26,7 +25,7 @@ def fresh_weights(space: ParameterSpace, seed: int) -> Tensor:
         space: The network; it is not changed.
         seed: Governs the weights, which are drawn on the CPU: the same for every device.
     """
-    module = copy.deepcopy(space.module).cpu()
+    module = copy_module(space.module).cpu()
     with torch.no_grad(), seeded(torch.device("cpu"), seed):
         for part in module.modules():
             if not _resets(part):

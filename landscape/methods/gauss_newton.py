@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.func import grad, hessian, vmap
 
-from landscape.batches import Batch, batch_size, take
+from landscape.batches import Batch, batch_size, examples_in, take_batch
 from landscape.errors import InputError
-from landscape.losses import Loss, summed_loss
+from landscape.losses import Criterion, Loss
 from landscape.parameters import ParameterSpace
 
 _MEMORY = 1 << 28
@@ -33,7 +33,7 @@ def curvature(
         space: The network.
         w: Shape (P,).
         batches: The examples.
-        loss: See ``losses.summed_loss``; convex in the outputs.
+        loss: See ``losses.Criterion``; convex in the outputs.
         buffers: The network's buffers at w.
         full: The matrix (P, P) in float64, or only its diagonal (P,) in the type of w.
 
@@ -43,9 +43,13 @@ def curvature(
     size = space.size
     matrix = w.new_zeros(size, size, dtype=torch.float64) if full else w.new_zeros(size)
     examples = max(1, _MEMORY // (w.element_size() * size))
-    for inputs, targets in batches:
-        for index in torch.split(torch.arange(batch_size(targets)), examples):
-            part = space.move(take(inputs, index)), space.move(take(targets, index))
+    for batch in batches:
+        size = batch_size(*batch)
+        if examples_in(batch) is None:
+            raise InputError("laplace needs inputs that are tensors with one row an example")
+        for first in range(0, size, examples):
+            part = take_batch(batch, slice(first, first + examples), size)
+            part = space.move(part[0]), space.move(part[1])
             for rows in _roots(space, w, part, loss, buffers):
                 matrix += (rows.T @ rows).double() if full else (rows**2).sum(0)
     return matrix
@@ -60,10 +64,10 @@ def _roots(
         outputs = space.call(w, inputs, buffers)
     if not isinstance(outputs, Tensor) or outputs.ndim != 2:
         raise InputError("laplace needs a network that returns one vector an example, (B, C)")
-    summed = summed_loss(loss)
+    criterion = Criterion(loss)
 
     def alone(output: Tensor, target: Any) -> Tensor:
-        return summed(output[None], target[None])
+        return criterion(output[None], target[None])[0]
 
     inner = vmap(hessian(alone))(outputs, targets)  # (B, C, C)
     values, vectors = torch.linalg.eigh(inner)

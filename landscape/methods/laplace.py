@@ -95,7 +95,7 @@ class Laplace(FromPointEstimate[MAPState]):
         Args:
             point: A point posterior; its running statistics are re-estimated if it keeps any.
             batches: The training examples.
-            loss: The negative log-likelihood; see ``losses.summed_loss``.
+            loss: The negative log-likelihood; see ``losses.Criterion``.
 
         Returns:
             The Gaussian, with the prior precision in its settings.

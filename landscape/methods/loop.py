@@ -24,16 +24,17 @@ from typing import Any, ClassVar, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from landscape.batches import Batch, batch_size
+from landscape import processes
+from landscape.batches import Batch, tensors_of
+from landscape.checks import check_depends, check_division, check_loss, try_network
 from landscape.devices import choose_device
 from landscape.differentiation import differentiable
 from landscape.errors import InputError, TrainingError
 from landscape.methods.checkpoint import Checkpoint, digest
 from landscape.methods.state import Problem, State, descend, new_state
-from landscape.objective import Objective
+from landscape.objective import Checked, Objective
 from landscape.parameters import Choice, ParameterSpace
 from landscape.posteriors import Distribution, Posterior
-from landscape.soundness import check_fits
 from landscape.tasks import Data, Task
 
 __all__ = ["Method", "Problem", "Progress", "Record", "State", "descend", "new_state"]
@@ -158,7 +159,6 @@ class Method(ABC, Generic[S]):
         if prior is not None:
             prior.check_same_space(space)
         train, validation = task.train.to(where), task.validation.to(where)
-        _check_data(space, train, task)
         if self.patience and not len(validation):
             raise InputError(f"{self.name}: patience needs validation data, and there is none")
         per_epoch = math.ceil(len(train) / self.batch_size)
@@ -172,6 +172,7 @@ class Method(ABC, Generic[S]):
             self.precision == "bfloat16",
             task.augment,
         )
+        self._check_data(problem, train, validation)
         training = _Training(self.init(problem, prior=prior, seed=seed))
         identity = {
             "method": self.name,
@@ -237,39 +238,48 @@ class Method(ABC, Generic[S]):
 
     def _epoch(self, state: S, train: Data) -> Record:
         totals: dict[str, Tensor] = {}
-        examples = 0
+        counted: int | Tensor = 0
+        criterion = state.problem.criterion
         augment = state.problem.augment
         for inputs, targets in train.shuffled(self.batch_size, state.order):
             changed = inputs if augment is None else augment(inputs, state.generator)
             self.step(state, (changed, targets))
-            size = batch_size(targets)
-            examples += size
+            weight = criterion.weight(inputs, targets)
+            counted = counted + weight
             for name, value in state.last.items():
-                totals[name] = totals.get(name, torch.zeros_like(value)) + size * value
-        record = {name: float(total) / examples for name, total in totals.items()}
+                totals[name] = totals.get(name, torch.zeros_like(value)) + weight * value
+        record = {name: float(total) / float(counted) for name, total in totals.items()}
         return {"train_loss": record.pop("loss"), **record}
 
     def _validate(self, state: S, validation: Data) -> Record:
         problem = state.problem
         objective = Objective(problem.space, validation, problem.loss, buffers=state.buffers)
+        objective.checked = Checked(is_evaluated=True)  # the training data were
         found = objective.evaluate(state.mean)
         return {"validation_loss": found.loss, "validation_accuracy": found.accuracy}
+
+    def _check_data(self, problem: Problem, train: Data, validation: Data) -> None:
+        """Find a network or a loss that does not fit the data before any training."""
+        space, criterion = problem.space, problem.criterion
+        with torch.no_grad():
+            trial = try_network(space, criterion, (train.inputs, train.targets))
+            check_depends(space, trial)
+            criterion.check_labels(trial.outputs, train.targets)
+            check_loss(criterion, space, trial)
+            is_one_batch = (
+                len(train) <= self.batch_size
+                and len(validation) <= validation.batch_size
+                and not self.micro_batch
+                and processes.count() == 1
+            )
+            if not is_one_batch and tensors_of(trial.outputs):
+
+                def total(batch: Batch) -> float:
+                    outputs, targets = batch
+                    return float(criterion(outputs, space.move(targets))[0])
+
+                check_division(total, (trial.outputs, trial.batch[1]), space.dtype)
 
     def _require(self, holds: bool, setting: str, rule: str) -> None:
         if not holds:
             raise InputError(f"{self.name}: {setting} must be {rule}, not {getattr(self, setting)}")
-
-
-def _check_data(space: ParameterSpace, train: Data, task: Task) -> None:
-    """Find a network that does not fit the data before any training."""
-    targets = train.targets
-    outputs = check_fits(space, (train.inputs, targets))
-    if task.loss != "cross_entropy":
-        return
-    if not isinstance(outputs, Tensor) or outputs.ndim != 2:
-        raise InputError("cross-entropy needs a model that returns logits (B, C)")
-    low, high = int(targets.min()), int(targets.max())
-    if low < 0 or high >= outputs.shape[1]:
-        raise InputError(
-            f"labels run from {low} to {high}, but the model has {outputs.shape[1]} outputs"
-        )

@@ -6,15 +6,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, distributed
 
 from landscape import processes
-from landscape.batches import Batch, batch_size, take
+from landscape.batches import Batch, batch_size, examples_in, take_batch
+from landscape.differentiation import first_derivatives, gradient_of
 from landscape.errors import InputError
-from landscape.losses import Loss, summed_loss
+from landscape.losses import Criterion, Loss
 from landscape.parameters import ParameterSpace
 from landscape.tasks.augment import Augment
 
@@ -25,7 +27,7 @@ class Problem:
 
     Attributes:
         space: The network's random parameters.
-        loss: See ``losses.summed_loss``.
+        loss: See ``losses.Criterion``.
         examples: N, the size of the training set: it weighs prior against data.
         steps: Number of optimiser steps planned, for the learning-rate schedule.
         steps_per_epoch: Steps in one pass over the training set.
@@ -43,6 +45,11 @@ class Problem:
     micro_batch: int = 0
     bfloat16: bool = False
     augment: Augment | None = None
+
+    @cached_property
+    def criterion(self) -> Criterion:
+        """The loss as sums over batches."""
+        return Criterion(self.loss)
 
     def __post_init__(self) -> None:
         if min(self.examples, self.steps, self.steps_per_epoch) < 1:
@@ -94,16 +101,23 @@ class State(ABC):
         if not update_statistics:
             buffers = {name: buffer.clone() for name, buffer in buffers.items()}
         leaf = w.detach().requires_grad_()
-        summed, size = summed_loss(problem.loss), batch_size(batch[1])
+        criterion = problem.criterion
+        weight = criterion.weight(*batch)
+        if isinstance(weight, Tensor):  # of a batch without a label that counts, all is zero
+            weight = torch.where(weight > 0, weight, 1).to(space.device)
         loss, gradient = w.new_zeros(()), torch.zeros_like(w)
         # Dropout draws from the global generator.
-        with seeded(space.device, self.seed * 1_000_003 + self.steps_done + processes.rank()):
+        with (
+            first_derivatives(),
+            seeded(space.device, self.seed * 1_000_003 + self.steps_done + processes.rank()),
+            space.at(leaf, buffers, training=True) as network,
+        ):
             for inputs, targets in _parts(batch, problem.micro_batch):
                 with torch.autocast(space.device.type, torch.bfloat16, enabled=problem.bfloat16):
-                    outputs = space.call(leaf, inputs, buffers, training=True)
-                    share = summed(outputs, space.move(targets)) / size
+                    outputs = network(inputs)
+                    share = criterion(outputs, space.move(targets), inputs)[0] / weight
                 loss = loss + share.detach()
-                gradient = gradient + torch.autograd.grad(share, leaf)[0]
+                gradient = gradient + gradient_of(share, leaf)
         if processes.count() > 1:
             distributed.all_reduce(gradient)
             distributed.all_reduce(loss)
@@ -146,12 +160,18 @@ def seeded(device: torch.device, seed: int) -> Iterator[None]:
 
 def _parts(batch: Batch, micro_batch: int) -> Iterator[Batch]:
     """This process's share of a batch, ``micro_batch`` examples at a time."""
-    index = torch.arange(batch_size(batch[1]))[processes.rank() :: processes.count()]
-    for part in torch.split(index, micro_batch or max(1, len(index))):
-        if len(part) == batch_size(batch[1]):
-            yield batch
-        elif len(part):
-            yield take(batch[0], part), take(batch[1], part)
+    size = batch_size(*batch)
+    if processes.count() == 1 and not 0 < micro_batch < size:
+        yield batch
+        return
+    if examples_in(batch) is None:
+        raise InputError(
+            "the inputs are no tensors with one row an example: they cannot be divided"
+        )
+    rows = torch.arange(size)[processes.rank() :: processes.count()]
+    for part in torch.split(rows, micro_batch or max(1, len(rows))):
+        if len(part):
+            yield take_batch(batch, part, size)
 
 
 def _average(buffers: dict[str, Tensor]) -> None:

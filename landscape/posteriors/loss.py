@@ -24,7 +24,7 @@ class PosteriorLoss:
     Attributes:
         posterior: Whose network, and whose calibration data for the running statistics.
         data: The fixed set, as batches.
-        loss: See ``losses.summed_loss``.
+        loss: See ``losses.Criterion``.
     """
 
     posterior: Posterior
@@ -36,7 +36,9 @@ class PosteriorLoss:
 
     @cached_property
     def _objective(self) -> Objective:
-        return Objective(self.posterior.space, self.data, self.loss)
+        objective = Objective(self.posterior.space, self.data, self.loss)
+        self.posterior.check_statistics(objective.pairs())
+        return objective
 
     def at(self, w: Tensor) -> Objective:
         """The objective with the running statistics of w, shape (P,)."""
@@ -85,6 +87,6 @@ def _by_batch(parts: Iterable[Tensor], targets: Iterable[Any]) -> Iterator[Batch
     following, part = iter(parts), torch.empty(0)
     for each in targets:
         part = part if len(part) else next(following)
-        size = batch_size(each)
+        size = batch_size(None, each)
         yield part[:size], each
         part = part[size:]

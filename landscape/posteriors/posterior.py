@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
 
 from landscape.batches import Batch
+from landscape.copies import copy_module
 from landscape.counts import whole
 from landscape.errors import InputError
 from landscape.memory import check_room
-from landscape.normalisation import Reestimated, normalisation_layers, reestimate
+from landscape.normalisation import (
+    Reestimated,
+    check_statistics,
+    normalisation_layers,
+    reestimate,
+)
 from landscape.parameters import Choice, ParameterSpace
 from landscape.posteriors.gaussian import Gaussian
 from landscape.posteriors.kronecker import Kronecker
 from landscape.posteriors.point import Point
 from landscape.posteriors.samples import Samples
+
+_CHECKED: WeakSet[ParameterSpace] = WeakSet()
+"""Networks whose running statistics are known to be torch's."""
 
 Distribution = Point | Gaussian | Samples | Kronecker
 
@@ -83,7 +92,7 @@ class Posterior:
         if not isinstance(generator, torch.Generator):
             seed = whole(generator, "the seed", least=None)
             generator = torch.Generator().manual_seed(seed)
-        return self.distribution.sample(count, generator)
+        return self.space.hold(self.distribution.sample(count, generator))
 
     def at_most(self, count: int) -> int:
         """``count``, or as many different samples as there are: 1 at a point, S of S samples."""
@@ -130,7 +139,7 @@ class Posterior:
 
         Those parameters, and no others, require a gradient.
         """
-        module = copy.deepcopy(self.space.module)
+        module = copy_module(self.space.module)
         for name, value in self.space.unflatten(self.mean).items():
             module.get_parameter(name).requires_grad_(True).data.copy_(value)
         if self.calibration is not None:
@@ -173,7 +182,25 @@ class Posterior:
                 "this network keeps running statistics: give the posterior the training batches "
                 "to re-estimate them on (calibration=...)"
             )
+        if self.calibration is not None:
+            self.check_statistics(self.calibration)
         return reestimate(self.space, w, self.calibration or ())
+
+    def check_statistics(self, batches: Iterable[Batch]) -> None:
+        """Refuse a network with running statistics that cannot be re-estimated, once.
+
+        Args:
+            batches: Data of which the first batch will do.
+
+        Raises:
+            InputError: a layer that is not torch's keeps some.
+        """
+        if self.space in _CHECKED:
+            return
+        for batch in batches:
+            check_statistics(self.space, batch)
+            _CHECKED.add(self.space)
+            break
 
     def check_same_space(self, space: ParameterSpace) -> None:
         """Check that this posterior's vectors are vectors of ``space``.

@@ -14,6 +14,8 @@ from landscape.errors import InputError
 from landscape.posteriors import Posterior
 from landscape.prediction import metrics
 
+_IGNORED = -100
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -55,7 +57,8 @@ def predict(
 
     Args:
         posterior: What to sample from. A point, or a set of fewer samples, gives as many as it has.
-        data: Batches of (inputs, labels).
+        data: Batches of (inputs, labels). Examples with the label -100, which torch's losses
+            ignore, are left out.
         samples: S.
         seed: Of the samples; ``measure`` with the same seed judges the same ones.
 
@@ -65,7 +68,13 @@ def predict(
     logits, labels = sampled_outputs(posterior, data, samples=samples, seed=seed)
     if logits.ndim != 3:
         raise InputError("predict needs a network that returns logits (B, C)")
-    return Prediction(torch.log_softmax(logits, dim=2), labels)
+    if logits.shape[2] < 2:
+        raise InputError(
+            "predict needs a logit for each class, and one output is no choice between classes: "
+            "let a network of one logit z return torch.stack([0 * z, z], 1)"
+        )
+    counts = labels != _IGNORED
+    return Prediction(torch.log_softmax(logits[:, counts], dim=2), labels[counts])
 
 
 def sampled_outputs(
@@ -82,6 +91,7 @@ def sampled_outputs(
     Raises:
         InputError: there is no data, or the network does not return a tensor.
     """
+    posterior.check_statistics(data)
     count = posterior.at_most(samples)
     rows = []
     targets: list[Tensor] = []

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from landscape.batches import Batch
-from landscape.likelihood import residuals
+from landscape.likelihood import check_noise, residuals
 from landscape.posteriors import Posterior
 from landscape.prediction.averaging import sampled_outputs
 
@@ -65,8 +65,10 @@ def predict_real(
         seed: Of the samples.
 
     Raises:
-        InputError: there is no data, or outputs and targets do not match.
+        InputError: there is no data, outputs and targets do not match, or the noise is not one
+            positive number.
     """
+    check_noise(noise)
     outputs, targets = sampled_outputs(posterior, data, samples=samples, seed=seed)
     residuals(outputs, targets)
     return RealPrediction(outputs, targets, noise)

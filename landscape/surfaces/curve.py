@@ -110,7 +110,8 @@ def _trained(
 ) -> Tensor:
     """The knots between the ends of ``curve``, shape (M - 2, P), trained from where they are."""
     space, start, end = loss.posterior.space, curve.knots[0], curve.knots[-1]
-    summed = Objective(space, loss.data, loss.loss).summed  # which refuses data that is read once
+    objective = Objective(space, loss.data, loss.loss)
+    next(objective.pairs(), None)  # which refuses what cannot be evaluated
     training = bool(normalisation_layers(space.module))
     inner = curve.knots[1:-1].clone().requires_grad_()
     optimiser = torch.optim.SGD([inner], learning_rate, momentum=0.9)
@@ -121,8 +122,12 @@ def _trained(
         t = float(torch.rand((), generator=generator))
         coefficients = curve.coefficients(t)
         fixed = coefficients[0] * start + coefficients[-1] * end
-        outputs = space.call(fixed + coefficients[1:-1] @ inner, batch[0], training=training)
-        value = summed(outputs, space.move(batch[1])) / batch_size(batch[1])
+        optimiser.zero_grad()
+        w = fixed + coefficients[1:-1] @ inner
+        with space.at(w, training=training) as network:
+            total, weight = objective.batch_total(network, batch)
+            value = total / weight.clamp_min(torch.finfo(total.dtype).tiny)
+            value.backward()  # type: ignore[no-untyped-call]
         if not bool(value.isfinite()):
             raise LandscapeError(
                 "the loss is not finite on the straight line that the curve starts as"
@@ -130,8 +135,6 @@ def _trained(
                 else f"the loss along the curve is not finite at step {step + 1}: use a lower "
                 "learning rate"
             )
-        optimiser.zero_grad()
-        value.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         schedule.step()
     return inner.detach()
@@ -142,7 +145,7 @@ def _endless(data: Iterable[Batch], least: int) -> Iterator[Batch]:
     while True:
         found = False
         for batch in data:
-            if batch_size(batch[1]) >= least:
+            if batch_size(*batch) >= least:
                 found = True
                 yield batch
         if not found:

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from landscape import units
 from landscape.batches import Batch
+from landscape.checks import check_same_loss
 from landscape.counts import whole
 from landscape.errors import InputError
 from landscape.files import Store, Stored, member, stored
 from landscape.losses import Loss
 from landscape.posteriors import Posterior, PosteriorLoss
-from landscape.soundness import check_same_loss
 from landscape.surfaces import plane as planes
 from landscape.surfaces.losses import Losses, Progress, close
 from landscape.surfaces.plane import PLANES, Plane, PlaneKind
@@ -98,7 +98,7 @@ def surface(
         extent: Half the width of the grid around the origin, in place of ``margin``; by default a
             random plane reaches as far as the norm of the posterior's mean, and so does one
             along eigenvectors of a posterior with one sample.
-        loss: See ``losses.summed_loss``.
+        loss: See ``losses.Criterion``.
         seed: Of the samples and the random directions.
         store: A run to write the surface to: finished rows once a second, and whatever is finished
             when the work is stopped. Rows that it holds of the same surface are taken over; those

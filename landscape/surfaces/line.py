@@ -91,7 +91,7 @@ def line(
             norm of the posterior's mean where the direction is random, or there is one sample.
         steps: Of the training of a curve.
         learning_rate: Of the training of a curve.
-        loss: See ``losses.summed_loss``.
+        loss: See ``losses.Criterion``.
         seed: Of the samples, a random direction and the training of a curve.
         store: A run to write the line to: a curve as soon as it is trained, finished points once a
             second, and whatever is finished when the work is stopped. What it holds of the same

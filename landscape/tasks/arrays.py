@@ -38,17 +38,20 @@ def arrays(
     """A task from data in memory.
 
     Inputs of 8-bit integers are taken for images: channels are put first (after the examples) and
-    values divided by 255. Others are taken as they are.
+    values divided by 255. Others are taken as they are; so are
+    targets, but for a column of class numbers, which becomes a vector.
 
     Args:
         train: ``(inputs, targets)`` of arrays or tensors, a ``Data``, or a ``Dataset`` of pairs.
+            For a network of several arguments inputs are a tuple, or a dict by their names.
         test: The same.
         validation: The same; if ``None`` it is cut off ``train``, never off ``test``.
         validation_share: Which share; 0 for no validation set.
         classes: Their names; numbers up to the highest label if ``None``.
         loss: See ``Task``.
         standardise: Give inputs the mean 0 and deviation 1 of the training examples, by channel of
-            an image or by feature.
+            an image or by feature. Without it whole numbers, such as those of words, stay whole;
+            inputs of several tensors are never changed.
         shots: Training examples of every class; 0 for all.
         seed: Which examples are validation, and which are the shots.
         augment: See ``Task``.
@@ -150,9 +153,9 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
 
 
 def real_inputs(inputs: Tensor) -> Tensor:
-    """8-bit images as (N, channels, height, width) in [0, 1]; other inputs as real numbers."""
+    """8-bit images as (N, channels, height, width) in [0, 1]; other inputs as they are."""
     if inputs.dtype != torch.uint8:
-        return inputs if inputs.is_floating_point() else inputs.float()
+        return inputs
     if inputs.ndim == 3:
         inputs = inputs[:, None]
     elif inputs.ndim == 4 and inputs.shape[3] in (1, 3) and inputs.shape[1] not in (1, 3):
@@ -182,25 +185,32 @@ def as_data(examples: Examples) -> Data:
         return examples
     if not isinstance(examples, tuple | list) or len(examples) != 2:
         examples = _collect(examples)
-    inputs, targets = (_tensor(part) for part in examples)
-    if targets.ndim == 2 and targets.shape[1] == 1:
-        targets = targets[:, 0]
+    inputs, targets = _inputs(examples[0]), _tensor(examples[1])
     if not targets.is_floating_point():
         targets = targets.long()
-    if inputs.ndim < 2:
+    if isinstance(inputs, Tensor) and inputs.ndim < 2:
         raise InputError(f"inputs must have shape (N, ...), not {tuple(inputs.shape)}")
     return Data(inputs, targets)
 
 
-def _collect(dataset: Any) -> tuple[Tensor, Tensor]:
+def _inputs(value: Any) -> Any:
+    """An array, or several for a network of several arguments: in a tuple, or a dict by name."""
+    if isinstance(value, Mapping):
+        return {name: _tensor(part) for name, part in value.items()}
+    if isinstance(value, tuple) and all(getattr(part, "ndim", 0) > 0 for part in value):
+        return tuple(_tensor(part) for part in value)
+    return _tensor(value)
+
+
+def _collect(dataset: Any) -> tuple[Any, Tensor]:
     """All examples of a map-style data set."""
     try:
         pairs = [dataset[index] for index in range(len(dataset))]
         return (
-            torch.stack([_tensor(inputs) for inputs, _ in pairs]),
+            _stacked([inputs for inputs, _ in pairs]),
             torch.stack([_tensor(target) for _, target in pairs]),
         )
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError, KeyError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(
             "examples are (inputs, targets) or a Dataset of pairs of equally shaped tensors: "
@@ -208,11 +218,26 @@ def _collect(dataset: Any) -> tuple[Tensor, Tensor]:
         ) from error
 
 
+def _stacked(inputs: list[Any]) -> Any:
+    """One example's arrays after the other, each by itself where there are several."""
+    first = inputs[0] if inputs else None
+    if isinstance(first, Mapping):
+        return {name: torch.stack([_tensor(each[name]) for each in inputs]) for name in first}
+    if isinstance(first, tuple):
+        return tuple(
+            torch.stack([_tensor(part) for part in each]) for each in zip(*inputs, strict=True)
+        )
+    return torch.stack([_tensor(each) for each in inputs])
+
+
 def _tensor(value: Any) -> Tensor:
     """Real numbers in single precision unless they are a tensor already."""
     if isinstance(value, Tensor):
         return value
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise InputError(f"arrays must hold rows of one length: {error}") from error
     if array.dtype.kind not in "biuf":
         raise InputError(f"arrays must hold numbers, not {array.dtype}")
     if array.dtype.kind == "f":

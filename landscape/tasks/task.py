@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from landscape.batches import Batch, Rows, map_tensors, take_inputs, tensors_of
 from landscape.errors import InputError
 from landscape.losses import Loss
 from landscape.tasks.augment import Augment
@@ -18,7 +20,13 @@ from landscape.tasks.scaling import Scaling
 
 @dataclass(frozen=True)
 class Data:
-    """Examples in memory: ``inputs`` (N, ...) and ``targets`` (N,); iterating gives batches.
+    """Examples in memory; iterating gives batches.
+
+    Attributes:
+        inputs: A tensor (N, ...), or several for a network of several arguments, in a tuple or in
+            a dict by the arguments' names.
+        targets: Shape (N, ...).
+        batch_size: Examples a batch.
 
     Example:
         >>> data = Data(torch.zeros(5, 2), torch.zeros(5, dtype=torch.long), batch_size=2)
@@ -26,14 +34,16 @@ class Data:
         [2, 2, 1]
     """
 
-    inputs: Tensor
+    inputs: Any
     targets: Tensor
     batch_size: int = 512
 
     def __post_init__(self) -> None:
-        if len(self.inputs) != len(self.targets):
+        lengths = {len(each) if each.ndim else 0 for each in tensors_of(self.inputs)}
+        if lengths != {len(self.targets)}:
+            found = ", ".join(map(str, sorted(lengths))) or "no"
             raise InputError(
-                f"{len(self.inputs)} inputs and {len(self.targets)} targets: there must be as many"
+                f"{found} inputs and {len(self.targets)} targets: there must be as many"
             )
         if self.batch_size < 1:
             raise InputError(f"the batch size must be at least 1, not {self.batch_size}")
@@ -41,29 +51,32 @@ class Data:
     def __len__(self) -> int:
         return len(self.targets)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def __iter__(self) -> Iterator[Batch]:
         """Batches in the order of the data; the last may be smaller."""
-        yield from zip(
-            torch.split(self.inputs, self.batch_size),
-            torch.split(self.targets, self.batch_size),
-            strict=True,
-        )
+        for first in range(0, len(self), self.batch_size):
+            yield self._at(slice(first, first + self.batch_size))
 
-    def shuffled(
-        self, batch_size: int, generator: torch.Generator
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    def shuffled(self, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
         """Batches of one epoch, in an order that ``generator`` (on the CPU) draws."""
         order = torch.randperm(len(self), generator=generator).to(self.targets.device)
         for chosen in torch.split(order, batch_size):
-            yield self.inputs[chosen], self.targets[chosen]
+            yield self._at(chosen)
+
+    def _at(self, rows: Rows) -> Batch:
+        return take_inputs(self.inputs, rows, len(self)), self.targets[rows]
 
     def subset(self, chosen: Tensor) -> Data:
         """The examples of the given indices."""
-        return Data(self.inputs[chosen], self.targets[chosen], self.batch_size)
+        return Data(*self._at(chosen), self.batch_size)
+
+    def with_inputs(self, function: Callable[[Tensor], Tensor]) -> Data:
+        """The same data with each tensor of the inputs replaced."""
+        return Data(map_tensors(function, self.inputs), self.targets, self.batch_size)
 
     def to(self, device: torch.device | str) -> Data:
         """The same data on another device."""
-        return Data(self.inputs.to(device), self.targets.to(device), self.batch_size)
+        moved = self.with_inputs(lambda tensor: tensor.to(device))
+        return Data(moved.inputs, self.targets.to(device), self.batch_size)
 
 
 @dataclass(frozen=True)
@@ -76,7 +89,7 @@ class Task:
         validation: What settings are chosen on; never the test set.
         test: What results are reported on.
         classes: Names of the classes.
-        loss: See ``losses.summed_loss``.
+        loss: See ``losses.Criterion``.
         source: The task to pretrain on, if this is a transfer task.
         settings: What ``tasks.load`` was given, for the record.
         shifted: More test sets, by name: the same problem under other conditions.
@@ -118,8 +131,8 @@ class Task:
         """
         digest = hashlib.sha256()
         for data in (self.train, self.validation, self.test):
-            digest.update(data.inputs.cpu().contiguous().numpy().tobytes())
-            digest.update(data.targets.cpu().contiguous().numpy().tobytes())
+            for tensor in (*tensors_of(data.inputs), data.targets):
+                digest.update(tensor.cpu().contiguous().numpy().tobytes())
         if self.source:
             digest.update(self.source.fingerprint().encode())
         return digest.hexdigest()

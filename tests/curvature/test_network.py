@@ -1,12 +1,13 @@
 """Curvature of networks against dense matrices, by both backends."""
 
+import math
 import warnings
 
 import pyhessian
 import pytest
 import torch
-from cases import Quadratic, classification, columns, dense_hessian, mlp, quadratic
-from torch import nn
+from cases import Quadratic, classification, columns, dense_hessian, joined, mlp, quadratic
+from torch import Tensor, nn
 
 from landscape.curvature import (
     MATRICES,
@@ -18,7 +19,7 @@ from landscape.curvature import (
 )
 from landscape.curvature.matrices import Matrix, product_by
 from landscape.curvature.network import Backend
-from landscape.errors import InputError, LandscapeError
+from landscape.errors import InputError, LandscapeError, LandscapeWarning, NotFiniteError
 from landscape.models import build
 from landscape.objective import Objective
 from landscape.parameters import ParameterSpace
@@ -252,7 +253,10 @@ def test_pyhessian_refuses_a_network_of_which_a_layer_has_no_part_in_the_loss() 
     model = nn.Linear(4, 3).double()
     model.register_parameter("idle", nn.Parameter(torch.ones(2).double()))
     objective = Objective(model, classification())
-    with pytest.raises(InputError, match="a loss that depends on every random parameter"):
+    with (
+        pytest.warns(LandscapeWarning, match="no gradient reaches these parameters, .*: idle"),
+        pytest.raises(InputError, match="a loss that depends on every random parameter"),
+    ):
         top_eigenvalues(objective, objective.space.vector(), 2, backend="pyhessian")
 
 
@@ -267,7 +271,7 @@ def test_bad_requests_are_refused_by_both_backends(backend: Backend) -> None:
     for function in (top_eigenvalues, trace):
         with pytest.raises(InputError, match="no batch"):
             function(Objective(mlp(), []), w, backend=backend)
-        with pytest.raises(LandscapeError, match="not finite"):
+        with pytest.raises(LandscapeError, match="the weights hold NaN"):
             function(objective, w * torch.nan, backend=backend)
 
 
@@ -291,3 +295,35 @@ def test_a_trace_that_stops_when_its_mean_stands_still_is_biased_and_ours_does_n
     assert {found.products for found in fixed} == {20}
     assert float(early.mean() + 4 * early.std() / 250**0.5) < 3
     assert float((values.mean() - 3).abs()) < 4 * float(values.std()) / 40**0.5
+
+
+def test_a_product_that_is_not_finite_says_why() -> None:
+    x, y = joined(classification())
+    hole = x.clone()
+    hole[3, 1] = math.nan
+    real = torch.randn(len(x), 3, dtype=torch.float64)
+    missing = real.clone()
+    missing[2, 0] = math.nan
+
+    def masked(outputs: Tensor, targets: Tensor) -> Tensor:
+        squares = (outputs.tanh() - targets).abs().sqrt()
+        return torch.where(targets.isnan(), 0.0, squares).sum(1)
+
+    def rooted(outputs: Tensor, targets: Tensor) -> Tensor:
+        return (outputs * (targets > 9)).square().sum(1).sqrt() + outputs[:, 0]
+
+    def risen(outputs: Tensor, targets: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(outputs, targets, reduction="none").exp().exp()
+
+    w = ParameterSpace(mlp()).vector()
+    for data, loss, at, reason in (
+        ((hole, y), "cross_entropy", w, "the loss is nan: batch 1 holds NaN"),
+        ((x, missing), "gaussian", w, "the loss is nan: batch 1 holds NaN"),
+        ((x, missing), masked, w, "a mask in the loss keeps out of its value but not of its deriv"),
+        ((x, real), rooted, w, "its gradient is not finite: a root, a norm or a division"),
+        ((x, y), risen, 100 * w, "the loss is inf at these weights"),
+        ((x, y), "cross_entropy", w * math.nan, "the weights hold NaN or infinity"),
+    ):
+        objective = Objective(mlp(), [data], loss)
+        with pytest.raises(NotFiniteError, match=reason):
+            trace(objective, at)

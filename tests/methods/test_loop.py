@@ -1,6 +1,7 @@
 """The shared training loop: what every method does alike."""
 
 import copy
+import math
 from typing import Any
 
 import pytest
@@ -121,9 +122,11 @@ def test_double_precision_stays_double(method: Method[Any]) -> None:
 @each_method
 def test_one_example_and_one_class(method: Method[Any]) -> None:
     data = Data(torch.ones(1, 2), torch.zeros(1, dtype=torch.long))
-    task = Task("one", data, data, data, ("0",))
-    posterior = fit(method, nn.Linear(2, 1), task)
-    assert posterior.history["train_loss"][-1] == 0
+    task = Task("one", data, data, data, ("0", "1"))
+    posterior = fit(method, nn.Linear(2, 2), task)
+    assert math.isfinite(posterior.history["train_loss"][-1])
+    with pytest.raises(InputError, match="one output is no choice between classes"):
+        fit(method, nn.Linear(2, 1), Task("one", data, data, data, ("0",)))
 
 
 @each_method

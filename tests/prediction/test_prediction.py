@@ -10,9 +10,10 @@ from sklearn.metrics import accuracy_score, log_loss
 from torch import nn
 
 from landscape.errors import InputError
+from landscape.likelihood import GaussianLikelihood
 from landscape.parameters import ParameterSpace
 from landscape.posteriors import Point, Posterior, Samples, isotropic
-from landscape.prediction import Prediction, accuracy, brier, ece, nll, predict
+from landscape.prediction import Prediction, accuracy, brier, ece, nll, predict, predict_real
 
 LOGITS = torch.log_softmax(torch.randn(50, 4, generator=generator()).double(), 1)
 LABELS = torch.randint(4, (50,), generator=generator(1))
@@ -143,3 +144,28 @@ def test_what_cannot_be_scored_is_refused() -> None:
         predict(flat, [(torch.ones(1, 4), torch.zeros(1, dtype=torch.long))])
     with pytest.raises(InputError, match="bins"):
         ece(LOGITS, LABELS, bins=0)
+
+
+def test_one_logit_is_no_choice_between_classes() -> None:
+    x, labels = torch.randn(6, 4), torch.zeros(6, dtype=torch.long)
+    posterior = isotropic(nn.Linear(4, 1), 0.1)
+    with pytest.raises(InputError, match="one output is no choice between classes"):
+        predict(posterior, [(x, labels)], samples=2)
+
+
+def test_examples_without_a_label_are_left_out() -> None:
+    x, labels = torch.randn(6, 4), torch.tensor([0, -100, 2, 1, -100, 0])
+    posterior = isotropic(nn.Linear(4, 3), 0.1)
+    found = predict(posterior, [(x, labels)], samples=2)
+    only = predict(posterior, [(x[labels >= 0], labels[labels >= 0])], samples=2)
+    assert found.metrics() == pytest.approx(only.metrics())
+
+
+def test_noise_that_is_not_one_number_is_refused() -> None:
+    data = [(torch.randn(6, 4), torch.randn(6, 2))]
+    posterior = isotropic(nn.Linear(4, 2), 0.1)
+    for noise in (torch.tensor([0.1, 0.5]), 0.0, math.nan, "loud"):
+        with pytest.raises(InputError, match="noise must be positive and finite, one number"):
+            predict_real(posterior, data, noise=noise, samples=2)
+        with pytest.raises(InputError, match="noise must be positive and finite, one number"):
+            GaussianLikelihood(noise)

@@ -6,6 +6,7 @@ import torch
 from cases import Memory, Quadratic, classification, generator, mlp, symmetric
 from torch import Tensor, nn
 
+from landscape.curvature import expected_sharpness, m_sharpness
 from landscape.errors import InputError
 from landscape.objective import Objective
 from landscape.parameters import ParameterSpace
@@ -14,6 +15,7 @@ from landscape.surfaces import (
     Plane,
     Surface,
     filter_normalised,
+    line,
     orthonormal_pair,
     principal,
     surface,
@@ -321,3 +323,32 @@ def test_rows_of_another_surface_are_not_taken_over(change: str) -> None:
     settings = changes.get(change, {})
     again = evaluated(q, store=store, **settings)  # type: ignore[arg-type]
     np.testing.assert_array_equal(again.loss, evaluated(q, **settings).loss)  # type: ignore[arg-type]
+
+
+class Noise(nn.Module):
+    """As Bayes by backprop, or with noise that is small against the outputs."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.inner, self.scale = nn.Linear(4, 3), scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        outputs: Tensor = self.inner(x)
+        return outputs + self.scale * torch.randn_like(outputs)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-4])
+def test_planes_and_lines_of_a_random_network_are_refused(scale: float) -> None:
+    data = [(torch.randn(12, 4), torch.arange(12) % 3)]
+    model = Noise(scale)
+    posterior = isotropic(model, 0.3, mean=ParameterSpace(model).vector())
+    for draw in (
+        lambda: surface(posterior, data, plane="random", shape=(2, 2)),
+        lambda: surface(posterior, data, plane="samples", shape=(2, 2)),
+        lambda: line(posterior, data, points=3),
+        lambda: line(posterior, data, kind="bezier", points=3, steps=2),
+        lambda: expected_sharpness(posterior, data, samples=2),
+        lambda: m_sharpness(Objective(posterior.space, data), posterior.mean),
+    ):
+        with pytest.raises(InputError, match="random in evaluation mode"):
+            draw()

@@ -5,13 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from landscape import models, tasks
 from landscape.cli import main
+from landscape.curvature import measure
 from landscape.errors import InputError
+from landscape.methods import MAP
+from landscape.prediction import predict
 from landscape.store import Run
-from landscape.tasks import Data, Scaling
+from landscape.tasks import Data, Scaling, arrays
 
 ROWS = np.random.default_rng(0).normal(3.0, 2.0, (60, 4)).astype(np.float32)
 LABELS = np.arange(60) % 3
@@ -126,7 +130,7 @@ def test_the_command_line_trains_and_measures_on_a_file(tmp_path: Path) -> None:
     [
         ({"y_train": TRAIN[1][:5]}, "40 inputs and 5 targets"),
         ({"y_train": TRAIN[1] - 1}, r"labels must be in \[0, 3\), not in \[-1, 2\]"),
-        ({"y_train": TRAIN[1] + 0.5}, "class numbers .* task 'regression'"),
+        ({"y_train": TRAIN[1] + 0.5}, "class numbers, .* task 'regression'"),
         ({"x_test": TEST[0][:, :2]}, "another shape"),
         ({"x_test": TEST[0] * np.nan}, "NaN or infinity"),
         ({"x_test": TEST[0][:0], "y_test": TEST[1][:0]}, "must be training and test examples"),
@@ -158,3 +162,81 @@ def test_bad_requests_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="a Dataset of pairs"):
         tasks.arrays(TensorDataset(torch.zeros(3, 2)), TEST)
     assert main(["train", "arrays", "map"]) == 2
+
+
+def test_targets_are_taken_as_they_are() -> None:
+    x, column = np.eye(20, dtype=np.float32), np.linspace(0, 1, 20, dtype=np.float32)[:, None]
+    task = arrays((x, column), (x, column), loss=nn.MSELoss())
+    assert task.train.targets.shape == (18, 1)
+    assert task.outputs == 1
+    pixels = np.arange(80).reshape(20, 2, 2) % 3
+    assert arrays((x, pixels), (x, pixels)).train.targets.shape == (18, 2, 2)
+    labels = np.arange(20)[:, None] % 2  # a column of class numbers can mean nothing else
+    assert arrays((x, labels), (x, labels)).train.targets.shape == (18,)
+    soft = np.full((20, 3), 1 / 3, dtype=np.float32)
+    assert arrays((x, soft), (x, soft)).classes == ("0", "1", "2")
+    ignored = np.where(np.arange(20) % 4, np.arange(20) % 2, -100)
+    assert arrays((x, ignored), (x, ignored)).classes == ("0", "1")
+    with pytest.raises(InputError, match="every label is -100"):
+        arrays((x, np.full(20, -100)), (x, np.full(20, -100)))
+
+
+def test_a_regression_to_a_column_is_learnt_by_any_loss() -> None:
+    torch.manual_seed(0)
+    x = torch.linspace(-1, 1, 80)[:, None]
+    y = 2 * x + 0.1 * torch.randn(80, 1)
+    for loss in (nn.MSELoss(), nn.L1Loss(), nn.HuberLoss(), "gaussian"):
+        task = arrays((x, y), (x, y), loss=loss, standardise=False)
+        fitted = MAP(epochs=60, learning_rate=0.1, batch_size=16).fit(nn.Linear(1, 1), task)
+        found = fitted.space.call(fitted.mean, x)
+        assert float((found - y).square().mean().sqrt()) < 0.15
+
+
+class OfTwo(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.head = nn.Embedding(5, 3), nn.Linear(7, 3)
+
+    def forward(self, real: Tensor, word: Tensor) -> Tensor:
+        outputs: Tensor = self.head(torch.cat([real, self.words(word)], 1))
+        return outputs
+
+
+class Examples(torch.utils.data.Dataset):
+    def __init__(self, named: bool) -> None:
+        self.named = named
+
+    def __len__(self) -> int:
+        return 30
+
+    def __getitem__(self, index: int) -> object:
+        if index >= 30:
+            raise IndexError
+        real, word = torch.full((4,), float(index)), torch.tensor(index % 5)
+        return ({"real": real, "word": word} if self.named else (real, word)), index % 3
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_network_may_have_several_inputs(named: bool) -> None:
+    whole = Examples(named)
+    keys = ("real", "word") if named else (0, 1)
+    stacked = [torch.stack([whole[index][0][key] for index in range(30)]) for key in keys]
+    given = dict(zip(("real", "word"), stacked, strict=True)) if named else tuple(stacked)
+    labels = torch.arange(30) % 3
+    for examples in (whole, (given, labels), Data(given, labels)):
+        task = arrays(examples, examples)
+        assert task.sizes == {"train": 27, "validation": 3, "test": 30}
+        fitted = MAP(epochs=2, batch_size=5).fit(OfTwo(), task)
+        assert predict(fitted, task.test).log_probabilities.shape == (1, 30, 3)
+        found = measure(fitted, task.train, eigenvalues=1)
+        assert found.loss[0] == pytest.approx(fitted.history["train_loss"][-1], rel=0.5)
+    with pytest.raises(InputError, match="29, 30 inputs and 30 targets"):
+        Data((stacked[0], stacked[1][1:]), labels)
+
+
+def test_whole_numbers_stay_whole_where_nothing_is_standardised() -> None:
+    tokens = np.arange(60).reshape(20, 3) % 7
+    labels = np.arange(20) % 2
+    task = arrays((tokens, labels), (tokens, labels), standardise=False)
+    assert task.train.inputs.dtype == torch.long
+    assert arrays((tokens, labels), (tokens, labels)).train.inputs.is_floating_point()
