@@ -1,6 +1,8 @@
 """Steps in theta that are not the steepest within the KL ball: approximations of F, and controls.
 
-With F^ in place of the Fisher information F, delta = radius F^^-1 g / sqrt(g^T F^^-1 g).
+With F^ in place of the Fisher information F, delta = radius F^^-1 g / sqrt(g^T F^^-1 g). The steps
+of the diagonal and of the empirical F^ are shortened where they leave the KL ball; the radius of
+the two controls, ``euclidean_step`` and ``score_step``, is a length and no ball.
 """
 
 from __future__ import annotations

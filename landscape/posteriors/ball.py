@@ -27,6 +27,13 @@ from landscape.posteriors.theta import GaussianTangent
 
 _TOLERANCE = 1e-4
 _MAX_EVALUATIONS = 30
+_SHRUNK = 7.0
+"""How far log sigma may fall: rounding would be seen beyond."""
+_LONG = 1e8
+"""Ratio of variances above which every row is multiplied by C^-1/2, and not the K x K matrices.
+
+Rounding would be seen else. It takes half as long again for P = 270,000 and K = 5.
+"""
 _SMALLEST = 1e-4
 """A smaller ball is taken for this one, shrunk: KL is quadratic there, but for its rounding."""
 
@@ -60,7 +67,7 @@ def share(q: Gaussian, step: GaussianTangent, radius: float, rows: Tensor | None
     Returns:
         1 where all of ``step`` ends in the ball. Otherwise a t < 1 for which 2 KL is radius^2, or
         less by at most one part in 10^4; less than that only where a scale would shrink by more
-        than e^10, which would hide the rest behind rounding.
+        than e^7, which would hide the rest behind rounding.
     """
     if radius == 0:
         return 0.0
@@ -76,6 +83,8 @@ def share(q: Gaussian, step: GaussianTangent, radius: float, rows: Tensor | None
     above = excess(outer)
     if above <= 100 * torch.finfo(q.mean.dtype).eps:
         return outer
+    if above <= _TOLERANCE and divergence.longest > _SHRUNK:
+        return math.exp(-above)  # KL is all but quadratic: this lies as far inside
     # The secant rule (Illinois) on logarithms: KL is quadratic in a short step, exponential in a
     # long one. Two evaluations for most steps that FP-BMA takes, ten for the longest.
     inner, below, last = 0.0, 0.0, 0.0
@@ -101,7 +110,7 @@ class Divergence:
     """KL(q moved by t times a step || q) for many t.
 
     Attributes:
-        longest: The t at which a scale has shrunk by e^10: beyond it rounding is seen.
+        longest: The t at which a scale has shrunk by e^7: beyond it rounding is seen.
     """
 
     def __init__(self, q: Gaussian, step: GaussianTangent, rows: Tensor | None = None) -> None:
@@ -117,43 +126,56 @@ class Divergence:
         self._step, self._moved = step, q if rows is None else q.marginal(rows)
         spectrum, rotation = torch.linalg.eigh(q.gram)
         self._root = rotation.T / (1 + spectrum.clamp_min(0)).sqrt()[:, None]  # C^-1/2
-        shrinking = float(-step.log_scale.min())
-        self.longest = 10 / shrinking if shrinking > 0 else math.inf
+        shrinking = max(float(-step.log_scale.min()), 0.0)
+        self.longest = _SHRUNK / shrinking if shrinking else math.inf
+        ratio = math.log1p(float(spectrum.sum())) + 2 * min(shrinking, _SHRUNK)
+        self._long = ratio > math.log(_LONG)
         self._free = torch.empty_like(step.log_scale, dtype=torch.float64)  # 1 - h
         own, mixed = torch.zeros_like(q.gram), torch.zeros_like(q.gram)
         squares, mean, carried = q.gram.new_zeros(()), q.gram.new_zeros(q.rank), 0.0
         for part in self._moved.slices():
-            v, y = self._white(part)
-            m = step.mean[part].double() / self._moved.scale[part].double()
-            v = self._root @ v
-            own += v @ v.T
-            mixed += v @ y.T
-            mean += v @ m
-            squares += m @ m + y.reshape(-1) @ y.reshape(-1)
-            shares = v.square_().sum(0)
+            u, w, m, precision = self._rows(part)
+            u = self._root @ u
+            weighed = u * precision
+            if self._long:
+                own += weighed @ u.T
+            mixed += weighed @ w.T
+            mean += weighed @ m
+            squares += (w.square_().sum(0) + m.square_()) @ precision
+            shares = weighed.mul_(u).sum(0)
             carried += shares @ step.log_scale[part].double()
             torch.sub(1, shares, out=self._free[part])
+        if not self._long:
+            own = self._root @ self._moved.gram @ self._root.T
         self._still = torch.eye(q.rank).to(own) - own  # C^-1/2 (C - V^T V) C^-1/2
         self._square = squares - mixed.square().sum() - mean @ mean
         self._slope = 2 * (mixed * self._root).sum() - 2 * carried
 
     def at(self, t: float) -> float:
         """KL(q moved by t times the step || q) in nats; infinite where it overflows."""
-        twice, gram = t**2 * self._square + t * self._slope, self._still
+        twice, gram = t**2 * self._square + t * self._slope, torch.zeros_like(self._still)
         for part in self._moved.slices():
-            v, y = self._white(part)
+            u, w, _, precision = self._rows(part)
             exponent = (-2 * t) * self._step.log_scale[part].double()
             shrunk = exponent.exp()
             twice = twice + self._free[part] @ (1 / shrunk).sub_(1).add_(exponent)
-            z = self._root @ v.add_(y, alpha=t)
-            gram = gram + (z * shrunk) @ z.T
-        gram = gram.cpu()
+            z = u.add_(w, alpha=t)
+            if self._long:
+                z = self._root @ z
+            gram += (z * shrunk.mul_(precision)) @ z.T
+        if not self._long:
+            gram = self._root @ gram @ self._root.T
+        gram = (gram + self._still).cpu()
         if not bool(gram.isfinite().all()):
             return math.inf
         value = float(twice - torch.linalg.slogdet(gram).logabsdet) / 2
         return math.inf if math.isnan(value) else value
 
-    def _white(self, part: slice) -> tuple[Tensor, Tensor]:
-        """Columns of V^T and of Y^T."""
-        inverse = 1 / self._moved.scale[part].double()
-        return self._moved.factor[part].T * inverse, self._step.factor[part].T * inverse
+    def _rows(self, part: slice) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Columns of U^T and of W^T, the mean's step and 1 / sigma^2, all copies in float64."""
+        return (
+            self._moved.factor[part].T.to(torch.float64, copy=True),
+            self._step.factor[part].T.to(torch.float64, copy=True),
+            self._step.mean[part].to(torch.float64, copy=True),
+            self._moved.scale[part].double() ** -2,
+        )
