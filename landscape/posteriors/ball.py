@@ -168,7 +168,7 @@ class Divergence:
         gram = (gram + self._still).cpu()
         if not bool(gram.isfinite().all()):
             return math.inf
-        value = float(twice - torch.linalg.slogdet(gram).logabsdet) / 2
+        value = (float(twice) - float(torch.linalg.slogdet(gram).logabsdet)) / 2
         return math.inf if math.isnan(value) else value
 
     def _rows(self, part: slice) -> tuple[Tensor, Tensor, Tensor, Tensor]:
