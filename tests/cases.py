@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from landscape.objective import Objective
+from landscape.posteriors import Gaussian, GaussianTangent
 from landscape.store import schema
 from landscape.store.groups import Group
 
@@ -72,6 +73,40 @@ def symmetric(spectrum: Tensor, seed: int = 0) -> Tensor:
     draw = torch.randn(size, size, generator=generator(seed), dtype=spectrum.dtype)
     basis = torch.linalg.qr(draw)[0]
     return basis @ torch.diag(spectrum) @ basis.T
+
+
+def concentrated(
+    size: int, rank: int, concentration: float, length: float = 1.0, seed: int = 0
+) -> Gaussian:
+    """A Gaussian in float64 with a share of each column's squared length on one weight.
+
+    ``length`` is that of the columns over the diagonal's scale.
+    """
+    draws = generator(seed)
+    scale = 0.1 * torch.randn(size, generator=draws, dtype=torch.float64).exp()
+    columns = torch.randn(rank, size, generator=draws, dtype=torch.float64)
+    heavy = torch.randint(size, (rank,), generator=draws)
+    columns[torch.arange(rank), heavy] = 0
+    columns *= (1 - concentration) ** 0.5 / columns.norm(dim=1, keepdim=True).clamp_min(1e-9)
+    columns[torch.arange(rank), heavy] = concentration**0.5
+    mean = torch.randn(size, generator=draws, dtype=torch.float64)
+    return Gaussian(mean, scale, length * scale[:, None] * columns.T)
+
+
+def as_type(parts: Gaussian | GaussianTangent, dtype: torch.dtype) -> tuple[Tensor, ...]:
+    """Mean, scale or log scale, and factor."""
+    scale = parts.scale if isinstance(parts, Gaussian) else parts.log_scale
+    return parts.mean.to(dtype), scale.to(dtype), parts.factor.to(dtype)
+
+
+def dense_kl(q: Gaussian, step: GaussianTangent) -> float:
+    """KL(q moved by the step || q) by the eigenvalues of dense matrices, in float64."""
+    q, step = Gaussian(*as_type(q, torch.float64)), GaussianTangent(*as_type(step, torch.float64))
+    moved = q.moved(step)
+    before, after = (torch.diag(p.scale**2) + p.factor @ p.factor.T for p in (q, moved))
+    root = torch.linalg.inv(torch.linalg.cholesky(before))
+    ratios = torch.linalg.eigvalsh(root @ after @ root.T)
+    return float((ratios - 1 - ratios.log()).sum() + (root @ step.mean).square().sum()) / 2
 
 
 def dense_hessian(objective: Objective, w: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from landscape.errors import InputError, LandscapeError
@@ -13,19 +13,19 @@ Direction = TypeVar("Direction")
 
 
 def ascend(
-    start: Point,
+    starts: Sequence[Point],
     value: Callable[[Point], float],
     direction: Callable[[Point], Direction],
     move: Callable[[Point, Direction, float], Point],
     steps: int,
 ) -> Point:
-    """The highest point that ``steps`` evaluations of ``value`` reach from ``start``.
+    """The highest point that ``steps`` evaluations of ``value`` reach from the highest start.
 
     A step that leads up is taken, and the direction is computed anew; one that does not is tried
     again at half its length. The first has the full length 1.
 
     Args:
-        start: Where to begin.
+        starts: Points to begin at, the first of which is the centre; each is evaluated once more.
         value: What to make large.
         direction: Upwards from a point.
         move: The feasible point nearest to a point plus length times direction.
@@ -34,9 +34,13 @@ def ascend(
     Raises:
         LandscapeError: a value is not finite.
     """
-    best, height, length = start, value(start), 1.0
+    best, height, length = starts[0], value(starts[0]), 1.0
     if not math.isfinite(height):
         raise LandscapeError(f"the loss is {height} where the search begins: no radius helps")
+    for start in starts[1:]:
+        reached = _finite(value(start))
+        if reached > height:
+            best, height = start, reached
     upwards = direction(best)
     for step in range(steps):
         candidate = move(best, upwards, length)

@@ -154,7 +154,11 @@ def worst_step(
         return moved * (radius / norm) if norm > radius else moved
 
     found = ascend(
-        torch.zeros_like(w), lambda a: float(objective.loss(w + metric(a))), direction, move, steps
+        [torch.zeros_like(w)],
+        lambda a: float(objective.loss(w + metric(a))),
+        direction,
+        move,
+        steps,
     )
     return metric(found)
 

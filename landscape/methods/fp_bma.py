@@ -38,10 +38,11 @@ class FPBMA(Variational):
     The maximum is over KL(q_{theta + delta} || q_theta) <= radius^2 / 2.
 
     q = N(mu, diag(sigma^2) + U U^T) with theta = (mu, log sigma, U). A step draws w by
-    reparameterisation, moves theta to the worst place within the KL ball by the Fisher information,
-    takes the gradient there on the same batch and noise, and applies it at theta together with the
-    gradient of the KL term. ``radius=0`` is variational inference; a mean-field q of fixed scale s
-    makes it SAM with radius ``radius * s``.
+    reparameterisation, moves theta to the worst place within the KL ball by the Fisher information
+    (to second order; a step that would leave the ball ends at its border), takes the gradient there
+    on the same batch and noise, and applies it at theta together with the gradient of the KL term.
+    ``radius=0`` is variational inference; a mean-field q of fixed scale s makes it SAM with radius
+    ``radius * s``.
 
     ``fit`` needs a Gaussian ``prior``, where q also starts. The prior's diagonal scale is raised to
     sqrt(learning_rate beta / N) where it is less: the KL term is stiffer than that in directions
@@ -49,16 +50,17 @@ class FPBMA(Variational):
     leaves such directions wherever a weight never moved.
 
     Attributes:
-        radius: rho, how far the worst case is: sqrt(2 KL), in standard deviations of q; in other
-            units where ``fisher`` is ``"identity"`` (Euclidean length in theta) or ``"score"``.
+        radius: rho, how far the worst case is: sqrt(2 KL), in standard deviations of q. A length,
+            without any ball, where ``fisher`` is ``"identity"`` (in theta) or ``"score"`` (of each
+            of its blocks).
         beta: Temper of the KL term; 1 is the posterior of Bayes' rule. The default is for a prior
             like SWAG's, which is the trace of one optimiser and far narrower than belief.
         fisher: What stands for the Fisher information of q: itself (``"exact"``), its
             ``"diagonal"``, the ``"identity"`` (which is SAM on theta, a control), the
             ``"empirical"`` one of the sample drawn, or the ``"score"`` of the authors' published
             code, to compare with. See ``perturbations``.
-        direction: ``"steepest"``; or ``"random"``, a control: the step of a gradient of pure noise,
-            as long as the steepest one in KL.
+        direction: ``"steepest"``; or ``"random"``, a control: the step of a gradient of pure noise
+            in the same ball.
         covariance: Whether log sigma and U are trained; the mean alone otherwise.
         trained: Which rows of theta are trained, one of ``landscape.choices.CHOICES``. The others
             stay the prior's and are sampled with the same z2 as the trained ones, which keeps

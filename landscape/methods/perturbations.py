@@ -1,6 +1,8 @@
 """Steps in theta that are not the steepest within the KL ball: approximations of F, and controls.
 
-With F^ in place of the Fisher information F, delta = radius F^^-1 g / sqrt(g^T F^^-1 g).
+With F^ in place of the Fisher information F, delta = radius F^^-1 g / sqrt(g^T F^^-1 g). The steps
+of the diagonal and of the empirical F^ are shortened where they leave the KL ball; the radius of
+the two controls, ``euclidean_step`` and ``score_step``, is a length and no ball.
 """
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from landscape.methods.fisher import lengthened
+from landscape.methods.fisher import lengthened, shortened
 from landscape.posteriors import Gaussian, GaussianGradient, GaussianTangent, Noise
 
 
@@ -27,7 +29,7 @@ def diagonal_step(
         _diagonal_factor(q, gradient),
     )
     step = _held(step, covariance)
-    return lengthened(step, radius, gradient.dot(step))
+    return shortened(q, lengthened(step, radius, gradient.dot(step)), radius)
 
 
 def _diagonal_factor(q: Gaussian, gradient: GaussianGradient) -> Tensor:
@@ -57,7 +59,8 @@ def empirical_step(
 ) -> GaussianTangent:
     """With F^ = s s^T, s the score of the one sample drawn: radius sign(s^T g) s / |s|^2."""
     step = _held(score(q, q.transform(noise)), covariance)
-    return step.times_(radius * torch.sign(gradient.dot(step)) / step.norm() ** 2)
+    step.times_(radius * torch.sign(gradient.dot(step)) / step.norm() ** 2)
+    return shortened(q, step, radius)
 
 
 def score_step(

@@ -14,11 +14,12 @@ Every product needs only the rows T and K x K matrices, so that conjugate gradie
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from landscape.methods.fisher import DAMPING, conjugate_gradients, lengthened
+from landscape.methods.fisher import DAMPING, conjugate_gradients, lengthened, shortened
 from landscape.posteriors import Gaussian, GaussianGradient, GaussianTangent
 
 
@@ -48,12 +49,12 @@ def restricted_step(
     if covariance:
         solution = fisher.solve_covariance(gradient.log_scale[rows], gradient.factor[rows])
         step.log_scale[rows], step.factor[rows] = solution
-    return lengthened(step, radius, gradient.dot(step))
+    return shortened(q, lengthened(step, radius, gradient.dot(step)), radius, rows)
 
 
 @dataclass(frozen=True)
 class RestrictedFisher:
-    """The block of ``rows``; its covariance part damped in the units of ``fisher.DAMPING``."""
+    """The block of ``rows``; its covariance part damped as ``fisher.DAMPING`` says."""
 
     q: Gaussian
     rows: Tensor
@@ -99,8 +100,15 @@ class RestrictedFisher:
         """The diagonal nu in Q V = E diag(nu)."""
         return self.q.spectrum.sqrt() / (1 + self.q.spectrum)
 
+    @cached_property
+    def _damped(self) -> Tensor:
+        """The diagonal that is added to F, shape (1 + K, P_T)."""
+        carried = self._shrink @ self._basis**2
+        narrow = ((1 + self.q.spectrum) ** -2)[:, None].expand(-1, len(self.rows))
+        return 2 * self.damping * torch.cat([carried[None], narrow])
+
     def _product(self, v: Tensor) -> Tensor:
-        """(F + 2 damping) v for v = (s, Y^T), shape (1 + K, P_T)."""
+        """The damped F v for v = (s, Y^T), shape (1 + K, P_T)."""
         e, slope, shrink, root = self._basis, self._slope, self._shrink, self.q.spectrum.sqrt()
         s, y = v[0], v[1:]
         weighed = 2 * (e * s) @ e.T  # E_T^T diag(2 s) E_T
@@ -119,11 +127,11 @@ class RestrictedFisher:
         )
         along = weighed * slope + inside * (root * slope) + root[:, None] * mixed  # E^T X
         image = x - (shrink[:, None] * along).T @ e
-        return torch.cat([diagonal[None], image]) + 2 * self.damping * v
+        return torch.cat([diagonal[None], image]) + self._damped * v
 
     def _diagonal(self) -> Tensor:
         """The diagonal of what ``_product`` applies."""
         e = self._basis
         q = 1 - self._shrink @ e**2
         factor = q * self._shrink[:, None] + (self._slope[:, None] * e) ** 2
-        return torch.cat([2 * q[None] ** 2, factor]) + 2 * self.damping
+        return torch.cat([2 * q[None] ** 2, factor]) + self._damped

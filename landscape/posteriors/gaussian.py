@@ -219,23 +219,30 @@ class Gaussian:
         return self.spectrum / (1 + self.spectrum)
 
     @cached_property
+    def gram(self) -> Tensor:
+        """V^T V of the whitened factor V = D^-1 U, shape (K, K).
+
+        In float64: a trajectory's deviations are nearly parallel.
+        """
+        gram = self.factor.new_zeros(self.rank, self.rank, dtype=torch.float64)
+        for part in self.slices():
+            white = self.factor[part].T.double() / self.scale[part].double()
+            gram += white @ white.T
+        return gram
+
+    @cached_property
     def _singular(self) -> tuple[Tensor, Tensor, Tensor]:
         basis = torch.empty_like(self.factor)
         if self.rank == 0:
             return basis, basis.new_zeros(0), basis.new_zeros(0, 0)
-        # In float64: a trajectory's deviations are nearly parallel.
-        gram = basis.new_zeros(self.rank, self.rank, dtype=torch.float64)
-        squares = gram.new_zeros(self.rank)
-        for part in self.slices():
-            white = (self.factor[part].T / self.scale[part]).double()
-            gram += white @ white.T
-        rotation = torch.linalg.eigh(gram)[1].to(basis)
+        squares = self.gram.new_zeros(self.rank)
+        rotation = torch.linalg.eigh(self.gram)[1].to(basis)
         for part in self.slices():
             columns = rotation.T @ (self.factor[part].T / self.scale[part])
             squares += (columns**2).sum(1)
             basis[part] = columns.T
         lengths = squares.sqrt().to(basis)
-        rounding = max(torch.finfo(basis.dtype).eps, torch.finfo(gram.dtype).eps ** 0.5)
+        rounding = max(torch.finfo(basis.dtype).eps, torch.finfo(squares.dtype).eps ** 0.5)
         lengths = torch.where(lengths > 10 * rounding * lengths[-1], lengths, 0.0)
         basis *= torch.where(lengths > 0, 1 / lengths, 0.0)
         return basis, lengths**2, rotation

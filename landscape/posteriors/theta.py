@@ -30,7 +30,7 @@ class GaussianTangent:
         length: Tensor = torch.stack([part.norm() for part in parts]).norm()
         return length
 
-    def times_(self, number: Tensor) -> GaussianTangent:
+    def times_(self, number: Tensor | float) -> GaussianTangent:
         """This, multiplied by ``number`` in place."""
         for part in (self.mean, self.log_scale, self.factor):
             part.mul_(number)

@@ -1,9 +1,11 @@
 """FP-BMA against what it reduces to: SAM, and variational inference with a known posterior."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
+from cases import concentrated, dense_kl
 from problems import blobs, exact_posterior, network, regression
 from torch import Tensor, nn
 
@@ -11,7 +13,7 @@ from landscape.errors import InputError
 from landscape.methods import FPBMA, Problem
 from landscape.methods.variational import VariationalState
 from landscape.parameters import ParameterSpace
-from landscape.posteriors import Gaussian, Posterior, isotropic
+from landscape.posteriors import Gaussian, GaussianTangent, Posterior, isotropic
 from landscape.tasks import Task
 
 
@@ -123,6 +125,44 @@ def test_variational_inference_recovers_bayesian_linear_regression() -> None:
     truth = covariance / deviations[:, None] / deviations
     assert float((correlation - truth).abs().max()) < 5 * math.sqrt(2 / 600)
     assert float(truth[0, 1].abs()) > 0.3  # mean field would miss it
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"noise_samples": 3},
+        {"covariance": False},
+        {"trained": "head"},
+        {"trained": "head", "covariance": False},
+        {"trained": "head", "fisher": "diagonal"},
+        {"direction": "random"},
+        {"fisher": "diagonal"},
+        {"fisher": "empirical"},
+    ],
+)
+@pytest.mark.parametrize("radius", [0.2, 2.0])
+def test_the_worst_case_is_sought_in_the_ball(
+    settings: dict[str, Any], radius: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, model = blobs(dtype=torch.float64), network().double()
+    space, moved = ParameterSpace(model), Gaussian.moved
+    steps: list[GaussianTangent] = []
+
+    def watch(q: Gaussian, step: GaussianTangent) -> Gaussian:
+        steps.append(step)
+        return moved(q, step)
+
+    monkeypatch.setattr(Gaussian, "moved", watch)
+    method = FPBMA(radius=radius, momentum=0.0, warmup=0.0, **settings)
+    batch = (task.train.inputs, task.train.targets)
+    for concentration in (0.0, 0.9, 1.0):
+        q = concentrated(space.size, 3, concentration, 3.0)
+        state = start(method, model, task, Posterior(space, q))
+        for _ in range(3):
+            before = Gaussian(*(part.clone() for part in state.gaussian.tensors().values()))
+            method.step(state, batch)
+            assert 0 < 2 * dense_kl(before, steps.pop()) < radius**2 * (1 + 1e-9)
 
 
 def test_running_statistics_follow_the_first_pass_alone() -> None:

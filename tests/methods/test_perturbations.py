@@ -6,7 +6,7 @@ from problems import blobs, network
 from test_fisher import dense_fisher, expected_gradient, flat, gaussian
 
 from landscape.errors import InputError
-from landscape.methods import FPBMA, Problem
+from landscape.methods import FPBMA, Problem, fisher
 from landscape.methods.fisher import steepest_step
 from landscape.methods.fp_bma import FISHERS
 from landscape.methods.perturbations import (
@@ -35,7 +35,10 @@ def log_density_gradient(q: Gaussian, w: torch.Tensor) -> torch.Tensor:
     return torch.cat([gradient.reshape(-1) for gradient in gradients])
 
 
-def test_the_diagonal_is_that_of_the_dense_fisher_information() -> None:
+def test_the_diagonal_is_that_of_the_dense_fisher_information(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fisher, "share", lambda *_: 1.0)
     q = gaussian(7, 3)
     gradient = expected_gradient(q)
     precision = torch.linalg.inv(torch.diag(q.scale**2) + q.factor @ q.factor.T)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from cases import concentrated
 from problems import blobs, network
 from test_fisher import dense_fisher, expected_gradient, flat, gaussian
 
@@ -15,7 +16,8 @@ from landscape.posteriors import Gaussian, Posterior
 
 @pytest.fixture(autouse=True)
 def exactly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No damping, and conjugate gradients to the end."""
+    """No damping, conjugate gradients to the end, and steps of second order."""
+    monkeypatch.setattr(fisher, "share", lambda *_: 1.0)
     for damped in (RestrictedFisher, CovarianceFisher):
         monkeypatch.setattr(damped.__init__, "__defaults__", (1e-13,))
     monkeypatch.setattr(fisher, "_TOLERANCE", 1e-12)
@@ -50,6 +52,20 @@ def test_with_all_rows_it_is_the_unrestricted_step() -> None:
     )
     torch.testing.assert_close(some.mean, whole.mean, rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(some.log_scale, whole.log_scale, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("concentration", [0.0, 0.9, 1.0])
+def test_damped_with_all_rows_it_promises_what_the_unrestricted_step_does(
+    concentration: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for damped in (RestrictedFisher, CovarianceFisher):
+        monkeypatch.setattr(damped.__init__, "__defaults__", (fisher.DAMPING,))
+    for length in (0.1, 1.0, 100.0):
+        q = concentrated(12, 3, concentration, length)
+        gradient = expected_gradient(q)
+        some = gradient.dot(restricted_step(q, gradient, 0.2, torch.arange(12)))
+        whole = gradient.dot(steepest_step(q, gradient, 0.2))
+        torch.testing.assert_close(some, whole, rtol=0.02, atol=0.0)
 
 
 def test_the_step_lies_on_the_kl_ball_of_the_joint_gaussian() -> None:
