@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, distributed
 
@@ -86,8 +87,8 @@ class State(ABC):
 
         Two calls in one step see the same dropout. Running statistics follow only the call that
         says so: the perturbed pass of a two-pass method must not touch them. Under
-        ``torch.distributed`` each process takes its share of the batch, and all get the result for
-        the whole.
+        ``torch.distributed`` each process takes its share of the batch, with dropout of its own,
+        and all get the result for the whole.
         """
         problem, space = self.problem, self.problem.space
         buffers = self.buffers
@@ -97,7 +98,7 @@ class State(ABC):
         summed, size = summed_loss(problem.loss), batch_size(batch[1])
         loss, gradient = w.new_zeros(()), torch.zeros_like(w)
         # Dropout draws from the global generator.
-        with seeded(space.device, self.seed * 1_000_003 + self.steps_done + processes.rank()):
+        with seeded(space.device, _mixed(self.seed, self.steps_done, processes.rank())):
             for inputs, targets in _parts(batch, problem.micro_batch):
                 with torch.autocast(space.device.type, torch.bfloat16, enabled=problem.bfloat16):
                     outputs = space.call(leaf, inputs, buffers, training=True)
@@ -142,6 +143,12 @@ def seeded(device: torch.device, seed: int) -> Iterator[None]:
         if is_cuda:
             torch.cuda.manual_seed(seed % (1 << 63))
         yield
+
+
+def _mixed(*numbers: int) -> int:
+    """A seed made of several numbers, as good as independent of that of any others."""
+    entropy = [number % (1 << 64) for number in numbers]  # it takes no negative ones
+    return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0])
 
 
 def _parts(batch: Batch, micro_batch: int) -> Iterator[Batch]:
