@@ -36,7 +36,7 @@ _IN_A_REPORT = ("lines", "eigenvalues", "trace", "averaging", "calibration")
 """Beside the surfaces, what a report shows of each run; more would make it large."""
 Drawn = tuple[str, go.Figure | InputError]
 
-_SPREADS = ("lambda_1", "trace")
+_SPREADS = ("lambda_1", "lambda_ratio", "lambda_ratio_of_means", "trace")
 _COLUMNS: Mapping[str, Callable[[Summary], str]] = {
     "Run": lambda found: found.name,
     "Method": lambda found: found.method,
@@ -146,7 +146,8 @@ def write_csv(run: Run, folder: Path) -> tuple[list[Path], list[InputError]]:
 def write_folder_csv(folder: Path, out: Path) -> tuple[list[Path], list[InputError]]:
     """Write ``runs.csv``, a line a run, into ``out``, and each run's tables into a folder there.
 
-    Spreads are over samples: mean, standard deviation, the mean's 95 % interval, and how many.
+    Spreads are over samples: mean, standard deviation, how many, the mean's 95 % interval, and how
+    many independent draws they are worth.
 
     Returns:
         The files, and what is wrong with the runs and figures that are left out.
