@@ -47,8 +47,8 @@ _COLUMNS: Mapping[str, Callable[[Summary], str]] = {
     "NLL": lambda found: formats.number(found.nll),
     "RMSE": lambda found: formats.number(found.rmse),
     "ECE": lambda found: formats.number(found.ece),
-    "λ₁": lambda found: formats.spread(found.lambda_1),
-    "Trace": lambda found: formats.spread(found.trace),
+    "λ₁": lambda found: _spread(found, found.lambda_1),
+    "Trace": lambda found: _spread(found, found.trace),
     "Status": lambda found: found.status,
 }
 _POLICY = (
@@ -194,6 +194,12 @@ def write_report(folder: Path, path: Path) -> None:
     _write_page(path, f"Runs in {folder.absolute().name}", summaries, parts, broken)
 
 
+def _spread(run: Summary, found: Spread | None) -> str:
+    """A mean over samples, with their number where it is not that of the run's column."""
+    own = "" if found is None or found.count == run.samples else f" (n = {found.count})"
+    return formats.spread(found) + own
+
+
 def _runs_of(folder: Path) -> tuple[list[Summary], list[BrokenRun]]:
     found = list_runs(folder)
     summaries = [run for run in found if isinstance(run, Summary)]
@@ -241,7 +247,7 @@ def _write_page(
         page.write(
             f"{_head(title, _STYLE)}<h1>{html.escape(title)}</h1>{_table(summaries)}"
             "<p>Accuracy, NLL (nat) and ECE: of the average over samples, on the test set. λ₁ and "
-            "trace: mean ± standard deviation over samples.</p>"
+            "trace: mean ± standard deviation over samples, over n of them where n is given.</p>"
         )
         page.writelines(
             f"<p>{html.escape(file.name)} cannot be read: {html.escape(file.reason)}</p>"

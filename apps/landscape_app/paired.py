@@ -17,7 +17,7 @@ from landscape_app.data import NotMeasured, missing, read, read_class_probabilit
 from landscape_app.memory import kept
 
 ORDERS = 20
-"""Random orders of the samples; the middle nine tenths of them make a band."""
+"""Random orders of the samples; the middle nine tenths of them make a band, which is no error."""
 
 Curves = Mapping[str, np.ndarray]
 """Accuracy, NLL and ECE of the average over the first n samples, each of shape (S,)."""

@@ -250,7 +250,11 @@ def _write(
                 "nodes": columns["nodes"],
                 "weights": columns["weights"],
             },
-            {"kernel_width": densities[0].width, **about},
+            {
+                "kernel_width": densities[0].width,
+                "probes": len(densities[0].quadrature.nodes),
+                **about,
+            },
         )
     store.write("samples", finished, attributes)
 

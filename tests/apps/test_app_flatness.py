@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import plotly.graph_objects as go
 import pytest
-from landscape_app import figures, formats
+from landscape_app import figures, formats, table
 from landscape_app.data import NotMeasured
 from landscape_app.figures.scale import Symlog
 from landscape_app.pages import details
@@ -234,6 +234,23 @@ def test_samples_without_a_finite_value_are_counted_out(started: Run) -> None:
     assert "3 values not finite: not drawn" in title(figures.spread_figure(run))
     # accuracy is 1 - nll / 10
     assert "2 values not finite: not drawn" in title(figures.metrics_figure(run))
+
+
+def test_a_density_leaves_out_what_is_not_finite_and_its_band_is_students(started: Run) -> None:
+    grid = {"grid": np.linspace(0, 1, 9)}
+    density = np.stack([np.full(9, 1.0), np.full(9, np.nan), np.full(9, 3.0)])
+    error = np.where(np.isnan(density), np.nan, 0.2)
+    arrays = grid | {"density": density, "standard_error": error}
+    # 1.96, or of two probes at each of two samples t(2) = 4.303
+    for attributes, quantile in (({}, 1.96), ({"probes": 2}, 4.303)):
+        started.write("density", arrays, attributes)
+        figure = figures.density_figure(started)
+        line = next(row for row in table.rows(figure) if row["series"] == "mean over samples")
+        assert line["y"] == 2.0
+        assert line["plus"] == pytest.approx(quantile * 0.2 * 2**0.5 / 2, rel=1e-3)
+        assert "1 value not finite: not drawn" in title(figure)
+    started.write("density", grid | {"density": density[1:2]})
+    assert "1 value not finite: not drawn" in title(figures.density_figure(started))
 
 
 def test_an_average_says_how_many_samples_have_curvature(new_run: Callable[..., Run]) -> None:

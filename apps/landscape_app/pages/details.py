@@ -10,7 +10,7 @@ from typing import Any
 from dash import dcc, html
 
 from landscape.errors import InputError
-from landscape.store import Run, Spread, Summary, schema, summarise
+from landscape.store import Run, Summary, schema, summarise
 from landscape_app import formats
 from landscape_app.components import badge, choice, fact, notice, section
 from landscape_app.data import NotMeasured, load_run, progress
@@ -152,7 +152,7 @@ def _facts(found: Summary) -> Sequence[html.Div]:
             formats.ABSENT if value is None else formats.number(value.mean),
             ""
             if value is None or value.count < 2
-            else f"± {formats.number(value.deviation, 2)} over {_counted(value)}",
+            else f"± {formats.number(value.deviation, 2)} over {formats.counted(value)}",
         )
         for label, value in (("Largest eigenvalue λ₁", found.lambda_1), ("Trace", found.trace))
     ]
@@ -167,13 +167,6 @@ def _facts(found: Summary) -> Sequence[html.Div]:
         *flatness,
         fact("Training", formats.duration(found.training_seconds)),
     ]
-
-
-def _counted(found: Spread) -> str:
-    samples = formats.count(found.count, "sample")
-    if found.effective < found.count:
-        return f"{samples} of a Markov chain, worth {formats.number(found.effective, 2)}"
-    return samples
 
 
 def _remark(run: Run) -> list[html.Div]:
