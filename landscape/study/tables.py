@@ -200,7 +200,8 @@ def number(value: float, digits: int = 3, *, sign: bool = False) -> str:
     if not math.isfinite(value):
         return str(value)
     value = 0.0 if abs(value) < _ROUNDING else value
-    size = math.floor(math.log10(abs(value))) if value else 0
+    rounded = float(f"{value:.{digits - 1}e}")  # 0.9999 is written as 1.00
+    size = math.floor(math.log10(abs(rounded))) if rounded else 0
     if size > 6 or size < -5:
         return f"{value:{'+' if sign else ''}.{digits - 1}e}"
     places = max(0, digits - 1 - size)

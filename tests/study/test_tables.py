@@ -148,4 +148,5 @@ def test_numbers_as_text() -> None:
     shown = [number(value) for value in (0.0, 1234.5, 0.98765, 0.00123456, math.inf, 3e9)]
     assert shown == ["0.00", "1234", "0.988", "0.00123", "inf", "3.00e+09"]
     assert number(0.5, 2, sign=True) == "+0.50"
+    assert [number(value) for value in (0.9999, -0.09999, 9.996)] == ["1.00", "-0.100", "10.0"]
     assert [probability(p) for p in (math.nan, 0.034, 1e-9)] == ["-", "0.034", "<0.0001"]
