@@ -100,6 +100,7 @@ def measure_curvature(trained: Trained, samples: int) -> None:
             "loss": float(objective.loss(centre)),
             "expected_sharpness": rise.value,
             "expected_sharpness_standard_error": rise.standard_error,
+            "expected_sharpness_effective": rise.effective,
             "samples": count,
             "seed": seed,
         },

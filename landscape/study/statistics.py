@@ -39,13 +39,14 @@ def paired(
     """Compare ``values`` with ``reference``, seed by seed.
 
     Args:
-        values: Numbers, one a seed.
+        values: Numbers, one a seed. Pairs whose difference is NaN are left out.
         reference: Numbers of the same seeds, in the same order.
         within: Range of both.
 
     Returns:
-        Of values - reference; p-values are 1 where all pairs are equal, and NaN where a difference
-        is not finite.
+        The comparison of values - reference. p-values are 1 where all pairs are equal, and NaN
+        where a difference is infinite or there are fewer than two. Where all pairs differ by the
+        same, the interval is a point and the t-test's p-value 0.
 
     Raises:
         InputError: fewer than two pairs, or not as many of each.
@@ -58,9 +59,10 @@ def paired(
 
     with np.errstate(invalid="ignore"):
         difference = np.asarray(values, dtype=float) - np.asarray(reference, dtype=float)
+    difference = difference[~np.isnan(difference)]
     low, high = within
     spread = Spread.of(difference, within=(low - high, high - low))
-    if not np.isfinite(difference).all():
+    if len(difference) < 2 or not np.isfinite(difference).all():
         return Paired(spread, math.nan, math.nan)
     if not difference.any():
         return Paired(spread, 1.0, 1.0)

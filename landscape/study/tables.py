@@ -145,8 +145,7 @@ def comparison(
     base = results[reference]
     found = {}
     for name, values in results.items():
-        common = [seed for seed in sorted(values) if not math.isnan(values[seed])]
-        common = [seed for seed in common if not math.isnan(base.get(seed, math.nan))]
+        common = sorted(set(values) & set(base))
         if name != reference and len(common) > 1:
             pairs = [values[seed] for seed in common], [base[seed] for seed in common]
             found[name] = paired(*pairs, within=within)

@@ -34,6 +34,16 @@ def test_pairs_without_a_difference_or_without_a_spread() -> None:
     assert math.isnan(paired([math.inf, 1.0], [0.0, 0.0]).t_test)
 
 
+def test_pairs_with_nan_are_left_out_and_not_counted() -> None:
+    found = paired([1.0, math.nan, 2.5, 4.0], [0.0, 1.0, 1.0, 1.0])
+    assert found == paired([1.0, 2.5, 4.0], [0.0, 1.0, 1.0])
+    assert found.difference.count == 3
+    alone = paired([1.0, math.nan], [0.0, 0.0])
+    assert alone.difference.count == 1
+    assert math.isnan(alone.t_test)
+    assert math.isnan(alone.wilcoxon)
+
+
 def test_a_paired_test_needs_pairs() -> None:
     with pytest.raises(InputError, match="at least 2 seeds, not 1"):
         paired([1.0], [2.0])
