@@ -142,6 +142,15 @@ def test_the_ratio_of_means_is_not_the_mean_of_ratios() -> None:
     assert spectrum_spreads(lost, np.ones(3))["lambda_ratio_of_means"].count == 2
 
 
+def test_a_ratio_to_what_may_be_zero_has_no_interval() -> None:
+    x = np.array([1.0, 2.0, 3.0])
+    assert not math.isnan(Spread.of_ratio(x, np.array([4.0, 5.0, 6.0])).low)
+    for y in ([0.1, 0.5, -0.4], [-4.0, -5.0, -6.0]):
+        found = Spread.of_ratio(x, np.array(y))
+        assert found.mean == pytest.approx(x.mean() / np.mean(y))
+        assert math.isnan(found.low)
+
+
 @pytest.mark.parametrize(("deviation", "least"), [(0.2, 0.93), (0.5, 0.91), (0.8, 0.87)])
 def test_the_interval_of_a_ratio_of_means_covers_it(deviation: float, least: float) -> None:
     draws = np.random.default_rng(8).normal(size=(1000, 2, 10))

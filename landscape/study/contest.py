@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -81,9 +82,13 @@ def bound(bench: Bench, contestants: list[Contestant]) -> list[Table]:
         name: {seed: value / samples[name][seed] for seed, value in values.items()}
         for name, values in centre.items()
     }
-    held = {
-        name: f"{sum(value <= 1 for value in values.values())} of {len(values)}"
+    known = {
+        name: [value for value in values.values() if not math.isnan(value)]
         for name, values in ratio.items()
+    }
+    held = {
+        name: f"{sum(value <= 1 for value in values)} of {len(values)}"
+        for name, values in known.items()
     }
     columns = {
         "at the averaged weights": centre,
