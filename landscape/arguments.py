@@ -16,7 +16,7 @@ EPILOG = "'landscape train TASK METHOD --help' lists the settings of a task and 
 
 BUDGET = {
     "seeds": "seeds of the results",
-    "trials": "settings tried for each method, on the validation set",
+    "trials": "settings tried for each method, on half of the validation set",
     "tuning_seeds": "seeds of each trial",
     "epochs": "of each training",
     "source_epochs": "of the source posterior",

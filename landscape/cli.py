@@ -315,7 +315,7 @@ def _app(options: argparse.Namespace) -> None:
 
 def _report(path: Path, as_json: bool) -> None:
     """Print what a run file says."""
-    from landscape.store import Run, summarise
+    from landscape.store import Run, Spread, summarise
     from landscape.store.summary import unfinished
 
     run = Run.open(path)
@@ -332,12 +332,14 @@ def _report(path: Path, as_json: bool) -> None:
         shown = ", ".join(value) if isinstance(value, tuple) else value
         if isinstance(value, dict):
             shown = ", ".join(f"{name} {barrier:.4g}" for name, barrier in value.items())
-        print(f"{field.name:18} {'-' if shown in (None, '') else shown}")
+        if isinstance(value, Spread):
+            shown = f"{value}{value.interval()}, n = {value.counted()}"
+        print(f"{field.name:22} {'-' if shown in (None, '') else shown}")
     if lacking:
-        print(f"{'unfinished':18} {', '.join(lacking)}")
+        print(f"{'unfinished':22} {', '.join(lacking)}")
     for name in ("parameter_count", "device", "dtype", "data_fingerprint", "git_commit"):
-        print(f"{name:18} {run.attributes.get(name, '-')}")
-    print(f"{'file':18} {path.resolve()}")
+        print(f"{name:22} {run.attributes.get(name, '-')}")
+    print(f"{'file':22} {path.resolve()}")
 
 
 def _print_json(value: Any) -> None:

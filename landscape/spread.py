@@ -1,11 +1,17 @@
-"""A quantity over posterior samples: its mean, its deviation, and how well the mean is known."""
+"""A quantity over samples: its mean, its deviation, and how well the mean is known."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+
+MARKOV_CHAINS = ("sgld", "cyclical-sgld", "entropy-mcmc", "ptl")
+"""Methods whose samples are a Markov chain, for files from before files said so."""
+
+Range = tuple[float, float]
+ANYTHING: Range = (-math.inf, math.inf)
 
 
 @dataclass(frozen=True)
@@ -13,11 +19,15 @@ class Spread:
     """Mean and standard deviation over samples, and the confidence interval of the mean.
 
     Attributes:
-        mean: Of the samples.
+        mean: Mean of the samples; NaN where there is none.
         deviation: Standard deviation, n - 1 in the denominator; NaN for one sample.
-        count: n.
-        low: Lower end of Student's 95 % interval, mean - t deviation / sqrt(n); NaN for one sample.
-        high: Its upper end.
+        count: n, the number of samples; those that are NaN do not count.
+        low: Lower end of Student's 95 % interval, mean - t deviation / sqrt(effective); NaN for
+            one sample, where a sample is infinite, and where samples are of a Markov chain and
+            their order in it is not known.
+        high: Upper end of the interval.
+        effective: Number of independent draws that the samples are worth, at most n; n for
+            independent ones. See ``effective_count``.
     """
 
     mean: float
@@ -25,20 +35,172 @@ class Spread:
     count: int
     low: float
     high: float
+    effective: float
 
     @classmethod
-    def of(cls, values: np.ndarray) -> Spread:
-        """The spread of a non-empty vector; values that are not finite show in it."""
+    def of(
+        cls, values: np.ndarray, *, places: np.ndarray | None = None, within: Range = ANYTHING
+    ) -> Spread:
+        """The spread of a vector, of which NaN is left out.
+
+        Args:
+            values: Shape (n,).
+            places: Places in Markov chains, shape (n, 2); see ``effective_count``. Independent
+                draws if ``None``.
+            within: Range of the quantity. An interval is cut there, which costs no coverage.
+        """
         from scipy.special import stdtrit  # its import takes longer than this package's own
 
-        with np.errstate(invalid="ignore", over="ignore"):
-            mean = float(values.mean())
-            deviation = float(values.std(ddof=1)) if len(values) > 1 else math.nan
+        values = np.asarray(values, dtype=float)
+        known = ~np.isnan(values)
+        values = values[known]
         count = len(values)
-        half = float(stdtrit(count - 1, 0.975)) * deviation / math.sqrt(count)
-        return cls(mean, deviation, count, mean - half, mean + half)
+        with np.errstate(invalid="ignore", over="ignore"):
+            mean = float(values.mean()) if count else math.nan
+            deviation = float(values.std(ddof=1)) if count > 1 else math.nan
+        effective, freedom = float(count), count - 1.0
+        if places is not None:
+            effective, freedom = effective_count(values, places[known])
+        low = high = math.nan
+        if math.isfinite(deviation) and freedom > 0:
+            half = float(stdtrit(freedom, 0.975)) * deviation / math.sqrt(effective)
+            low, high = max(mean - half, within[0]), min(mean + half, within[1])
+        return cls(mean, deviation, count, low, high, effective)
+
+    @classmethod
+    def of_ratio(
+        cls, numerator: np.ndarray, denominator: np.ndarray, *, places: np.ndarray | None = None
+    ) -> Spread:
+        """The ratio of two means over the same samples, by the delta method.
+
+        Its deviation is that of r + (x - r y) / mean(y), r the ratio, which has the mean r. On
+        lognormal samples the interval covers 95 % where their logarithms have the deviation 0.2,
+        93 % at 0.5 and 90 % at 0.8 (10 samples). There is none where that of mean(y) reaches 0: the
+        ratio may then be anything (Fieller 1954).
+
+        Args:
+            numerator: x, shape (n,).
+            denominator: y, shape (n,).
+            places: Places in Markov chains; see ``of``.
+        """
+        x, y = np.asarray(numerator, dtype=float), np.asarray(denominator, dtype=float)
+        known = ~(np.isnan(x) | np.isnan(y))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            base = y[known].mean() if known.any() else math.nan
+            ratio = x[known].mean() / base if known.any() else math.nan
+            linear = np.where(known, ratio + (x - ratio * y) / base, math.nan)
+        over = cls.of(linear, places=places)
+        below = cls.of(np.where(known, y, math.nan), places=places)
+        return over if below.low > 0 else replace(over, low=math.nan, high=math.nan)
+
+    def interval(self) -> str:
+        """The interval as text, with a space before it; empty where there is none."""
+        return "" if math.isnan(self.low) else f" [{self.low:.3g}, {self.high:.3g}]"
+
+    def counted(self) -> str:
+        """The number of samples as text, and what those of a chain are worth."""
+        if self.effective < self.count:
+            return f"{self.count} of a chain, worth {self.effective:.2g}"
+        return str(self.count)
 
     def __str__(self) -> str:
         if math.isnan(self.deviation):
             return f"{self.mean:.3g}"
         return f"{self.mean:.3g} +- {self.deviation:.2g}"
+
+
+def spectrum_spreads(
+    eigenvalues: np.ndarray, trace: np.ndarray, *, places: np.ndarray | None = None
+) -> dict[str, Spread]:
+    """What curvature at posterior samples comes to.
+
+    Args:
+        eigenvalues: Largest ones at each sample, descending, shape (S, k).
+        trace: Traces, shape (S,).
+        places: Places in Markov chains; see ``Spread.of``.
+
+    Returns:
+        ``"lambda_1"`` and ``"trace"``; for k >= 5 also ``"lambda_ratio"``, the mean of lambda_1 /
+        lambda_5, and ``"lambda_ratio_of_means"``, mean lambda_1 / mean lambda_5, which samples with
+        a small lambda_5 do not dominate. What is empty is missing.
+    """
+    found = {}
+    if eigenvalues.size:
+        found["lambda_1"] = Spread.of(eigenvalues[:, 0], places=places)
+    if eigenvalues.size and eigenvalues.shape[1] >= 5:
+        largest, fifth = eigenvalues[:, 0], eigenvalues[:, 4]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            found["lambda_ratio"] = Spread.of(largest / fifth, places=places)
+        found["lambda_ratio_of_means"] = Spread.of_ratio(largest, fifth, places=places)
+    if trace.size:
+        found["trace"] = Spread.of(trace, places=places)
+    return found
+
+
+def effective_count(values: np.ndarray, places: np.ndarray) -> tuple[float, float]:
+    """How many independent draws the samples of Markov chains are worth, for their mean.
+
+    That is s^2 / v, with s^2 the variance of the samples and v that of their mean. Of one chain v
+    is the sum of its autocovariances by Geyer's initial monotone sequence ("Practical Markov chain
+    Monte Carlo", Statistical Science 7, 1992). An autocovariance around the samples' own mean is
+    too small by about v, which is put back, and v is known as well as n over twice the length of
+    that sequence, less one, allows (both: Wolff, arXiv hep-lat/0306017). A random subset of a
+    reversible chain is one as well: samples may be missing. Of several chains, the cycles of
+    cyclical SGLD say, each counts as one draw of its mean, whatever it is inside.
+
+    On AR(1) chains the interval of ``Spread`` covers, with 30 samples, 99 % at the coefficient 0,
+    96 % at 0.5 and 89 % at 0.9; with 100 samples 97 %, 95 % and 94 %. Student's with n in place of
+    it: 95 %, 75 % and 32 %.
+
+    Args:
+        values: Shape (n,).
+        places: Chain and place in it of each, whole numbers of shape (n, 2); negative where they
+            are not known.
+
+    Returns:
+        The number, from 1 to n, and the degrees of freedom of v; NaN twice where a place is not
+        known.
+    """
+    count = len(values)
+    if (places < 0).any():
+        return math.nan, math.nan
+    order = np.lexsort((places[:, 1], places[:, 0]))
+    with np.errstate(invalid="ignore"):
+        off = values[order] - values.mean() if count else values
+    squares = float(off @ off)
+    if not 0 < squares < math.inf:
+        return float(count), count - 1.0
+    most = squares / (count - 1)
+    _, begins = np.unique(places[order, 0], return_index=True)
+    chains = len(begins)
+    if chains > 1:
+        sums = np.add.reduceat(off, begins)
+        variance = chains / (chains - 1) * float(sums @ sums) / count**2
+    else:
+        variance, terms = _variance_of_mean(off)
+    effective = min(max(most / variance, 1.0), count) if variance > 0 else float(count)
+    if chains > 1:
+        return effective, chains - 1.0
+    return effective, max(1.0, min(count / (4 * terms - 1), effective - 1))
+
+
+def _variance_of_mean(off: np.ndarray) -> tuple[float, int]:
+    """The variance of a chain's mean, and the number of pairs of autocovariances in it.
+
+    Args:
+        off: Deviations of the chain's values from their mean, in order.
+    """
+    count = len(off)
+    most = float(off @ off) / (count - 1)
+    plain = np.fft.irfft(np.abs(np.fft.rfft(off, 2 * count)) ** 2)[:count] / count
+    share = 1 - np.arange(count) / count
+    variance, terms = 0.0, 1
+    for _ in range(100):  # the variance is put back into the autocovariances that make it
+        covariances = plain + variance * share
+        pairs = covariances[: count // 2 * 2].reshape(-1, 2).sum(1)
+        terms = max(1, int(np.append(pairs <= 0, True).argmax()))
+        total = 2 * float(np.minimum.accumulate(pairs[:terms]).sum()) - float(covariances[0])
+        before, variance = variance, min(max(total / count, 0.0), most)
+        if abs(variance - before) <= 1e-9 * most:
+            break
+    return variance, terms

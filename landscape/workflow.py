@@ -124,7 +124,7 @@ def train(
             overwrite=overwrite,
             groups={
                 "training": (posterior.history, {}),
-                "predictions": _prediction_group(prediction, seed),
+                "predictions": _prediction_group(prediction, seed, posterior),
             },
             status="complete",
             method=method.name,
@@ -399,8 +399,11 @@ def _predict(
     return predict(posterior, task.test, samples=samples, seed=seed)
 
 
-def _prediction_group(prediction: Prediction | RealPrediction, seed: int) -> Filling:
+def _prediction_group(
+    prediction: Prediction | RealPrediction, seed: int, posterior: Posterior
+) -> Filling:
     alone = prediction.sample_metrics()
+    places = posterior.places(len(alone), seed)
     variables: dict[str, object]
     if isinstance(prediction, Prediction):
         examples = len(prediction.labels)
@@ -412,6 +415,8 @@ def _prediction_group(prediction: Prediction | RealPrediction, seed: int) -> Fil
     else:
         examples = len(prediction.targets)
         variables = {name: [metrics[name] for metrics in alone] for name in alone[0]}
+    if places is not None:
+        variables |= dict(zip(("chain", "place"), places.T, strict=True))
     return variables, {
         "split": "test",
         "examples": examples,

@@ -36,9 +36,9 @@ runs = {name: ls.Run.open(folder / f"{name}.h5") for name in ("swag", "fp-bma")}
 # ## Do flat samples predict better?
 #
 # Each point is one posterior sample: its largest Hessian eigenvalue on the training set against
-# its loss on the test set. Spearman's rank correlation has a bootstrap interval, and with few
-# samples that is wide; an interval that holds zero says that nothing was found, not that there is
-# nothing.
+# its loss on the test set. Spearman's rank correlation has an interval from six samples on, and
+# with few samples that is wide; an interval that holds zero says that nothing was found, not that
+# there is nothing.
 
 # %%
 figures.relation_figure(*runs.values())

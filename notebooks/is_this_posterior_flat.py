@@ -32,7 +32,6 @@ from landscape_app import figures
 import landscape as ls
 from landscape import workflow
 from landscape.curvature import expected_sharpness
-from landscape.store.summary import Spread
 
 folder = Path(os.environ.get("LANDSCAPE_RUNS", "../runs/demo"))
 names = ("map", "swag", "fp-bma")
@@ -49,21 +48,20 @@ figures.spread_figure(*runs, log=True)
 # %% [markdown]
 # ## Numbers with their errors
 #
-# Mean and standard deviation over samples, and Student's 95 % interval of the mean. The errors of
+# Mean and standard deviation over samples, and the 95 % interval of the mean. The ratio of means
+# stands beside the mean of ratios, which a sample with a small lambda_5 can dominate. The errors of
 # a single number (residuals, the trace's standard error) are smaller than the spread over samples;
 # the table checks that.
 
 # %%
 for name, run in zip(names, runs, strict=True):
-    group = run["samples"]
-    largest = Spread.of(group["eigenvalues"][:, 0])
-    ratio = Spread.of(group["eigenvalues"][:, 0] / group["eigenvalues"][:, -1])
+    group, found = run["samples"], ls.store.summarise(run)
+    largest, of_means = found.lambda_1, found.lambda_ratio_of_means
     worst = (group["residuals"][:, 0] / group["eigenvalues"][:, 0]).max()
-    interval = f" [{largest.low:.3g}, {largest.high:.3g}]" if largest.count > 1 else ""
     print(
-        f"{name:7} lambda_1 {largest}{interval}, "
-        f"lambda_1 / lambda_5 {ratio}, trace {Spread.of(group['trace'])}; "
-        f"worst relative residual {worst:.1e}"
+        f"{name:7} n = {largest.counted()}, lambda_1 {largest}{largest.interval()}, "
+        f"lambda_1 / lambda_5 {found.lambda_ratio}, of means {of_means.mean:.3g}"
+        f"{of_means.interval()}, trace {found.trace}; worst relative residual {worst:.1e}"
     )
 
 # %% [markdown]

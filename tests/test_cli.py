@@ -202,6 +202,25 @@ def test_one_sample_is_null_and_not_nan_in_json(
     assert json.loads(capsys.readouterr().out)["lambda_1"]["deviation"] is None
 
 
+def test_a_chain_s_samples_are_inspected_with_what_they_are_worth(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = ["train", "digits", "sgld", "--shots", "3", "--epochs", "24", "--samples", "12"]
+    assert main([*train, "--name", "chain", "--out", str(tmp_path)]) == 0
+    path = tmp_path / "chain.h5"
+    assert sorted(Run.open(path)["predictions"]["place"]) == list(range(12))
+    settings = ["--samples", "12", "--eigenvalues", "5", "--grid", "0"]
+    capsys.readouterr()
+    assert main(["measure", str(path), *settings]) == 0
+    shown = capsys.readouterr().out
+    assert "n = 12 of a chain, worth " in shown
+    assert "lambda_ratio_of_means" in shown
+    assert main(["inspect", str(path), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["lambda_1"]["effective"] < found["lambda_1"]["count"] == 12
+    assert found["lambda_ratio_of_means"]["low"] < found["lambda_ratio_of_means"]["mean"]
+
+
 BAD = {
     "": "required: command",
     "dance": "invalid choice: 'dance'",

@@ -36,7 +36,7 @@ _IN_A_REPORT = ("lines", "eigenvalues", "trace", "averaging", "calibration")
 """Beside the surfaces, what a report shows of each run; more would make it large."""
 Drawn = tuple[str, go.Figure | InputError]
 
-_SPREADS = ("lambda_1", "trace")
+_SPREADS = ("lambda_1", "lambda_ratio", "lambda_ratio_of_means", "trace")
 _COLUMNS: Mapping[str, Callable[[Summary], str]] = {
     "Run": lambda found: found.name,
     "Method": lambda found: found.method,
@@ -47,8 +47,8 @@ _COLUMNS: Mapping[str, Callable[[Summary], str]] = {
     "NLL": lambda found: formats.number(found.nll),
     "RMSE": lambda found: formats.number(found.rmse),
     "ECE": lambda found: formats.number(found.ece),
-    "λ₁": lambda found: formats.spread(found.lambda_1),
-    "Trace": lambda found: formats.spread(found.trace),
+    "λ₁": lambda found: _spread(found, found.lambda_1),
+    "Trace": lambda found: _spread(found, found.trace),
     "Status": lambda found: found.status,
 }
 _POLICY = (
@@ -146,7 +146,8 @@ def write_csv(run: Run, folder: Path) -> tuple[list[Path], list[InputError]]:
 def write_folder_csv(folder: Path, out: Path) -> tuple[list[Path], list[InputError]]:
     """Write ``runs.csv``, a line a run, into ``out``, and each run's tables into a folder there.
 
-    Spreads are over samples: mean, standard deviation, the mean's 95 % interval, and how many.
+    Spreads are over samples: mean, standard deviation, how many, the mean's 95 % interval, and how
+    many independent draws they are worth.
 
     Returns:
         The files, and what is wrong with the runs and figures that are left out.
@@ -191,6 +192,12 @@ def write_report(folder: Path, path: Path) -> None:
     runs = [load_run(folder, each.name) for each in summaries]
     parts = [(run, figures_of(run, _IN_A_REPORT)) for run in runs]
     _write_page(path, f"Runs in {folder.absolute().name}", summaries, parts, broken)
+
+
+def _spread(run: Summary, found: Spread | None) -> str:
+    """A mean over samples, with their number where it is not that of the run's column."""
+    own = "" if found is None or found.count == run.samples else f" (n = {found.count})"
+    return formats.spread(found) + own
 
 
 def _runs_of(folder: Path) -> tuple[list[Summary], list[BrokenRun]]:
@@ -240,7 +247,7 @@ def _write_page(
         page.write(
             f"{_head(title, _STYLE)}<h1>{html.escape(title)}</h1>{_table(summaries)}"
             "<p>Accuracy, NLL (nat) and ECE: of the average over samples, on the test set. λ₁ and "
-            "trace: mean ± standard deviation over samples.</p>"
+            "trace: mean ± standard deviation over samples, over n of them where n is given.</p>"
         )
         page.writelines(
             f"<p>{html.escape(file.name)} cannot be read: {html.escape(file.reason)}</p>"

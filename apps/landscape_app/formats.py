@@ -51,6 +51,14 @@ def spread(found: Spread | None) -> str:
     return mean if math.isnan(found.deviation) else f"{mean} ± {number(found.deviation, 2)}"
 
 
+def counted(found: Spread) -> str:
+    """``30 samples``, and what those of a Markov chain are worth."""
+    samples = count(found.count, "sample")
+    if found.effective < found.count:
+        return f"{samples} of a Markov chain, worth {number(found.effective, 2)}"
+    return samples
+
+
 def count(number_of: int, noun: str) -> str:
     """``1 sample``, ``1,200 samples``."""
     return f"{number_of:,} {noun}" + ("" if number_of == 1 else "s")

@@ -12,11 +12,12 @@ from torch import Tensor
 
 from landscape.prediction import metrics_in_orders
 from landscape.store import Group, Run
+from landscape.store.summary import places_of
 from landscape_app.data import NotMeasured, missing, read, read_class_probabilities
 from landscape_app.memory import kept
 
 ORDERS = 20
-"""Random orders of the samples; the middle nine tenths of them make a band."""
+"""Random orders of the samples; the middle nine tenths of them make a band, which is no error."""
 
 Curves = Mapping[str, np.ndarray]
 """Accuracy, NLL and ECE of the average over the first n samples, each of shape (S,)."""
@@ -98,13 +99,13 @@ def flatness_and_error(run: Run) -> Group:
 
     Returns:
         ``lambda_1``, ``nll`` and ``error`` (1 - accuracy) or, of real targets, ``rmse``, each of
-        shape (S,), and the attributes of the group ``samples``.
+        shape (S,), for Markov chains ``places`` (S, 2), and the attributes of ``samples``.
 
     Raises:
         NotMeasured: one of them is not in the file, or they are of different samples.
         InputError: the file cannot be read.
     """
-    flat = read(run, "samples", "eigenvalues")
+    flat = read(run, "samples", "eigenvalues", optional=("chain", "place"))
     scores = read(run, "predictions", "nll", optional=("accuracy", "rmse"))
     seeds = [group.attributes.get("seed") for group in (flat, scores)]
     if seeds[0] != seeds[1]:
@@ -121,4 +122,7 @@ def flatness_and_error(run: Run) -> Group:
         found["error"] = 1 - scores["accuracy"]
     if "rmse" in scores:
         found["rmse"] = scores["rmse"]
+    places = places_of(run, flat, len(flat["eigenvalues"]))
+    if places is not None:
+        found["places"] = places
     return Group({name: values[:count] for name, values in found.items()}, flat.attributes)

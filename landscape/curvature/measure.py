@@ -24,7 +24,7 @@ from landscape.errors import InputError, LandscapeError
 from landscape.files import Store, stored
 from landscape.losses import Loss
 from landscape.posteriors import Posterior, PosteriorLoss
-from landscape.spread import Spread
+from landscape.spread import spectrum_spreads
 
 _COLUMNS = (
     "eigenvalues",
@@ -56,6 +56,8 @@ class Flatness:
         products: Products spent, shape (S,).
         seconds: Wall-clock time spent, shape (S,).
         densities: The spectral density of each, on one common grid; empty if not asked for.
+        places: Chain and place in it of each, shape (S, 2), where samples are of Markov chains;
+            ``None`` where they are independent draws.
     """
 
     eigenvalues: np.ndarray
@@ -68,19 +70,23 @@ class Flatness:
     products: np.ndarray
     seconds: np.ndarray
     densities: tuple[Density, ...] = ()
+    places: np.ndarray | None = None
 
     def summary(self) -> dict[str, float]:
-        """Mean of lambda_1 and of the trace over samples, each with its deviation and interval.
+        """Means over samples, each with its deviation, interval and n; see ``spectrum_spreads``.
 
         Returns:
             For each: ``_spread`` is the standard deviation, ``_low`` and ``_high`` are the ends of
-            Student's 95 % interval of the mean; NaN for one sample.
+            the 95 % interval of the mean, ``_count`` is the number of samples that have a value,
+            and ``_effective`` the number of independent draws that they are worth.
         """
         found: dict[str, float] = {"samples": len(self.trace)}
-        for name, values in (("lambda_1", self.eigenvalues[:, 0]), ("trace", self.trace)):
-            over = Spread.of(values)
+        for name, over in spectrum_spreads(
+            self.eigenvalues, self.trace, places=self.places
+        ).items():
             found |= {name: over.mean, f"{name}_spread": over.deviation}
             found |= {f"{name}_low": over.low, f"{name}_high": over.high}
+            found |= {f"{name}_count": over.count, f"{name}_effective": over.effective}
         return found
 
 
@@ -165,7 +171,7 @@ def measure(
     weights = posterior.sample(count, seed)
     work = SampleWork(PosteriorLoss(posterior, data, loss), settings)
     rows = _taken_over(work, store)
-    attributes = {
+    attributes: dict[str, Any] = {
         "backend": backend,
         "matrix": matrix,
         "tolerance": tolerance,
@@ -174,12 +180,13 @@ def measure(
         "parameters": f"{posterior.space.size} random parameters",
         "request": work.request,
     }
+    places = posterior.places(attributes["requested"], seed)
     missing = [index for index in range(count) if index not in rows]
     items = [(index, weights[index]) for index in missing]
     for done, (position, row) in enumerate(units.run(measure_sample, work, items, executor), 1):
         rows[missing[position]] = row
         if store is not None:
-            _write(store, rows, attributes)
+            _write(store, rows, attributes, places)
         if progress is not None:
             progress(count - len(missing) + done, count, row)
     columns = _columns([rows[index] for index in range(count)])
@@ -190,6 +197,7 @@ def measure(
     return Flatness(
         **{each.name: columns[each.name] for each in fields(Flatness) if each.name in columns},
         densities=tuple(densities),
+        places=None if places is None else places[:count],
     )
 
 
@@ -218,9 +226,16 @@ def _taken_over(work: SampleWork, store: Store | None) -> dict[int, Row]:
     return rows if np.isclose(loss, rows[first]["loss"], rtol=1e-4, equal_nan=True) else {}
 
 
-def _write(store: Store, rows: dict[int, Row], attributes: dict[str, str | int | float]) -> None:
+def _write(
+    store: Store,
+    rows: dict[int, Row],
+    attributes: dict[str, Any],
+    places: np.ndarray | None,
+) -> None:
     columns = _columns([rows[index] for index in sorted(rows)])
     finished = {"sample": sorted(rows), **{name: columns[name] for name in _COLUMNS}}
+    if places is not None:
+        finished |= dict(zip(("chain", "place"), places[sorted(rows)].T, strict=True))
     if "nodes" in columns:
         densities = smooth_together(_quadratures(columns))
         about = {name: attributes[name] for name in ("matrix", "seed", "request")}
@@ -234,7 +249,11 @@ def _write(store: Store, rows: dict[int, Row], attributes: dict[str, str | int |
                 "nodes": columns["nodes"],
                 "weights": columns["weights"],
             },
-            {"kernel_width": densities[0].width, **about},
+            {
+                "kernel_width": densities[0].width,
+                "probes": len(densities[0].quadrature.nodes),
+                **about,
+            },
         )
     store.write("samples", finished, attributes)
 

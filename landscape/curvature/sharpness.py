@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,6 +17,7 @@ from landscape.errors import InputError, LandscapeError
 from landscape.losses import Loss
 from landscape.objective import Objective
 from landscape.posteriors import Posterior
+from landscape.spread import effective_count
 
 
 @dataclass(frozen=True)
@@ -24,13 +26,16 @@ class Sharpness:
 
     Attributes:
         value: The mean.
-        standard_error: Of the mean over what was drawn; NaN of a single one.
+        standard_error: Standard error of the mean over what was drawn; NaN of a single one.
         rises: Each by itself.
+        effective: Number of independent draws that they are worth; fewer than there are where
+            they are samples of a Markov chain. See ``Spread``.
     """
 
     value: float
     standard_error: float
     rises: tuple[float, ...]
+    effective: float
 
 
 def expected_sharpness(
@@ -61,9 +66,11 @@ def expected_sharpness(
     def at(w: Tensor) -> float:
         return float(base.with_buffers(posterior.buffers(w)).loss(w))
 
-    weights = posterior.sample(posterior.at_most(samples), seed)
+    count = posterior.at_most(samples)
+    weights = posterior.sample(count, seed)
     flat = at(posterior.mean)
-    return average_rise([at(w) - flat for w in weights])
+    rises = [at(w) - flat for w in weights]
+    return average_rise(rises, places=posterior.places(count, seed))
 
 
 def m_sharpness(
@@ -163,8 +170,15 @@ def worst_step(
     return metric(found)
 
 
-def average_rise(rises: list[float], sizes: list[float] | None = None) -> Sharpness:
-    """The mean of rises, each weighed by a size, with its standard error.
+def average_rise(
+    rises: list[float], sizes: list[float] | None = None, *, places: np.ndarray | None = None
+) -> Sharpness:
+    """The mean of rises with its standard error.
+
+    Args:
+        rises: Each by itself.
+        sizes: Weight of each; all alike if ``None``.
+        places: Where in Markov chains they are from, if so; see ``Spread.of``.
 
     Raises:
         InputError: there is none.
@@ -177,8 +191,13 @@ def average_rise(rises: list[float], sizes: list[float] | None = None) -> Sharpn
     mean = weights @ values
     count = len(rises)
     spread = weights**2 @ (values - mean) ** 2
-    error = math.sqrt(float(spread) * count / (count - 1)) if count > 1 else math.nan
-    return Sharpness(float(mean), error, tuple(rises))
+    effective = float(count)
+    if places is not None:
+        effective, _ = effective_count(values.numpy(), places)
+    error = math.nan
+    if count > 1:
+        error = math.sqrt(float(spread) * count / (count - 1) * count / effective)
+    return Sharpness(float(mean), error, tuple(rises), effective)
 
 
 def _split(batches: Iterable[Batch], m: int | None) -> Iterator[Batch]:

@@ -6,6 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
+from torch import Tensor
+
 from landscape.errors import InputError
 from landscape.methods.langevin import ChainState, Langevin
 from landscape.methods.loop import Problem
@@ -64,6 +67,10 @@ class Cyclical(Langevin[ChainState]):
         per_epoch = state.problem.steps_per_epoch
         left = -state.steps_done % self._length(state.problem.steps)
         return left % per_epoch == 0 and left < self.samples_per_cycle * per_epoch
+
+    def chains(self, count: int) -> Tensor:
+        """Each cycle counts as a chain: it begins with large steps away from where the last was."""
+        return torch.arange(count) // self.samples_per_cycle
 
     def _length(self, steps: int) -> int:
         return math.ceil(steps / self.cycles)

@@ -57,8 +57,8 @@ class FPBMA(Variational):
             like SWAG's, which is the trace of one optimiser and far narrower than belief.
         fisher: What stands for the Fisher information of q: itself (``"exact"``), its
             ``"diagonal"``, the ``"identity"`` (which is SAM on theta, a control), the
-            ``"empirical"`` one of the sample drawn, or the ``"score"`` of the authors' published
-            code, to compare with. See ``perturbations``.
+            ``"empirical"`` one of the sample drawn (the paper's Algorithm 1), or the ``"score"``,
+            the rule of the authors' published code for this q. See ``perturbations``.
         direction: ``"steepest"``; or ``"random"``, a control: the step of a gradient of pure noise
             in the same ball.
         covariance: Whether log sigma and U are trained; the mean alone otherwise.

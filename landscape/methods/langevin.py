@@ -96,7 +96,12 @@ class Langevin(Method[C]):
         """
         if not state.samples:
             raise InputError(f"{self.name}: the chain has left no sample yet: train longer")
-        return Posterior(state.problem.space, Samples(torch.stack(state.samples)), method=self.name)
+        samples = Samples(torch.stack(state.samples), self.chains(len(state.samples)))
+        return Posterior(state.problem.space, samples, method=self.name)
+
+    def chains(self, count: int) -> Tensor:
+        """Number of the chain of each sample, oldest first; shape (count,)."""
+        return torch.zeros(count, dtype=torch.long)
 
     def _move(self, state: C, w: Tensor, slope: Tensor) -> None:
         """Move w, in place, against ``slope``, the gradient of U / N, with noise."""

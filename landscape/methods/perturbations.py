@@ -73,7 +73,10 @@ def score_step(
 ) -> GaussianTangent:
     """The score of the sample drawn, each of its three parts at length ``radius``.
 
-    The code published with arXiv 2406.15664 takes this step, in which the loss has no say.
+    The code published with arXiv 2406.15664 moves by this rule, in which the loss has no say. Its
+    step is another one: its score is that of a Gaussian from which no sample is drawn (the
+    exponential of its log sigma stands for the variance, the covariance lacks SWAG's factors, and
+    the low-rank part is in other units).
     """
     step = _held(score(q, q.transform(noise)), covariance)
     return GaussianTangent(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, distributed
 
@@ -93,8 +94,8 @@ class State(ABC):
 
         Two calls in one step see the same dropout. Running statistics follow only the call that
         says so: the perturbed pass of a two-pass method must not touch them. Under
-        ``torch.distributed`` each process takes its share of the batch, and all get the result for
-        the whole.
+        ``torch.distributed`` each process takes its share of the batch, with dropout of its own,
+        and all get the result for the whole.
         """
         problem, space = self.problem, self.problem.space
         buffers = self.buffers
@@ -109,7 +110,7 @@ class State(ABC):
         # Dropout draws from the global generator.
         with (
             first_derivatives(),
-            seeded(space.device, self.seed * 1_000_003 + self.steps_done + processes.rank()),
+            seeded(space.device, _mixed(self.seed, self.steps_done, processes.rank())),
             space.at(leaf, buffers, training=True) as network,
         ):
             for inputs, targets in _parts(batch, problem.micro_batch):
@@ -156,6 +157,12 @@ def seeded(device: torch.device, seed: int) -> Iterator[None]:
         if is_cuda:
             torch.cuda.manual_seed(seed % (1 << 63))
         yield
+
+
+def _mixed(*numbers: int) -> int:
+    """A seed made of several numbers, as good as independent of that of any others."""
+    entropy = [number % (1 << 64) for number in numbers]  # it takes no negative ones
+    return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0])
 
 
 def _parts(batch: Batch, micro_batch: int) -> Iterator[Batch]:

@@ -22,6 +22,7 @@ from landscape.posteriors.kronecker import Kronecker
 from landscape.posteriors.point import Point
 from landscape.posteriors.posterior import Distribution, Posterior
 from landscape.posteriors.samples import Samples
+from landscape.spread import MARKOV_CHAINS
 
 FORMAT = "landscape-posterior-1"
 KINDS: dict[str, Callable[..., Distribution]] = {
@@ -114,6 +115,8 @@ def load(
         for name, tensor in tensors.items()
         if name.startswith("distribution/")
     }
+    if description["kind"] == Samples.kind and description["method"] in MARKOV_CHAINS:
+        parts.setdefault("chain", torch.zeros(len(parts["vectors"]), dtype=torch.long))
     return Posterior(
         space,
         KINDS[description["kind"]](**parts),

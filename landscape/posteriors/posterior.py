@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from weakref import WeakSet
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -90,9 +91,19 @@ class Posterior:
         nbytes = count * self.space.size * self.space.dtype.itemsize
         check_room(nbytes, self.device, f"{count:,} samples of {self.space.size:,} weights")
         if not isinstance(generator, torch.Generator):
-            seed = whole(generator, "the seed", least=None)
-            generator = torch.Generator().manual_seed(seed)
+            generator = _seeded(generator)
         return self.space.hold(self.distribution.sample(count, generator))
+
+    def places(self, count: int, seed: int = 0) -> np.ndarray | None:
+        """Where in their Markov chains the samples are that ``sample`` draws with the same seed.
+
+        Returns:
+            Chain and place in it of each, shape (count, 2), for ``Spread``; ``None`` where the
+            samples are independent draws.
+        """
+        if not isinstance(self.distribution, Samples):
+            return None
+        return self.distribution.places(count, _seeded(seed))
 
     def at_most(self, count: int) -> int:
         """``count``, or as many different samples as there are: 1 at a point, S of S samples."""
@@ -220,6 +231,10 @@ class Posterior:
         from landscape.posteriors import files
 
         return files.save(self, path)
+
+
+def _seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(whole(seed, "the seed", least=None))
 
 
 def isotropic(

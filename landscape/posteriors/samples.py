@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,9 +13,16 @@ from landscape.errors import InputError
 
 @dataclass(frozen=True)
 class Samples:
-    """The empirical distribution of the rows of ``vectors``, shape (S, P)."""
+    """The empirical distribution of samples.
+
+    Attributes:
+        vectors: Samples, shape (S, P).
+        chain: Number of the Markov chain that each sample is from, shape (S,); the samples of a
+            chain are in its order. ``None`` where samples are independent of each other.
+    """
 
     vectors: Tensor
+    chain: Tensor | None = None
 
     kind = "samples"
 
@@ -22,6 +30,11 @@ class Samples:
         if self.vectors.ndim != 2 or len(self.vectors) == 0:
             raise InputError(
                 f"samples are a matrix (S, P) with S >= 1, not {tuple(self.vectors.shape)}"
+            )
+        if self.chain is not None and self.chain.shape != self.vectors.shape[:1]:
+            raise InputError(
+                f"{len(self.vectors)} samples need as many numbers of chains, not an array of "
+                f"shape {tuple(self.chain.shape)}"
             )
 
     @property
@@ -44,17 +57,32 @@ class Samples:
             raise InputError(
                 f"this posterior holds {len(self.vectors)} samples; ask for no more than that"
             )
-        order = torch.randperm(len(self.vectors), generator=generator, device=generator.device)
-        return self.vectors[order[:count].to(self.vectors.device)]
+        return self.vectors[self._drawn(count, generator)]
+
+    def places(self, count: int, generator: torch.Generator) -> np.ndarray | None:
+        """Where in their chains the samples are that ``sample`` draws, (count, 2); see ``Spread``.
+
+        ``None`` where samples are independent of each other.
+        """
+        if self.chain is None:
+            return None
+        drawn = self._drawn(count, generator).cpu()
+        return torch.stack([self.chain.cpu()[drawn], drawn], 1).numpy()
 
     def marginal(self, chosen: Tensor) -> Samples:
         """That of the parameters of the given indices."""
-        return Samples(self.vectors[:, chosen])
+        return Samples(self.vectors[:, chosen], self.chain)
 
     def to(self, device: torch.device | str) -> Samples:
         """The same distribution on another device."""
-        return Samples(self.vectors.to(device))
+        return Samples(
+            self.vectors.to(device), None if self.chain is None else self.chain.to(device)
+        )
 
     def tensors(self) -> dict[str, Tensor]:
         """What ``save`` writes."""
-        return {"vectors": self.vectors}
+        return {"vectors": self.vectors} | ({} if self.chain is None else {"chain": self.chain})
+
+    def _drawn(self, count: int, generator: torch.Generator) -> Tensor:
+        order = torch.randperm(len(self.vectors), generator=generator, device=generator.device)
+        return order[:count].to(self.vectors.device)

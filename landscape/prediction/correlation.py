@@ -8,41 +8,55 @@ from dataclasses import dataclass
 import numpy as np
 
 from landscape.errors import InputError
+from landscape.spread import effective_count
 
-_FEWEST = 3
+FEWEST = 6
+"""Pairs below which a rank correlation has no interval: of 5 it would be [-0.88, 0.88] around 0."""
+
+_NORMAL = 1.959963984540054  # 97.5 % quantile
 
 
 @dataclass(frozen=True)
 class Correlation:
-    """Spearman's rank correlation of n pairs, and its 95 % bootstrap interval.
+    """Spearman's rank correlation of n pairs, and its 95 % interval.
 
     Attributes:
-        rho: In [-1, 1]; NaN where one of the quantities is constant, or n < 2.
-        low: 2.5 % quantile over resampled pairs; NaN for n < 3.
-        high: 97.5 % quantile.
-        count: n.
+        rho: Correlation, in [-1, 1]; NaN where one of the quantities is constant, or n < 2.
+        low: Lower end of the interval, in [-1, rho]; NaN where there are fewer than ``FEWEST``
+            pairs, or pairs worth fewer independent ones, and where rho is NaN.
+        high: Upper end of the interval, in [rho, 1].
+        count: n, the number of pairs; those with a value that is not finite do not count.
+        effective: Number of independent pairs that they are worth; see ``Spread``.
     """
 
     rho: float
     low: float
     high: float
     count: int
+    effective: float
 
 
-def spearman(x: np.ndarray, y: np.ndarray, *, resamples: int = 2000, seed: int = 0) -> Correlation:
-    """Spearman's correlation of ``x`` and ``y`` with a percentile bootstrap over pairs.
+def spearman(x: np.ndarray, y: np.ndarray, *, places: np.ndarray | None = None) -> Correlation:
+    """Spearman's correlation of ``x`` and ``y``, ties sharing the mean of their ranks.
 
-    Pairs in which a value is not finite are left out. Resamples in which a quantity is constant
-    have no correlation and are left out too.
+    The interval is normal on Fisher's scale, artanh rho, with the variance (1 + rho^2 / 2) / (n -
+    3) (Bonett & Wright, Psychometrika 65, 2000). In simulations from 6 to 100 pairs, rho from 0 to
+    0.95, it covers the truth in 94 to 98 % of normal pairs, and in 94 to 100 % where one quantity
+    is in two to five classes; where both are in three, in 93 to 99 % up to rho = 0.7, and in 79 %
+    (8 pairs) to 93 % (100) at 0.86, as many samples then are in perfect order; in 80 to 98 % of
+    pairs whose spread grows with their size or that have heavy tails. A percentile bootstrap can
+    leave out its own estimate where there are ties.
 
     Args:
-        x: Shape (n,).
+        x: Shape (n,). Pairs in which a value is not finite are left out.
         y: Shape (n,).
-        resamples: Of the bootstrap.
-        seed: Of the bootstrap.
+        places: Places of the pairs in Markov chains, shape (n, 2); see ``Spread.of``. n in the
+            variance is then the number of independent pairs that they are worth for the mean of
+            the products of their ranks, and the interval is Student's. Of two AR(1) chains of 30 or
+            100 samples it covers 97 to 99 % at the coefficients 0 and 0.5, and 93 to 95 % at 0.9.
 
     Raises:
-        InputError: the shapes differ, or there is no resample.
+        InputError: the shapes differ.
 
     Example:
         >>> spearman(np.array([1.0, 2.0, 3.0]), np.array([1.0, 8.0, 27.0])).rho
@@ -50,18 +64,24 @@ def spearman(x: np.ndarray, y: np.ndarray, *, resamples: int = 2000, seed: int =
     """
     if x.ndim != 1 or x.shape != y.shape:
         raise InputError(f"a correlation needs two vectors of one length, not {x.shape}, {y.shape}")
-    if resamples < 1:
-        raise InputError(f"the number of resamples must be at least 1, not {resamples}")
-    kept = np.isfinite(x) & np.isfinite(y)
-    pairs = np.stack([x[kept], y[kept]]).astype(float)
+    known = np.isfinite(x) & np.isfinite(y)
+    pairs = np.stack([x[known], y[known]]).astype(float)
     count = pairs.shape[1]
     rho = float(_rank_correlation(pairs[:, None])[0]) if count > 1 else math.nan
-    if count < _FEWEST or math.isnan(rho):
-        return Correlation(rho, math.nan, math.nan, count)
-    chosen = np.random.default_rng(seed).integers(0, count, (resamples, count))
-    found = _rank_correlation(pairs[:, chosen])
-    low, high = np.nanquantile(found, [0.025, 0.975])
-    return Correlation(rho, float(low), float(high), count)
+    effective, quantile = float(count), _NORMAL
+    if places is not None and not math.isnan(rho):
+        from scipy.special import stdtrit  # its import takes longer than this package's own
+
+        effective, freedom = effective_count(_influence(pairs, rho), places[known])
+        quantile = float(stdtrit(freedom, 0.975))
+    if math.isnan(rho) or not (count >= FEWEST and effective >= FEWEST):
+        return Correlation(rho, math.nan, math.nan, count, effective)
+    # Perfect order counts as half of the smallest step away from it.
+    most = 1 - 6 / (count * (count**2 - 1))
+    centre = math.atanh(min(max(rho, -most), most))
+    half = quantile * math.sqrt((1 + rho**2 / 2) / (effective - 3))
+    low, high = min(rho, math.tanh(centre - half)), max(rho, math.tanh(centre + half))
+    return Correlation(rho, low, high, count, effective)
 
 
 def partial_spearman(x: np.ndarray, y: np.ndarray, given: np.ndarray) -> float:
@@ -69,12 +89,12 @@ def partial_spearman(x: np.ndarray, y: np.ndarray, given: np.ndarray) -> float:
 
     (r_xy - r_xz r_yz) / sqrt((1 - r_xz^2) (1 - r_yz^2)) of the rank correlations r, with z for
     ``given``: what x says of y beyond what z says of both. NaN for fewer than 4 values, or where z
-    alone orders x or y.
+    alone orders x or y. Values that are not finite are left out, with those beside them.
 
     Args:
-        x: Shape (n,), finite.
-        y: Shape (n,), finite.
-        given: Shape (n,), finite.
+        x: Shape (n,).
+        y: Shape (n,).
+        given: Shape (n,).
 
     Raises:
         InputError: the shapes differ.
@@ -84,12 +104,22 @@ def partial_spearman(x: np.ndarray, y: np.ndarray, given: np.ndarray) -> float:
             f"a partial correlation needs vectors of one length, not {x.shape}, {y.shape}, "
             f"{given.shape}"
         )
-    if len(x) <= _FEWEST:
+    known = np.isfinite(x) & np.isfinite(y) & np.isfinite(given)
+    if known.sum() < 4:
         return math.nan
+    x, y, given = x[known], y[known], given[known]
     left, right = np.stack([x, x, y]), np.stack([y, given, given])
     xy, xz, yz = _rank_correlation(np.stack([left, right]).astype(float))
     left_over = (1 - xz**2) * (1 - yz**2)
     return float((xy - xz * yz) / math.sqrt(left_over)) if left_over > 1e-12 else math.nan
+
+
+def _influence(pairs: np.ndarray, rho: float) -> np.ndarray:
+    """What each pair adds to n rho: z_x z_y - rho (z_x^2 + z_y^2) / 2 of standardised ranks z."""
+    ranks = _ranks(pairs)
+    ranks -= ranks.mean(1, keepdims=True)
+    x, y = ranks / ranks.std(1, keepdims=True)
+    return np.asarray(x * y - rho * (x**2 + y**2) / 2)
 
 
 def _rank_correlation(pairs: np.ndarray) -> np.ndarray:

@@ -37,9 +37,9 @@ def tempered(log_probabilities: Tensor, temperature: float) -> Tensor:
 def best_temperature(log_probabilities: Tensor, labels: Tensor) -> float:
     """The temperature in [1e-3, 1e3] at which the NLL is least.
 
-    To be chosen on a validation set. The NLL on a test set at that temperature compares what
-    methods know apart from how sure they are: without it the comparison is mostly one of
-    calibration (Ashukha et al., arXiv 2002.06470).
+    To be chosen on validation data on which no setting was chosen. The NLL on a test set at that
+    temperature compares what methods know apart from how sure they are: without it the comparison
+    is mostly one of calibration (Ashukha et al., arXiv 2002.06470).
 
     Args:
         log_probabilities: Shape (N, C), of the averaged probabilities.

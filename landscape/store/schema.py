@@ -43,8 +43,13 @@ _TRAINING = {
     "seconds": Field(("epoch",), "f8", "wall-clock time since training began", "s"),
 }
 _SAMPLE = Field(("sample",), "i4", "number of the posterior sample, from 0")
+_PLACES = {
+    "chain": Field(("sample",), "i4", "number of the Markov chain that the sample is from"),
+    "place": Field(("sample",), "i4", "place of the sample among all of the posterior's"),
+}
 _SAMPLES = {
     "sample": _SAMPLE,
+    **_PLACES,
     "eigenvalues": Field(("sample", "eigenvalue"), "f8", "largest eigenvalues, descending", "nat"),
     "residuals": Field(("sample", "eigenvalue"), "f8", "norm of A v - lambda v", "nat"),
     "converged": Field(("sample", "eigenvalue"), "u1", "1 where the residual met the tolerance"),
@@ -66,6 +71,7 @@ _DENSITY = {
     "weights": Field(("sample", "probe", "node"), "f8", "their weights, of sum 1"),
 }
 _PREDICTIONS = {
+    **_PLACES,
     "log_probabilities": Field(
         ("sample", "example", "class"), "f4", "log p(class | input, sample)", "nat"
     ),

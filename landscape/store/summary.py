@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from landscape.spread import Spread
+from landscape.spread import MARKOV_CHAINS, Spread, spectrum_spreads
 from landscape.store.groups import Group, group_names, read_group
 from landscape.store.run import Run
 from landscape.store.untrusted import open_run, plain_attributes, reading
@@ -23,8 +23,10 @@ class Summary:
         accuracy: Of the averaged predictions, like the next three.
         rmse: Of real targets, in their own units.
         samples: Posterior samples that were averaged, or measured.
-        matrix: Which matrix the next two are of: ``"hessian"``, or another of ``measure``'s.
+        matrix: Which matrix the next four are of: ``"hessian"``, or another of ``measure``'s.
         lambda_1: Its largest eigenvalue, over samples.
+        lambda_ratio: Mean over samples of lambda_1 / lambda_5; None of fewer than 5 eigenvalues.
+        lambda_ratio_of_means: Mean lambda_1 / mean lambda_5; see ``spectrum_spreads``.
         trace: Its trace, over samples.
         surfaces: Names of the loss surfaces.
         line_barriers: For each line or curve, by its name, how much higher the loss gets than at
@@ -45,6 +47,8 @@ class Summary:
     rmse: float | None
     matrix: str | None
     lambda_1: Spread | None
+    lambda_ratio: Spread | None
+    lambda_ratio_of_means: Spread | None
     trace: Spread | None
     surfaces: tuple[str, ...]
     line_barriers: dict[str, float]
@@ -62,16 +66,19 @@ def summarise(run: Run) -> Summary:
             predictions = plain_attributes(file["predictions"]) if "predictions" in groups else {}
         flatness = Group({})
         if "samples" in groups:
-            flatness = read_group(file["samples"], run.path, ("eigenvalues", "trace"))
+            names = ("eigenvalues", "trace", "chain", "place")
+            flatness = read_group(file["samples"], run.path, names)
         lines = {
             name.partition("/")[2]: barrier(read_group(file[name], run.path, ("loss",)))
             for name in groups
             if name.startswith("lines/")
         }
-    largest = flatness.get("eigenvalues", np.empty((0, 0)))
+    eigenvalues = flatness.get("eigenvalues", np.empty((0, 0)))
     trace = flatness.get("trace", np.empty(0))
     samples = number(predictions, "samples")
-    measured = len(trace) or len(largest) or None
+    measured = len(trace) or len(eigenvalues) or None
+    places = places_of(run, flatness, measured or 0)
+    spreads = spectrum_spreads(eigenvalues, trace, places=places)
     return Summary(
         name=run.path.stem,
         method=str(run.attributes.get("method", "")),
@@ -87,11 +94,32 @@ def summarise(run: Run) -> Summary:
         rmse=number(predictions, "rmse"),
         # Files that do not say are older than any other matrix.
         matrix=str(flatness.attributes.get("matrix", "hessian")) if measured else None,
-        lambda_1=Spread.of(largest[:, 0]) if largest.size else None,
-        trace=Spread.of(trace) if trace.size else None,
+        lambda_1=spreads.get("lambda_1"),
+        lambda_ratio=spreads.get("lambda_ratio"),
+        lambda_ratio_of_means=spreads.get("lambda_ratio_of_means"),
+        trace=spreads.get("trace"),
         surfaces=tuple(name.partition("/")[2] for name in groups if name.startswith("surfaces/")),
         line_barriers=lines,
     )
+
+
+def places_of(run: Run, group: Group, count: int) -> np.ndarray | None:
+    """Where in their Markov chains the samples of a group are; see ``Spread.of``.
+
+    Args:
+        run: The run.
+        group: Its ``samples`` or ``predictions``, with ``chain`` and ``place`` where it has them.
+        count: S, the number of samples in it.
+
+    Returns:
+        Shape (S, 2), -1 where an older file of a chain does not say; ``None`` where samples are
+        independent draws.
+    """
+    if "chain" in group and "place" in group:
+        return np.stack([group["chain"], group["place"]], 1)
+    if run.attributes.get("method") not in MARKOV_CHAINS:
+        return None
+    return np.full((count, 2), -1)
 
 
 def unfinished(run: Run) -> list[str]:

@@ -19,7 +19,7 @@ from landscape.study import ablation, contest, toy
 from landscape.study.bench import NETWORKS, PROBLEMS, Bench
 from landscape.study.contestants import CONTESTANTS, Contestant, chosen
 from landscape.study.plan import BUDGETS, Budget, budget
-from landscape.study.tables import Table
+from landscape.study.tables import Table, corrected
 
 STUDIES: dict[str, Callable[[Bench, list[Contestant]], list[Table]]] = {
     "generalisation": contest.generalisation,
@@ -34,9 +34,10 @@ STUDIES: dict[str, Callable[[Bench, list[Contestant]], list[Table]]] = {
 """What each study does, by the name that the command line knows it by."""
 
 NOTE = (
-    "Means over seeds with Student's 95 % interval in brackets. Tests are paired over seeds and "
-    "two-sided: Student's t, the same corrected by Holm for the rows of its table, and Wilcoxon's "
-    "signed-rank test."
+    "Means over n seeds with Student's 95 % interval in brackets, cut at the quantity's range; of "
+    "rank correlations on Fisher's scale, and none of fewer than 6 pairs. A cell of fewer seeds "
+    "than its row says so. Tests are paired over seeds and two-sided: Student's t, the same "
+    "corrected by Holm for all tests of this page, and Wilcoxon's signed-rank test."
 )
 
 
@@ -77,7 +78,7 @@ def study(
         raise InputError(f"unknown study '{name}'; known: {', '.join(STUDIES)}")
     contestants = chosen(only)
     bench = Bench(folder, budget, progress, task, model, weights, str(choose_device(device)))
-    tables = STUDIES[name](bench, contestants)
+    tables = corrected(STUDIES[name](bench, contestants))
     with replacing(folder / f"{name}.md") as temporary:
         temporary.write_text(summary(name, budget, tables))
     return tables
@@ -86,7 +87,8 @@ def study(
 def summary(name: str, budget: Budget, tables: Sequence[Table]) -> str:
     """The Markdown page of a study."""
     spent = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in vars(budget).items())
-    parts = [f"# {name}", f"Budget: {spent}. {NOTE}", *(table.markdown() for table in tables)]
+    note = "" if name == "toy" else f" {NOTE}"  # whose means are not over seeds
+    parts = [f"# {name}", f"Budget: {spent}.{note}", *(table.markdown() for table in tables)]
     return "\n\n".join(parts) + "\n"
 
 

@@ -200,12 +200,15 @@ def _compare(bench: Bench, title: str, variants: Mapping[str, Variant]) -> list[
     first = next(iter(variants))
     note = read.diverged(variants, bench.budget.seeds, finished)
     return [
-        means(title, columns, note=note),
-        comparison(f"{title}: NLL minus that of {first}", columns["NLL"], first),
+        means(title, columns, within=read.RANGES, note=note),
+        comparison(
+            f"{title}: NLL minus that of {first}", columns["NLL"], first, within=read.POSITIVE
+        ),
         comparison(
             f"{title}: NLL at the best temperature minus that of {first}",
             columns["NLL at best T"],
             first,
+            within=read.POSITIVE,
         ),
         comparison(f"{title}: lambda_1 minus that of {first}", columns["lambda_1"], first),
     ]

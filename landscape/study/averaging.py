@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from landscape.prediction import (
+    Correlation,
     metrics_in_order,
     metrics_in_random_orders,
     partial_spearman,
@@ -15,8 +16,15 @@ from landscape.prediction import (
 )
 from landscape.store import Run
 from landscape.study.bench import Finished
-from landscape.study.readings import LABELS, Results, collect, samples_measured
-from landscape.study.tables import Table, means
+from landscape.study.readings import (
+    LABELS,
+    POSITIVE,
+    RANGES,
+    Results,
+    collect,
+    samples_measured,
+)
+from landscape.study.tables import Table, correlations, means
 
 ORDERS = ("flat first", "sharp first", "random")
 
@@ -68,17 +76,11 @@ def averaging_tables(finished: Sequence[Finished]) -> list[Table]:
         means(
             "NLL of the average over the first n samples",
             columns,
+            within=dict.fromkeys(columns, POSITIVE),
             note="Where a posterior has fewer samples, the last column is over all it has.",
         ),
         *(_gaps(found, metric, sizes[:-1]) for metric in ("nll", "accuracy", "ece")),
-        means(
-            "Rank correlation of lambda_1 and NLL over a posterior's samples",
-            {
-                "Spearman's rho": collect(several, _correlation),
-                "given the training loss": collect(several, _partial_correlation),
-            },
-            note="Positive: the flat samples predict better.",
-        ),
+        _correlations(several),
     ]
 
 
@@ -97,9 +99,11 @@ def _gaps(found: Mapping[Key, Curves], metric: str, sizes: Sequence[int]) -> Tab
             for seed in sorted(seeds)
         }
     better = "Negative" if metric == "accuracy" else "Positive"
+    low, high = RANGES[LABELS[metric]]
     return means(
         f"{LABELS[metric]} of the sharpest n minus that of the flattest n",
         columns,
+        within=dict.fromkeys(columns, (low - high, high - low)),
         note=f"{better}: the flat samples predict better.",
     )
 
@@ -118,14 +122,29 @@ def _sizes(most: int) -> list[int]:
     return [size for size in (1, 2, 5, 10, 20, 50) if size < most] + [most]
 
 
-def _correlation(run: Run) -> float:
+def _correlations(finished: Sequence[Finished]) -> Table:
+    """Whether a posterior's flatter samples predict better, as they are and at equal fit.
+
+    A sample that fits the training set worse is sharper and predicts worse: the second is less
+    that.
+    """
+    counts = collect(finished, lambda run: _correlation(run).count)
+    fewest = {name: int(min(values.values())) for name, values in counts.items()}
+    one_less = {name: count - 1 for name, count in fewest.items()}
+    partial = collect(finished, lambda run: partial_spearman(*_of_samples(run)))
+    return correlations(
+        "Rank correlation of lambda_1 and NLL over a posterior's samples",
+        {
+            "Spearman's rho": (collect(finished, lambda run: _correlation(run).rho), fewest),
+            "given the training loss": (partial, one_less),
+        },
+        note="Positive: the flat samples predict better.",
+    )
+
+
+def _correlation(run: Run) -> Correlation:
     lambdas, nll, _ = _of_samples(run)
-    return spearman(lambdas, nll, resamples=1).rho
-
-
-def _partial_correlation(run: Run) -> float:
-    """A sample that fits the training set worse is sharper and predicts worse: less that."""
-    return partial_spearman(*_of_samples(run))
+    return spearman(lambdas, nll)
 
 
 def _of_samples(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,17 @@ from landscape import methods, models, tasks, workflow
 from landscape.errors import InputError, TrainingError
 from landscape.posteriors import Posterior
 from landscape.store import Run, ensure_writable
-from landscape.study.measures import measure_curvature, measure_shifts, measure_tempered
+from landscape.study import validation
+from landscape.study.measures import (
+    is_tempered,
+    measure_curvature,
+    measure_shifts,
+    measure_tempered,
+)
 from landscape.study.plan import Budget, Training
 from landscape.study.published import named, published
 from landscape.study.starts import start
+from landscape.study.validation import TUNING
 from landscape.tasks import Task
 
 Report = Callable[[int, int], Any]
@@ -127,14 +134,15 @@ class Bench:
 
         Args:
             training: What to train.
-            for_tuning: Predict on the validation set: the test set is then not even there.
+            for_tuning: Predict on half of the validation set: the other half and the test set are
+                then not even there.
         """
         known = self._known(training)
-        if known is not None:
+        if known is not None and str(known.attributes.get("task")).endswith(TUNING) == for_tuning:
             return Finished(training, known)
         task = self.task(training.seed)
         if for_tuning:
-            task = without_test(task)
+            task = validation.for_tuning(task)
         source = self.source(training.seed, training.source)
         scale = training.source.get("scale", 0.0)
         begin = start(training.start, source, task, training.seed, scale)
@@ -200,7 +208,7 @@ class Bench:
         ).run
 
     def _measure(self, found: Finished, *, shifts: bool, curvature: int) -> None:
-        if "tempered" in found.run and not (shifts or curvature):
+        if is_tempered(found.run) and not (shifts or curvature):
             return
         trained = workflow.load(found.run.path, device=self.device)
         measure_tempered(trained, self.budget.samples)
@@ -208,9 +216,3 @@ class Bench:
             measure_shifts(trained, self.task(found.training.seed), self.budget.samples)
         if curvature:
             measure_curvature(trained, curvature)
-
-
-def without_test(task: Task) -> Task:
-    """The task with its validation set in place of the test set, and no shifted ones."""
-    name = f"{task.name} (validation)"
-    return replace(task, name=name, test=task.validation, shifted={})

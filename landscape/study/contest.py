@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -14,7 +15,7 @@ from landscape.study.bench import Bench, Finished
 from landscape.study.contestants import REFERENCE, Contestant
 from landscape.study.pace import cpu_seconds
 from landscape.study.plan import Training
-from landscape.study.tables import Table, comparison, means, number
+from landscape.study.tables import Table, comparison, correlations, means, number
 from landscape.study.tuning import Choice, tune
 
 _COMPATIBLE = ("laplace", "laplace-sam", "swag", "f-swag", "sgld", "entropy-mcmc", REFERENCE)
@@ -45,6 +46,7 @@ def flatness(bench: Bench, contestants: list[Contestant]) -> list[Table]:
     columns = {
         "lambda_1": read.collect(finished, read.lambda_1),
         "lambda_1 / lambda_5": read.collect(finished, read.lambda_ratio),
+        "mean lambda_1 / mean lambda_5": read.collect(finished, read.lambda_ratio_of_means),
         "trace": read.collect(finished, read.trace),
         "training loss": read.collect(finished, read.train_loss),
         "expected sharpness": read.collect(finished, read.expected_sharpness),
@@ -53,6 +55,7 @@ def flatness(bench: Bench, contestants: list[Contestant]) -> list[Table]:
         means(
             "Curvature of the training loss at posterior samples",
             columns,
+            within=read.RANGES,
             note=_diverged(bench, contestants, finished),
         ),
         *(
@@ -79,9 +82,13 @@ def bound(bench: Bench, contestants: list[Contestant]) -> list[Table]:
         name: {seed: value / samples[name][seed] for seed, value in values.items()}
         for name, values in centre.items()
     }
-    held = {
-        name: f"{sum(value <= 1 for value in values.values())} of {len(values)}"
+    known = {
+        name: [value for value in values.values() if not math.isnan(value)]
         for name, values in ratio.items()
+    }
+    held = {
+        name: f"{sum(value <= 1 for value in values)} of {len(values)}"
+        for name, values in known.items()
     }
     columns = {
         "at the averaged weights": centre,
@@ -90,7 +97,11 @@ def bound(bench: Bench, contestants: list[Contestant]) -> list[Table]:
         "loss at the averaged weights": read.collect(finished, read.loss_at_centre),
         "mean loss of the samples": read.collect(finished, read.train_loss),
     }
-    table = means("lambda_1 at the averaged weights against the mean of the samples'", columns)
+    table = means(
+        "lambda_1 at the averaged weights against the mean of the samples'",
+        columns,
+        within=read.RANGES,
+    )
     rows = tuple((*row, held[row[0]]) for row in table.rows)
     return [replace(table, columns=(*table.columns, "at most the mean"), rows=rows)]
 
@@ -103,8 +114,8 @@ def compatibility(bench: Bench, contestants: list[Contestant]) -> list[Table]:
         "lambda_1": read.collect(finished, read.lambda_1),
     }
     return [
-        means("Flat points and flat posteriors", columns),
-        comparison("NLL minus that of FP-BMA", columns["NLL"], REFERENCE),
+        means("Flat points and flat posteriors", columns, within=read.RANGES),
+        _difference("NLL minus that of FP-BMA", columns["NLL"], "NLL"),
         comparison("lambda_1 minus that of FP-BMA", columns["lambda_1"], REFERENCE),
     ]
 
@@ -122,6 +133,7 @@ def cost(bench: Bench, contestants: list[Contestant]) -> list[Table]:
     table = means(
         "Time and memory against result",
         columns,
+        within=read.RANGES,
         note="Processor time of one training, the least of three rounds in turn; the source "
         "posterior, which all share, is not in it.",
     )
@@ -187,6 +199,7 @@ def _over_methods(columns: Mapping[str, read.Results], nll: read.Results) -> Tab
     seeds = sorted({seed for values in nll.values() for seed in values})
     plain: read.Results = {}
     partial: read.Results = {}
+    fewest: dict[str, int] = {}
     for label, results in columns.items():
         for seed in seeds:
             names = [name for name, values in nll.items() if seed in values]
@@ -194,12 +207,15 @@ def _over_methods(columns: Mapping[str, read.Results], nll: read.Results) -> Tab
                 np.array([each[name][seed] for name in names])
                 for each in (results, nll, columns["training loss"])
             )
-            plain.setdefault(label, {})[seed] = spearman(x, y, resamples=1).rho
+            found = spearman(x, y)
+            plain.setdefault(label, {})[seed] = found.rho
+            fewest[label] = min(found.count, fewest.get(label, found.count))
             if label != "training loss":
                 partial.setdefault(label, {})[seed] = partial_spearman(x, y, loss)
-    return means(
+    one_less = {label: count - 1 for label, count in fewest.items()}
+    return correlations(
         "Rank correlation with test NLL over methods, a number a seed",
-        {"Spearman's rho": plain, "given the training loss": partial},
+        {"Spearman's rho": (plain, fewest), "given the training loss": (partial, one_less)},
         first="of",
         note="Positive: the flatter method predicts better.",
     )
@@ -221,31 +237,41 @@ def _generalisation_tables(finished: Sequence[Finished], note: str) -> list[Tabl
         for kind in read.kinds_of_shifts(finished[0].run)
     }
     return [
-        means("Test set", test, note=note),
+        means("Test set", test, within=read.RANGES, note=note),
         *(
-            comparison(f"{label} on the test set minus that of FP-BMA", results, REFERENCE)
+            _difference(f"{label} on the test set minus that of FP-BMA", results, label)
             for label, results in test.items()
         ),
         means(
-            "Test set, at the temperature T that is best on the validation set",
+            "Test set, at the temperature T that is best on validation data tuning has not seen",
             tempered,
+            within=read.RANGES,
             note="How well methods tell the classes apart, whatever they are sure of.",
         ),
-        comparison("NLL at the best temperature minus that of FP-BMA", tempered["NLL"], REFERENCE),
-        means("Mean over the corrupted test sets", shifted),
-        comparison("NLL on the corrupted sets minus that of FP-BMA", shifted["NLL"], REFERENCE),
-        means("NLL by kind of corruption, mean over severities", kinds),
+        _difference("NLL at the best temperature minus that of FP-BMA", tempered["NLL"], "NLL"),
+        means("Mean over the corrupted test sets", shifted, within=read.RANGES),
+        _difference("NLL on the corrupted sets minus that of FP-BMA", shifted["NLL"], "NLL"),
+        means(
+            "NLL by kind of corruption, mean over severities",
+            kinds,
+            within=dict.fromkeys(kinds, read.POSITIVE),
+        ),
     ]
+
+
+def _difference(title: str, results: read.Results, label: str) -> Table:
+    """``comparison`` with FP-BMA of numbers within the range of ``label``."""
+    return comparison(title, results, REFERENCE, within=read.RANGES[label])
 
 
 def _matched_tables(matched: Sequence[Finished]) -> list[Table]:
     columns = read.test_metrics(matched)
     epochs = {each.training.name: str(each.training.settings["epochs"]) for each in matched}
-    table = means("Test set, all trained as long as FP-BMA", columns)
+    table = means("Test set, all trained as long as FP-BMA", columns, within=read.RANGES)
     rows = tuple((*row, epochs[row[0]]) for row in table.rows)
     return [
         replace(table, columns=(*table.columns, "epochs"), rows=rows),
-        comparison("NLL at FP-BMA's time minus that of FP-BMA", columns["NLL"], REFERENCE),
+        _difference("NLL at FP-BMA's time minus that of FP-BMA", columns["NLL"], "NLL"),
     ]
 
 
@@ -257,4 +283,4 @@ def _settings_table(contestants: Sequence[Contestant], choices: dict[str, Choice
         nlls = number(choice.nll), number(choice.nlls[0])
         rows.append((each.name, str(len(choice.nlls)), *nlls, shown or "the defaults"))
     columns = ("method", "trials", "validation NLL", "at the defaults", "settings chosen")
-    return Table("Settings chosen on the validation set", columns, tuple(rows))
+    return Table("Settings chosen on half of the validation set", columns, tuple(rows))

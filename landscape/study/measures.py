@@ -10,20 +10,29 @@ from landscape import curvature, workflow
 from landscape.objective import Objective
 from landscape.prediction import Prediction, best_temperature, predict, tempered
 from landscape.store import Run
+from landscape.study.validation import TEMPERATURE, for_temperature
 from landscape.tasks import Data, Task
 from landscape.workflow import Trained
 
 METRICS = ("accuracy", "nll", "ece", "brier")
 
 
+def is_tempered(run: Run) -> bool:
+    """Whether a run holds its metrics at a temperature of the half that tuning has not seen."""
+    return "tempered" in run and run.attributes_of("tempered").get("split") == TEMPERATURE
+
+
 def measure_tempered(trained: Trained, samples: int) -> None:
-    """Metrics of the average on the test set, at the temperature best on the validation set."""
+    """Metrics of the average on the test set, at the temperature best on half the validation set.
+
+    That half is the one that tuning has not seen.
+    """
     run, seed = trained.run, _seed(trained.run)
-    if "tempered" in run:
+    if is_tempered(run):
         return
     validation, test = (
         predict(trained.posterior, data, samples=samples, seed=seed)
-        for data in (trained.task.validation, trained.task.test)
+        for data in (for_temperature(trained.task), trained.task.test)
     )
     temperature = best_temperature(validation.average, validation.labels)
     found = Prediction(tempered(test.average, temperature)[None], test.labels)
@@ -33,6 +42,7 @@ def measure_tempered(trained: Trained, samples: int) -> None:
         {
             "temperature": temperature,
             **found.metrics(),
+            "split": TEMPERATURE,
             "examples": len(validation.labels),
             "samples": len(test.log_probabilities),
             "seed": seed,
@@ -90,6 +100,7 @@ def measure_curvature(trained: Trained, samples: int) -> None:
             "loss": float(objective.loss(centre)),
             "expected_sharpness": rise.value,
             "expected_sharpness_standard_error": rise.standard_error,
+            "expected_sharpness_effective": rise.effective,
             "samples": count,
             "seed": seed,
         },

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from landscape.spread import Range
 from landscape.store import Run
 from landscape.study.bench import Finished
 from landscape.study.measures import METRICS
@@ -78,6 +80,12 @@ def lambda_ratio(run: Run) -> float:
     return float((values[:, 0] / values[:, 4]).mean())
 
 
+def lambda_ratio_of_means(run: Run) -> float:
+    """Mean lambda_1 over mean lambda_5, which samples with a small lambda_5 do not dominate."""
+    values = _eigenvalues(run)
+    return float(values[:, 0].mean() / values[:, 4].mean())
+
+
 def trace(run: Run) -> float:
     """Mean over samples of the Hessian's trace."""
     return float(run.read("samples", "trace")["trace"].mean())
@@ -124,6 +132,20 @@ def test_metrics(finished: Sequence[Finished]) -> dict[str, Results]:
 
 
 LABELS = {"accuracy": "accuracy", "nll": "NLL", "ece": "ECE", "brier": "Brier"}
+POSITIVE: Range = (0.0, math.inf)
+RANGES: dict[str, Range] = {
+    "accuracy": (0.0, 1.0),
+    "NLL": POSITIVE,
+    "ECE": (0.0, 1.0),
+    "Brier": (0.0, 2.0),
+    "NLL at best T": POSITIVE,
+    "T": POSITIVE,
+    "training loss": POSITIVE,
+    "loss at the averaged weights": POSITIVE,
+    "mean loss of the samples": POSITIVE,
+    "posterior, MB": POSITIVE,
+}
+"""What a column's numbers are within, by its head; an eigenvalue may be anything."""
 
 
 def _eigenvalues(run: Run) -> np.ndarray:

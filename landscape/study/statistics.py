@@ -1,16 +1,20 @@
-"""Is a difference over seeds more than chance? Paired tests and their correction."""
+"""Is a difference over seeds more than chance? Intervals, paired tests and their correction."""
 
 from __future__ import annotations
 
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from landscape.errors import InputError
-from landscape.spread import Spread
+from landscape.prediction.correlation import FEWEST
+from landscape.spread import ANYTHING, Range, Spread
+
+_ALIKE = 1e-12
+"""A deviation that is rounding."""
 
 
 @dataclass(frozen=True)
@@ -18,10 +22,10 @@ class Paired:
     """A comparison on the same seeds.
 
     Attributes:
-        difference: Of the pairs, with Student's 95 % interval of its mean.
+        difference: Spread of the pairs' differences, with Student's 95 % interval of the mean.
         t_test: p-value of the paired t-test, two-sided.
-        wilcoxon: p-value of Wilcoxon's signed-rank test, two-sided, exact for so few. With n pairs
-            it is never below 2^(1 - n): 0.06 for 5.
+        wilcoxon: p-value of Wilcoxon's signed-rank test, two-sided, exact up to 13 pairs. With n
+            pairs it is then never below 2^(1 - n): 0.06 for 5.
     """
 
     difference: Spread
@@ -29,16 +33,20 @@ class Paired:
     wilcoxon: float
 
 
-def paired(values: Sequence[float], reference: Sequence[float]) -> Paired:
+def paired(
+    values: Sequence[float], reference: Sequence[float], *, within: Range = ANYTHING
+) -> Paired:
     """Compare ``values`` with ``reference``, seed by seed.
 
     Args:
-        values: One a seed.
-        reference: Of the same seeds, in the same order.
+        values: Numbers, one a seed. Pairs whose difference is NaN are left out.
+        reference: Numbers of the same seeds, in the same order.
+        within: Range of both.
 
     Returns:
-        Of values - reference; p-values are 1 where all pairs are equal, and NaN where a difference
-        is not finite.
+        The comparison of values - reference. p-values are 1 where all pairs are equal, and NaN
+        where a difference is infinite or there are fewer than two. Where all pairs differ by the
+        same, the interval is a point and the t-test's p-value 0.
 
     Raises:
         InputError: fewer than two pairs, or not as many of each.
@@ -51,8 +59,10 @@ def paired(values: Sequence[float], reference: Sequence[float]) -> Paired:
 
     with np.errstate(invalid="ignore"):
         difference = np.asarray(values, dtype=float) - np.asarray(reference, dtype=float)
-    spread = Spread.of(difference)
-    if not np.isfinite(difference).all():
+    difference = difference[~np.isnan(difference)]
+    low, high = within
+    spread = Spread.of(difference, within=(low - high, high - low))
+    if len(difference) < 2 or not np.isfinite(difference).all():
         return Paired(spread, math.nan, math.nan)
     if not difference.any():
         return Paired(spread, 1.0, 1.0)
@@ -61,6 +71,28 @@ def paired(values: Sequence[float], reference: Sequence[float]) -> Paired:
         t_test = float(stats.ttest_1samp(difference, 0.0).pvalue)
         wilcoxon = float(stats.wilcoxon(difference).pvalue)
     return Paired(spread, t_test, wilcoxon)
+
+
+def mean_correlation(rhos: np.ndarray, pairs: int) -> Spread:
+    """The mean of rank correlations, one a seed, with an interval inside [-1, 1].
+
+    Student's interval of the mean, taken to Fisher's scale (artanh) by the delta method and back.
+    In simulations with 3 to 10 seeds and 6 to 18 pairs it covers 93 to 96 %; Student's own 89 to
+    95 %, and up to nine in ten leave [-1, 1].
+
+    Args:
+        rhos: Correlations; NaN is left out.
+        pairs: Number of pairs behind each, less one for a partial correlation. Of fewer than
+            ``FEWEST`` there is no interval: their correlations have few values, which are often
+            the same for all seeds by chance. Nor is there one where all are the same.
+    """
+    over = Spread.of(rhos)
+    known = pairs >= FEWEST and over.deviation > _ALIKE and abs(over.mean) < 1
+    low = high = math.nan
+    if known:
+        centre, half = math.atanh(over.mean), (over.high - over.mean) / (1 - over.mean**2)
+        low, high = math.tanh(centre - half), math.tanh(centre + half)
+    return replace(over, low=low, high=high)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

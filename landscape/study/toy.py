@@ -21,7 +21,8 @@ from torch import Tensor, nn
 
 from landscape import methods
 from landscape.posteriors import Posterior, isotropic
-from landscape.study.tables import Table, interval
+from landscape.prediction.calibration import wilson_interval
+from landscape.study.tables import Table, number
 from landscape.tasks import Data, Task
 
 EXAMPLES = 10
@@ -35,6 +36,10 @@ BARRIERS = (
 FLAT_MASS = WIDE / (WIDE + NARROW)
 """The posterior's mass in the flat component under a flat prior."""
 
+NOTE = (
+    "Means over starts with Wilson's 95 % interval in brackets. It is wider than 95 % where masses "
+    "lie between 0 and 1, and where starts lie evenly on a line."
+)
 _SPREAD = 5.0
 _CLOSE = 0.02
 _SAMPLES = 50
@@ -138,7 +143,7 @@ def two_wells(
     for index, entrant in enumerate(everyone):
         wide, narrow = mass_in_flat_well(entrant, spread), mass_in_flat_well(entrant, near)
         left = sum(mass > 0.5 for mass in narrow)
-        rows.append((entrant.name, interval(wide, 3), interval(narrow, 3), f"{left} of {restarts}"))
+        rows.append((entrant.name, _mean(wide), _mean(narrow), f"{left} of {restarts}"))
         progress(index + 1, len(everyone))
     # From beyond the sharp well it is all the way down into it.
     flow = (BARRIERS[0] + _SPREAD) / (2 * _SPREAD)
@@ -150,7 +155,14 @@ def two_wells(
         "the same, starts in the sharp well",
         "left the sharp well",
     )
-    return [Table("Two wells of equal likelihood, widths 1 and 0.1", columns, tuple(rows))]
+    return [Table("Two wells of equal likelihood, widths 1 and 0.1", columns, tuple(rows), NOTE)]
+
+
+def _mean(masses: list[float]) -> str:
+    """Mean and Wilson's 95 % interval: a mass varies at most as much as a share of successes."""
+    trials = torch.tensor(float(len(masses)))
+    low, high = wilson_interval(torch.tensor(sum(masses)), trials)
+    return f"{number(sum(masses) / len(masses))} [{number(float(low))}, {number(float(high))}]"
 
 
 def mass_in_flat_well(entrant: Entrant, starts: np.ndarray) -> list[float]:

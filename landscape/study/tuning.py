@@ -1,4 +1,4 @@
-"""Settings chosen on the validation set: as many trials for every method, on the same seeds."""
+"""Settings chosen on half the validation set: as many trials for every method, on equal seeds."""
 
 from __future__ import annotations
 
@@ -32,9 +32,10 @@ class Choice:
 
 
 def tune(bench: Bench, contestants: list[Contestant]) -> dict[str, Choice]:
-    """The settings of least NLL of the averaged predictions on the validation set.
+    """The settings of least NLL of the averaged predictions on the half for tuning.
 
-    The trainings see the task without its test set. What was chosen is also written to
+    The trainings see the task without its test set and the other half of its validation set; see
+    ``validation``. What was chosen is also written to
     ``tuning.json`` of the study's folder.
 
     Raises:

@@ -64,7 +64,8 @@ def test_a_folder_has_a_table_of_its_runs_and_those_of_each(
     line = found["complete"]
     assert float(line["lambda_1_mean"]) == largest.mean()
     assert float(line["lambda_1_deviation"]) == largest.std(ddof=1)
-    assert int(line["lambda_1_count"]) == len(largest)
+    assert int(line["lambda_1_count"]) == float(line["lambda_1_effective"]) == len(largest)
+    assert float(line["lambda_ratio_mean"]) > float(line["lambda_ratio_of_means_low"]) > 1
     assert float(line["nll"]) == complete.attributes_of("predictions")["nll"]
     assert found[started.path.stem]["lambda_1_mean"] == found[started.path.stem]["nll"] == ""
     assert line["matrix"] == "hessian"
@@ -99,6 +100,10 @@ def test_the_report_is_one_file_with_every_run_and_what_is_wrong(
     for word in ('src="', "href=", "@import", "<link", "<iframe"):
         assert word not in text.replace("<script>" + _plotly() + "</script>", "")
     assert [path.name for path in page.parent.iterdir()] == ["report.html"]
+    few = new_run("few", seed=3)
+    few.write("samples", {"trace": [5.0, 6.0, np.nan]})
+    exports.write_report(tmp_path, page)
+    assert "<td>5.50 ± 0.71 (n = 2)</td>" in page.read_text()
     real = new_run("real", seed=2)
     real.write("predictions", dict(real["predictions"]), {"nll": 1.0, "rmse": 0.25})
     exports.write_report(tmp_path, page)

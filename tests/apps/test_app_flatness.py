@@ -7,10 +7,12 @@ from collections.abc import Callable
 import numpy as np
 import plotly.graph_objects as go
 import pytest
-from landscape_app import figures, formats
+from landscape_app import figures, formats, table
 from landscape_app.data import NotMeasured
 from landscape_app.figures.scale import Symlog
+from landscape_app.pages import details
 from landscape_app.paired import flatness_and_error
+from landscape_app.url import View
 from scipy import stats
 
 from landscape.store import Run
@@ -70,6 +72,33 @@ def test_the_correlation_in_the_title_is_that_of_scipy(started: Run) -> None:
     assert "(n = 30)" in title(figure)
     np.testing.assert_allclose(figure.data[0].y, y)
     np.testing.assert_allclose(figure.data[1].y, y / 10)
+
+
+def test_the_correlation_of_a_chain_says_what_its_samples_are_worth(
+    new_run: Callable[..., Run],
+) -> None:
+    run = new_run("chain", method="sgld")
+    x, y = np.random.default_rng(0).normal(size=(2, 40)).cumsum(1)
+    places = {"chain": [0] * 40, "place": np.arange(40)}
+    run.write("samples", {"eigenvalues": x[:, None], "trace": x, **places}, {"seed": 3})
+    run.write("predictions", {"nll": y, "accuracy": y / 100, **places}, {"seed": 3})
+    assert "(n = 40 of a chain, worth " in title(figures.relation_figure(run))
+    row = next(row for row in figures.metrics_table(run) if row.name == "nll")
+    assert row.single is not None
+    assert row.single.effective < 20 < row.single.count
+    shown = str(details.content(run.path.parent, View(name="chain")))
+    assert "over 40 samples of a Markov chain, worth " in shown
+    run.write("samples", {"eigenvalues": x[:, None]}, {"seed": 3})  # as written before
+    assert "] (n = 40)" not in title(figures.relation_figure(run))
+
+
+def test_few_samples_have_no_interval(started: Run) -> None:
+    few, enough = (
+        title(figures.relation_figure(scored(started, list(range(n)), list(range(n)))))
+        for n in (5, 6)
+    )
+    assert "NLL ρ = 1.0 (n = 5)" in few
+    assert "NLL ρ = 1.0 [" in enough
 
 
 def test_samples_are_paired_only_if_they_are_the_same(started: Run) -> None:
@@ -199,13 +228,29 @@ def test_samples_without_a_finite_value_are_counted_out(started: Run) -> None:
     trace = [1.0, np.nan, 3.0, np.inf, 5.0]
     run.write("samples", {"eigenvalues": [[v] for v in eigenvalues], "trace": trace}, {"seed": 3})
     found = title(figures.relation_figure(run))
-    assert "NLL ρ = 1.0 [" in found
-    assert "(n = 3 of 5: 2 not finite)" in found
+    assert "NLL ρ = 1.0 (n = 3 of 5: 2 not finite)" in found  # and no interval of so few
     assert "1 value not finite: not drawn" in title(figures.eigenvalues_figure(run))
     assert "2 values not finite: not drawn" in title(figures.trace_figure(run))
     assert "3 values not finite: not drawn" in title(figures.spread_figure(run))
     # accuracy is 1 - nll / 10
     assert "2 values not finite: not drawn" in title(figures.metrics_figure(run))
+
+
+def test_a_density_leaves_out_what_is_not_finite_and_its_band_is_students(started: Run) -> None:
+    grid = {"grid": np.linspace(0, 1, 9)}
+    density = np.stack([np.full(9, 1.0), np.full(9, np.nan), np.full(9, 3.0)])
+    error = np.where(np.isnan(density), np.nan, 0.2)
+    arrays = grid | {"density": density, "standard_error": error}
+    # 1.96, or of two probes at each of two samples t(2) = 4.303
+    for attributes, quantile in (({}, 1.96), ({"probes": 2}, 4.303)):
+        started.write("density", arrays, attributes)
+        figure = figures.density_figure(started)
+        line = next(row for row in table.rows(figure) if row["series"] == "mean over samples")
+        assert line["y"] == 2.0
+        assert line["plus"] == pytest.approx(quantile * 0.2 * 2**0.5 / 2, rel=1e-3)
+        assert "1 value not finite: not drawn" in title(figure)
+    started.write("density", grid | {"density": density[1:2]})
+    assert "1 value not finite: not drawn" in title(figures.density_figure(started))
 
 
 def test_an_average_says_how_many_samples_have_curvature(new_run: Callable[..., Run]) -> None:

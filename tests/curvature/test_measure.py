@@ -8,7 +8,13 @@ import torch
 from cases import Memory, Noisy, classification, dense_hessian, joined, mlp
 from torch import nn
 
-from landscape.curvature import measure, spectral_density, top_eigenvalues, trace
+from landscape.curvature import (
+    expected_sharpness,
+    measure,
+    spectral_density,
+    top_eigenvalues,
+    trace,
+)
 from landscape.errors import InputError, LandscapeError
 from landscape.objective import Objective
 from landscape.parameters import ParameterSpace
@@ -183,6 +189,48 @@ def test_the_summary_is_of_the_largest_eigenvalue_and_the_trace() -> None:
     half = 3.182 * spread / 2  # Student's quantile at 3 degrees of freedom
     assert summary["lambda_1_low"] == pytest.approx(mean - half, rel=1e-3)
     assert summary["lambda_1_high"] == pytest.approx(mean + half, rel=1e-3)
+
+
+def test_the_summary_has_a_ratio_of_means_and_a_mean_of_ratios_of_five_eigenvalues() -> None:
+    q, batches = posterior(), classification()
+    summary = measure(q, batches, samples=4, eigenvalues=2).summary()
+    assert not any("ratio" in name for name in summary)
+    found = measure(q, batches, samples=4, eigenvalues=5)
+    first, fifth = found.eigenvalues[:, 0], found.eigenvalues[:, 4]
+    summary = found.summary()
+    assert summary["lambda_ratio"] == pytest.approx((first / fifth).mean())
+    assert summary["lambda_ratio_of_means"] == pytest.approx(first.mean() / fifth.mean())
+    for name in ("lambda_ratio", "lambda_ratio_of_means"):
+        assert summary[f"{name}_low"] < summary[name] < summary[f"{name}_high"]
+        assert summary[f"{name}_count"] == summary[f"{name}_effective"] == 4
+
+
+def test_samples_of_a_chain_are_summarised_in_its_order_and_say_what_they_are_worth() -> None:
+    space, batches, store = ParameterSpace(mlp()), classification(), Memory()
+    steps = 0.02 * torch.randn(12, space.size, generator=torch.Generator().manual_seed(0))
+    walk = space.vector() + steps.cumsum(0).to(space.vector())  # neighbours are alike
+    settings: dict[str, Any] = {"samples": 12, "eigenvalues": 1, "trace_products": 99}
+    q = Posterior(space, Samples(walk, torch.zeros(12)))
+    found = measure(q, batches, **settings, store=store)
+    assert found.places is not None
+    truth = [float(Objective(space, batches).loss(w)) for w in walk]
+    np.testing.assert_allclose(found.loss[found.places[:, 1].argsort()], truth)
+    stored = schema.conform("samples", store.writes[-1][1])
+    np.testing.assert_array_equal(np.stack([stored["chain"], stored["place"]], 1), found.places)
+    summary = found.summary()
+    assert summary["trace_count"] == 12
+    assert summary["trace_effective"] < 6
+    independent = measure(Posterior(space, Samples(walk)), batches, **settings)
+    assert independent.places is None
+    apart = independent.summary()
+    assert apart["trace_effective"] == 12
+    assert apart["trace"] == summary["trace"]
+    assert apart["trace_high"] < summary["trace_high"]
+    rise = expected_sharpness(q, batches, samples=12)
+    alone = expected_sharpness(Posterior(space, Samples(walk)), batches, samples=12)
+    assert (rise.value, alone.effective) == (alone.value, 12)
+    assert rise.effective < 6
+    assert rise.standard_error == pytest.approx(alone.standard_error * (12 / rise.effective) ** 0.5)
 
 
 def test_the_backend_asked_for_measures_and_its_products_are_counted() -> None:

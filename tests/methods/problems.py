@@ -47,6 +47,29 @@ def blobs(examples: int = 30, classes: int = 3, dtype: torch.dtype = torch.float
     return Task("blobs", data, data, data, names)
 
 
+class Noted(nn.Module):
+    """Dropout that notes what it is given in training, and which of it it keeps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(0.5)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Inputs (B, 2), about half of them."""
+        mask = self.dropout(torch.ones(len(inputs), 64))
+        if self.training:
+            noted.append((inputs.detach().clone(), mask.clone()))
+        return inputs * mask[:, :2]
+
+
+noted: list[tuple[Tensor, Tensor]] = []
+
+
+def jittered(inputs: Tensor, generator: torch.Generator) -> Tensor:
+    """An augmentation."""
+    return inputs + torch.randn(inputs.shape, generator=generator, dtype=inputs.dtype)
+
+
 def network(normalisation: bool = False, dropout: float = 0.0) -> nn.Module:
     """A small network for ``blobs``, always with the same weights."""
     with torch.random.fork_rng():

@@ -4,12 +4,13 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from problems import blobs, network
+from problems import Noted, blobs, jittered, network, noted
 from test_loop import METHODS, fit
 from torch import nn
 
@@ -128,7 +129,7 @@ def test_bfloat16_is_inside_the_network_alone() -> None:
 PROCESS = """
 import os, sys, torch
 sys.path.insert(0, sys.argv[1])
-from problems import blobs, network
+from problems import Noted, blobs, jittered, network, noted
 from landscape import processes
 from landscape.methods import BSAM, FPBMA, SAM
 from landscape.parameters import ParameterSpace
@@ -148,7 +149,27 @@ assert not left, left
 """
 
 
-def test_two_processes_train_as_one(tmp_path: Path) -> None:
+DROPOUT = """
+import sys, torch
+sys.path.insert(0, sys.argv[1])
+from dataclasses import replace
+from problems import Noted, blobs, jittered, noted
+from torch import nn
+from landscape import processes
+from landscape.methods import MAP
+torch.manual_seed(0)
+model, task = nn.Sequential(Noted(), nn.Linear(2, 3)), replace(blobs(31), augment=jittered)
+runs = []
+with processes.started_by_torchrun("cpu"):
+    for _ in range(2):
+        noted.clear()
+        found = MAP(epochs=3, batch_size=10).fit(model, task, device="cpu")
+        runs.append({"mean": found.mean, "noted": list(noted)})
+    torch.save(runs, f"{sys.argv[2]}/{processes.rank()}.pt")
+"""
+
+
+def in_two_processes(code: str, folder: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -156,11 +177,15 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
     def start(rank: int) -> subprocess.Popen[bytes]:
         group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": 2, "RANK": rank}
         environment = os.environ | {name: str(value) for name, value in group.items()}
-        arguments = [str(Path(__file__).parent), str(tmp_path)]
-        return subprocess.Popen([sys.executable, "-c", PROCESS, *arguments], env=environment)
+        arguments = [str(Path(__file__).parent), str(folder)]
+        return subprocess.Popen([sys.executable, "-c", code, *arguments], env=environment)
 
     with start(0) as one, start(1) as two:
         assert (one.wait(120), two.wait(120)) == (0, 0)
+
+
+def test_two_processes_train_as_one(tmp_path: Path) -> None:
+    in_two_processes(PROCESS, tmp_path)
     task, model = blobs(31, dtype=torch.float64), network().double()
     ends = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
     for kind in (FPBMA, SAM, BSAM):
@@ -168,3 +193,29 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
         for found in (end[kind.name] for end in ends):
             torch.testing.assert_close(found["mean"], alone.mean)
             assert found["loss"] == pytest.approx(alone.history["train_loss"])
+
+
+def test_each_of_two_processes_has_dropout_and_augmentation_of_its_own(tmp_path: Path) -> None:
+    in_two_processes(DROPOUT, tmp_path)
+    one, two = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+    for first, again in (one, two):  # reproducible
+        assert torch.equal(first["mean"], again["mean"])
+        for before, after in zip(first["noted"], again["noted"], strict=True):
+            assert all(map(torch.equal, before, after))
+    assert torch.equal(one[0]["mean"], two[0]["mean"])
+    (seen, masks), (others, theirs) = (zip(*run[0]["noted"], strict=True) for run in (one, two))
+    # No mask of a process is another's, at the same step, at the next one or at any.
+    drawn = [mask[:5].flatten().tolist() for mask in (*masks, *theirs) if len(mask) == 5]
+    assert len(drawn) == 2 * 9
+    assert len({tuple(mask) for mask in drawn}) == len(drawn)
+    # Each step's inputs are those of one process, a share of them each.
+    noted.clear()
+    torch.manual_seed(0)
+    model = nn.Sequential(Noted(), nn.Linear(2, 3))
+    MAP(epochs=3, batch_size=10).fit(model, replace(blobs(31), augment=jittered), device="cpu")
+    whole = [inputs for inputs, _ in noted]
+    assert len(seen) == len(whole) == 12
+    for batch, mine in zip(whole, seen, strict=True):
+        torch.testing.assert_close(mine, batch[::2])
+    for batch, mine in zip((b for b in whole if len(b) > 1), others, strict=True):
+        torch.testing.assert_close(mine, batch[1::2])

@@ -153,6 +153,21 @@ def test_samples_are_taken_at_the_ends_of_epochs() -> None:
     assert len(CyclicalSGLD().fit(network(), blobs()).distribution.tensors()["vectors"]) == 12
 
 
+def test_samples_of_a_chain_and_of_cycles_say_so() -> None:
+    alone = SGLD(epochs=6, burn_in=0.5).fit(network(), blobs(), device="cpu")
+    cycles = CyclicalSGLD(epochs=12, cycles=3, samples_per_cycle=2, exploration=0.5)
+    found = cycles.fit(network(), blobs(), device="cpu")
+    both = EntropyMCMC(epochs=6, burn_in=0.5).fit(network(), blobs(), device="cpu")
+    for posterior, chains in (
+        (alone, [0] * 3),
+        (found, [0, 0, 1, 1, 2, 2]),
+        (both, [0] * 6),
+    ):
+        places = posterior.places(len(chains))
+        assert places is not None
+        assert places[places[:, 1].argsort()].T.tolist() == [chains, list(range(len(chains)))]
+
+
 def test_a_cycle_follows_a_cosine_and_its_last_part_alone_is_noisy() -> None:
     method = CyclicalSGLD(epochs=20, cycles=2, exploration=0.5, learning_rate=0.3)
     rates = [method.rate(step, 40) for step in range(40)]

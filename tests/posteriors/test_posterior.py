@@ -1,5 +1,6 @@
 """Posteriors: what can be asked of each kind, and their files."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,37 @@ def test_samples_are_drawn_without_repetition() -> None:
     drawn = Samples(torch.arange(5.0)[:, None]).sample(5, torch.Generator().manual_seed(0))
     assert sorted(drawn[:, 0].tolist()) == [0, 1, 2, 3, 4]
     assert drawn[:, 0].tolist() != [0, 1, 2, 3, 4]
+
+
+def test_samples_of_chains_say_where_in_them_they_are(tmp_path: Path) -> None:
+    space = ParameterSpace(nn.Linear(2, 3))
+    vectors = torch.arange(6.0)[:, None].expand(6, space.size)
+    posterior = Posterior(space, Samples(vectors, torch.tensor([0, 0, 0, 1, 1, 1])), method="made")
+    saved = posterior.save(tmp_path / "made.safetensors")
+    for each in (
+        posterior,
+        posteriors.load(saved, nn.Linear(2, 3)),
+        posterior.marginal(["bias"]),
+        replace(posterior, distribution=posterior.distribution.to("cpu")),
+    ):
+        for count in (2, 6):
+            places = each.places(count, 7)
+            assert places is not None
+            rows = each.sample(count, 7)[:, 0].tolist()
+            assert places.tolist() == [[row // 3, row] for row in rows]
+    for other in (Samples(vectors), Point(vectors[0]), Gaussian.diagonal(vectors[0], 1.0)):
+        assert Posterior(space, other).places(1) is None
+    with pytest.raises(InputError, match="6 samples need as many numbers of chains"):
+        Samples(vectors, torch.zeros(5))
+
+
+def test_samples_of_an_older_file_are_in_the_order_of_their_chain(tmp_path: Path) -> None:
+    space = ParameterSpace(nn.Linear(2, 3))
+    for method, places in (("sgld", [[0, 1], [0, 0]]), ("ensemble", None)):
+        older = Posterior(space, Samples(torch.zeros(2, space.size)), method=method)
+        found = posteriors.load(older.save(tmp_path / "x.safetensors"), nn.Linear(2, 3)).places(2)
+        assert (found is None) == (places is None)
+        assert found is None or sorted(found.tolist()) == sorted(places or ())
 
 
 def test_no_more_samples_are_judged_than_there_are() -> None:

@@ -105,6 +105,37 @@ def test_a_summary_names_the_matrix_and_the_barrier_of_each_line(tmp_path: Path)
     assert found.line_barriers == pytest.approx(barriers, nan_ok=True)
 
 
+def test_a_summary_has_both_ratios_of_five_eigenvalues_and_n_of_its_own(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run.h5", method="swag")
+    eigenvalues = [[8.0, 4, 3, 2, 2], [2.0, 2, 2, 2, 1], [np.nan] * 5]
+    run.write("samples", {"eigenvalues": eigenvalues, "trace": [9.0, 5.0, 1.0]})
+    found = summarise(run)
+    assert found.lambda_ratio is not None
+    assert found.lambda_ratio_of_means is not None
+    assert found.trace is not None
+    assert (found.lambda_ratio.mean, found.lambda_ratio.count) == (3.0, 2)
+    assert found.lambda_ratio_of_means.mean == pytest.approx(10 / 3)
+    assert (found.trace.count, found.trace.effective) == (3, 3)
+    run.write("samples", {"eigenvalues": np.array(eigenvalues)[:, :4]})
+    assert summarise(run).lambda_ratio is summarise(run).lambda_ratio_of_means is None
+
+
+def test_a_summary_of_a_chain_knows_its_order_or_has_no_interval(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run.h5", method="sgld")
+    walk = np.random.default_rng(0).normal(size=30).cumsum()
+    order = np.random.default_rng(1).permutation(30)
+    run.write("samples", {"trace": walk[order], "chain": [0] * 30, "place": order})
+    found = summarise(run).trace
+    assert found is not None
+    assert found.effective < 10 < found.count == 30
+    assert found.high - found.low > 2 * (Spread.of(walk).high - Spread.of(walk).low)
+    run.write("samples", {"trace": walk[order]})  # as written before
+    older = summarise(run).trace
+    assert older is not None
+    assert (older.mean, older.count) == (found.mean, 30)
+    assert np.isnan([older.low, older.high, older.effective]).all()
+
+
 def test_samples_are_counted_whatever_was_measured_of_them(tmp_path: Path) -> None:
     run = Run.create(tmp_path / "run.h5")
     run.write("samples", {"trace": [1.0, 2.0]})

@@ -7,7 +7,8 @@ import pytest
 from scipy import stats
 
 from landscape.errors import InputError
-from landscape.study.statistics import holm, paired
+from landscape.spread import Spread
+from landscape.study.statistics import holm, mean_correlation, paired
 
 VALUES, REFERENCE = (np.random.default_rng(s).normal(s, 1, 8).tolist() for s in (0, 1))
 
@@ -33,11 +34,59 @@ def test_pairs_without_a_difference_or_without_a_spread() -> None:
     assert math.isnan(paired([math.inf, 1.0], [0.0, 0.0]).t_test)
 
 
+def test_pairs_with_nan_are_left_out_and_not_counted() -> None:
+    found = paired([1.0, math.nan, 2.5, 4.0], [0.0, 1.0, 1.0, 1.0])
+    assert found == paired([1.0, 2.5, 4.0], [0.0, 1.0, 1.0])
+    assert found.difference.count == 3
+    alone = paired([1.0, math.nan], [0.0, 0.0])
+    assert alone.difference.count == 1
+    assert math.isnan(alone.t_test)
+    assert math.isnan(alone.wilcoxon)
+
+
 def test_a_paired_test_needs_pairs() -> None:
     with pytest.raises(InputError, match="at least 2 seeds, not 1"):
         paired([1.0], [2.0])
     with pytest.raises(InputError, match="3 and 2 values make no pairs"):
         paired([1.0, 2.0, 3.0], [2.0, 1.0])
+
+
+def test_an_interval_of_a_mean_correlation_stays_within_1() -> None:
+    rhos = np.array([0.99, 0.95, 0.6])
+    plain, found = Spread.of(rhos), mean_correlation(rhos, 10)
+    assert plain.high > 1
+    assert (found.mean, found.count) == (plain.mean, 3)
+    assert -1 < found.low < found.mean < found.high < 1
+    narrow = np.array([0.30, 0.31, 0.29])  # where Fisher's scale is straight
+    assert mean_correlation(narrow, 10).low == pytest.approx(Spread.of(narrow).low, abs=1e-3)
+
+
+@pytest.mark.parametrize("pairs", [4, 5])
+def test_few_pairs_or_equal_correlations_have_no_interval(pairs: int) -> None:
+    assert math.isnan(mean_correlation(np.array([0.5, 0.7, 0.9]), pairs).low)
+    for rhos in ([0.8, 0.8, 0.8], [1.0, 1.0], [0.4], [], [math.nan, 0.3]):
+        assert math.isnan(mean_correlation(np.array(rhos), 20).low)
+
+
+@pytest.mark.parametrize(("seeds", "strength"), [(3, 0.0), (3, 0.95), (5, 0.8), (10, 0.95)])
+def test_the_interval_of_a_mean_correlation_covers_it(seeds: int, strength: float) -> None:
+    def rhos(rows: int, columns: int) -> np.ndarray:
+        x, noise = generator.normal(size=(2, rows, columns, 10))
+        y = strength * x + math.sqrt(1 - strength**2) * noise
+        ranks = [each.argsort(-1).argsort(-1) - 4.5 for each in (x, y)]
+        return np.asarray((ranks[0] * ranks[1]).sum(-1) / 82.5)
+
+    generator = np.random.default_rng(0)
+    truth = rhos(50_000, 1).mean()
+    found = [mean_correlation(row, 10) for row in rhos(1000, seeds)]
+    found = [each for each in found if not math.isnan(each.low)]
+    assert len(found) > 980
+    assert 0.91 <= np.mean([each.low <= truth <= each.high for each in found]) <= 0.98
+
+
+def test_a_difference_of_shares_is_between_minus_1_and_1() -> None:
+    found = paired([0.9, 0.1], [0.1, 0.2], within=(0.0, 1.0)).difference
+    assert (found.low, found.high) == (-1, 1)
 
 
 def test_holms_correction() -> None:

@@ -17,7 +17,7 @@ from landscape.cli import main
 from landscape.errors import InputError, LandscapeError
 from landscape.methods import create
 from landscape.store import Run
-from landscape.study import STUDIES, ablation, study, toy
+from landscape.study import STUDIES, ablation, study, toy, validation
 from landscape.study.ablation import Variant
 from landscape.study.bench import Bench
 from landscape.study.contest import as_long, tuned
@@ -25,6 +25,8 @@ from landscape.study.contestants import CONTESTANTS, Contestant
 from landscape.study.pace import cpu_seconds
 from landscape.study.plan import Training
 from landscape.study.readings import diverged
+from landscape.study.statistics import holm
+from landscape.study.tables import probability
 from landscape.study.tuning import tune
 from landscape.tasks import Data, Task
 
@@ -77,6 +79,9 @@ def test_a_study_that_was_interrupted_goes_on_where_it_was(
     page = (tmp_path / "generalisation.md").read_text()
     assert all(table.markdown() in page for table in tables)
     assert [row[0] for row in tables[0].rows] == ["map", "fp-bma"]
+    tested = [p for table in tables for p in table.p_values]
+    shown = [row[4] for table in tables if table.p_values for row in table.rows]
+    assert shown == [probability(p) for p in holm(tested)]  # of the whole page
     run = Run.open(tmp_path / "runs" / "map-seed0.h5")
     assert tables[0].rows[0][1] == "2"
     assert json.loads(str(run.attributes_of("shifted")["shifts"])) == [
@@ -108,7 +113,7 @@ def test_other_settings_replace_a_run_and_no_more(folder: Path, counted: Counted
 def test_a_result_holds_its_score_at_the_best_temperature(folder: Path) -> None:
     run = Run.open(folder / "runs" / "map-seed0.h5")
     before, after = run.attributes_of("predictions"), run.attributes_of("tempered")
-    assert after["examples"] == 200  # of the validation set
+    assert after["examples"] == 100  # half of the validation set
     assert after["accuracy"] == before["accuracy"]
     # Four epochs leave a network that is less sure than it may be.
     assert after["temperature"] != pytest.approx(1.0, abs=0.01)
@@ -155,6 +160,7 @@ def test_matched_trainings_take_as_long(folder: Path) -> None:
 
 
 def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NaN for the test set, and for every other validation image."""
     load = tasks.load
 
     def other(name: str, **settings: Any) -> Task:
@@ -162,12 +168,40 @@ def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
         if name != "digits":
             return task
         wrong = Data(torch.full_like(task.test.inputs, torch.nan), 9 - task.test.targets)
-        return replace(task, test=wrong)
+        half = task.validation.inputs.clone()
+        half[1::2] = torch.nan
+        return replace(task, test=wrong, validation=Data(half, task.validation.targets))
 
     monkeypatch.setattr(tasks, "load", other)
 
 
-def test_tuning_does_not_read_the_test_set(
+def test_the_halves_of_the_validation_set_are_the_same_for_every_seed() -> None:
+    one, other = (tasks.load("digits", seed=seed) for seed in (0, 1000))
+    tuning, temperature = validation.for_tuning(one), validation.for_temperature(one)
+    assert len(tuning.test) + len(temperature) == len(one.validation)
+    assert torch.equal(validation.for_tuning(other).test.inputs, tuning.test.inputs)
+    assert torch.equal(validation.for_temperature(other).inputs, temperature.inputs)
+    images = [image.numpy().tobytes() for image in temperature.inputs]
+    for seen in (tuning.test, tuning.validation, tuning.train, other.train):
+        assert not {image.numpy().tobytes() for image in seen.inputs} & set(images)
+
+
+def test_what_was_tuned_and_tempered_on_the_whole_validation_set_is_done_again(
+    folder: Path, counted: Counted
+) -> None:
+    bench = Bench(folder, TINY, silent)
+    training = Training("map-trial1", "map", {"epochs": 4, "learning_rate": 0.01}, 1000)
+    path = bench.path(training)
+    assert bench.train(training) is not None  # as a result
+    Run.open(path).write("tempered", {}, {"temperature": 7.0})  # by an earlier version
+    bench.train_all("", [training])
+    assert Run.open(path).attributes_of("tempered")["temperature"] != 7.0
+    counted.names.clear()
+    assert bench.train(training, for_tuning=True) is not None
+    assert counted.names == ["map-trial1-seed1000"]
+
+
+def test_tuning_does_not_read_the_test_set_or_what_the_temperature_is_for(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     contestants = [CONTESTANTS["map"], CONTESTANTS["fp-bma"]]
@@ -188,8 +222,8 @@ def test_the_best_trial_is_that_of_the_least_validation_nll(folder: Path) -> Non
     assert found.nlls == nlls
     assert found.nll == min(nlls)
     assert json.loads((folder / "tuning.json").read_text())["map"]["settings"] == found.settings
-    assert runs[0].attributes["task"] == "digits (validation)"
-    assert json.loads(str(runs[0].attributes["task_sizes"]))["test"] == 200
+    assert runs[0].attributes["task"] == "digits (tuning)"
+    assert json.loads(str(runs[0].attributes["task_sizes"]))["test"] == 100
 
 
 def test_a_method_of_which_every_trial_diverges_is_named(folder: Path) -> None:

@@ -11,7 +11,16 @@ from landscape.study import readings as read
 from landscape.study.averaging import averaging_tables, curves
 from landscape.study.bench import Finished
 from landscape.study.plan import Training
-from landscape.study.tables import Table, comparison, means, number, probability
+from landscape.study.statistics import holm
+from landscape.study.tables import (
+    Table,
+    comparison,
+    corrected,
+    correlations,
+    means,
+    number,
+    probability,
+)
 
 LAMBDAS = np.array([[8.0, 4, 3, 2, 2], [2.0, 2, 2, 2, 1], [4.0, 3, 2, 1, 1]])
 TRUE = np.array([0.5, 0.9, 0.8])
@@ -39,6 +48,7 @@ def run(tmp_path: Path) -> Run:
 def test_what_a_run_says(run: Run) -> None:
     assert read.lambda_1(run) == pytest.approx(14 / 3)
     assert read.lambda_ratio(run) == pytest.approx((4 + 2 + 4) / 3)
+    assert read.lambda_ratio_of_means(run) == pytest.approx(14 / 4)
     assert read.trace(run) == 7
     assert read.of_shifts("nll")(run) == 4
     assert read.of_shifts("nll", "noise")(run) == 2
@@ -82,6 +92,49 @@ def test_means_and_comparisons() -> None:
     assert table.rows[0] == ("sam", "3", "2.00 [-0.484, 4.48]")
     (row,) = comparison("difference", results, "fp-bma").rows
     assert row[:3] == ("sam", "2", "-1.5 [-7.9, +4.9]")  # on the seeds that both have
+    cut = means("NLL", {"NLL": results}, within={"NLL": (0.0, math.inf)})
+    assert cut.rows[0] == ("sam", "3", "2.00 [0.00, 4.48]")
+
+
+def test_each_column_has_its_own_n() -> None:
+    nan = math.nan
+    whole, part = {0: 1.0, 1: 2.0, 2: 3.0}, {0: 1.0, 1: nan, 2: 3.0}
+    columns = {"NLL": {"sam": whole, "map": whole}, "ratio": {"sam": part, "map": {0: nan}}}
+    first, second = means("", columns).rows
+    assert first == ("sam", "3", "2.00 [-0.484, 4.48]", "2.00 [-10.7, 14.7] (n = 2)")
+    assert second == ("map", "3", "2.00 [-0.484, 4.48]", "-")
+    results = {"sam": part, "map": whole, "fp-bma": {0: 5.0, 1: 5.0, 2: 6.0}}
+    sam, other = comparison("", results, "fp-bma").rows
+    assert (sam[1], other[1]) == ("2", "3")
+    assert sam[2].startswith("-3.5 [")
+    assert comparison("", results, "sam").rows[0][1] == "2"
+
+
+def test_holms_correction_is_for_all_tests_of_a_page() -> None:
+    generator = np.random.default_rng(0)
+    tables = []
+    for title in ("NLL", "ECE"):
+        results = {
+            name: dict(enumerate(generator.normal(shift, 1, 5)))
+            for name, shift in (("sam", 2.0), ("swag", 0.5), ("fp-bma", 0.0))
+        }
+        tables.append(comparison(title, results, "fp-bma"))
+    p_values = [p for table in tables for p in table.p_values]
+    assert len(p_values) == 4
+    page = corrected([means("", {"NLL": results}), *tables])
+    shown = [row[4] for table in page[1:] for row in table.rows]
+    assert shown == [probability(p) for p in holm(p_values)]
+    assert page[1].columns[4] == "t, Holm"
+    assert [row[:4] for row in page[1].rows] == [row[:4] for row in tables[0].rows]
+
+
+def test_correlations_of_few_pairs_have_no_interval() -> None:
+    rhos = {"swag": {0: 0.9, 1: 0.95, 2: 0.7}, "ensemble": {0: 0.9, 1: 0.95, 2: 0.7}}
+    table = correlations("", {"rho": (rhos, {"swag": 10, "ensemble": 5})})
+    swag, ensemble = (row[2] for row in table.rows)
+    assert ensemble == "0.850"
+    low, high = map(float, swag.partition("[")[2].rstrip("]").split(","))
+    assert -1 < low < 0.85 < high < 1
 
 
 def test_text_and_markdown() -> None:
@@ -95,4 +148,5 @@ def test_numbers_as_text() -> None:
     shown = [number(value) for value in (0.0, 1234.5, 0.98765, 0.00123456, math.inf, 3e9)]
     assert shown == ["0.00", "1234", "0.988", "0.00123", "inf", "3.00e+09"]
     assert number(0.5, 2, sign=True) == "+0.50"
+    assert [number(value) for value in (0.9999, -0.09999, 9.996)] == ["1.00", "-0.100", "10.0"]
     assert [probability(p) for p in (math.nan, 0.034, 1e-9)] == ["-", "0.034", "<0.0001"]

@@ -59,6 +59,7 @@ def test_the_table_has_a_row_for_each_entrant_and_the_closed_forms() -> None:
     calls = []
     entrants = [Entrant("map", "map", {"weight_decay": 0.0})]
     (table,) = toy.two_wells(2, lambda done, total: calls.append((done, total)), entrants)
-    assert table.rows[0][1:] == ("1.00 [1.00, 1.00]", "0.00 [0.00, 0.00]", "0 of 2")
+    # Wilson's interval of 2 of 2 and of 0 of 2: within [0, 1], and not a point.
+    assert table.rows[0][1:] == ("1.00 [0.342, 1.00]", "0.00 [0.00, 0.658]", "0 of 2")
     assert [row[1] for row in table.rows[1:]] == ["0.909", "0.664"]
     assert calls == [(1, 1)]

@@ -72,7 +72,7 @@ def averaging_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figure:
     counts = {position: _counted(curves) for position, curves in found.items()}
     alike = len(set(counts.values())) == 1
     about = next(iter(counts.values())) if alike else samples.by_run(runs, counts)
-    notes = f"{about} · band: the middle 90 % of {ORDERS} random orders"
+    notes = f"{about} · band: the middle 90 % of {ORDERS} random orders of them"
     title = "The average over the first n samples"
     return samples.titled(figure, runs, "averaging", title, notes, *lines, legend_above=True)
 

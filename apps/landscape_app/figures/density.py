@@ -27,7 +27,8 @@ def density_figure(
     """The spectral density, averaged over posterior samples, with the band of its estimate.
 
     The eigenvalue axis is linear within one width of the kernel around zero, logarithmic beyond.
-    The band is 1.96 standard errors over random probes.
+    The band is Student's 95 % interval over the random probes of all samples. A sample whose
+    density is not finite is left out, and counted.
 
     Args:
         *runs: The run files.
@@ -48,7 +49,7 @@ def density_figure(
         _add(figure, runs[position], marks[position][0], group, scale, floor, picked, above)
     every = np.concatenate([group["grid"] for group in found.values()])
     figure.update_xaxes(title_text="eigenvalue (nat)", **scale.ticks(every))
-    highest = max(float(group["density"].max()) for group in found.values())
+    highest = max(_highest(group) for group in found.values())
     figure.update_yaxes(
         title_text="density (1/nat)",
         type="log",
@@ -61,6 +62,8 @@ def density_figure(
     notes = "line: mean over samples · band: 95 % over probes"
     notes += " · dotted: the highlighted samples" if any(picked.values()) else ""
     lines = samples.about(runs, found, "density")
+    sums = {position: [group["density"].sum(1)] for position, group in found.items()}
+    lines.append(samples.lost(runs, sums))
     title = f"Spectral density of {matrix}"
     details = [*lines, which, f"{notes} · axis: linear within ±{linear}, logarithmic beyond"]
     return samples.titled(figure, runs, "density", title, *details, legend_above=above)
@@ -78,13 +81,14 @@ def _add(
 ) -> None:
     name = samples.plain_name(run)
     grid, every = group["grid"], group["density"]
-    mean = every.mean(0)
+    finite = np.isfinite(every).all(1)
+    mean = every[finite].mean(0) if finite.any() else np.full(grid.shape, np.nan)
     shared = {"x": scale(grid), "mode": "lines", "legendgroup": name}
     columns = {"x": grid, "y": mean}
     if "standard_error" in group:
         # The samples' probes are independent of each other.
-        error = np.sqrt((group["standard_error"] ** 2).sum(0)) / len(every)
-        half = _NORMAL_QUANTILE * error
+        error = np.sqrt((group["standard_error"][finite] ** 2).sum(0)) / max(1, finite.sum())
+        half = _quantile(group, int(finite.sum())) * error
         columns |= {"minus": half, "plus": half}
         ends = {"line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
         for sign, fill in ((-1, None), (1, "tonexty")):
@@ -117,6 +121,16 @@ def _add(
     )
 
 
+def _quantile(group: Group, samples: int) -> float:
+    """Student's 97.5 % quantile for the probes of all samples; of older files the normal one."""
+    probes = number(group.attributes, "probes")
+    if probes is None or not 2 <= probes < math.inf:
+        return _NORMAL_QUANTILE
+    from scipy.special import stdtrit  # its import takes longer than a page may
+
+    return float(stdtrit(samples * (probes - 1), 0.975))
+
+
 def _above(density: np.ndarray, floor: float) -> np.ndarray:
     return np.where(density >= floor, density, np.nan)
 
@@ -129,10 +143,15 @@ def _width(group: Group) -> float:
     return float(np.ptp(group["grid"])) / 100 or 1.0
 
 
+def _highest(group: Group) -> float:
+    every = group["density"]
+    return float(every.max(where=np.isfinite(every), initial=0.0))
+
+
 def _floor(run: Run, group: Group) -> float:
     """Where the density is that of less than an eigenvalue: tails of the kernel, of no meaning."""
     count = number(run.attributes, "parameter_count")
-    highest = float(np.nanmax(group["density"]))
+    highest = _highest(group)
     if count and math.isfinite(count) and count > 0:
         one = 1 / (count * _width(group) * math.sqrt(2 * math.pi))
         return float(min(_FAINT * one, _FAINT * highest)) or 1e-12

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from landscape.store import Group, Run, Spread
-from landscape.store.summary import number
+from landscape.store.summary import number, places_of
 from landscape_app.data import read, read_each
 from landscape_app.figures import samples, theme
 from landscape_app.figures.samples import Picked
@@ -47,9 +47,11 @@ def metrics_table(run: Run) -> list[MetricRow]:
         NotMeasured: the run has no predictions.
         InputError: the run file cannot be read.
     """
-    group = read(run, "predictions", optional=tuple({*_OF_CLASSES, *_OF_REAL_TARGETS}))
+    group = read(
+        run, "predictions", optional=tuple({*_OF_CLASSES, *_OF_REAL_TARGETS, "chain", "place"})
+    )
     names = _OF_REAL_TARGETS if "rmse" in group.attributes else _OF_CLASSES
-    return [_row(group, name) for name in names]
+    return [_row(run, group, name) for name in names]
 
 
 def metrics_figure(
@@ -130,9 +132,10 @@ def metrics_figure(
     return samples.titled(figure, runs, "metrics", title, *lines, legend_above=True)
 
 
-def _row(group: Group, name: str) -> MetricRow:
+def _row(run: Run, group: Group, name: str) -> MetricRow:
     average = number(group.attributes, name)
     values = group.get(name, np.empty(0))
     if not len(values):
         return MetricRow(name, average, None)
-    return MetricRow(name, average, Spread.of(values), float(values.min()), float(values.max()))
+    over = Spread.of(values, places=places_of(run, group, len(values)))
+    return MetricRow(name, average, over, float(values.min()), float(values.max()))

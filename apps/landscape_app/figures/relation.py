@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from landscape.prediction import Correlation, spearman
+from landscape.prediction.correlation import FEWEST
 from landscape.store import Run
 from landscape_app import formats
 from landscape_app.data import each_of
@@ -21,7 +22,6 @@ _PANELS = (
     ("error", "error, one sample", "error"),
     ("rmse", "RMSE, one sample", "RMSE"),  # of real targets
 )
-_RESAMPLES = 1000
 _HOVER = (
     "%{customdata[0]}, sample %{customdata[1]}<br>λ<sub>1</sub> %{x:.4g}<br>%{y:.4g}<extra></extra>"
 )
@@ -69,7 +69,7 @@ def relation_figure(
                 row=1,
                 col=column,
             )
-            found_here = spearman(group["lambda_1"], group[quantity], resamples=_RESAMPLES)
+            found_here = spearman(group["lambda_1"], group[quantity], places=group.get("places"))
             numbers.append(f"{words} {_written(found_here, len(group['lambda_1']))}")
         whose = f"{runs[position].path.stem}: " if len(runs) > 1 else ""
         notes.append(f"{whose}{', '.join(numbers)}")
@@ -80,7 +80,7 @@ def relation_figure(
         figure.update_xaxes(title_text="λ<sub>1</sub> (nat)", col=column)
         figure.update_yaxes(title_text=label, **look, col=column)
     matrix, which = samples.matrices(runs, found)
-    about = "Spearman's ρ with its 95 % bootstrap interval over samples"
+    about = f"Spearman's ρ with its 95 % interval over samples, from {FEWEST} on"
     remarks = [samples.different_data(runs, found), samples.absent(runs, found)]
     words = " and ".join(words for *_, words in panels)
     title = f"Largest eigenvalue of {matrix} against test {words}"
@@ -95,4 +95,7 @@ def _written(found: Correlation, samples_in_all: int) -> str:
         interval = f" [{formats.number(found.low, 2)}, {formats.number(found.high, 2)}]"
     others = samples_in_all - found.count
     lost = f" of {samples_in_all}: {others} not finite" if others else ""
-    return f"ρ {rho}{interval} (n = {found.count}{lost})"
+    worth = ""
+    if found.effective < found.count:
+        worth = f" of a chain, worth {formats.number(found.effective, 2)}"
+    return f"ρ {rho}{interval} (n = {found.count}{lost}{worth})"

@@ -152,7 +152,7 @@ def _facts(found: Summary) -> Sequence[html.Div]:
             formats.ABSENT if value is None else formats.number(value.mean),
             ""
             if value is None or value.count < 2
-            else f"± {formats.number(value.deviation, 2)} over {value.count} samples",
+            else f"± {formats.number(value.deviation, 2)} over {formats.counted(value)}",
         )
         for label, value in (("Largest eigenvalue λ₁", found.lambda_1), ("Trace", found.trace))
     ]

@@ -154,6 +154,7 @@ def _columns() -> list[dict[str, Any]]:
                 "field": name,
                 "headerName": words,
                 "headerTooltip": meaning,
+                "tooltipField": f"over.{name}",  # where a number is over samples
                 "minWidth": _WIDE.get(name, 82),
                 "hide": name == "rmse",  # until a run has one: see grid.js
                 "type": "rightAligned",
@@ -180,6 +181,7 @@ def _row(run: Summary, view: View) -> dict[str, Any]:
         "trace": formats.spread(run.trace),
         "training": formats.duration(run.training_seconds),
     }
+    spreads = {"lambda_1": run.lambda_1, "trace": run.trace}
     return {
         "name": run.name,
         "address": view.on("run", run.name).address,
@@ -200,6 +202,11 @@ def _row(run: Summary, view: View) -> dict[str, Any]:
         "trace": formats.finite(run.trace and run.trace.mean),
         "training": formats.finite(run.training_seconds),
         "written": written,
+        "over": {
+            name: f"over {formats.counted(found)}"
+            for name, found in spreads.items()
+            if found is not None
+        },
     }
 
 
