@@ -24,7 +24,7 @@ from landscape import (
     transfer,
 )
 from landscape.curvature import measure
-from landscape.errors import InputError, LandscapeError, TrainingError
+from landscape.errors import InputError, LandscapeError, LandscapeWarning, TrainingError
 from landscape.objective import Objective
 from landscape.parameters import ParameterSpace
 from landscape.posteriors import Posterior
@@ -37,6 +37,7 @@ __version__ = "0.1.0"
 __all__ = [
     "InputError",
     "LandscapeError",
+    "LandscapeWarning",
     "Objective",
     "ParameterSpace",
     "Posterior",

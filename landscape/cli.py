@@ -11,13 +11,14 @@ import json
 import math
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from landscape.arguments import BUDGET, parse
-from landscape.errors import InputError, LandscapeError
+from landscape.errors import InputError, LandscapeError, LandscapeWarning
 from landscape.memory import keep_freed_memory
 
 if TYPE_CHECKING:
@@ -44,7 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = parse([argument for argument in given if argument != "--debug"])
         keep_freed_memory()
-        COMMANDS[options.command](options)
+        with warnings.catch_warnings():
+            warnings.showwarning = _say
+            COMMANDS[options.command](options)
         sys.stdout.flush()
     except LandscapeError as error:
         if debug:
@@ -57,6 +60,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read it has read enough: `landscape inspect FILE | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def _say(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+    """Our own warnings as a line, and those of others as Python has them."""
+    if issubclass(category, LandscapeWarning):
+        print(f"landscape: {message}", file=sys.stderr)
+    else:
+        sys.stderr.write(warnings.formatwarning(message, category, *where[:2]))
 
 
 def _demo(options: argparse.Namespace) -> None:

@@ -5,12 +5,15 @@ import errno
 import json
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from landscape import cli
 from landscape.cli import main
+from landscape.errors import LandscapeWarning
 from landscape.store import Run
 
 SHORT = ["--epochs", "12", "--samples", "3"]
@@ -391,3 +394,16 @@ def test_help_names_the_settings(capsys: pytest.CaptureFixture[str]) -> None:
         assert stopped.value.code == 0
         printed = " ".join(capsys.readouterr().out.split())
         assert all(word in printed for word in words), command
+
+
+def test_a_warning_is_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def command(options: object) -> None:
+        warnings.warn("a layer is left out", LandscapeWarning, stacklevel=1)
+
+    monkeypatch.setitem(cli.COMMANDS, "inspect", command)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert cli.main(["inspect", str(tmp_path)]) == 0
+    assert capsys.readouterr().err == "landscape: a layer is left out\n"

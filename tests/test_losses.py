@@ -245,7 +245,7 @@ def test_every_label_of_an_image_counts() -> None:
         nn.KLDivLoss(reduction="batchmean"),
         nn.functional.mse_loss,
     ],
-    ids=str,
+    ids=lambda loss: getattr(loss, "__name__", str(loss)),
 )
 def test_an_even_mean_is_torchs_too(criterion: nn.Module) -> None:
     x, _ = joined(classification())
