@@ -148,7 +148,7 @@ def test_lines_and_curves_are_written_beside_surfaces(
     assert found["loss"].shape == (5,)
     assert found.attributes["split"] == "test"
     barrier = found["loss"].max() - max(found["loss"][0], found["loss"][-1])
-    assert f"line_barriers      bezier-test {barrier:.4g}\n" in capsys.readouterr().out
+    assert f"line_barriers          bezier-test {barrier:.4g}\n" in capsys.readouterr().out
     assert main(["inspect", str(path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["line_barriers"] == {"bezier-test": barrier}
     for reach in ("--margin", "--extent"):
