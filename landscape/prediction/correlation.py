@@ -10,6 +10,8 @@ import numpy as np
 from landscape.errors import InputError
 
 _FEWEST = 3
+_TOGETHER = 1 << 20
+"""Pairs that are ranked at a time."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,14 @@ def spearman(x: np.ndarray, y: np.ndarray, *, resamples: int = 2000, seed: int =
     rho = float(_rank_correlation(pairs[:, None])[0]) if count > 1 else math.nan
     if count < _FEWEST or math.isnan(rho):
         return Correlation(rho, math.nan, math.nan, count)
-    chosen = np.random.default_rng(seed).integers(0, count, (resamples, count))
-    found = _rank_correlation(pairs[:, chosen])
+    generator = np.random.default_rng(seed)
+    together = max(1, _TOGETHER // count)
+    found = np.concatenate(
+        [
+            _rank_correlation(pairs[:, generator.integers(0, count, (rows, count))])
+            for rows in _divided(resamples, together)
+        ]
+    )
     low, high = np.nanquantile(found, [0.025, 0.975])
     return Correlation(rho, float(low), float(high), count)
 
@@ -90,6 +98,12 @@ def partial_spearman(x: np.ndarray, y: np.ndarray, given: np.ndarray) -> float:
     xy, xz, yz = _rank_correlation(np.stack([left, right]).astype(float))
     left_over = (1 - xz**2) * (1 - yz**2)
     return float((xy - xz * yz) / math.sqrt(left_over)) if left_over > 1e-12 else math.nan
+
+
+def _divided(total: int, together: int) -> list[int]:
+    """``total`` in parts of at most ``together``."""
+    whole, rest = divmod(total, together)
+    return [together] * whole + ([rest] if rest else [])
 
 
 def _rank_correlation(pairs: np.ndarray) -> np.ndarray:
