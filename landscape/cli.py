@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from landscape.arguments import BUDGET, parse
-from landscape.errors import InputError, LandscapeError
+from landscape.errors import InputError, LandscapeError, printable
 from landscape.memory import keep_freed_memory
 
 if TYPE_CHECKING:
@@ -332,11 +332,11 @@ def _report(path: Path, as_json: bool) -> None:
         shown = ", ".join(value) if isinstance(value, tuple) else value
         if isinstance(value, dict):
             shown = ", ".join(f"{name} {barrier:.4g}" for name, barrier in value.items())
-        print(f"{field.name:18} {'-' if shown in (None, '') else shown}")
+        print(f"{field.name:18} {'-' if shown in (None, '') else printable(str(shown))}")
     if lacking:
-        print(f"{'unfinished':18} {', '.join(lacking)}")
+        print(f"{'unfinished':18} {printable(', '.join(lacking))}")
     for name in ("parameter_count", "device", "dtype", "data_fingerprint", "git_commit"):
-        print(f"{name:18} {run.attributes.get(name, '-')}")
+        print(f"{name:18} {printable(str(run.attributes.get(name, '-')))}")
     print(f"{'file':18} {path.resolve()}")
 
 

@@ -1,5 +1,11 @@
 """The errors that a user meets: one line each, what was wrong and what to do."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_LONGEST = 300
+"""Characters of a reason: a damaged file may put a whole page into it."""
+
 
 class LandscapeError(Exception):
     """Work that started could not be finished; the command line exits with 1."""
@@ -15,3 +21,41 @@ class TrainingError(LandscapeError):
 
 class NotFiniteError(LandscapeError):
     """A curvature product is infinite or NaN at some weights."""
+
+
+@contextmanager
+def refused(message: str) -> Iterator[None]:
+    """Turn whatever a library makes of a damaged file into one line: ``message`` and the reason.
+
+    The block calls decoders of others on bytes that may come from anybody, and these raise errors
+    of any kind. An error of this package passes as it is.
+
+    Args:
+        message: What could not be done, with the file's name.
+
+    Raises:
+        InputError: in place of what the block raises.
+    """
+    try:
+        yield
+    except LandscapeError:
+        raise
+    except Exception as error:
+        raise InputError(f"{message}: {reason(error)}") from error
+
+
+def reason(error: BaseException) -> str:
+    """An error in one line of printable characters."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    if isinstance(error, KeyError):
+        text = f"no {error}"
+    if isinstance(error, MemoryError):
+        text = "it takes more memory than there is"
+    lines = [line for line in str(text).splitlines() if line.strip()]
+    return printable((lines or [type(error).__name__])[0])
+
+
+def printable(text: str) -> str:
+    """Text from a file in a message of one line: no control characters, and not a whole page."""
+    shown = text if text.isprintable() else ascii(text)[1:-1]
+    return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}..."

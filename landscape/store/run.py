@@ -6,18 +6,21 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from landscape.descriptions import parse_object
 from landscape.errors import InputError
 from landscape.files import replacing
 from landscape.store import schema
 from landscape.store.groups import (
     Group,
     file_image,
+    find_group,
     group_names,
     read_group,
 )
@@ -25,6 +28,7 @@ from landscape.store.untrusted import Attribute, open_run, plain_attributes, rea
 from landscape.store.versions import git_commit, library_versions
 
 if TYPE_CHECKING:
+    import h5py
     import xarray
 
 Filling = tuple[Mapping[str, object], Mapping[str, Attribute]]
@@ -96,9 +100,7 @@ class Run:
             InputError: the file is missing, damaged, not a run, or unsafe to read.
         """
         with open_run(path) as file:
-            with reading(Path(path)):
-                attributes = plain_attributes(file)
-            return cls(Path(path), attributes)
+            return cls(Path(path), _attributes(file, Path(path)))
 
     @property
     def config(self) -> dict[str, Any]:
@@ -107,13 +109,8 @@ class Run:
         Raises:
             InputError: the attribute is not a JSON object.
         """
-        try:
-            loaded = json.loads(str(self.attributes.get("config", "{}")))
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{self.path}: the attribute 'config' is not JSON: {error}") from error
-        if not isinstance(loaded, dict):
-            raise InputError(f"{self.path}: the attribute 'config' is not a JSON object")
-        return loaded
+        text = str(self.attributes.get("config", "{}"))
+        return parse_object(text, f"{self.path}: the attribute 'config'")
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -122,7 +119,10 @@ class Run:
             return tuple(group_names(file))
 
     def __contains__(self, group: str) -> bool:
-        return group in self.groups
+        with open_run(self.path) as file, suppress(KeyError):
+            find_group(file, group)
+            return True
+        return False
 
     def __getitem__(self, group: str) -> Group:
         """Read one group.
@@ -133,21 +133,21 @@ class Run:
         """
         return self.read(group)
 
-    def read(self, group: str, *names: str) -> Group:
+    def read(self, group: str, *names: str, most: int | None = None) -> Group:
         """Read one group's attributes, and of its variables only those named that it holds.
 
         Args:
             group: ``"samples"``, ``"surfaces/random"``, ...
             *names: Variables; all of them if none is named.
+            most: Number of values above which nothing is read.
 
         Raises:
             KeyError: the file does not hold the group (yet).
-            InputError: the file is damaged, or a variable has not the axes that the schema states.
+            InputError: the file is damaged, a variable has not the axes that the schema states, or
+                there are more values than ``most``.
         """
         with open_run(self.path) as file:
-            if group not in group_names(file):
-                raise KeyError(group)
-            return read_group(file[group], self.path, names)
+            return read_group(find_group(file, group), self.path, names, most)
 
     def attributes_of(self, group: str) -> Mapping[str, Attribute]:
         """The attributes of one group, and none of its variables.
@@ -157,10 +157,9 @@ class Run:
             InputError: the file can no longer be read.
         """
         with open_run(self.path) as file:
-            if group not in group_names(file):
-                raise KeyError(group)
+            found = find_group(file, group)
             with reading(self.path):
-                return plain_attributes(file[group])
+                return plain_attributes(found)
 
     def write(
         self,
@@ -223,9 +222,7 @@ class Run:
 
     def _contents(self) -> tuple[dict[str, Attribute], dict[str, Group]]:
         with open_run(self.path) as file:
-            with reading(self.path):
-                attributes = plain_attributes(file)
-            return attributes, {
+            return _attributes(file, self.path), {
                 name: read_group(file[name], self.path) for name in group_names(file)
             }
 
@@ -235,6 +232,21 @@ class Run:
             old_attributes, old_groups = self._contents()
             self.attributes = old_attributes | dict(attributes)
             temporary.write_bytes(file_image(self.attributes, old_groups | dict(groups)))
+
+
+def _attributes(file: h5py.File, path: Path) -> dict[str, Attribute]:
+    """What an open file says of the whole run.
+
+    Raises:
+        InputError: an attribute is not what the schema states.
+    """
+    with reading(path):
+        attributes = plain_attributes(file)
+    try:
+        schema.check_attributes(attributes)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    return attributes
 
 
 def _group(

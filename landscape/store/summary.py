@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from landscape.errors import printable
 from landscape.spread import Spread
+from landscape.store import schema
 from landscape.store.groups import Group, group_names, read_group
 from landscape.store.run import Run
 from landscape.store.untrusted import open_run, plain_attributes, reading
@@ -70,17 +72,17 @@ def summarise(run: Run) -> Summary:
         }
     largest = flatness.get("eigenvalues", np.empty((0, 0)))
     trace = flatness.get("trace", np.empty(0))
-    samples = number(predictions, "samples")
+    samples = count(predictions, "samples")
     measured = len(trace) or len(largest) or None
     return Summary(
         name=run.path.stem,
         method=str(run.attributes.get("method", "")),
         task=str(run.attributes.get("task", "")),
-        seed=_whole(number(run.attributes, "seed")),
+        seed=seed if isinstance(seed := run.attributes.get("seed"), int) else None,
         status=str(run.attributes.get("status", "")),
         created_at=str(run.attributes.get("created_at", "")),
         training_seconds=number(run.attributes, "training_seconds"),
-        samples=measured if samples is None else _whole(samples),
+        samples=measured if samples is None else samples,
         accuracy=number(predictions, "accuracy"),
         nll=number(predictions, "nll"),
         ece=number(predictions, "ece"),
@@ -101,20 +103,22 @@ def unfinished(run: Run) -> list[str]:
         InputError: the file is damaged where it says so.
     """
     parts = []
-    if "samples" in run:
-        samples = run.read("samples", "sample")
-        requested, done = number(samples.attributes, "requested"), len(samples.get("sample", ()))
-        if requested is not None and done < requested:
-            parts.append(f"{done} of {requested:.0f} samples")
-    for name in run.groups:
-        kind, _, plane = name.partition("/")
-        if kind not in ("surfaces", "lines"):
-            continue
-        finished = run.read(name, "finished").get("finished")
-        if finished is not None and not finished.all():
-            kind, units = ("surface", "rows") if kind == "surfaces" else ("line", "points")
-            done = int(finished.astype(bool).sum())
-            parts.append(f"{kind} '{plane}': {done} of {len(finished)} {units}")
+    with open_run(run.path) as file:
+        names = group_names(file)
+        if "samples" in names:
+            samples = read_group(file["samples"], run.path, ("sample",))
+            requested, done = count(samples.attributes, "requested"), len(samples.get("sample", ()))
+            if requested is not None and done < requested:
+                parts.append(f"{done} of {requested} samples")
+        for name in names:
+            kind, _, plane = name.partition("/")
+            if kind not in schema.FAMILIES:
+                continue
+            finished = read_group(file[name], run.path, ("finished",)).get("finished")
+            if finished is not None and not finished.all():
+                kind, units = ("surface", "rows") if kind == "surfaces" else ("line", "points")
+                done = int(finished.astype(bool).sum())
+                parts.append(f"{kind} '{printable(plane)}': {done} of {len(finished)} {units}")
     return parts
 
 
@@ -124,13 +128,16 @@ def number(attributes: Mapping[str, str | int | float], name: str) -> float | No
     return float(value) if isinstance(value, int | float) else None
 
 
+def count(attributes: Mapping[str, str | int | float], name: str) -> int | None:
+    """An attribute that counts something, or None where it is absent or no such number."""
+    value = number(attributes, name)
+    return int(value) if value is not None and 0 <= value < 2**63 else None
+
+
 def barrier(line: Group) -> float:
     """How much higher the loss gets than at the higher end; NaN where a point has none (yet)."""
     loss = line.get("loss", np.empty(0))
     if not loss.size or np.isnan(loss).any():
         return math.nan
-    return float(loss.max()) - float(max(loss[0], loss[-1]))
-
-
-def _whole(value: float | None) -> int | None:
-    return int(value) if value is not None and math.isfinite(value) else None
+    with np.errstate(invalid="ignore", over="ignore"):
+        return float(loss.max() - max(loss[0], loss[-1]))

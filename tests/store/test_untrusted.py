@@ -103,7 +103,7 @@ def _large_attribute(file: h5py.File) -> None:
 
 SPOILED = {
     _attribute: "attribute 'reference' of type",
-    _large_attribute: "attribute 'text' that is too large",
+    _large_attribute: "attributes larger than 4 MiB",
     _soft: "soft or external link",
     _external: "soft or external link",
     _external_group: "soft or external link",
@@ -221,9 +221,9 @@ def test_a_file_that_was_sound_is_checked_again_once_it_changes(
 ) -> None:
     monkeypatch.setattr("landscape.store.untrusted._SETTLED", 0)
     checks = []
-    check = untrusted._check_tree
+    check = untrusted._check_size
     monkeypatch.setattr(
-        "landscape.store.untrusted._check_tree", lambda *given: checks.append(check(*given))
+        "landscape.store.untrusted._check_size", lambda *given: checks.append(check(*given))
     )
     for _ in range(3):
         summarise(Run.open(run.path))
