@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 import plotly.io
 import plotly.offline
 
+from landscape import limits
 from landscape.errors import InputError
 from landscape.files import replacing
 from landscape.store import Run, Summary, ensure_writable, summarise
@@ -105,10 +106,15 @@ def figures_of(run: Run, names: Sequence[str] = tuple(_FIGURES)) -> Iterator[Dra
     Raises:
         InputError: the file cannot be read.
     """
+    planes = surface_names(run)
     draw: dict[str, Callable[[Run], go.Figure]] = {
-        f"surface-{name}": partial(figures.surface_figure, name=name) for name in surface_names(run)
+        f"surface-{name}": partial(figures.surface_figure, name=name)
+        for name in planes[: limits.MAX_DRAWN_MEMBERS]
     }
     draw |= {name: _FIGURES[name] for name in names}
+    left_out = len(planes) - limits.MAX_DRAWN_MEMBERS
+    if left_out > 0:
+        yield "surfaces", InputError(f"{formats.count(left_out, 'more surface')}: not drawn here")
     for name, drawing in draw.items():
         try:
             yield name, drawing(run)
