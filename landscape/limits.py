@@ -21,7 +21,7 @@ MAX_DEPTH = 4
 """Groups within groups of a run file."""
 MAX_ATTRIBUTES = 16_000
 """Attributes of all groups of a run file."""
-MAX_ATTRIBUTE_BYTES = 1 << 22
+MAX_ATTRIBUTE_BYTES = 1 << 20
 """Bytes of the attributes of one group."""
 MAX_OVERHEAD = 1 << 25
 """Bytes of a run file that are no numbers: attributes, names and indices."""

@@ -51,7 +51,8 @@ def to_csv(figure: go.Figure) -> str:
 def as_csv(found: Sequence[Row], columns: Sequence[str] | None = None) -> str:
     """Rows as CSV with a header line; the columns are the first row's if none are named."""
     stream = io.StringIO()
-    writer = csv.DictWriter(stream, columns or list(found[0]), lineterminator="\n")
+    names = list(found[0]) if columns is None else columns
+    writer = csv.DictWriter(stream, names, lineterminator="\n")
     writer.writeheader()
     writer.writerows({name: _cell(value) for name, value in row.items()} for row in found)
     return stream.getvalue()

@@ -28,7 +28,6 @@ from landscape.store.untrusted import Attribute, open_run, plain_attributes, rea
 from landscape.store.versions import git_commit, library_versions
 
 if TYPE_CHECKING:
-    import h5py
     import xarray
 
 Filling = tuple[Mapping[str, object], Mapping[str, Attribute]]
@@ -100,7 +99,9 @@ class Run:
             InputError: the file is missing, damaged, not a run, or unsafe to read.
         """
         with open_run(path) as file:
-            return cls(Path(path), _attributes(file, Path(path)))
+            with reading(Path(path)):
+                attributes = plain_attributes(file)
+            return cls(Path(path), attributes)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -222,7 +223,9 @@ class Run:
 
     def _contents(self) -> tuple[dict[str, Attribute], dict[str, Group]]:
         with open_run(self.path) as file:
-            return _attributes(file, self.path), {
+            with reading(self.path):
+                attributes = plain_attributes(file)
+            return attributes, {
                 name: read_group(file[name], self.path) for name in group_names(file)
             }
 
@@ -232,21 +235,6 @@ class Run:
             old_attributes, old_groups = self._contents()
             self.attributes = old_attributes | dict(attributes)
             temporary.write_bytes(file_image(self.attributes, old_groups | dict(groups)))
-
-
-def _attributes(file: h5py.File, path: Path) -> dict[str, Attribute]:
-    """What an open file says of the whole run.
-
-    Raises:
-        InputError: an attribute is not what the schema states.
-    """
-    with reading(path):
-        attributes = plain_attributes(file)
-    try:
-        schema.check_attributes(attributes)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    return attributes
 
 
 def _group(

@@ -31,6 +31,7 @@ class Field:
         units: Physical units.
         low: Smallest value that it can have; NaN, for what is not defined, is always possible.
         high: Largest value.
+        coordinate: Whether it says where others are, and so is finite.
     """
 
     dims: tuple[str, ...]
@@ -39,6 +40,7 @@ class Field:
     units: str = "1"
     low: float = -math.inf
     high: float = math.inf
+    coordinate: bool = False
 
     @property
     def range(self) -> str:
@@ -88,7 +90,7 @@ _SAMPLES = {
 }
 _DENSITY = {
     "sample": _SAMPLE,
-    "grid": Field(("grid",), "f8", "where the density is evaluated", "nat"),
+    "grid": Field(("grid",), "f8", "where the density is evaluated", "nat", coordinate=True),
     "density": Field(
         ("sample", "grid"),
         "f8",
@@ -130,8 +132,12 @@ _CENTRE = {
     "residuals": Field(("eigenvalue",), "f8", "norm of A v - lambda v", "nat", low=0),
 }
 _SURFACE = {
-    "x": Field(("x",), "f8", "coordinate along the first direction, in parameter units"),
-    "y": Field(("y",), "f8", "coordinate along the second direction, in parameter units"),
+    "x": Field(
+        ("x",), "f8", "coordinate along the first direction, in parameter units", coordinate=True
+    ),
+    "y": Field(
+        ("y",), "f8", "coordinate along the second direction, in parameter units", coordinate=True
+    ),
     "loss": Field(("y", "x"), "f8", "mean loss; NaN and infinity are kept as computed", "nat"),
     "accuracy": Field(
         ("y", "x"), "f8", "accuracy; NaN where the network's output is not finite", low=0, high=1
@@ -148,7 +154,9 @@ _SURFACE = {
 }
 
 _LINE = {
-    "x": Field(("x",), "f8", "length along the line, or t in [0, 1] along the curve"),
+    "x": Field(
+        ("x",), "f8", "length along the line, or t in [0, 1] along the curve", coordinate=True
+    ),
     "loss": Field(("x",), "f8", "mean loss; NaN and infinity are kept as computed", "nat"),
     "accuracy": Field(
         ("x",), "f8", "accuracy; NaN where the network's output is not finite", low=0, high=1
@@ -370,4 +378,6 @@ def _cast(group: str, variable: str, value: object) -> np.ndarray:
             raise InputError(f"{name} needs whole numbers that fit {array.dtype}")
     if (array < field.low - _ROUNDING).any() or (array > field.high + _ROUNDING).any():
         raise InputError(f"{name} holds values that are not {field.range}")
+    if field.coordinate and not np.isfinite(array).all():
+        raise InputError(f"{name} holds coordinates that are not finite")
     return array

@@ -171,6 +171,11 @@ def _check_schema(file: h5py.File, path: Path) -> None:
             f"{path} has schema {version}, newer than {schema.VERSION}, the newest that this "
             "version reads: upgrade landscape"
         )
+    every = plain_attributes(file)
+    try:
+        schema.check_attributes(every)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
 @dataclass

@@ -103,7 +103,7 @@ def _large_attribute(file: h5py.File) -> None:
 
 SPOILED = {
     _attribute: "attribute 'reference' of type",
-    _large_attribute: "attributes larger than 4 MiB",
+    _large_attribute: "attributes larger than 1 MiB",
     _soft: "soft or external link",
     _external: "soft or external link",
     _external_group: "soft or external link",

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import plotly.graph_objects as go
 
+from landscape.errors import InputError
 from landscape.store import Group, Run
 from landscape.store.summary import number
 from landscape_app import formats
@@ -21,6 +22,7 @@ _FAINT = 0.1
 _HOVER = "WHOSE<br>eigenvalue %{customdata[0]:.4g}<br>density %{y:.3g}<extra></extra>"
 
 
+@np.errstate(all="ignore")  # a file may hold any number
 def density_figure(
     *runs: Run, picked: Picked = samples.NONE, marks: theme.Marks = theme.MARKS
 ) -> go.Figure:
@@ -39,6 +41,8 @@ def density_figure(
         InputError: a run file cannot be read.
     """
     found = read_each(runs, "density", "grid", "density", optional=("standard_error",))
+    if not any(np.isfinite(group["density"]).any() for group in found.values()):
+        raise InputError("no density has a finite value to draw")
     scale = Symlog(max(_width(group) for group in found.values()))
     # One for all: a run that is drawn down to a lower one would seem to reach farther.
     floor = min(_floor(runs[position], group) for position, group in found.items())
@@ -48,7 +52,7 @@ def density_figure(
         _add(figure, runs[position], marks[position][0], group, scale, floor, picked, above)
     every = np.concatenate([group["grid"] for group in found.values()])
     figure.update_xaxes(title_text="eigenvalue (nat)", **scale.ticks(every))
-    highest = max(float(group["density"].max()) for group in found.values())
+    highest = max(_highest(group) for group in found.values())
     figure.update_yaxes(
         title_text="density (1/nat)",
         type="log",
@@ -117,6 +121,12 @@ def _add(
     )
 
 
+def _highest(group: Group) -> float:
+    """The largest finite density; 0 where there is none."""
+    finite = group["density"][np.isfinite(group["density"])]
+    return float(finite.max(initial=0.0))
+
+
 def _above(density: np.ndarray, floor: float) -> np.ndarray:
     return np.where(density >= floor, density, np.nan)
 
@@ -132,7 +142,7 @@ def _width(group: Group) -> float:
 def _floor(run: Run, group: Group) -> float:
     """Where the density is that of less than an eigenvalue: tails of the kernel, of no meaning."""
     count = number(run.attributes, "parameter_count")
-    highest = float(np.nanmax(group["density"]))
+    highest = _highest(group)
     if count and math.isfinite(count) and count > 0:
         one = 1 / (count * _width(group) * math.sqrt(2 * math.pi))
         return float(min(_FAINT * one, _FAINT * highest)) or 1e-12

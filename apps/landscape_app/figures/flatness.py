@@ -26,6 +26,7 @@ _HOVER_TRACE = (
 )
 
 
+@np.errstate(all="ignore")  # a file may hold any number
 def eigenvalues_figure(
     *runs: Run,
     log: bool = False,
@@ -126,6 +127,7 @@ def eigenvalues_figure(
     return figure
 
 
+@np.errstate(all="ignore")  # a file may hold any number
 def trace_figure(
     *runs: Run, picked: Picked = samples.NONE, marks: theme.Marks = theme.MARKS
 ) -> go.Figure:

@@ -34,6 +34,7 @@ _PANELS = (
 _HOVER = "%{meta.run}: %{meta.series}<br>%{x:.4g}: loss %{y:.4g}<extra></extra>"
 
 
+@np.errstate(all="ignore")  # a file may hold any number
 def lines_figure(*runs: Run, log: bool = False, marks: theme.Marks = theme.MARKS) -> go.Figure:
     """Loss along each line and curve: between two samples, and along directions.
 
@@ -107,11 +108,13 @@ def lines_figure(*runs: Run, log: bool = False, marks: theme.Marks = theme.MARKS
 def _read(run: Run) -> tuple[dict[str, Group], int]:
     """The lines of a run that are drawn, by name, and how many more there are."""
     names = line_names(run)
+    shown = names[: limits.MAX_DRAWN_MEMBERS]
     lines = {
-        name: read(run, f"lines/{name}", "x", "loss", optional=("accuracy",))
-        for name in names[: limits.MAX_DRAWN_MEMBERS]
+        name: read(run, f"lines/{name}", "x", "loss", optional=("accuracy",)) for name in shown
     }
-    return lines, len(names) - len(lines)
+    return {name: group for name, group in lines.items() if len(group["x"])}, len(names) - len(
+        shown
+    )
 
 
 def _of_kinds(
