@@ -49,8 +49,10 @@ def reason(error: BaseException) -> str:
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     if isinstance(error, KeyError):
         text = f"no {error}"
-    if isinstance(error, MemoryError):
+    elif isinstance(error, MemoryError):
         text = "it takes more memory than there is"
+    elif isinstance(error, EOFError):
+        text = "it ends too early"
     lines = [line for line in str(text).splitlines() if line.strip()]
     return printable((lines or [type(error).__name__])[0])
 

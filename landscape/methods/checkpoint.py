@@ -15,17 +15,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
 from torch import Tensor
 
 from landscape import processes
-from landscape.errors import InputError
+from landscape.descriptions import parse_json, parse_object
+from landscape.errors import InputError, refused
 from landscape.files import replacing
 from landscape.posteriors import Distribution
 from landscape.posteriors.files import KINDS
+from landscape.tensor_files import all_tensors, header, open_tensors
 
 FORMAT = "landscape-checkpoint-1"
+_WHAT = "a checkpoint"
 # They are made anew from the arguments of ``fit``, which must be the same.
 _GIVEN = ("problem", "prior")
 _SPACING = 20
@@ -90,19 +92,12 @@ class Checkpoint:
         path = self.path
         if path is None or not path.exists():
             return
-        try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                if metadata.get("format") != FORMAT:
-                    raise InputError(f"{path} is not a checkpoint of this package ({FORMAT})")
-                structure, before = (json.loads(metadata[n]) for n in ("structure", "identity"))
-                self.epoch = int(metadata["epoch"])
-                names = file.keys()
-                tensors = {name: file.get_tensor(name) for name in names}
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(f"cannot read {path} as a checkpoint: {error}") from error
+        with open_tensors(path, _WHAT) as file:
+            texts = header(file, FORMAT, path, _WHAT)
+            before = parse_object(texts["identity"], "its identity")
+            self.epoch = int(texts["epoch"])
+            structure = parse_json(texts["structure"], "its structure")
+            tensors = all_tensors(file)
         for name, now in self._identity.items():
             if before.get(name) != now:
                 raise OtherTrainingError(
@@ -110,7 +105,8 @@ class Checkpoint:
                     f"{str(before.get(name))[:50]} there and is {str(now)[:50]} now; remove it, or "
                     "continue with the same settings"
                 )
-        with torch.no_grad():
+        damaged = f"{path} is damaged: remove it, and the training begins anew"
+        with torch.no_grad(), refused(damaged):
             _unpack(value, structure, tensors, device)
 
 

@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import os
-import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from landscape.errors import InputError
-
-_UNREADABLE = (
-    OSError,
-    EOFError,
-    LookupError,
-    RuntimeError,
-    ValueError,
-    SafetensorError,
-    pickle.UnpicklingError,
-)
+from landscape.errors import InputError, printable, refused
+from landscape.files import check_regular
+from landscape.tensor_files import all_tensors, open_tensors
 
 
 def load_weights(
@@ -76,18 +65,26 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Raises:
         InputError: the file is missing, damaged, or holds something else.
     """
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
+    if path.suffix == ".safetensors":
+        with open_tensors(path, "weights") as file:
+            return _usable(path, all_tensors(file))
+    check_regular(path)
+    with refused(f"cannot read {path} as weights"):
         loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except _UNREADABLE as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"cannot read weights from {path}: {reason}") from error
     for key in ("state_dict", "model"):
         if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
             loaded = loaded[key]
-    if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
+    return _usable(path, loaded)
+
+
+def _usable(path: Path, loaded: Any) -> dict[str, Tensor]:
+    if not isinstance(loaded, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in loaded.items()
+    ):
         raise InputError(f"{path} holds no weights by name")
+    for name, value in loaded.items():
+        if value.layout is not torch.strided or value.is_quantized or value.dtype.is_complex:
+            raise InputError(f"{path}: '{printable(name)}' is sparse, quantised or complex")
     return {name.removeprefix("module."): value for name, value in loaded.items()}
 
 
