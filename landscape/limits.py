@@ -42,17 +42,19 @@ MAX_DRAWN_SAMPLES = 10_000
 MAX_DRAWN_MEMBERS = 100
 """Surfaces, lines or eigenvalues of one run that are drawn."""
 
+RATIO = 16
+"""Times its size that a run file may unpack to: numbers that were computed hardly compress."""
+DATA_RATIO = 100
+"""Times its size that a file of data may unpack to: images in double precision compress well."""
 _ALWAYS = 1 << 24
-_RATIO = 16
 
 
-def unpacked(stored: int) -> int:
+def unpacked(stored: int, ratio: int) -> int:
     """Bytes that a compressed file of ``stored`` bytes may unpack to.
 
-    Numbers that were computed or photographed hardly compress: 16 times is much. 16 MiB are
-    believed of any file, for an array may hold the same number everywhere.
+    16 MiB are believed of any file, for an array may hold the same number everywhere.
     """
-    return _ALWAYS + _RATIO * stored
+    return _ALWAYS + ratio * stored
 
 
 def stored_bytes(status: os.stat_result) -> int:
