@@ -137,7 +137,8 @@ def _prior(
         return model, prior, {"prior": str(options.prior)}
     if options.source is not None:
         architecture = posteriors.describe(options.source)["architecture"]
-        source = posteriors.load(options.source, models.rebuild(architecture), device=device)
+        network = models.rebuild(architecture, most=options.source.stat().st_size)
+        source = posteriors.load(options.source, network, device=device)
         prior = transfer.adapt(source, model, alpha=options.alpha)
         return prior.network(), prior, {"source": str(options.source), "alpha": options.alpha}
     return model, None, {}
@@ -197,7 +198,11 @@ def _measure(options: argparse.Namespace) -> None:
 
 def _seed(options: argparse.Namespace, run: Run) -> int:
     """By default the run's own: then what is measured are the samples that were averaged."""
-    return int(run.attributes["seed"]) if options.seed is None else int(options.seed)
+    if options.seed is not None:
+        return int(options.seed)
+    if "seed" not in run.attributes:
+        raise InputError(f"{run.path} does not say its seed: give one with --seed")
+    return int(run.attributes["seed"])
 
 
 def _surface(options: argparse.Namespace) -> None:

@@ -173,7 +173,7 @@ def in_progress(run: Run, **config: object) -> Iterator[None]:
     """
     with _alone(run.path, _weights(run)):
         run.attributes = Run.open(run.path).attributes  # which may have changed since
-        status, before = run.attributes["status"], json.dumps(run.config)
+        status, before = run.attributes.get("status", "failed"), json.dumps(run.config)
         run.set_attributes(status="running", config=json.dumps({**run.config, **config}))
         begun = _state(run.path)
         try:
@@ -204,7 +204,8 @@ def _weights(run: Run) -> Path:
         InputError: the run was not made by ``train``.
     """
     name = Path(str(run.attributes.get("posterior_file", ""))).name
-    if not name or "name" not in (run.config.get("task") or {}):
+    task = run.config.get("task")
+    if not name or not isinstance(task, dict) or not isinstance(task.get("name"), str):
         raise InputError(
             f"{run.path} names no posterior to measure (status: {run.attributes.get('status')}); "
             "train it first with 'landscape train'"
@@ -254,7 +255,7 @@ def load(path: Path, *, device: str = "auto") -> Trained:
         )
     posterior = posteriors.load(
         weights,
-        models.rebuild(description["architecture"]),
+        models.rebuild(description["architecture"], most=weights.stat().st_size),
         device=choose_device(device),
         calibration=task.train,
     )
