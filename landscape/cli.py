@@ -44,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = parse([argument for argument in given if argument != "--debug"])
         keep_freed_memory()
+        _tidy(options)
         COMMANDS[options.command](options)
         sys.stdout.flush()
     except LandscapeError as error:
@@ -57,6 +58,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read it has read enough: `landscape inspect FILE | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def _tidy(options: argparse.Namespace) -> None:
+    """Remove what killed commands left where this one is at work."""
+    from landscape import workflow
+
+    for name in ("file", "path", "folder", "out"):
+        there = getattr(options, name, None)
+        if isinstance(there, Path) and there.exists():
+            workflow.tidy(there if there.is_dir() else there.parent)
 
 
 def _demo(options: argparse.Namespace) -> None:
@@ -106,7 +117,7 @@ def _trained(options: argparse.Namespace) -> Path:
     if prior is not None and random is not None:  # the rest stays at the prior's mean
         model, prior = prior.network(), prior.marginal(random)
     name = options.name or f"{options.task}-{options.method}-seed{options.seed}"
-    return workflow.train(
+    trained = workflow.train(
         options.out / f"{name}.h5",
         task,
         method,
@@ -119,7 +130,15 @@ def _trained(options: argparse.Namespace) -> Path:
         overwrite=options.overwrite,
         config={**config, "random": options.random},
         progress=Progress(f"{options.method}: training") if processes.rank() == 0 else None,
-    ).run.path
+    )
+    path = trained.run.path
+    if trained.before and processes.rank() == 0:
+        print(
+            f"landscape: {path} is finished: this training was done before; --overwrite trains "
+            "again",
+            file=sys.stderr,
+        )
+    return path
 
 
 def _prior(

@@ -110,6 +110,23 @@ class Checkpoint:
             _unpack(value, structure, tensors, device)
 
 
+def identity_digest(identity: Mapping[str, Any]) -> str:
+    """SHA-256 of what a training depends on, as a hexadecimal string."""
+    plain = json.dumps(json.loads(json.dumps(identity)), sort_keys=True)
+    return hashlib.sha256(plain.encode()).hexdigest()
+
+
+def digest_of_checkpoint(path: Path) -> str:
+    """The ``identity_digest`` of the training that a checkpoint is of.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    with open_tensors(path, _WHAT) as file:
+        texts = header(file, FORMAT, path, _WHAT)
+        return identity_digest(parse_object(texts["identity"], "its identity"))
+
+
 def digest(*tensors: Tensor) -> str:
     """SHA-256 of the values of tensors, as a hexadecimal string."""
     found = hashlib.sha256()

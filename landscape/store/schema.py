@@ -207,6 +207,7 @@ ATTRIBUTES: Mapping[str, str] = {
     "git_commit": "commit of the working folder, or empty",
     "posterior_file": "file beside this one with the posterior's weights, or empty",
     "posterior_fingerprint": "SHA-256 of that file",
+    "training_fingerprint": "SHA-256 of all that training depended on, initial weights included",
     "training_seconds": "wall-clock time of training, source included",
 }
 
