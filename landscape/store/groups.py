@@ -187,6 +187,8 @@ def read_group(
         arrays = {variable: data[()] for variable, data in wanted.items()}
         attributes = plain_attributes(group)
     try:
-        return Group(schema.conform(name, arrays, shapes), attributes)
+        read = schema.conform(name, arrays, shapes)
+        schema.check_values(name, read)
+        return Group(read, attributes)
     except InputError as error:
         raise InputError(f"{path}: group '{name}' is damaged: {error}") from error

@@ -339,8 +339,8 @@ def conform(
         others: Shapes of more variables of the group, which must fit those.
 
     Raises:
-        InputError: an unknown variable, no numbers, numbers that the stored type cannot hold or
-            that mean nothing, a wrong number of axes, or axes of unequal length.
+        InputError: an unknown variable, no numbers, numbers that the stored type cannot hold, a
+            wrong number of axes, or axes of unequal length.
     """
     arrays = {name: _cast(group, name, value) for name, value in variables.items()}
     lengths: dict[str, int] = {}
@@ -354,6 +354,20 @@ def conform(
                     f"{group}/{name} has {length} along '{dim}' where the group has {lengths[dim]}"
                 )
     return arrays
+
+
+def check_values(group: str, arrays: Mapping[str, np.ndarray]) -> None:
+    """Check that numbers which were read can be what the schema says they are.
+
+    Raises:
+        InputError: some cannot.
+    """
+    for name, array in arrays.items():
+        field = _field(group, name)
+        if (array < field.low - _ROUNDING).any() or (array > field.high + _ROUNDING).any():
+            raise InputError(f"{group}/{name} holds values that are not {field.range}")
+        if field.coordinate and not np.isfinite(array).all():
+            raise InputError(f"{group}/{name} holds coordinates that are not finite")
 
 
 def _field(group: str, name: str) -> Field:
@@ -377,8 +391,4 @@ def _cast(group: str, variable: str, value: object) -> np.ndarray:
         array = given.astype(field.dtype)
         if array.dtype.kind in "iu" and not np.array_equal(array, given):
             raise InputError(f"{name} needs whole numbers that fit {array.dtype}")
-    if (array < field.low - _ROUNDING).any() or (array > field.high + _ROUNDING).any():
-        raise InputError(f"{name} holds values that are not {field.range}")
-    if field.coordinate and not np.isfinite(array).all():
-        raise InputError(f"{name} holds coordinates that are not finite")
     return array

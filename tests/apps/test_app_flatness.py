@@ -22,7 +22,7 @@ def title(figure: go.Figure) -> str:
 
 def scored(run: Run, eigenvalues: list[float], nll: list[float], seed: int = 3) -> Run:
     run.write("samples", {"eigenvalues": [[v] for v in eigenvalues]}, {"seed": seed})
-    accuracy = 1 - np.asarray(nll) / 10
+    accuracy = np.where(np.isfinite(nll), 1 - np.asarray(nll) / 10, np.nan)
     run.write("predictions", {"nll": nll, "accuracy": accuracy}, {"seed": 3})
     return run
 
