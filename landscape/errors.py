@@ -8,7 +8,13 @@ _LONGEST = 300
 
 
 class LandscapeError(Exception):
-    """Work that started could not be finished; the command line exits with 1."""
+    """Work that started could not be finished; the command line exits with 1.
+
+    The message is one line of printable characters, whatever a file put into it.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(_escaped(message))
 
 
 class InputError(LandscapeError, ValueError):
@@ -59,5 +65,11 @@ def reason(error: BaseException) -> str:
 
 def printable(text: str) -> str:
     """Text from a file in a message of one line: no control characters, and not a whole page."""
-    shown = text if text.isprintable() else ascii(text)[1:-1]
+    shown = _escaped(text)
     return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}..."
+
+
+def _escaped(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)

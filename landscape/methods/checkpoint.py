@@ -66,15 +66,14 @@ class Checkpoint:
         if self.path is None or not due or processes.rank() != 0:
             return
         tensors: dict[str, Tensor] = {}
-        structure = _pack(value, tensors)
+        texts = {
+            "structure": json.dumps(_pack(value, tensors)),
+            "identity": json.dumps(self._identity),
+            "epoch": str(epoch),
+        }
+        plain = {name: each.detach().cpu().contiguous().clone() for name, each in tensors.items()}
         contents = serialise(
-            {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()},
-            metadata={
-                "format": FORMAT,
-                "structure": json.dumps(structure),
-                "identity": json.dumps(self._identity),
-                "epoch": str(epoch),
-            },
+            plain, metadata={"format": FORMAT, "digest": _digest_of_all(texts, plain), **texts}
         )
         with replacing(self.path) as temporary:
             temporary.write_bytes(contents)
@@ -98,6 +97,9 @@ class Checkpoint:
             self.epoch = int(texts["epoch"])
             structure = parse_json(texts["structure"], "its structure")
             tensors = all_tensors(file)
+        damaged = f"{path} is damaged: remove it, and the training begins anew"
+        if texts.get("digest", _digest_of_all(texts, tensors)) != _digest_of_all(texts, tensors):
+            raise InputError(damaged)
         for name, now in self._identity.items():
             if before.get(name) != now:
                 raise OtherTrainingError(
@@ -105,7 +107,6 @@ class Checkpoint:
                     f"{str(before.get(name))[:50]} there and is {str(now)[:50]} now; remove it, or "
                     "continue with the same settings"
                 )
-        damaged = f"{path} is damaged: remove it, and the training begins anew"
         with torch.no_grad(), refused(damaged):
             _unpack(value, structure, tensors, device)
 
@@ -132,6 +133,17 @@ def digest(*tensors: Tensor) -> str:
     found = hashlib.sha256()
     for tensor in tensors:
         found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
+def _digest_of_all(texts: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of a whole state: a flipped bit would lead to other weights without a word."""
+    named = sorted(tensors.items())
+    shapes = [(name, str(tensor.dtype), list(tensor.shape)) for name, tensor in named]
+    head = json.dumps([shapes, *(texts[name] for name in ("structure", "identity", "epoch"))])
+    found = hashlib.sha256(head.encode())
+    for _, tensor in named:
+        found.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     return found.hexdigest()
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from landscape.errors import InputError, refused
+from landscape.errors import InputError, reason, refused
 from landscape.models import pretrained
 from landscape.models.convnet import ConvNet
 from landscape.models.mlp import MLP
@@ -66,7 +66,7 @@ def build(name: str, task: Task | None = None, *, seed: int = 0, **settings: Any
         try:
             model = make(**settings)
         except TypeError as error:
-            raise InputError(f"model '{name}': {error}") from error
+            raise InputError(f"model '{name}': {reason(error)}") from error
     # Whoever rebuilds it has other weights to put in, and perhaps not that file.
     settings.pop("weights", None)
     model.architecture = {"name": name, **settings}  # type: ignore[assignment]

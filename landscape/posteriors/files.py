@@ -166,7 +166,7 @@ def _check(description: Mapping[str, Any]) -> None:
         InputError: something is missing, or of another kind.
     """
     for name, kind in _DESCRIBED.items():
-        if not isinstance(description.get(name), kind):
+        if name not in description or not isinstance(description[name], kind):
             raise InputError(f"its description has no '{name}' of the right kind")
     if description["kind"] not in KINDS:
         raise InputError(f"it holds a '{printable(description['kind'])}', no known distribution")

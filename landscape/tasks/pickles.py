@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from landscape.errors import InputError, refused
+from landscape.errors import InputError, printable, refused
 from landscape.files import check_regular
 
 _OPCODES = {opcode.code.encode("latin1"): opcode for opcode in pickletools.opcodes}
@@ -72,7 +72,7 @@ class _Name:
     def __init__(self, module: object, name: object) -> None:
         self.name = f"{module}.{name}"
         if self.name not in _NAMES:
-            raise InputError(f"it wants {self.name}, which is no array")
+            raise InputError(f"it wants {printable(self.name)}, which is no array")
 
 
 class _Made:

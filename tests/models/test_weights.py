@@ -71,7 +71,7 @@ def test_what_does_not_fit_or_cannot_be_read_is_one_line(tmp_path: Path) -> None
     assert same(before, network())
     for contents in (b"", b"no weights", pickle.dumps(print, protocol=2), path.read_bytes()[:500]):
         (tmp_path / "bad.pt").write_bytes(contents)
-        with pytest.raises(InputError, match="cannot read .* as weights") as found:
+        with pytest.raises(InputError, match=r"cannot read .* as weights") as found:
             load_weights(network(), tmp_path / "bad.pt")
         assert "\n" not in str(found.value)
     with pytest.raises(InputError, match=r"cannot read .*gone\.safetensors"):
