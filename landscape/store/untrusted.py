@@ -23,6 +23,7 @@ from h5py import h5, h5a, h5d, h5g, h5l, h5o, h5t
 from landscape import limits
 from landscape.errors import InputError, printable, refused
 from landscape.store import schema
+from landscape.store.heaps import check_heaps
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _FILTERS = {
@@ -80,6 +81,7 @@ def open_run(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
             is_it = state == _state(status)  # and no other, put in its place meanwhile
             if not is_it or state not in _sound:
                 _check_size(file, path, limits.stored_bytes(now))
+                check_heaps(file.id.get_vfd_handle(), path)
                 _check_schema(file, path)
                 if is_it:
                     _remember(state)
