@@ -5,24 +5,29 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shutil
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
-from damage import bytes_of, outcomes, trees_of
+from damage import NASTY, NUMBERS, bytes_of, outcome, outcomes, trees_of
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save as serialise
 from torch import nn
 
+import landscape
 from landscape import models, posteriors, tasks
 from landscape.arguments import _read_toml
 from landscape.methods import SWAG
 from landscape.models.weights import load_weights
 from landscape.posteriors import isotropic
+from landscape.store import Run
+from landscape.surfaces import line
 from landscape.tasks.images import decode
 from landscape.tasks.jpegs import Jpegs
 from landscape.tasks.pickles import unpickle
@@ -197,3 +202,63 @@ def test_other_values_in_a_description_are_read_or_refused_in_one_line(
     count *= int(os.environ.get("FUZZ", "1"))
     inputs = _described(make(tmp_path), text, count, tmp_path / "whole.safetensors")
     assert "refused" in outcomes(path, inputs, lambda: read(path))
+
+
+def _measured(folder: Path) -> tuple[Path, posteriors.Posterior, tasks.Task]:
+    """A run in which a small posterior is measured."""
+    task = _task()
+    posterior = isotropic(_model(), 0.1)
+    run = Run.create(folder / "whole.h5", method="isotropic", seed=0)
+    _measure(run, posterior, task)
+    return run.path, posterior, task
+
+
+def _measure(run: Run, posterior: posteriors.Posterior, task: tasks.Task) -> None:
+    settings = {"samples": 3, "store": run}
+    landscape.measure(
+        posterior, task.train, eigenvalues=1, trace_products=4, density_probes=2, **settings
+    )
+    landscape.surface(posterior, task.train, shape=(3, 2), **settings)
+    line(posterior, task.train, kind="samples", points=3, **settings)
+
+
+def _spoil(path: Path, generator: np.random.Generator) -> None:
+    """Fill, resize or drop a variable, or give an attribute another value."""
+    with h5py.File(path, "r+") as file:
+        groups = ["samples", "density", "surfaces/samples", "lines/samples"]
+        group = file[groups[int(generator.integers(0, len(groups)))]]
+        variables = [name for name in group if isinstance(group[name], h5py.Dataset)]
+        name = variables[int(generator.integers(0, len(variables)))]
+        values = group[name][()]
+        match int(generator.integers(0, 4)):
+            case 0:
+                del group[name]
+            case 1:
+                del group[name]
+                group[name] = np.concatenate([values] * 3)[: int(generator.integers(0, 8))]
+            case 2:
+                filled = generator.random(values.shape) < generator.choice([0.3, 1.1])
+                number = NUMBERS[int(generator.integers(0, len(NUMBERS)))]
+                with np.errstate(over="ignore", invalid="ignore"):
+                    group[name][...] = np.where(filled, number, values).astype(values.dtype)
+            case _:
+                known = sorted(set(group.attrs) - {"request"})
+                value = NASTY[int(generator.integers(0, len(NASTY)))]
+                text = isinstance(value, list | dict | None) or abs_at_least_64_bits(value)
+                group.attrs[known[int(generator.integers(0, len(known)))]] = (
+                    str(value).replace("\0", "") if text or isinstance(value, str) else value
+                )
+
+
+def abs_at_least_64_bits(value: object) -> bool:
+    return isinstance(value, int) and abs(value) >= 2**63
+
+
+def test_a_measurement_goes_on_from_any_file_or_refuses_it_in_one_line(tmp_path: Path) -> None:
+    whole, posterior, task = _measured(tmp_path)
+    generator = np.random.default_rng(0)
+    path = tmp_path / "run.h5"
+    for _ in range(60 * int(os.environ.get("FUZZ", "1"))):
+        shutil.copy(whole, path)
+        _spoil(path, generator)
+        outcome(lambda: _measure(Run.open(path), posterior, task))
