@@ -15,6 +15,8 @@ MAX_CHUNKS = 50_000
 """Pieces that the numbers of a run file are stored in; each takes time, also an empty one."""
 MAX_OBJECTS = 10_000
 """Groups and variables of a run file."""
+MAX_NAME = 255
+"""Bytes of the name of a group or a variable."""
 MAX_MEMBERS = 1_000
 """Surfaces and lines of a run file."""
 MAX_DEPTH = 4

@@ -30,18 +30,13 @@ def open_tensors(path: Path, what: str) -> Iterator[Any]:
         InputError: the file is missing or damaged, or its head is too large.
     """
     check_regular(path)
-    message = f"cannot read {path} as {what}"
-    try:
-        with refused(message):
-            with path.open("rb") as stream:
-                length = int.from_bytes(stream.read(8), "little")
-            if MAX_HEADER < length < path.stat().st_size:
-                raise InputError(f"its head is larger than {MAX_HEADER >> 20} MiB")
-            with safe_open(path, framework="pt") as file:
-                yield file
-    except InputError as error:
-        told = str(error)
-        raise error if str(path) in told else InputError(f"{message}: {told}") from error
+    with refused(f"cannot read {path} as {what}"):
+        with path.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+        if MAX_HEADER < length < path.stat().st_size:
+            raise ValueError(f"its head is larger than {MAX_HEADER >> 20} MiB")
+        with safe_open(path, framework="pt") as file:
+            yield file
 
 
 def all_tensors(file: Any) -> dict[str, Tensor]:

@@ -93,9 +93,9 @@ class Checkpoint:
             return
         with open_tensors(path, _WHAT) as file:
             texts = header(file, FORMAT, path, _WHAT)
-            before = parse_object(texts["identity"], "its identity")
+            before = parse_object(texts["identity"], f"the identity in {path}")
             self.epoch = int(texts["epoch"])
-            structure = parse_json(texts["structure"], "its structure")
+            structure = parse_json(texts["structure"], f"the structure in {path}")
             tensors = all_tensors(file)
         damaged = f"{path} is damaged: remove it, and the training begins anew"
         if texts.get("digest", _digest_of_all(texts, tensors)) != _digest_of_all(texts, tensors):
@@ -125,7 +125,7 @@ def digest_of_checkpoint(path: Path) -> str:
     """
     with open_tensors(path, _WHAT) as file:
         texts = header(file, FORMAT, path, _WHAT)
-        return identity_digest(parse_object(texts["identity"], "its identity"))
+        return identity_digest(parse_object(texts["identity"], f"the identity in {path}"))
 
 
 def digest(*tensors: Tensor) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from landscape import limits
 from landscape.errors import InputError, printable, refused
 from landscape.files import check_regular
+from landscape.models.pickle_depth import check_depth
 from landscape.tensor_files import all_tensors, open_tensors
+
+_LEGACY_PICKLES = 5
+"""Pickles at the beginning of a file that torch wrote before version 1.6."""
 
 
 def load_weights(
@@ -70,11 +76,34 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             return _usable(path, all_tensors(file))
     check_regular(path)
     with refused(f"cannot read {path} as weights"):
+        _check_pickled(path)
         loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
     for key in ("state_dict", "model"):
         if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
             loaded = loaded[key]
     return _usable(path, loaded)
+
+
+def _check_pickled(path: Path) -> None:
+    """Check what torch does not: how much a file unpacks to, and how deep it is nested.
+
+    Raises:
+        ValueError: one of the two is beyond what weights are.
+    """
+    with path.open("rb") as stream:
+        if not zipfile.is_zipfile(stream):
+            stream.seek(0)
+            for _ in range(_LEGACY_PICKLES):
+                check_depth(stream)
+            return
+        with zipfile.ZipFile(stream) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+            if size > limits.unpacked(limits.stored_bytes(path.stat()), limits.RATIO):
+                raise ValueError(f"it would unpack to {size >> 20:,} MiB, many times its size")
+            for member in archive.namelist():
+                if member.endswith("data.pkl"):
+                    with archive.open(member) as pickled:
+                        check_depth(pickled)
 
 
 def _usable(path: Path, loaded: Any) -> dict[str, Tensor]:

@@ -154,7 +154,7 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
 def _read(path: Path, *, weights: bool = True) -> tuple[dict[str, Any], dict[str, Tensor]]:
     with open_tensors(path, _WHAT) as file:
         texts = header(file, FORMAT, path, _WHAT)
-        description = parse_object(texts["description"], "its description")
+        description = parse_object(texts["description"], f"the description in {path}")
         _check(description)
         return description, all_tensors(file) if weights else {}
 
@@ -163,22 +163,22 @@ def _check(description: Mapping[str, Any]) -> None:
     """Check that a description has everything, each of its own kind.
 
     Raises:
-        InputError: something is missing, or of another kind.
+        ValueError: something is missing, or of another kind.
     """
     for name, kind in _DESCRIBED.items():
         if name not in description or not isinstance(description[name], kind):
-            raise InputError(f"its description has no '{name}' of the right kind")
+            raise ValueError(f"its description has no '{name}' of the right kind")
     if description["kind"] not in KINDS:
-        raise InputError(f"it holds a '{printable(description['kind'])}', no known distribution")
+        raise ValueError(f"it holds a '{printable(description['kind'])}', no known distribution")
     if not all(isinstance(name, str) for name in description["random"]):
-        raise InputError("its description names no parameters")
+        raise ValueError("its description names no parameters")
     lengths = set()
     for values in description["history"].values():
         if not isinstance(values, list) or not all(isinstance(x, int | float) for x in values):
-            raise InputError("its training history holds no numbers")
+            raise ValueError("its training history holds no numbers")
         lengths.add(len(values))
     if len(lengths) > 1:
-        raise InputError("its training history holds lists of different length")
+        raise ValueError("its training history holds lists of different length")
 
 
 def _rest(space: ParameterSpace) -> dict[str, Tensor]:

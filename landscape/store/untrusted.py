@@ -259,6 +259,8 @@ def _check_size(file: h5py.File, path: Path, nbytes: int) -> None:
         for name in group:
             inside = f"{prefix}/{_decoded(name)}"
             where = f"{path}:{printable(inside)}"
+            if len(name) > limits.MAX_NAME or _decoded(name).encode() != name:
+                raise InputError(f"{where} has a name that is too long or no text: refused")
             if group.links.get_info(name).type != h5l.TYPE_HARD:
                 raise InputError(f"{where} is a soft or external link: refused")
             item = h5o.open(group, name)

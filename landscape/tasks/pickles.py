@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from landscape.errors import InputError, printable, refused
+from landscape.errors import printable, refused
 from landscape.files import check_regular
 
 _OPCODES = {opcode.code.encode("latin1"): opcode for opcode in pickletools.opcodes}
@@ -46,12 +46,9 @@ def unpickle(path: Path) -> dict[str, Any]:
     """
     contents = io.BytesIO(read_bytes(path))
     with refused(f"cannot read {path}"):
-        try:
-            found = _Stack(contents).run()
-        except InputError as error:
-            raise InputError(f"cannot read {path}: {error}") from error
+        found = _Stack(contents).run()
         if not isinstance(found, dict):
-            raise InputError(f"cannot read {path}: it holds no dictionary")
+            raise ValueError("it holds no dictionary")
         return {key: _array(value) for key, value in found.items()}
 
 
@@ -72,7 +69,7 @@ class _Name:
     def __init__(self, module: object, name: object) -> None:
         self.name = f"{module}.{name}"
         if self.name not in _NAMES:
-            raise InputError(f"it wants {printable(self.name)}, which is no array")
+            raise ValueError(f"it wants {printable(self.name)}, which is no array")
 
 
 class _Made:
@@ -97,7 +94,7 @@ class _Stack:
         while True:
             opcode = _OPCODES.get(self.contents.read(1))
             if opcode is None:
-                raise InputError("it is no pickle, or ends too early")
+                raise ValueError("it is no pickle, or ends too early")
             if opcode.name == "STOP":
                 return self.values.pop()
             self._do(opcode.name, self._argument(opcode))
@@ -149,11 +146,11 @@ class _Stack:
             (state,) = self._pop(1)
             _of_kind(values[-1], _Made).state = state
         elif name not in ("PROTO", "FRAME"):
-            raise InputError(f"it holds more than plain values and arrays ({name})")
+            raise ValueError(f"it holds more than plain values and arrays ({name})")
 
     def _pop(self, count: int) -> list[Any]:
         if count > len(self.values):
-            raise InputError("it is damaged")
+            raise ValueError("it is damaged")
         start = len(self.values) - count
         taken = self.values[start:]
         del self.values[start:]
@@ -165,14 +162,14 @@ class _Stack:
 
 def _of_kind(value: Any, kind: type) -> Any:
     if not isinstance(value, kind):
-        raise InputError("it is damaged")
+        raise ValueError("it is damaged")
     return value
 
 
 def _put(target: dict[str, Any], items: list[Any]) -> dict[str, Any]:
     for key, value in zip(items[::2], items[1::2], strict=True):
         if not isinstance(key, str | bytes):
-            raise InputError("it holds a key that is no text")
+            raise ValueError("it holds a key that is no text")
         target[key.decode("latin1") if isinstance(key, bytes) else key] = value
     return target
 
@@ -191,9 +188,9 @@ def _array(value: Any) -> Any:
     numbers = np.dtype(_type_name(_of_kind(kind, _Made)))
     raw = contents.encode("latin1") if isinstance(contents, str) else _of_kind(contents, bytes)
     if not all(type(length) is int and length >= 0 for length in _of_kind(shape, tuple)):
-        raise InputError("it is damaged")
+        raise ValueError("it is damaged")
     if math.prod(shape) * numbers.itemsize != len(raw):
-        raise InputError(f"an array of shape {shape} does not have {len(raw)} bytes")
+        raise ValueError(f"an array of shape {shape} does not have {len(raw)} bytes")
     return np.frombuffer(raw, numbers).reshape(shape, order="F" if by_columns else "C")
 
 
@@ -204,5 +201,5 @@ def _type_name(kind: _Made) -> str:
     order = order.decode("latin1") if isinstance(order, bytes) else order
     full = name if name[:1] in "<>|=" else f"{order}{name}"
     if kind.name != "numpy.dtype" or not _NUMBERS.fullmatch(full):
-        raise InputError("it holds an array of no numbers")
+        raise ValueError("it holds an array of no numbers")
     return full
