@@ -18,6 +18,7 @@ from typing import Protocol
 import numpy as np
 
 from landscape.errors import InputError, LandscapeError, printable, reason
+from landscape.limits import MAX_NAME
 
 
 class Stored(Protocol):
@@ -50,10 +51,12 @@ def member(family: str, name: str) -> str:
     """The group that a store has a surface or a line as.
 
     Raises:
-        InputError: the name is empty, or has a slash.
+        InputError: the name is empty, too long, or has a slash.
     """
     if not name or "/" in name:
         raise InputError(f"'{name}' cannot be a name in a store: it is empty or has a slash")
+    if len(name.encode("utf-8", "replace")) > MAX_NAME:
+        raise InputError(f"'{printable(name)}' is longer than {MAX_NAME} bytes")
     return f"{family}/{name}"
 
 
