@@ -79,7 +79,7 @@ _SAMPLES = {
     "eigenvalues": Field(("sample", "eigenvalue"), "f8", "largest eigenvalues, descending", "nat"),
     "residuals": Field(("sample", "eigenvalue"), "f8", "norm of A v - lambda v", "nat", low=0),
     "converged": Field(
-        ("sample", "eigenvalue"), "u1", "1 where the residual met the tolerance", high=1
+        ("sample", "eigenvalue"), "u1", "1 where the residual met the tolerance", low=0, high=1
     ),
     "trace": Field(("sample",), "f8", "trace of the matrix", "nat"),
     "trace_standard_error": Field(("sample",), "f8", "standard error of the trace", "nat", low=0),
@@ -143,7 +143,7 @@ _SURFACE = {
         ("y", "x"), "f8", "accuracy; NaN where the network's output is not finite", low=0, high=1
     ),
     "finished": Field(
-        ("y",), "u1", "0 where the row has not been evaluated yet, and holds NaN", high=1
+        ("y",), "u1", "0 where the row has not been evaluated yet, and holds NaN", low=0, high=1
     ),
     "sample_x": Field(("sample",), "f8", "each posterior sample's projection on the plane"),
     "sample_y": Field(("sample",), "f8", "each posterior sample's projection on the plane"),
@@ -162,7 +162,7 @@ _LINE = {
         ("x",), "f8", "accuracy; NaN where the network's output is not finite", low=0, high=1
     ),
     "finished": Field(
-        ("x",), "u1", "0 where the point has not been evaluated yet, and holds NaN", high=1
+        ("x",), "u1", "0 where the point has not been evaluated yet, and holds NaN", low=0, high=1
     ),
     "bends": Field(("bend", "parameter"), "f4", "a curve's trained knots between its ends"),
 }
