@@ -21,7 +21,9 @@ MAX_MEMBERS = 1_000
 """Surfaces and lines of a run file."""
 MAX_DEPTH = 4
 """Groups within groups of a run file."""
-MAX_ATTRIBUTES = 16_000
+MAX_ATTRIBUTES = 1_000
+"""Attributes of one group."""
+MAX_ALL_ATTRIBUTES = 16_000
 """Attributes of all groups of a run file."""
 MAX_ATTRIBUTE_BYTES = 1 << 20
 """Bytes of the attributes of one group."""
@@ -39,7 +41,9 @@ MAX_PIXELS = 50_000_000
 
 MAX_DRAWN = 600_000
 """Numbers that one figure is drawn of."""
-MAX_DRAWN_SAMPLES = 10_000
+MAX_EXPORTED = 3_000_000
+"""Points of all surfaces of one run that are written at once."""
+MAX_DRAWN_SAMPLES = 5_000
 """Posterior samples that one figure is drawn of."""
 MAX_DRAWN_MEMBERS = 100
 """Surfaces, lines or eigenvalues of one run that are drawn."""

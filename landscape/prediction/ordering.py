@@ -14,8 +14,8 @@ from landscape.prediction.metrics import check_predictions
 METRICS = ("accuracy", "nll", "ece")
 _SMALL = -600.0
 """Logarithm of a probability that a float64 can still hold with all its digits."""
-_TOGETHER = 1 << 24
-"""Probabilities that are summed at a time: 128 MiB."""
+_TOGETHER = 1 << 22
+"""Probabilities that are summed at a time: 32 MiB."""
 
 
 def metrics_in_order(
@@ -113,10 +113,15 @@ def metrics_in_orders(
     orders = orders.to(labels.device)
     right = torch.zeros(orders.shape, dtype=torch.float64, device=labels.device)
     log_sums, gaps = torch.zeros_like(right), right.new_zeros((*orders.shape, BINS))
-    block = max(1, _TOGETHER // (log_probabilities.shape[2] * max(samples, len(orders))))
-    parts = torch.split(log_probabilities, block, 1)
-    for part, true in zip(parts, torch.split(labels, block), strict=True):
-        _add(part, true, orders, right, log_sums, gaps)
+    classes = log_probabilities.shape[2]
+    rows = min(len(orders), max(1, _TOGETHER // classes))
+    block = max(1, _TOGETHER // (classes * max(samples, rows)))
+    for part, true in zip(
+        torch.split(log_probabilities, block, 1), torch.split(labels, block), strict=True
+    ):
+        for start in range(0, len(orders), rows):
+            taken = slice(start, start + rows)
+            _add(part, true, orders[taken], right[taken], log_sums[taken], gaps[taken])
     count = len(labels)
     steps = torch.arange(1, samples + 1, device=labels.device, dtype=torch.float64)
     return {

@@ -70,8 +70,12 @@ def _check_sizes(
             f"the attributes of a group hold up to {limits.MAX_ATTRIBUTE_BYTES >> 20} MiB, and "
             f"those of a run file {limits.MAX_OVERHEAD >> 21}: give fewer or shorter settings"
         )
-    if sum(map(len, every)) > limits.MAX_ATTRIBUTES:
-        raise InputError(f"a run file has up to {limits.MAX_ATTRIBUTES:,} attributes: give fewer")
+    counts = [len(each) for each in every]
+    if max(counts) > limits.MAX_ATTRIBUTES or sum(counts) > limits.MAX_ALL_ATTRIBUTES:
+        raise InputError(
+            f"a group has up to {limits.MAX_ATTRIBUTES:,} attributes, and a run file "
+            f"{limits.MAX_ALL_ATTRIBUTES:,}: give fewer"
+        )
     for family in schema.FAMILIES:
         if sum(name.startswith(f"{family}/") for name in groups) > limits.MAX_MEMBERS:
             raise InputError(

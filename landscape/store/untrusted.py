@@ -206,7 +206,7 @@ class _Size:
             )
         for size, most, what in (
             (self.objects, limits.MAX_OBJECTS, "groups and variables"),
-            (self.attributes, limits.MAX_ATTRIBUTES, "attributes"),
+            (self.attributes, limits.MAX_ALL_ATTRIBUTES, "attributes"),
             (self.chunks, limits.MAX_CHUNKS, "chunks"),
         ):
             if size > most:
@@ -248,7 +248,13 @@ def _check_size(file: h5py.File, path: Path, nbytes: int) -> None:
         prefix, group, depth = pending.pop()
         groups.append((prefix, group))
         about = h5o.get_info(group)
-        size.attributes += h5a.get_num_attrs(group)
+        attributes = h5a.get_num_attrs(group)
+        size.attributes += attributes
+        if attributes > limits.MAX_ATTRIBUTES:
+            raise InputError(
+                f"{path}:{printable(prefix or '/')} has more than {limits.MAX_ATTRIBUTES:,} "
+                "attributes: refused"
+            )
         # Texts of variable length lie elsewhere: check_all and plain_attributes count them.
         if about.meta_size.attr.heap_size + about.hdr.space.total > limits.MAX_ATTRIBUTE_BYTES:
             raise _too_much_text(f"{path}:{printable(prefix or '/')}")

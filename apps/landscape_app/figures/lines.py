@@ -108,13 +108,16 @@ def lines_figure(*runs: Run, log: bool = False, marks: theme.Marks = theme.MARKS
 def _read(run: Run) -> tuple[dict[str, Group], int]:
     """The lines of a run that are drawn, by name, and how many more there are."""
     names = line_names(run)
-    shown = names[: limits.MAX_DRAWN_MEMBERS]
-    lines = {
-        name: read(run, f"lines/{name}", "x", "loss", optional=("accuracy",)) for name in shown
-    }
-    return {name: group for name, group in lines.items() if len(group["x"])}, len(names) - len(
-        shown
-    )
+    lines: dict[str, Group] = {}
+    left = limits.MAX_DRAWN
+    for count, name in enumerate(names):
+        group = read(run, f"lines/{name}", "x", "loss", optional=("accuracy",))
+        left -= sum(values.size for values in group.values())
+        if left < 0 or count == limits.MAX_DRAWN_MEMBERS:
+            return lines, len(names) - count
+        if len(group["x"]):
+            lines[name] = group
+    return lines, 0
 
 
 def _of_kinds(
