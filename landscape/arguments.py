@@ -10,7 +10,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn, get_type_hints
 
-from landscape.errors import InputError
+from landscape.errors import InputError, printable, refused
+from landscape.files import check_regular
+from landscape.limits import MAX_SETTINGS
 
 EPILOG = "'landscape train TASK METHOD --help' lists the settings of a task and a method."
 
@@ -292,13 +294,14 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            return {name.replace("-", "_"): value for name, value in tomllib.load(file).items()}
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not TOML: {error}") from error
+    check_regular(path)
+    with refused(f"cannot read {path}"):
+        if path.stat().st_size > MAX_SETTINGS:
+            raise InputError(f"{path} is larger than {MAX_SETTINGS >> 20} MiB: no file of settings")
+        contents = path.read_bytes()
+    with refused(f"{path} is not TOML"):
+        given = tomllib.loads(contents.decode())
+    return {name.replace("-", "_"): value for name, value in given.items()}
 
 
 def _take_over(parser: argparse.ArgumentParser, given: dict[str, Any], path: Path | None) -> None:
@@ -306,7 +309,9 @@ def _take_over(parser: argparse.ArgumentParser, given: dict[str, Any], path: Pat
     actions = {action.dest: action for action in parser._actions}
     for name, value in given.items():
         if name not in actions:
-            raise InputError(f"{path}: no setting '{name}'; known: {', '.join(sorted(actions))}")
+            raise InputError(
+                f"{path}: no setting '{printable(name)}'; known: {', '.join(sorted(actions))}"
+            )
         action = actions[name]
         is_switch = action.nargs == 0
         fits = isinstance(value, bool) if is_switch else not isinstance(value, dict | list)
@@ -316,6 +321,6 @@ def _take_over(parser: argparse.ArgumentParser, given: dict[str, Any], path: Pat
         except (ValueError, argparse.ArgumentTypeError):
             fits = False
         if not fits:
-            raise InputError(f"{path}: {name} = {value!r} is no value for --{name}")
+            raise InputError(f"{path}: {name} = {printable(repr(value))} is no value for --{name}")
         parser.set_defaults(**{name: converted})
         action.required = False

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from landscape.arguments import BUDGET, parse
-from landscape.errors import InputError, LandscapeError, LandscapeWarning
+from landscape.errors import InputError, LandscapeError, LandscapeWarning, printable
 from landscape.memory import keep_freed_memory
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = parse([argument for argument in given if argument != "--debug"])
         keep_freed_memory()
+        _tidy(options)
         with warnings.catch_warnings():
             warnings.showwarning = _say
             COMMANDS[options.command](options)
@@ -68,6 +69,16 @@ def _say(message: Warning | str, category: type[Warning], *where: Any, **more: A
         print(f"landscape: {message}", file=sys.stderr)
     else:
         sys.stderr.write(warnings.formatwarning(message, category, *where[:2]))
+
+
+def _tidy(options: argparse.Namespace) -> None:
+    """Remove what killed commands left where this one is at work."""
+    from landscape import workflow
+
+    for name in ("file", "path", "folder", "out"):
+        there = getattr(options, name, None)
+        if isinstance(there, Path) and there.exists():
+            workflow.tidy(there if there.is_dir() else there.parent)
 
 
 def _demo(options: argparse.Namespace) -> None:
@@ -117,7 +128,7 @@ def _trained(options: argparse.Namespace) -> Path:
     if prior is not None and random is not None:  # the rest stays at the prior's mean
         model, prior = prior.network(), prior.marginal(random)
     name = options.name or f"{options.task}-{options.method}-seed{options.seed}"
-    return workflow.train(
+    trained = workflow.train(
         options.out / f"{name}.h5",
         task,
         method,
@@ -130,7 +141,15 @@ def _trained(options: argparse.Namespace) -> Path:
         overwrite=options.overwrite,
         config={**config, "random": options.random},
         progress=Progress(f"{options.method}: training") if processes.rank() == 0 else None,
-    ).run.path
+    )
+    path = trained.run.path
+    if trained.before and processes.rank() == 0:
+        print(
+            f"landscape: {path} is finished: this training was done before; --overwrite trains "
+            "again",
+            file=sys.stderr,
+        )
+    return path
 
 
 def _prior(
@@ -148,7 +167,8 @@ def _prior(
         return model, prior, {"prior": str(options.prior)}
     if options.source is not None:
         architecture = posteriors.describe(options.source)["architecture"]
-        source = posteriors.load(options.source, models.rebuild(architecture), device=device)
+        network = models.rebuild(architecture, most=options.source.stat().st_size)
+        source = posteriors.load(options.source, network, device=device)
         prior = transfer.adapt(source, model, alpha=options.alpha)
         return prior.network(), prior, {"source": str(options.source), "alpha": options.alpha}
     return model, None, {}
@@ -208,7 +228,11 @@ def _measure(options: argparse.Namespace) -> None:
 
 def _seed(options: argparse.Namespace, run: Run) -> int:
     """By default the run's own: then what is measured are the samples that were averaged."""
-    return int(run.attributes["seed"]) if options.seed is None else int(options.seed)
+    if options.seed is not None:
+        return int(options.seed)
+    if "seed" not in run.attributes:
+        raise InputError(f"{run.path} does not say its seed: give one with --seed")
+    return int(run.attributes["seed"])
 
 
 def _surface(options: argparse.Namespace) -> None:
@@ -345,11 +369,11 @@ def _report(path: Path, as_json: bool) -> None:
             shown = ", ".join(f"{name} {barrier:.4g}" for name, barrier in value.items())
         if isinstance(value, Spread):
             shown = f"{value}{value.interval()}, n = {value.counted()}"
-        print(f"{field.name:22} {'-' if shown in (None, '') else shown}")
+        print(f"{field.name:22} {'-' if shown in (None, '') else printable(str(shown))}")
     if lacking:
-        print(f"{'unfinished':22} {', '.join(lacking)}")
+        print(f"{'unfinished':22} {printable(', '.join(lacking))}")
     for name in ("parameter_count", "device", "dtype", "data_fingerprint", "git_commit"):
-        print(f"{name:22} {run.attributes.get(name, '-')}")
+        print(f"{name:22} {printable(str(run.attributes.get(name, '-')))}")
     print(f"{'file':22} {path.resolve()}")
 
 

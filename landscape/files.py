@@ -7,16 +7,18 @@ import fcntl
 import glob
 import hashlib
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from landscape.errors import InputError, LandscapeError
+from landscape.errors import InputError, LandscapeError, printable, reason
+from landscape.limits import MAX_NAME
 
 
 class Stored(Protocol):
@@ -49,10 +51,12 @@ def member(family: str, name: str) -> str:
     """The group that a store has a surface or a line as.
 
     Raises:
-        InputError: the name is empty, or has a slash.
+        InputError: the name is empty, too long, or has a slash.
     """
     if not name or "/" in name:
         raise InputError(f"'{name}' cannot be a name in a store: it is empty or has a slash")
+    if len(name.encode("utf-8", "replace")) > MAX_NAME:
+        raise InputError(f"'{printable(name)}' is longer than {MAX_NAME} bytes")
     return f"{family}/{name}"
 
 
@@ -65,10 +69,41 @@ def stored(store: Store | None, group: str, request: str) -> Stored | None:
     return found if found is not None and found.attributes.get("request") == request else None
 
 
+def check_regular(path: Path) -> None:
+    """Check that a file can be read to its end: a pipe would be waited for, a device has no end.
+
+    Raises:
+        InputError: the file is missing, or it is a folder, a pipe or a device.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
+        raise InputError(f"cannot read {printable(str(path))}: {reason(error)}") from error
+    if stat.S_ISDIR(mode):
+        raise InputError(f"cannot read {path}: it is a folder")
+    if not stat.S_ISREG(mode):
+        raise InputError(f"cannot read {path}: it is not a regular file")
+
+
 def fingerprint(path: Path) -> str:
     """SHA-256 of a file, as a hexadecimal string."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files that killed writers left in a folder.
+
+    Nothing happens while somebody writes to the folder, or where it may not be written.
+    """
+    with suppress(OSError), _turn(folder, wait=False) as alone:
+        if alone:
+            for path in folder.iterdir():
+                if _TEMPORARY.fullmatch(path.name) and stat.S_ISREG(path.lstat().st_mode):
+                    path.unlink()
 
 
 @contextmanager
@@ -139,11 +174,14 @@ def held(path: Path, refusal: str) -> Iterator[None]:
 
 
 @contextmanager
-def _turn(folder: Path) -> Iterator[bool]:
-    """Wait for a lock on ``folder``, which ends with the process; False where there are none."""
+def _turn(folder: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Wait for a lock on ``folder``, which ends with the process; False where there are none.
+
+    Without ``wait`` it is False, too, where another process has the lock.
+    """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        yield _lock(descriptor, fcntl.LOCK_EX)
+        yield _lock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
     finally:
         _lock(descriptor, fcntl.LOCK_UN)  # a process forked meanwhile may hold a copy of it
         os.close(descriptor)

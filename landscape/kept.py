@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from landscape.descriptions import parse_object
 from landscape.errors import InputError
 from landscape.store import Run
 from landscape.store.groups import Group
@@ -56,10 +57,8 @@ class KeptOnSplit:
 
     def _differences(self, found: Group) -> list[str]:
         try:
-            request = json.loads(str(found.attributes["request"]))
-        except (KeyError, ValueError, RecursionError):
-            request = None
-        if not isinstance(request, dict):
+            request = parse_object(str(found.attributes["request"]), "the request")
+        except (KeyError, InputError):
             return ["it does not say which"]
         now = {name: json.loads(json.dumps(self.asked.get(name), default=str)) for name in request}
         return [

@@ -17,29 +17,43 @@ from landscape import models, posteriors, processes, tasks
 from landscape.curvature import Flatness, measure
 from landscape.devices import choose_device, describe_device
 from landscape.errors import InputError
-from landscape.files import fingerprint, held
+from landscape.files import fingerprint, held, remove_leftovers
 from landscape.kept import KeptOnSplit, with_defaults
 from landscape.likelihood import GaussianLikelihood
 from landscape.methods import Method
-from landscape.methods.checkpoint import OtherTrainingError
+from landscape.methods.checkpoint import (
+    OtherTrainingError,
+    digest_of_checkpoint,
+    identity_digest,
+)
 from landscape.methods.loop import Progress
 from landscape.normalisation import normalisation_layers
-from landscape.parameters import Choice
+from landscape.parameters import Choice, ParameterSpace
 from landscape.posteriors import Posterior
 from landscape.prediction import Prediction, RealPrediction, predict, predict_real
-from landscape.store import Run, ensure_new
+from landscape.store import Run, ensure_new, schema
 from landscape.store.run import Filling
 from landscape.surfaces import Line, PlaneKind, Surface, grid, line, surface
 from landscape.tasks import Data, Task
 
+_CHECKPOINT = ".checkpoint.safetensors"
+
 
 @dataclass(frozen=True)
 class Trained:
-    """A posterior with its task and the run file that is about it."""
+    """A posterior with its task and the run file that is about it.
+
+    Attributes:
+        run: The run file.
+        posterior: The posterior.
+        task: The task.
+        before: Whether the same training was finished before, and nothing was trained now.
+    """
 
     run: Run
     posterior: Posterior
     task: Task
+    before: bool = False
 
 
 def train(
@@ -61,7 +75,8 @@ def train(
 
     The posterior's weights go beside the run file, into one of the same name in ``.safetensors``.
     No earlier run is replaced before training has succeeded. Until then a checkpoint lies there in
-    ``.checkpoint.safetensors``, and the same call continues from it.
+    ``.checkpoint.safetensors``, and the same call continues from it. Where the run file is of the
+    same training already, it is read, and nothing is trained.
 
     Args:
         path: The run file, ending in ``.h5``. That it can be written is checked before training.
@@ -86,13 +101,28 @@ def train(
         raise InputError(f"the number of samples must be at least 1, not {samples}")
     leads = processes.rank() == 0
     weights = path.with_suffix(".safetensors")
+    where = choose_device(device)
+    settings = {
+        "task": {"name": task.name, **task.settings},
+        "method": {"name": method.name, **asdict(method)},
+        "model": getattr(model, "architecture", None),
+        "prediction": {"samples": samples},
+        **(config or {}),
+    }
+    identity = method.identity(ParameterSpace(model, random), task, prior, seed)
+    training = identity_digest(identity)
+    if not overwrite and _is_finished(path, weights, training, settings):
+        tidy(path.parent)
+        posterior = posteriors.load(weights, model, device=where, calibration=task.train)
+        return Trained(Run.open(path), posterior, task, before=True)
     if leads:
         ensure_new(path, overwrite=overwrite)
+        schema.attribute("config", settings)  # that it can be stored is known before training
+        tidy(path.parent)
         with _alone(path, weights):
             pass
-    where = choose_device(device)
     begun = time.perf_counter()
-    checkpoint = path.with_suffix(".checkpoint.safetensors")
+    checkpoint = path.with_suffix(_CHECKPOINT)
     fit = partial(
         method.fit,
         model,
@@ -130,13 +160,7 @@ def train(
             method=method.name,
             task=task.name,
             seed=seed,
-            config={
-                "task": {"name": task.name, **task.settings},
-                "method": {"name": method.name, **asdict(method)},
-                "model": getattr(model, "architecture", None),
-                "prediction": {"samples": samples},
-                **(config or {}),
-            },
+            config=settings,
             task_sizes=task.sizes,
             classes=list(task.classes),
             loss=task.loss if isinstance(task.loss, str) else getattr(task.loss, "__name__", "own"),
@@ -150,11 +174,47 @@ def train(
             dtype=str(space.dtype).removeprefix("torch."),
             posterior_file=posterior.save(weights).name,
             posterior_fingerprint=fingerprint(weights),
+            training_fingerprint=training,
             training_seconds=seconds,
         )
     checkpoint.unlink(missing_ok=True)
     processes.wait_for_all()
     return Trained(run, posterior, task)
+
+
+def _is_finished(path: Path, weights: Path, training: str, settings: Mapping[str, Any]) -> bool:
+    """Whether a run file is of this very training and its predictions, and its weights are there.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    if not path.exists():
+        return False
+    run = Run.open(path)
+    plain = json.loads(json.dumps(settings))
+    return (
+        run.attributes.get("training_fingerprint") == training
+        and all(run.config.get(name) == value for name, value in plain.items())
+        and "predictions" in run
+        and weights.exists()
+        and run.attributes.get("posterior_fingerprint") == fingerprint(weights)
+    )
+
+
+def tidy(folder: Path) -> None:
+    """Remove what killed commands left in a folder of runs and nobody needs any more.
+
+    That is temporary files, and the checkpoints of trainings whose run files and weights are whole.
+    Nothing else is touched, and nothing where it cannot be read or written.
+    """
+    remove_leftovers(folder)
+    with suppress(OSError):
+        for checkpoint in sorted(folder.glob(f"*{_CHECKPOINT}")):
+            path = checkpoint.with_name(checkpoint.name.removesuffix(_CHECKPOINT) + ".h5")
+            with suppress(InputError):
+                training = digest_of_checkpoint(checkpoint)
+                if _is_finished(path, path.with_suffix(".safetensors"), training, {}):
+                    checkpoint.unlink()
 
 
 @contextmanager
@@ -173,7 +233,7 @@ def in_progress(run: Run, **config: object) -> Iterator[None]:
     """
     with _alone(run.path, _weights(run)):
         run.attributes = Run.open(run.path).attributes  # which may have changed since
-        status, before = run.attributes["status"], json.dumps(run.config)
+        status, before = run.attributes.get("status", "failed"), json.dumps(run.config)
         run.set_attributes(status="running", config=json.dumps({**run.config, **config}))
         begun = _state(run.path)
         try:
@@ -204,7 +264,8 @@ def _weights(run: Run) -> Path:
         InputError: the run was not made by ``train``.
     """
     name = Path(str(run.attributes.get("posterior_file", ""))).name
-    if not name or "name" not in (run.config.get("task") or {}):
+    task = run.config.get("task")
+    if not name or not isinstance(task, dict) or not isinstance(task.get("name"), str):
         raise InputError(
             f"{run.path} names no posterior to measure (status: {run.attributes.get('status')}); "
             "train it first with 'landscape train'"
@@ -228,6 +289,7 @@ def load(path: Path, *, device: str = "auto") -> Trained:
         InputError: the run or its weights cannot be read, or it was not made by ``train``.
     """
     run = Run.open(path)
+    tidy(path.parent)
     weights = _weights(run)
     settings = dict(run.config["task"])
     name, data = str(settings.pop("name")), Path(str(settings.get("path") or "/"))
@@ -254,7 +316,7 @@ def load(path: Path, *, device: str = "auto") -> Trained:
         )
     posterior = posteriors.load(
         weights,
-        models.rebuild(description["architecture"]),
+        models.rebuild(description["architecture"], most=weights.stat().st_size),
         device=choose_device(device),
         calibration=task.train,
     )

@@ -3,17 +3,20 @@
 import csv
 import errno
 import json
+import shutil
 import subprocess
 import sys
 import warnings
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
 from landscape import cli
 from landscape.cli import main
 from landscape.errors import LandscapeWarning
+from landscape.files import replacing
 from landscape.store import Run
 
 SHORT = ["--epochs", "12", "--samples", "3"]
@@ -312,6 +315,8 @@ def test_settings_come_from_a_file_and_flags_go_before(tmp_path: Path) -> None:
         ('epochs = "many"', "epochs = 'many' is no value for --epochs"),
         ("overwrite = 1", "overwrite = 1 is no value for --overwrite"),
         ("[method]", "train needs a task"),
+        ("a = " + "[" * 5000, "is not TOML"),
+        ("a = 1  # " + "x" * (1 << 20), "larger than 1 MiB"),
     ],
 )
 def test_a_bad_file_of_settings_is_one_line(
@@ -319,7 +324,7 @@ def test_a_bad_file_of_settings_is_one_line(
 ) -> None:
     config = tmp_path / "settings.toml"
     config.write_text(text)
-    named = [] if "[" in text else ["digits", "map"]
+    named = [] if text == "[method]" else ["digits", "map"]
     assert main(["train", *named, "--config", str(config)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line
@@ -407,3 +412,112 @@ def test_a_warning_is_a_line(
         warnings.simplefilter("always")
         assert cli.main(["inspect", str(tmp_path)]) == 0
     assert capsys.readouterr().err == "landscape: a layer is left out\n"
+
+
+SMALL = ["train", "digits", "map", "--epochs", "3", "--samples", "1", "--name", "run", "--out"]
+
+
+def test_the_same_training_again_is_finished(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*SMALL, str(tmp_path)]) == 0
+    first = capsys.readouterr().out
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    assert main([*SMALL, str(tmp_path)]) == 0
+    again = capsys.readouterr()
+    path = tmp_path / "run.h5"
+    assert again.out == first
+    assert again.err == (
+        f"landscape: {path} is finished: this training was done before; --overwrite trains again\n"
+    )
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert main(["measure", str(path), "--eigenvalues", "1", "--grid", "0"]) == 0
+    assert main([*SMALL, str(tmp_path)]) == 0  # it is still the same training
+    assert "is finished" in capsys.readouterr().err
+    assert "samples" in Run.open(path)
+    for other in (["--seed", "1"], ["--momentum", "0.8"], ["--model", "mlp"], ["--shots", "9"]):
+        assert main([*SMALL, str(tmp_path), *other]) == 2
+        assert f"{path} exists: choose another name" in capsys.readouterr().err
+    path.with_suffix(".safetensors").write_bytes(b"damaged")
+    assert main([*SMALL, str(tmp_path)]) == 2
+    assert main([*SMALL, str(tmp_path), "--overwrite"]) == 0
+
+
+@pytest.mark.parametrize("command", ["train", "measure", "inspect", "export", "export a folder"])
+def test_what_a_kill_left_behind_is_removed_by_the_next_command(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = tmp_path / "runs"
+    checkpoint, path = runs / "run.checkpoint.safetensors", runs / "run.h5"
+    unlink = Path.unlink
+
+    def keep(self: Path, missing_ok: bool = False) -> None:
+        if self != checkpoint:  # killed before
+            unlink(self, missing_ok)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", keep)
+        assert main([*SMALL, str(runs)]) == 0
+    assert checkpoint.exists()
+    shutil.copy(checkpoint, runs / "other.checkpoint.safetensors")  # there is no such run
+    leftovers = [runs / f".{name}.0123abcd.tmp" for name in ("run.h5", "run.safetensors", "x.csv")]
+    others = [runs / name for name in (".hidden.tmp", "notes.0123abcd.tmp", "notes.txt")]
+    for each in (*leftovers, *others):
+        each.write_text("")
+    page = str(tmp_path / "page.html")
+    arguments = {
+        "train": [*SMALL, str(runs)],
+        "measure": ["measure", str(path), "--eigenvalues", "1", "--grid", "0"],
+        "inspect": ["inspect", str(path)],
+        "export": ["export", str(path), "--html", page],
+        "export a folder": ["export", str(runs), "--html", page],
+    }
+    assert main(arguments[command]) == 0
+    kept = {"run.h5", "run.safetensors", "other.checkpoint.safetensors"}
+    assert {each.name for each in runs.iterdir()} == kept | {each.name for each in others}
+
+
+def test_a_training_in_progress_keeps_its_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kill(label: str) -> object:
+        def progress(epoch: int, *_: object) -> None:
+            if epoch == 2:
+                raise KeyboardInterrupt
+
+        return progress
+
+    assert main([*SMALL, str(tmp_path)]) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr("landscape.progress.Progress", kill)
+        assert main([*SMALL, str(tmp_path), "--seed", "1", "--overwrite"]) == 130
+    checkpoint = tmp_path / "run.checkpoint.safetensors"
+    before = checkpoint.read_bytes()
+    assert main(["inspect", str(tmp_path / "run.h5")]) == 0
+    assert main([*SMALL, str(tmp_path)]) == 0  # which is the one that is finished
+    assert checkpoint.read_bytes() == before
+    with replacing(tmp_path / "file") as temporary:  # somebody writes
+        temporary.write_text("whole")
+        assert main(["inspect", str(tmp_path / "run.h5")]) == 0
+    assert (tmp_path / "file").read_text() == "whole"
+
+
+@pytest.mark.parametrize("attribute", ["seed", "status"])
+def test_a_run_that_lacks_an_attribute_is_measured_or_refused_in_one_line(
+    attribute: str, demo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for ending in (".h5", ".safetensors"):
+        shutil.copy(demo / f"map{ending}", tmp_path)
+    path = tmp_path / "map.h5"
+    with h5py.File(path, "r+") as file:
+        del file.attrs[attribute]
+    measure = ["measure", str(path), "--eigenvalues", "1", "--grid", "0", "--fresh"]
+    code = main(measure)
+    said = capsys.readouterr().err
+    if attribute == "seed":
+        assert code == 2
+        assert said == f"landscape: {path} does not say its seed: give one with --seed\n"
+        assert main([*measure, "--seed", "3"]) == 0
+    else:
+        assert code == 0
+        assert Run.open(path).attributes["status"] == "complete"

@@ -16,10 +16,12 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
+from landscape import limits
 from landscape.errors import InputError
-from landscape.store import Group, Run, Summary, summarise
+from landscape.store import Group, Run, Summary, schema, summarise
 from landscape.store.summary import unfinished
 from landscape.surfaces import PLANES
+from landscape_app import formats
 from landscape_app.memory import kept
 from landscape_app.url import View
 
@@ -172,15 +174,27 @@ def read(run: Run, group: str, *required: str, optional: tuple[str, ...] = ()) -
 
     Raises:
         NotMeasured: the group or a required variable is not in the file.
-        InputError: the file is damaged, or a variable has not the axes that the schema states.
+        InputError: the file is damaged, a variable has not the axes that the schema states, or
+            there is more than can be drawn.
     """
     try:
-        found = run.read(group, *required, *optional)
+        found = run.read(group, *required, *optional, most=limits.MAX_DRAWN)
     except KeyError as error:
         raise missing(run, group) from error
     if any(name not in found for name in required):
         raise missing(run, group)
+    _check_samples(run, group, found)
     return found
+
+
+def _check_samples(run: Run, group: str, found: Group) -> None:
+    fields = schema.fields(group)
+    count = max((len(found[name]) for name in found if fields[name].dims[0] == "sample"), default=0)
+    if count > limits.MAX_DRAWN_SAMPLES:
+        raise InputError(
+            f"{run.path}: group '{group}' holds {formats.count(count, 'sample')}, and a figure has "
+            f"up to {limits.MAX_DRAWN_SAMPLES:,}: not drawn"
+        )
 
 
 def read_class_probabilities(run: Run) -> Group:
@@ -190,7 +204,11 @@ def read_class_probabilities(run: Run) -> Group:
         NotMeasured: they are not in the file, or it predicts real numbers.
         InputError: the file is damaged.
     """
-    group = read(run, "predictions", optional=("log_probabilities", "labels", "rmse"))
+    try:  # all of it, as it is no figure yet
+        group = run.read("predictions", "log_probabilities", "labels", "rmse")
+    except KeyError as error:
+        raise missing(run, "predictions") from error
+    _check_samples(run, "predictions", group)
     if "rmse" in group or "rmse" in group.attributes:
         reason = "a regression predicts no classes"
         raise NotMeasured(f"{reason}: {run.path} holds the likelihood and the error alone", reason)

@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 import plotly.io
 import plotly.offline
 
+from landscape import limits
 from landscape.errors import InputError
 from landscape.files import replacing
 from landscape.store import Run, Summary, ensure_writable, summarise
@@ -105,17 +106,28 @@ def figures_of(run: Run, names: Sequence[str] = tuple(_FIGURES)) -> Iterator[Dra
     Raises:
         InputError: the file cannot be read.
     """
-    draw: dict[str, Callable[[Run], go.Figure]] = {
-        f"surface-{name}": partial(figures.surface_figure, name=name) for name in surface_names(run)
-    }
-    draw |= {name: _FIGURES[name] for name in names}
-    for name, drawing in draw.items():
-        try:
-            yield name, drawing(run)
-        except NotMeasured:
-            continue
-        except InputError as fault:
-            yield name, fault
+    planes = surface_names(run)
+    left = limits.MAX_EXPORTED
+    for count, name in enumerate(planes):
+        if left < 0 or count == limits.MAX_DRAWN_MEMBERS:
+            more = formats.count(len(planes) - count, "more surface")
+            yield "surfaces", InputError(f"{more}: not drawn here, but in the dashboard")
+            break
+        for drawn in _drawn(run, f"surface-{name}", partial(figures.surface_figure, name=name)):
+            left -= 0 if isinstance(drawn[1], InputError) else drawn[1].data[0].z.size
+            yield drawn
+    for name in names:
+        yield from _drawn(run, name, _FIGURES[name])
+
+
+def _drawn(run: Run, name: str, draw: Callable[[Run], go.Figure]) -> Iterator[Drawn]:
+    """A figure or why it cannot be drawn; nothing where it is not measured."""
+    try:
+        yield name, draw(run)
+    except NotMeasured:
+        return
+    except InputError as fault:
+        yield name, fault
 
 
 def write_csv(run: Run, folder: Path) -> tuple[list[Path], list[InputError]]:
@@ -160,7 +172,7 @@ def write_folder_csv(folder: Path, out: Path) -> tuple[list[Path], list[InputErr
     table = out / "runs.csv"
     rows = [_flat(each) | {"unfinished": _unfinished(folder, each.name)} for each in summaries]
     with replacing(table) as temporary:
-        temporary.write_text(as_csv(rows), encoding="utf-8")
+        temporary.write_text(as_csv(rows, list(rows[0])), encoding="utf-8")
     written = [table]
     faults = [InputError(f"{folder / each.name} cannot be read: {each.reason}") for each in broken]
     for each in summaries:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import html
 import math
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from landscape.store import Spread
 
 ABSENT = "–"
+_LONGEST_LABEL = 100
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -84,6 +86,11 @@ def moment(text: str) -> str:
         return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     except (ValueError, OverflowError):
         return text or ABSENT
+
+
+def label(attributes: Mapping[str, str | int | float], name: str, absent: str = "") -> str:
+    """An attribute as a few words in a figure; a file from anybody may hold a whole page there."""
+    return shortened(" ".join(str(attributes.get(name, absent)).split()), _LONGEST_LABEL)
 
 
 def file_name(text: str) -> str:

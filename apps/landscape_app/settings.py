@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from landscape.descriptions import parse_json
+from landscape.errors import InputError
 from landscape.store import Run
 from landscape_app import formats
 
 _ROOT = ("method", "task", "seed", "parameters", "parameter_count", "device", "dtype")
+MOST_ROWS = 1000
+"""Settings in a table of a page; a run of ours has about fifty."""
+_LONGEST = 2000
 # ``surface`` is what was asked for last, and each surface says it of itself; a name is said above.
 _BOOKKEEPING = ("surface.", "method.name", "task.name")
 
@@ -59,10 +63,14 @@ def written(value: object) -> str:
     """A setting in words: ``yes``, ``61, 61``, a dash where there is none."""
     if value is None or value == "":
         return formats.ABSENT
+    return formats.shortened(_words(value), _LONGEST)
+
+
+def _words(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
-        return ", ".join(written(each) for each in value)
+        return ", ".join(formats.ABSENT if each in (None, "") else _words(each) for each in value)
     return str(value)
 
 
@@ -71,8 +79,8 @@ def parts(text: object) -> object:
     if not isinstance(text, str) or not text.startswith(("{", "[")):
         return text
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return parse_json(text, "it")
+    except InputError:
         return text
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import html
 import io
+import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,33 +29,40 @@ def rows(figure: go.Figure) -> list[Row]:
     what each of these axes is of, ``minus`` and ``plus`` (lengths of the error bars), ``z`` of a
     surface's grid, and more. The numbers are those of the file, wherever an axis draws them.
     """
-    points: list[Row] = []
-    grids: list[Row] = []
-    for trace in figure.data:
-        if not isinstance(trace.meta, dict):  # drawing alone: see figures.samples
-            continue
-        if trace.type in _GRIDS:
-            grids += _grid_rows(trace)
-        else:
-            points += _point_rows(figure, trace)
-    return points + grids
+    return [row for part in _parts(figure) for row in part]
 
 
 def to_csv(figure: go.Figure) -> str:
     """``rows`` as CSV with a header line (RFC 4180, but lines end in one line feed)."""
-    found = rows(figure)
-    used = {name: None for row in found for name in row}
+    parts: list[Iterator[Row]] = []
+    used: dict[str, None] = {}
+    for part in _parts(figure):  # whose rows have the same columns
+        for row in itertools.islice(part, 1):
+            used |= dict.fromkeys(row)
+            parts.append(itertools.chain([row], part))
     first = [name for name in _COLUMNS + _MORE if name in used]
-    return as_csv(found, [*first, *(name for name in used if name not in first)])
+    columns = [*first, *(name for name in used if name not in first)]
+    return as_csv(itertools.chain.from_iterable(parts), columns)
 
 
-def as_csv(found: Sequence[Row], columns: Sequence[str] | None = None) -> str:
-    """Rows as CSV with a header line; the columns are the first row's if none are named."""
+def as_csv(found: Iterable[Row], columns: Sequence[str]) -> str:
+    """Rows as CSV with a header line."""
     stream = io.StringIO()
-    writer = csv.DictWriter(stream, columns or list(found[0]), lineterminator="\n")
+    writer = csv.DictWriter(stream, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows({name: _cell(value) for name, value in row.items()} for row in found)
     return stream.getvalue()
+
+
+def _parts(figure: go.Figure) -> Iterator[Iterator[Row]]:
+    """The rows of each trace that has numbers, those of grids last."""
+    numbers = [trace for trace in figure.data if isinstance(trace.meta, dict)]
+    for trace in numbers:  # the others are drawing alone: see figures.samples
+        if trace.type not in _GRIDS:
+            yield _point_rows(figure, trace)
+    for trace in numbers:
+        if trace.type in _GRIDS:
+            yield _grid_rows(trace)
 
 
 def _grid_rows(trace: Any) -> Iterator[Row]:
@@ -73,16 +81,13 @@ def _point_rows(figure: go.Figure, trace: Any) -> Iterator[Row]:
     axes = {axis: _plain(trace[axis]) for axis in trace.meta["axes"]}
     if not trace.type.endswith("3d"):
         about |= {f"quantity_{axis}": _words(_quantity(figure, trace, axis)) for axis in axes}
-    names = trace.meta.get("columns", ())
+    names, more = trace.meta.get("columns", ()), trace.customdata  # a copy, at every access
     bars = _errors(trace)
     for index in range(1 if trace.meta.get("once") else len(trace.x)):
         row = about | {axis: _words(values[index]) for axis, values in axes.items()}
         row |= {name: lengths[index] for name, lengths in bars.items()}
         if names:
-            row |= {
-                name: _words(value)
-                for name, value in zip(names, trace.customdata[index], strict=True)
-            }
+            row |= {name: _words(value) for name, value in zip(names, more[index], strict=True)}
         yield row
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, fields
 from typing import Any
@@ -21,7 +21,8 @@ from landscape.curvature.not_finite import why_not_finite
 from landscape.curvature.probes import check_budget
 from landscape.curvature.sample import Row, SampleWork, measure_sample
 from landscape.errors import InputError, LandscapeError
-from landscape.files import Store, stored
+from landscape.files import Store, Stored, stored
+from landscape.limits import MAX_DRAWN_SAMPLES
 from landscape.losses import Loss
 from landscape.posteriors import Posterior, PosteriorLoss
 from landscape.spread import spectrum_spreads
@@ -206,24 +207,40 @@ def _taken_over(work: SampleWork, store: Store | None) -> dict[int, Row]:
     found = stored(store, "samples", work.request)
     if store is None or found is None:
         return {}
-    columns = {name: found[name] for name in ("sample", *_COLUMNS)}
-    if work.settings["density_probes"]:
-        density = stored(store, "density", work.request)
-        if density is None:
-            return {}
-        columns |= {name: density[name] for name in ("nodes", "weights")}
-    names = list(columns)[1:]
-    rows = {
-        int(index): dict(zip(names, values, strict=True))
-        for index, *values in zip(*columns.values(), strict=False)
-    }
+    try:
+        rows = _rows(found, _COLUMNS)
+        if work.settings["density_probes"]:
+            density = stored(store, "density", work.request)
+            if density is None:
+                return {}
+            # It is written first, and may hold a sample more.
+            densities = _rows(density, ("nodes", "weights"))
+            rows = {
+                index: row | densities[index] for index, row in rows.items() if index in densities
+            }
+    except KeyError:  # a file from anybody may lack any variable
+        return {}
     # The settings do not name the posterior and the data; the loss of one gives them away.
-    first, posterior = min(rows, default=-1), work.loss.posterior
-    if first < 0 or posterior.at_most(max(rows) + 1) <= max(rows):
+    first, last = min(rows, default=-1), max(rows, default=-1)
+    posterior = work.loss.posterior
+    if first < 0 or first >= MAX_DRAWN_SAMPLES or posterior.at_most(last + 1) <= last:
         return {}
     w = posterior.sample(first + 1, work.settings["seed"])[first]
     loss = work.loss.evaluate(w).loss
     return rows if np.isclose(loss, rows[first]["loss"], rtol=1e-4, equal_nan=True) else {}
+
+
+def _rows(found: Stored, names: Sequence[str]) -> dict[int, Row]:
+    """Some variables of a group, by the number of the sample.
+
+    Raises:
+        KeyError: the group lacks one.
+    """
+    columns = [found[name] for name in names]
+    return {
+        int(index): dict(zip(names, values, strict=True))
+        for index, *values in zip(found["sample"], *columns, strict=True)
+    }
 
 
 def _write(

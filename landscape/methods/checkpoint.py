@@ -15,17 +15,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
 from torch import Tensor
 
 from landscape import processes
-from landscape.errors import InputError
+from landscape.descriptions import parse_json, parse_object
+from landscape.errors import InputError, refused
 from landscape.files import replacing
 from landscape.posteriors import Distribution
 from landscape.posteriors.files import KINDS
+from landscape.tensor_files import all_tensors, header, open_tensors
 
 FORMAT = "landscape-checkpoint-1"
+_WHAT = "a checkpoint"
 # They are made anew from the arguments of ``fit``, which must be the same.
 _GIVEN = ("problem", "prior")
 _SPACING = 20
@@ -64,15 +66,14 @@ class Checkpoint:
         if self.path is None or not due or processes.rank() != 0:
             return
         tensors: dict[str, Tensor] = {}
-        structure = _pack(value, tensors)
+        texts = {
+            "structure": json.dumps(_pack(value, tensors)),
+            "identity": json.dumps(self._identity),
+            "epoch": str(epoch),
+        }
+        plain = {name: each.detach().cpu().contiguous().clone() for name, each in tensors.items()}
         contents = serialise(
-            {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()},
-            metadata={
-                "format": FORMAT,
-                "structure": json.dumps(structure),
-                "identity": json.dumps(self._identity),
-                "epoch": str(epoch),
-            },
+            plain, metadata={"format": FORMAT, "digest": _digest_of_all(texts, plain), **texts}
         )
         with replacing(self.path) as temporary:
             temporary.write_bytes(contents)
@@ -90,19 +91,15 @@ class Checkpoint:
         path = self.path
         if path is None or not path.exists():
             return
-        try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                if metadata.get("format") != FORMAT:
-                    raise InputError(f"{path} is not a checkpoint of this package ({FORMAT})")
-                structure, before = (json.loads(metadata[n]) for n in ("structure", "identity"))
-                self.epoch = int(metadata["epoch"])
-                names = file.keys()
-                tensors = {name: file.get_tensor(name) for name in names}
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(f"cannot read {path} as a checkpoint: {error}") from error
+        with open_tensors(path, _WHAT) as file:
+            texts = header(file, FORMAT, path, _WHAT)
+            before = parse_object(texts["identity"], f"the identity in {path}")
+            self.epoch = int(texts["epoch"])
+            structure = parse_json(texts["structure"], f"the structure in {path}")
+            tensors = all_tensors(file)
+        damaged = f"{path} is damaged: remove it, and the training begins anew"
+        if texts.get("digest", _digest_of_all(texts, tensors)) != _digest_of_all(texts, tensors):
+            raise InputError(damaged)
         for name, now in self._identity.items():
             if before.get(name) != now:
                 raise OtherTrainingError(
@@ -110,8 +107,25 @@ class Checkpoint:
                     f"{str(before.get(name))[:50]} there and is {str(now)[:50]} now; remove it, or "
                     "continue with the same settings"
                 )
-        with torch.no_grad():
+        with torch.no_grad(), refused(damaged):
             _unpack(value, structure, tensors, device)
+
+
+def identity_digest(identity: Mapping[str, Any]) -> str:
+    """SHA-256 of what a training depends on, as a hexadecimal string."""
+    plain = json.dumps(json.loads(json.dumps(identity)), sort_keys=True)
+    return hashlib.sha256(plain.encode()).hexdigest()
+
+
+def digest_of_checkpoint(path: Path) -> str:
+    """The ``identity_digest`` of the training that a checkpoint is of.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    with open_tensors(path, _WHAT) as file:
+        texts = header(file, FORMAT, path, _WHAT)
+        return identity_digest(parse_object(texts["identity"], f"the identity in {path}"))
 
 
 def digest(*tensors: Tensor) -> str:
@@ -119,6 +133,17 @@ def digest(*tensors: Tensor) -> str:
     found = hashlib.sha256()
     for tensor in tensors:
         found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
+def _digest_of_all(texts: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of a whole state: a flipped bit would lead to other weights without a word."""
+    named = sorted(tensors.items())
+    shapes = [(name, str(tensor.dtype), list(tensor.shape)) for name, tensor in named]
+    head = json.dumps([shapes, *(texts[name] for name in ("structure", "identity", "epoch"))])
+    found = hashlib.sha256(head.encode())
+    for _, tensor in named:
+        found.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     return found.hexdigest()
 
 

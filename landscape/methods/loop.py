@@ -174,16 +174,7 @@ class Method(ABC, Generic[S]):
         )
         self._check_data(problem, train, validation)
         training = _Training(self.init(problem, prior=prior, seed=seed))
-        identity = {
-            "method": self.name,
-            **asdict(self),
-            "seed": seed,
-            "data": task.fingerprint(),
-            "augmentation": getattr(task.augment, "__qualname__", repr(task.augment)),
-            "parameters": space.signature,
-            "initial weights": digest(space.vector()),
-            "prior": digest(*prior.distribution.tensors().values()) if prior else None,
-        }
+        identity = self.identity(space, task, prior, seed)
         kept = Checkpoint(None if checkpoint is None else Path(checkpoint), identity)
         kept.restore(training, where)
         begun = time.perf_counter() - training.seconds
@@ -201,6 +192,28 @@ class Method(ABC, Generic[S]):
         return replace(
             posterior, history=training.history, settings=asdict(self), calibration=train
         )
+
+    def identity(
+        self, space: ParameterSpace, task: Task, prior: Posterior | None, seed: int
+    ) -> dict[str, Any]:
+        """What the final weights depend on, as plain JSON: of a finished training, or another's.
+
+        Args:
+            space: The parameters, with their initial values.
+            task: See ``fit``.
+            prior: See ``fit``.
+            seed: See ``fit``.
+        """
+        return {
+            "method": self.name,
+            **asdict(self),
+            "seed": seed,
+            "data": task.fingerprint(),
+            "augmentation": getattr(task.augment, "__qualname__", repr(task.augment)),
+            "parameters": space.signature,
+            "initial weights": digest(space.vector()),
+            "prior": digest(*prior.distribution.tensors().values()) if prior else None,
+        }
 
     def _advance(
         self, training: _Training, train: Data, validation: Data, kept: Checkpoint

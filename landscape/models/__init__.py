@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from landscape.errors import InputError
+from landscape.errors import InputError, reason, refused
 from landscape.models import pretrained
 from landscape.models.convnet import ConvNet
 from landscape.models.mlp import MLP
@@ -64,18 +66,24 @@ def build(name: str, task: Task | None = None, *, seed: int = 0, **settings: Any
         try:
             model = make(**settings)
         except TypeError as error:
-            raise InputError(f"model '{name}': {error}") from error
+            raise InputError(f"model '{name}': {reason(error)}") from error
     # Whoever rebuilds it has other weights to put in, and perhaps not that file.
     settings.pop("weights", None)
     model.architecture = {"name": name, **settings}  # type: ignore[assignment]
     return model
 
 
-def rebuild(architecture: dict[str, Any] | None) -> nn.Module:
+def rebuild(architecture: dict[str, Any] | None, most: int | None = None) -> nn.Module:
     """The network that a saved posterior describes, with arbitrary weights.
 
+    Args:
+        architecture: Description of the network; it may come from anybody.
+        most: Number of weights above which the network is refused before it takes memory: no more
+            than the bytes of the posterior's file.
+
     Raises:
-        InputError: it was not made by ``build``; load the posterior into your own network.
+        InputError: the network was not made by ``build``, cannot be made, or is too large. Load a
+            posterior over a network of your own into that network.
     """
     if not architecture:
         raise InputError(
@@ -83,7 +91,35 @@ def rebuild(architecture: dict[str, Any] | None) -> nn.Module:
             "landscape.posteriors.load(path, model)"
         )
     settings = dict(architecture)
-    return build(settings.pop("name"), **settings)
+    name = str(settings.pop("name", ""))
+    settings.pop("weights", None)  # others are put in
+    with refused("this posterior describes a network that cannot be built"):
+        if most is not None and name in MODELS:
+            with torch.device("meta"), _at_most(most):  # where weights take no memory
+                build(name, **settings)
+        with _at_most(most):
+            return build(name, **settings)
+
+
+@contextmanager
+def _at_most(most: int | None) -> Iterator[None]:
+    """Refuse to build a network of more weights."""
+    count = 0
+
+    def add(_: nn.Module, __: str, parameter: nn.Parameter) -> None:
+        nonlocal count
+        count += max(1, parameter.numel())  # an empty one takes time, too
+        if most is not None and count > most:
+            raise InputError(
+                f"this posterior describes a network of more than {most:,} weights, which its file "
+                "cannot hold"
+            )
+
+    hook = register_module_parameter_registration_hook(add)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 __all__ = [

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import os
-import pickle
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from landscape.errors import InputError
+from landscape import limits
+from landscape.errors import InputError, printable, refused
+from landscape.files import check_regular
+from landscape.models.pickle_depth import check_depth
+from landscape.tensor_files import all_tensors, open_tensors
 
-_UNREADABLE = (
-    OSError,
-    EOFError,
-    LookupError,
-    RuntimeError,
-    ValueError,
-    SafetensorError,
-    pickle.UnpicklingError,
-)
+_LEGACY_PICKLES = 5
+"""Pickles at the beginning of a file that torch wrote before version 1.6."""
 
 
 def load_weights(
@@ -76,18 +71,49 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Raises:
         InputError: the file is missing, damaged, or holds something else.
     """
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
+    if path.suffix == ".safetensors":
+        with open_tensors(path, "weights") as file:
+            return _usable(path, all_tensors(file))
+    check_regular(path)
+    with refused(f"cannot read {path} as weights"):
+        _check_pickled(path)
         loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except _UNREADABLE as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"cannot read weights from {path}: {reason}") from error
     for key in ("state_dict", "model"):
         if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
             loaded = loaded[key]
-    if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
+    return _usable(path, loaded)
+
+
+def _check_pickled(path: Path) -> None:
+    """Check what torch does not: how much a file unpacks to, and how deep it is nested.
+
+    Raises:
+        ValueError: one of the two is beyond what weights are.
+    """
+    with path.open("rb") as stream:
+        if not zipfile.is_zipfile(stream):
+            stream.seek(0)
+            for _ in range(_LEGACY_PICKLES):
+                check_depth(stream)
+            return
+        with zipfile.ZipFile(stream) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+            if size > limits.unpacked(limits.stored_bytes(path.stat()), limits.RATIO):
+                raise ValueError(f"it would unpack to {size >> 20:,} MiB, many times its size")
+            for member in archive.namelist():
+                if member.endswith("data.pkl"):
+                    with archive.open(member) as pickled:
+                        check_depth(pickled)
+
+
+def _usable(path: Path, loaded: Any) -> dict[str, Tensor]:
+    if not isinstance(loaded, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in loaded.items()
+    ):
         raise InputError(f"{path} holds no weights by name")
+    for name, value in loaded.items():
+        if value.layout is not torch.strided or value.is_quantized or value.dtype.is_complex:
+            raise InputError(f"{path}: '{printable(name)}' is sparse, quantised or complex")
     return {name.removeprefix("module."): value for name, value in loaded.items()}
 
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
 from torch import Tensor, nn
 
 from landscape.batches import Batch
-from landscape.errors import InputError
+from landscape.descriptions import parse_object
+from landscape.errors import InputError, printable, refused
 from landscape.files import replacing
 from landscape.parameters import ParameterSpace
 from landscape.posteriors.gaussian import Gaussian
@@ -23,6 +23,7 @@ from landscape.posteriors.point import Point
 from landscape.posteriors.posterior import Distribution, Posterior
 from landscape.posteriors.samples import Samples
 from landscape.spread import MARKOV_CHAINS
+from landscape.tensor_files import all_tensors, header, open_tensors
 
 FORMAT = "landscape-posterior-1"
 KINDS: dict[str, Callable[..., Distribution]] = {
@@ -32,6 +33,15 @@ KINDS: dict[str, Callable[..., Distribution]] = {
     Kronecker.kind: Kronecker.from_tensors,
 }
 """What makes a distribution of its tensors, by kind."""
+_WHAT = "a posterior"
+_DESCRIBED: Mapping[str, type | tuple[type, ...]] = {
+    "kind": str,
+    "method": str,
+    "settings": dict,
+    "history": dict,
+    "random": list,
+    "architecture": (dict, type(None)),
+}
 
 
 def save(posterior: Posterior, path: str | os.PathLike[str]) -> Path:
@@ -117,9 +127,17 @@ def load(
     }
     if description["kind"] == Samples.kind and description["method"] in MARKOV_CHAINS:
         parts.setdefault("chain", torch.zeros(len(parts["vectors"]), dtype=torch.long))
+    for name, part in parts.items():
+        if name != "chain" and part.dtype != space.dtype:
+            raise InputError(
+                f"{path} holds weights of {part.dtype} for a network of {space.dtype}: convert the "
+                "network"
+            )
+    with refused(f"{path} is damaged: it holds no {description['kind']}"):
+        distribution = KINDS[description["kind"]](**parts)
     return Posterior(
         space,
-        KINDS[description["kind"]](**parts),
+        distribution,
         method=description["method"],
         history=description["history"],
         settings=description["settings"],
@@ -137,16 +155,33 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def _read(path: Path, *, weights: bool = True) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise InputError(f"{path} is not a posterior of this package ({FORMAT})")
-            description = json.loads(metadata["description"])
-            names = file.keys() if weights else []
-            return description, {name: file.get_tensor(name) for name in names}
-    except (OSError, SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise InputError(f"cannot read {path} as a posterior: {error}") from error
+    with open_tensors(path, _WHAT) as file:
+        texts = header(file, FORMAT, path, _WHAT)
+        description = parse_object(texts["description"], f"the description in {path}")
+        _check(description)
+        return description, all_tensors(file) if weights else {}
+
+
+def _check(description: Mapping[str, Any]) -> None:
+    """Check that a description has everything, each of its own kind.
+
+    Raises:
+        ValueError: something is missing, or of another kind.
+    """
+    for name, kind in _DESCRIBED.items():
+        if name not in description or not isinstance(description[name], kind):
+            raise ValueError(f"its description has no '{name}' of the right kind")
+    if description["kind"] not in KINDS:
+        raise ValueError(f"it holds a '{printable(description['kind'])}', no known distribution")
+    if not all(isinstance(name, str) for name in description["random"]):
+        raise ValueError("its description names no parameters")
+    lengths = set()
+    for values in description["history"].values():
+        if not isinstance(values, list) or not all(isinstance(x, int | float) for x in values):
+            raise ValueError("its training history holds no numbers")
+        lengths.add(len(values))
+    if len(lengths) > 1:
+        raise ValueError("its training history holds lists of different length")
 
 
 def _rest(space: ParameterSpace) -> dict[str, Tensor]:

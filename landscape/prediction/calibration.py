@@ -82,18 +82,20 @@ def calibration(confidence: Tensor, right: Tensor, *, bins: int = BINS) -> Calib
     )
 
 
-def calibration_error(confidence: Tensor, right: Tensor, *, bins: int = BINS) -> Tensor:
-    """``calibration(confidence, right, bins=bins).ece``, at a third of the cost.
+def calibration_gaps(confidence: Tensor, right: Tensor, *, bins: int = BINS) -> Tensor:
+    """Sum of confidence - right in each bin: ``calibration``'s ECE at a third of the cost.
 
     Args:
         confidence: Largest predicted probability of each example, in [0, 1], shape (..., N).
         right: Whether that class is the label, shape (..., N).
         bins: Number of bins, of equal width.
+
+    Returns:
+        Shape (..., bins). Their absolute values, summed and divided by N, are the ECE.
     """
     confidence = confidence.double()
     gaps = confidence.new_zeros((*confidence.shape[:-1], bins))
-    gaps.scatter_add_(-1, _bin_of(confidence, bins), confidence - right.double())
-    return gaps.abs().sum(-1) / confidence.shape[-1]
+    return gaps.scatter_add_(-1, _bin_of(confidence, bins), confidence - right.double())
 
 
 def _bin_of(confidence: Tensor, bins: int) -> Tensor:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from landscape.errors import InputError
-from landscape.prediction.calibration import calibration_error
+from landscape.prediction.calibration import BINS, calibration_gaps
 from landscape.prediction.metrics import check_predictions
 
 METRICS = ("accuracy", "nll", "ece")
 _SMALL = -600.0
 """Logarithm of a probability that a float64 can still hold with all its digits."""
+_TOGETHER = 1 << 22
+"""Probabilities that are summed at a time: 32 MiB."""
 
 
 def metrics_in_order(
@@ -109,10 +110,48 @@ def metrics_in_orders(
     ):
         raise InputError(f"an order of {samples} samples names each of them once")
     check_predictions(log_probabilities.flatten(0, 1), labels.repeat(samples))
+    orders = orders.to(labels.device)
+    right = torch.zeros(orders.shape, dtype=torch.float64, device=labels.device)
+    log_sums, gaps = torch.zeros_like(right), right.new_zeros((*orders.shape, BINS))
+    classes = log_probabilities.shape[2]
+    rows = min(len(orders), max(1, _TOGETHER // classes))
+    block = max(1, _TOGETHER // (classes * max(samples, rows)))
+    for part, true in zip(
+        torch.split(log_probabilities, block, 1), torch.split(labels, block), strict=True
+    ):
+        for start in range(0, len(orders), rows):
+            taken = slice(start, start + rows)
+            _add(part, true, orders[taken], right[taken], log_sums[taken], gaps[taken])
+    count = len(labels)
+    steps = torch.arange(1, samples + 1, device=labels.device, dtype=torch.float64)
+    return {
+        "accuracy": right / count,
+        "nll": steps.log() - log_sums / count,
+        "ece": gaps.abs().sum(-1) / count,
+    }
+
+
+def _add(
+    log_probabilities: Tensor,
+    labels: Tensor,
+    orders: Tensor,
+    right_counts: Tensor,
+    log_sums: Tensor,
+    gaps: Tensor,
+) -> None:
+    """Add what some of the examples contribute to each metric.
+
+    Args:
+        log_probabilities: Those of each sample, shape (S, N, C).
+        labels: Shape (N,).
+        orders: Shape (R, S).
+        right_counts: Number of right predictions, shape (R, S).
+        log_sums: Sum of the logarithms of the summed probabilities of the labels, shape (R, S).
+        gaps: Sum of confidence - right in each bin, shape (R, S, bins).
+    """
     # Classes before examples: the largest over classes is then found for many examples at once.
     log_probabilities = log_probabilities.double().transpose(1, 2).contiguous()
     examples = torch.arange(len(labels), device=labels.device)
-    orders = orders.to(labels.device)
     of_label = log_probabilities[:, labels, examples]
     # As probabilities, whose sums are cheap. Where one of the label is too small for a float, those
     # of the label as logarithms: it is then still told apart.
@@ -121,8 +160,7 @@ def metrics_in_orders(
     others[:, labels, examples] = -1.0  # the largest of the other classes is then that of all
     right_sum, sums, log_sum = at_label[orders[:, 0]], others[orders[:, 0]], of_label[orders[:, 0]]
     rows, terms = sums.unbind(), others.unbind()
-    found = {name: right_sum.new_empty(orders.shape) for name in METRICS}
-    for step in range(samples):
+    for step in range(orders.shape[1]):
         if step:
             right_sum += at_label[orders[:, step]]
             # One after the other, which takes no copy: twice as fast as all at once.
@@ -138,8 +176,7 @@ def metrics_in_orders(
             log_sum = right_sum.log()
         elif step:
             log_sum = torch.logaddexp(log_sum, of_label[orders[:, step]])
-        found["accuracy"][:, step] = right.mean(1)
-        found["nll"][:, step] = math.log(step + 1) - log_sum.mean(1)
+        right_counts[:, step] += right.sum(1)
+        log_sums[:, step] += log_sum.sum(1)
         confidence = torch.maximum(right_sum, largest) / (step + 1)
-        found["ece"][:, step] = calibration_error(confidence, right)
-    return found
+        gaps[:, step] += calibration_gaps(confidence, right)

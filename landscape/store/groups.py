@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +12,12 @@ from typing import Any
 import h5py
 import numpy as np
 
+from landscape import limits
 from landscape.errors import InputError
 from landscape.store import schema
-from landscape.store.untrusted import MAX_BYTES, Attribute, plain_attributes, reading
+from landscape.store.untrusted import Attribute, plain_attributes, reading
+
+_INDEX = np.dtype("i4")
 
 
 @dataclass(frozen=True)
@@ -41,35 +45,67 @@ def file_image(attributes: Mapping[str, Attribute], groups: Mapping[str, Group])
     Raises:
         InputError: more than a reader accepts.
     """
-    size = sum(array.nbytes for group in groups.values() for array in group.values())
-    if size > MAX_BYTES:
+    size = sum(_nbytes(name, group) for name, group in groups.items())
+    _check_sizes(size, attributes, groups)
+    image = _image(attributes, groups, compressed=True)
+    if size > limits.unpacked(
+        len(image), limits.RATIO
+    ):  # equal numbers: no reader would believe in so many
+        image = _image(attributes, groups, compressed=False)
+    return image
+
+
+def _check_sizes(
+    size: int, attributes: Mapping[str, Attribute], groups: Mapping[str, Group]
+) -> None:
+    if size > limits.MAX_BYTES:
         raise InputError(
-            f"a run file holds up to {MAX_BYTES >> 20} MiB, not {-(-size >> 20)}: measure fewer "
-            "samples or examples"
+            f"a run file holds up to {limits.MAX_BYTES >> 20} MiB, not {-(-size >> 20)}: measure "
+            "fewer samples or examples"
         )
+    every = [attributes, *(group.attributes for group in groups.values())]
+    texts = [sum(len(str(value).encode()) for value in each.values()) for each in every]
+    if max(texts) > limits.MAX_ATTRIBUTE_BYTES or sum(texts) > limits.MAX_OVERHEAD // 2:
+        raise InputError(
+            f"the attributes of a group hold up to {limits.MAX_ATTRIBUTE_BYTES >> 20} MiB, and "
+            f"those of a run file {limits.MAX_OVERHEAD >> 21}: give fewer or shorter settings"
+        )
+    counts = [len(each) for each in every]
+    if max(counts) > limits.MAX_ATTRIBUTES or sum(counts) > limits.MAX_ALL_ATTRIBUTES:
+        raise InputError(
+            f"a group has up to {limits.MAX_ATTRIBUTES:,} attributes, and a run file "
+            f"{limits.MAX_ALL_ATTRIBUTES:,}: give fewer"
+        )
+    for family in schema.FAMILIES:
+        if sum(name.startswith(f"{family}/") for name in groups) > limits.MAX_MEMBERS:
+            raise InputError(
+                f"a run file holds up to {limits.MAX_MEMBERS:,} {family}: use another run file"
+            )
+
+
+def _image(
+    attributes: Mapping[str, Attribute], groups: Mapping[str, Group], *, compressed: bool
+) -> bytes:
     image = io.BytesIO()
     with h5py.File(image, "w", libver=("v110", "v110")) as file:
         file.attrs.update(attributes)
         for name, group in groups.items():
-            _write_group(file, name, group)
+            _write_group(file, name, group, compressed)
     return image.getvalue()
 
 
-def _write_group(file: h5py.File, name: str, group: Group) -> None:
+def _write_group(file: h5py.File, name: str, group: Group, compressed: bool) -> None:
     # With a dimension scale on every axis.
     allowed = schema.fields(name)
     target = file.create_group(name)
     target.attrs.update(group.attributes)
-    lengths = {
-        dim: length
-        for variable, array in group.items()
-        for dim, length in zip(allowed[variable].dims, array.shape, strict=True)
-    }
     for variable, array in group.items():
-        _write_variable(target, variable, array, allowed[variable])
-    for dim, length in lengths.items():
+        _write_variable(target, variable, array, allowed[variable], compressed)
+    for dim, length in _lengths(name, group).items():
         if dim not in target:
-            _write_variable(target, dim, np.arange(length, dtype="i4"), schema.index(dim))
+            _write_variable(
+                target, dim, np.arange(length, dtype=_INDEX), schema.index(dim), compressed
+            )
         target[dim].make_scale(dim)
     for variable in group:
         for axis, dim in enumerate(allowed[variable].dims):
@@ -77,13 +113,29 @@ def _write_group(file: h5py.File, name: str, group: Group) -> None:
                 target[variable].dims[axis].attach_scale(target[dim])
 
 
-def _write_variable(target: h5py.Group, name: str, array: np.ndarray, field: schema.Field) -> None:
-    # A chunk cannot be empty, so an empty variable is stored plainly.
-    storage: dict[str, Any] = (
-        {"chunks": True, "compression": "gzip", "shuffle": True, "fletcher32": True}
-        if array.size
-        else {}
-    )
+def _lengths(name: str, group: Group) -> dict[str, int]:
+    """The length of each axis of a group."""
+    allowed = schema.fields(name)
+    return {
+        dim: length
+        for variable, array in group.items()
+        for dim, length in zip(allowed[variable].dims, array.shape, strict=True)
+    }
+
+
+def _nbytes(name: str, group: Group) -> int:
+    """Bytes of a group's variables, and of what counts along each axis."""
+    indices = sum(length for dim, length in _lengths(name, group).items() if dim not in group)
+    return sum(array.nbytes for array in group.values()) + _INDEX.itemsize * indices
+
+
+def _write_variable(
+    target: h5py.Group, name: str, array: np.ndarray, field: schema.Field, compressed: bool
+) -> None:
+    storage: dict[str, Any] = {}
+    if array.size:  # a chunk cannot be empty
+        storage = {"chunks": True, "fletcher32": True}
+        storage |= {"compression": "gzip", "shuffle": True} if compressed else {}
     data = target.create_dataset(name, data=array, **storage)
     data.attrs.update(field.attributes)
 
@@ -97,18 +149,50 @@ def group_names(file: h5py.File) -> list[str]:
     return [name for name in names if isinstance(file.get(name), h5py.Group)]
 
 
-def read_group(group: h5py.Group, path: Path, names: Collection[str] = ()) -> Group:
-    """Read a group's attributes and variables; of these only the ``names``, if there are any.
+def find_group(file: h5py.File, name: str) -> h5py.Group:
+    """One of the schema's groups in an open file.
 
     Raises:
-        InputError: the data is damaged, or a variable has not the axes that the schema states.
+        KeyError: the file does not hold it, or the schema has no such group.
+    """
+    found = file.get(name) if schema.has_group(name) else None
+    if not isinstance(found, h5py.Group):
+        raise KeyError(name)
+    return found
+
+
+def read_group(
+    group: h5py.Group, path: Path, names: Collection[str] = (), most: int | None = None
+) -> Group:
+    """Read a group's attributes and variables; of these only the ``names``, if there are any.
+
+    Args:
+        group: The open group.
+        path: Name of the file.
+        names: Variables to read; all of them if none is named.
+        most: Number of values above which nothing is read.
+
+    Raises:
+        InputError: the data is damaged, a variable has not the axes that the schema states, or
+            there are more values than ``most``.
     """
     name = group.name.lstrip("/")
-    wanted = names or schema.fields(name)
+    known = schema.fields(name)
     with reading(path):
-        arrays = {variable: group[variable][()] for variable in group if variable in wanted}
+        there = {variable: group[variable] for variable in group if variable in known}
+        shapes = {variable: data.shape for variable, data in there.items()}
+        wanted = {v: data for v, data in there.items() if v in names or not names}
+        size = sum(math.prod(shapes[variable]) for variable in wanted)
+        if most is not None and size > most:
+            raise InputError(
+                f"{path}: group '{name}' holds {size:,} numbers to draw, and a figure has up to "
+                f"{most:,}: not drawn"
+            )
+        arrays = {variable: data[()] for variable, data in wanted.items()}
         attributes = plain_attributes(group)
     try:
-        return Group(schema.conform(name, arrays), attributes)
+        read = schema.conform(name, arrays, shapes)
+        schema.check_values(name, read)
+        return Group(read, attributes)
     except InputError as error:
         raise InputError(f"{path}: group '{name}' is damaged: {error}") from error

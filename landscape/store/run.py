@@ -6,18 +6,21 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from landscape.descriptions import parse_object
 from landscape.errors import InputError
 from landscape.files import replacing
 from landscape.store import schema
 from landscape.store.groups import (
     Group,
     file_image,
+    find_group,
     group_names,
     read_group,
 )
@@ -107,13 +110,8 @@ class Run:
         Raises:
             InputError: the attribute is not a JSON object.
         """
-        try:
-            loaded = json.loads(str(self.attributes.get("config", "{}")))
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{self.path}: the attribute 'config' is not JSON: {error}") from error
-        if not isinstance(loaded, dict):
-            raise InputError(f"{self.path}: the attribute 'config' is not a JSON object")
-        return loaded
+        text = str(self.attributes.get("config", "{}"))
+        return parse_object(text, f"{self.path}: the attribute 'config'")
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -122,7 +120,10 @@ class Run:
             return tuple(group_names(file))
 
     def __contains__(self, group: str) -> bool:
-        return group in self.groups
+        with open_run(self.path) as file, suppress(KeyError):
+            find_group(file, group)
+            return True
+        return False
 
     def __getitem__(self, group: str) -> Group:
         """Read one group.
@@ -133,21 +134,21 @@ class Run:
         """
         return self.read(group)
 
-    def read(self, group: str, *names: str) -> Group:
+    def read(self, group: str, *names: str, most: int | None = None) -> Group:
         """Read one group's attributes, and of its variables only those named that it holds.
 
         Args:
             group: ``"samples"``, ``"surfaces/random"``, ...
             *names: Variables; all of them if none is named.
+            most: Number of values above which nothing is read.
 
         Raises:
             KeyError: the file does not hold the group (yet).
-            InputError: the file is damaged, or a variable has not the axes that the schema states.
+            InputError: the file is damaged, a variable has not the axes that the schema states, or
+                there are more values than ``most``.
         """
         with open_run(self.path) as file:
-            if group not in group_names(file):
-                raise KeyError(group)
-            return read_group(file[group], self.path, names)
+            return read_group(find_group(file, group), self.path, names, most)
 
     def attributes_of(self, group: str) -> Mapping[str, Attribute]:
         """The attributes of one group, and none of its variables.
@@ -157,10 +158,9 @@ class Run:
             InputError: the file can no longer be read.
         """
         with open_run(self.path) as file:
-            if group not in group_names(file):
-                raise KeyError(group)
+            found = find_group(file, group)
             with reading(self.path):
-                return plain_attributes(file[group])
+                return plain_attributes(found)
 
     def write(
         self,

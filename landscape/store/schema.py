@@ -6,12 +6,14 @@ The file is plain HDF5; ``docs/file-format.md`` describes it for readers without
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from landscape.errors import InputError
+from landscape.descriptions import parse_json, parse_object
+from landscape.errors import InputError, printable, refused
 
 NAME = "landscape-run"
 VERSION = 1
@@ -20,12 +22,34 @@ STATUSES = ("running", "complete", "failed")
 
 @dataclass(frozen=True)
 class Field:
-    """One variable of a group: its axes, stored type and meaning."""
+    """One variable of a group.
+
+    Attributes:
+        dims: Names of its axes.
+        dtype: Stored type.
+        meaning: What it is, in words.
+        units: Physical units.
+        low: Smallest value that it can have; NaN, for what is not defined, is always possible.
+        high: Largest value.
+        coordinate: Whether it says where others are, and so is finite.
+    """
 
     dims: tuple[str, ...]
     dtype: str
     meaning: str
     units: str = "1"
+    low: float = -math.inf
+    high: float = math.inf
+    coordinate: bool = False
+
+    @property
+    def range(self) -> str:
+        """Which values it can have, in words."""
+        if math.isinf(self.high):
+            return f"{self.low:g} or more"
+        if math.isinf(self.low):
+            return f"{self.high:g} or less"
+        return f"between {self.low:g} and {self.high:g}"
 
     @property
     def attributes(self) -> dict[str, str]:
@@ -33,82 +57,119 @@ class Field:
         return {"long_name": self.meaning, "units": self.units}
 
 
+_ROUNDING = 1e-3
+"""How far rounding may lead beyond a bound: probabilities are in single precision."""
+
 _TRAINING = {
-    "epoch": Field(("epoch",), "i4", "number of finished epochs"),
+    "epoch": Field(("epoch",), "i4", "number of finished epochs", low=0),
     "train_loss": Field(("epoch",), "f8", "mean loss of the training batches, as trained", "nat"),
     "validation_loss": Field(("epoch",), "f8", "loss on the validation split at the mean", "nat"),
-    "validation_accuracy": Field(("epoch",), "f8", "accuracy on the validation split at the mean"),
+    "validation_accuracy": Field(
+        ("epoch",), "f8", "accuracy on the validation split at the mean", low=0, high=1
+    ),
     "learning_rate": Field(("epoch",), "f8", "learning rate of the epoch's last step"),
-    "perturbation_norm": Field(("epoch",), "f8", "mean Euclidean length of the perturbation"),
-    "seconds": Field(("epoch",), "f8", "wall-clock time since training began", "s"),
+    "perturbation_norm": Field(
+        ("epoch",), "f8", "mean Euclidean length of the perturbation", low=0
+    ),
+    "seconds": Field(("epoch",), "f8", "wall-clock time since training began", "s", low=0),
 }
-_SAMPLE = Field(("sample",), "i4", "number of the posterior sample, from 0")
+_SAMPLE = Field(("sample",), "i4", "number of the posterior sample, from 0", low=0)
 _PLACES = {
-    "chain": Field(("sample",), "i4", "number of the Markov chain that the sample is from"),
-    "place": Field(("sample",), "i4", "place of the sample among all of the posterior's"),
+    "chain": Field(("sample",), "i4", "number of the Markov chain that the sample is from", low=0),
+    "place": Field(("sample",), "i4", "place of the sample among all of the posterior's", low=0),
 }
 _SAMPLES = {
     "sample": _SAMPLE,
     **_PLACES,
     "eigenvalues": Field(("sample", "eigenvalue"), "f8", "largest eigenvalues, descending", "nat"),
-    "residuals": Field(("sample", "eigenvalue"), "f8", "norm of A v - lambda v", "nat"),
-    "converged": Field(("sample", "eigenvalue"), "u1", "1 where the residual met the tolerance"),
+    "residuals": Field(("sample", "eigenvalue"), "f8", "norm of A v - lambda v", "nat", low=0),
+    "converged": Field(
+        ("sample", "eigenvalue"), "u1", "1 where the residual met the tolerance", low=0, high=1
+    ),
     "trace": Field(("sample",), "f8", "trace of the matrix", "nat"),
-    "trace_standard_error": Field(("sample",), "f8", "standard error of the trace", "nat"),
+    "trace_standard_error": Field(("sample",), "f8", "standard error of the trace", "nat", low=0),
     "loss": Field(("sample",), "f8", "mean loss on the measured data", "nat"),
-    "accuracy": Field(("sample",), "f8", "accuracy on the measured data"),
-    "products": Field(("sample",), "i4", "products spent"),
-    "seconds": Field(("sample",), "f8", "wall-clock time spent", "s"),
+    "accuracy": Field(("sample",), "f8", "accuracy on the measured data", low=0, high=1),
+    "products": Field(("sample",), "i4", "products spent", low=0),
+    "seconds": Field(("sample",), "f8", "wall-clock time spent", "s", low=0),
 }
 _DENSITY = {
     "sample": _SAMPLE,
-    "grid": Field(("grid",), "f8", "where the density is evaluated", "nat"),
+    "grid": Field(("grid",), "f8", "where the density is evaluated", "nat", coordinate=True),
     "density": Field(
-        ("sample", "grid"), "f8", "eigenvalues per parameter and unit, mean over probes", "1/nat"
+        ("sample", "grid"),
+        "f8",
+        "eigenvalues per parameter and unit, mean over probes",
+        "1/nat",
+        low=0,
     ),
-    "standard_error": Field(("sample", "grid"), "f8", "standard error of that mean", "1/nat"),
+    "standard_error": Field(
+        ("sample", "grid"), "f8", "standard error of that mean", "1/nat", low=0
+    ),
     "nodes": Field(("sample", "probe", "node"), "f8", "what was smoothed: eigenvalues", "nat"),
-    "weights": Field(("sample", "probe", "node"), "f8", "their weights, of sum 1"),
+    "weights": Field(("sample", "probe", "node"), "f8", "their weights, of sum 1", low=0),
 }
 _PREDICTIONS = {
     **_PLACES,
     "log_probabilities": Field(
-        ("sample", "example", "class"), "f4", "log p(class | input, sample)", "nat"
+        ("sample", "example", "class"), "f4", "log p(class | input, sample)", "nat", high=0
     ),
-    "labels": Field(("example",), "i8", "true class"),
+    "labels": Field(("example",), "i8", "true class", low=0),
     "nll": Field(("sample",), "f8", "negative log-likelihood of each sample alone", "nat"),
-    "accuracy": Field(("sample",), "f8", "accuracy of each sample alone"),
-    "ece": Field(("sample",), "f8", "expected calibration error of each sample alone, 15 bins"),
-    "brier": Field(("sample",), "f8", "Brier score of each sample alone"),
-    "rmse": Field(("sample",), "f8", "root mean squared error of each sample alone"),
+    "accuracy": Field(("sample",), "f8", "accuracy of each sample alone", low=0, high=1),
+    "ece": Field(
+        ("sample",), "f8", "expected calibration error of each sample alone, 15 bins", low=0, high=1
+    ),
+    "brier": Field(("sample",), "f8", "Brier score of each sample alone", low=0, high=2),
+    "rmse": Field(("sample",), "f8", "root mean squared error of each sample alone", low=0),
 }
 _SHIFTED = {
-    "accuracy": Field(("shift",), "f8", "accuracy of the average on each shifted test set"),
+    "accuracy": Field(
+        ("shift",), "f8", "accuracy of the average on each shifted test set", low=0, high=1
+    ),
     "nll": Field(("shift",), "f8", "negative log-likelihood of the average", "nat"),
-    "ece": Field(("shift",), "f8", "expected calibration error of the average, 15 bins"),
-    "brier": Field(("shift",), "f8", "Brier score of the average"),
+    "ece": Field(
+        ("shift",), "f8", "expected calibration error of the average, 15 bins", low=0, high=1
+    ),
+    "brier": Field(("shift",), "f8", "Brier score of the average", low=0, high=2),
 }
 _CENTRE = {
     "eigenvalues": Field(("eigenvalue",), "f8", "largest at the samples' mean, descending", "nat"),
-    "residuals": Field(("eigenvalue",), "f8", "norm of A v - lambda v", "nat"),
+    "residuals": Field(("eigenvalue",), "f8", "norm of A v - lambda v", "nat", low=0),
 }
 _SURFACE = {
-    "x": Field(("x",), "f8", "coordinate along the first direction, in parameter units"),
-    "y": Field(("y",), "f8", "coordinate along the second direction, in parameter units"),
+    "x": Field(
+        ("x",), "f8", "coordinate along the first direction, in parameter units", coordinate=True
+    ),
+    "y": Field(
+        ("y",), "f8", "coordinate along the second direction, in parameter units", coordinate=True
+    ),
     "loss": Field(("y", "x"), "f8", "mean loss; NaN and infinity are kept as computed", "nat"),
-    "accuracy": Field(("y", "x"), "f8", "accuracy; NaN where the network's output is not finite"),
-    "finished": Field(("y",), "u1", "0 where the row has not been evaluated yet, and holds NaN"),
+    "accuracy": Field(
+        ("y", "x"), "f8", "accuracy; NaN where the network's output is not finite", low=0, high=1
+    ),
+    "finished": Field(
+        ("y",), "u1", "0 where the row has not been evaluated yet, and holds NaN", low=0, high=1
+    ),
     "sample_x": Field(("sample",), "f8", "each posterior sample's projection on the plane"),
     "sample_y": Field(("sample",), "f8", "each posterior sample's projection on the plane"),
-    "sample_off_plane": Field(("sample",), "f8", "Euclidean distance of the sample to the plane"),
+    "sample_off_plane": Field(
+        ("sample",), "f8", "Euclidean distance of the sample to the plane", low=0
+    ),
     "sample_loss": Field(("sample",), "f8", "loss of the sample itself, off the plane", "nat"),
 }
 
 _LINE = {
-    "x": Field(("x",), "f8", "length along the line, or t in [0, 1] along the curve"),
+    "x": Field(
+        ("x",), "f8", "length along the line, or t in [0, 1] along the curve", coordinate=True
+    ),
     "loss": Field(("x",), "f8", "mean loss; NaN and infinity are kept as computed", "nat"),
-    "accuracy": Field(("x",), "f8", "accuracy; NaN where the network's output is not finite"),
-    "finished": Field(("x",), "u1", "0 where the point has not been evaluated yet, and holds NaN"),
+    "accuracy": Field(
+        ("x",), "f8", "accuracy; NaN where the network's output is not finite", low=0, high=1
+    ),
+    "finished": Field(
+        ("x",), "u1", "0 where the point has not been evaluated yet, and holds NaN", low=0, high=1
+    ),
     "bends": Field(("bend", "parameter"), "f4", "a curve's trained knots between its ends"),
 }
 
@@ -123,6 +184,12 @@ GROUPS: Mapping[str, Mapping[str, Field]] = {
 }
 # Groups of groups, each of its members of one kind.
 FAMILIES: Mapping[str, Mapping[str, Field]] = {"surfaces": _SURFACE, "lines": _LINE}
+
+# Root attributes that are no text. A whole number has 64 bits; JSON is text, too.
+_WHOLE = ("schema_version", "seed", "parameter_count")
+_REAL = ("training_seconds",)
+_JSON_OBJECTS = ("config", "task_sizes", "versions")
+_JSON = (*_JSON_OBJECTS, "classes")
 
 ATTRIBUTES: Mapping[str, str] = {
     "schema_name": "always " + NAME,
@@ -146,6 +213,7 @@ ATTRIBUTES: Mapping[str, str] = {
     "git_commit": "commit of the working folder, or empty",
     "posterior_file": "file beside this one with the posterior's weights, or empty",
     "posterior_fingerprint": "SHA-256 of that file",
+    "training_fingerprint": "SHA-256 of all that training depended on, initial weights included",
     "training_seconds": "wall-clock time of training, source included",
 }
 
@@ -159,13 +227,34 @@ def fields(group: str) -> Mapping[str, Field]:
     Raises:
         InputError: the schema has no such group.
     """
+    found = _fields(group)
+    if found is None:
+        known = ", ".join([*GROUPS, *(f"{family}/<name>" for family in FAMILIES)])
+        raise InputError(f"a run file has no group '{group}'; it may hold {known}")
+    return found
+
+
+def has_group(group: str) -> bool:
+    """Whether a run file may hold a group of that name."""
+    return _fields(group) is not None
+
+
+def _fields(group: str) -> Mapping[str, Field] | None:
     if group in GROUPS:
         return GROUPS[group]
     parent, _, name = group.partition("/")
-    if parent in FAMILIES and name and "/" not in name:
-        return FAMILIES[parent]
-    known = ", ".join([*GROUPS, *(f"{family}/<name>" for family in FAMILIES)])
-    raise InputError(f"a run file has no group '{group}'; it may hold {known}")
+    return FAMILIES.get(parent) if name and "/" not in name else None
+
+
+def number_size(path: str) -> int:
+    """Bytes of one number of a variable as it is read; 0 where the schema has no such variable.
+
+    Args:
+        path: Group and variable: ``"samples/trace"``.
+    """
+    group, _, name = path.rpartition("/")
+    known = _fields(group) or {}
+    return np.dtype(known[name].dtype).itemsize if name in known else 0
 
 
 def index(dim: str) -> Field:
@@ -185,14 +274,44 @@ def attribute(name: str, value: object) -> str | int | float:
         raise InputError(f"the attribute '{name}' has more than 64 bits: {value}")
     if isinstance(value, int | float):
         return value
-    try:
+    with refused(f"the attribute '{name}' cannot be stored"):
         text = value if isinstance(value, str) else json.dumps(value)
         text.encode()
-    except (TypeError, ValueError) as error:
-        raise InputError(f"the attribute '{name}' cannot be stored: {error}") from error
+    if not isinstance(value, str):
+        parse_json(text, f"the attribute '{name}'")  # as a reader will
     if "\0" in text:
         raise InputError(f"the attribute '{name}' holds a zero byte")
     return text
+
+
+def check_attributes(attributes: Mapping[str, object]) -> None:
+    """Check what a file says of a whole run, which may be anything; whatever is absent is absent.
+
+    Raises:
+        InputError: an attribute is of another kind than the schema states.
+    """
+    for name in ATTRIBUTES:
+        value = attributes.get(name)
+        if value is None:
+            continue
+        shown = printable(str(value))
+        if name in _WHOLE:
+            if not isinstance(value, int) or not -(2**63) <= value < 2**63:
+                raise InputError(f"the attribute '{name}' is {shown}, no whole number of 64 bits")
+        elif name in _REAL:
+            if not isinstance(value, int | float):
+                raise InputError(f"the attribute '{name}' is '{shown}', no number")
+        elif not isinstance(value, str):
+            raise InputError(f"the attribute '{name}' is {shown}, no text")
+        elif name in _JSON_OBJECTS:
+            parse_object(value, f"the attribute '{name}'")
+        elif name in _JSON:
+            parse_json(value, f"the attribute '{name}'")
+    if attributes.get("status", STATUSES[0]) not in STATUSES:
+        raise InputError(
+            f"the attribute 'status' is '{printable(str(attributes['status']))}', none of "
+            f"{', '.join(STATUSES)}"
+        )
 
 
 def root_attributes(given: Mapping[str, object]) -> dict[str, str | int | float]:
@@ -213,37 +332,61 @@ def root_attributes(given: Mapping[str, object]) -> dict[str, str | int | float]
     return {name: attribute(name, value) for name, value in given.items()}
 
 
-def conform(group: str, variables: Mapping[str, object]) -> dict[str, np.ndarray]:
-    """Cast ``variables`` to the stored types and check their axes against each other.
+def conform(
+    group: str,
+    variables: Mapping[str, object],
+    others: Mapping[str, tuple[int, ...]] | None = None,
+) -> dict[str, np.ndarray]:
+    """Cast ``variables`` to the stored types, and check them against the schema and each other.
+
+    Args:
+        group: Name of the group.
+        variables: Its variables by name.
+        others: Shapes of more variables of the group, which must fit those.
 
     Raises:
         InputError: an unknown variable, no numbers, numbers that the stored type cannot hold, a
             wrong number of axes, or axes of unequal length.
     """
-    allowed = fields(group)
+    arrays = {name: _cast(group, name, value) for name, value in variables.items()}
     lengths: dict[str, int] = {}
-    arrays: dict[str, np.ndarray] = {}
-    for name, value in variables.items():
-        if name not in allowed:
-            raise InputError(
-                f"group '{group}' has no variable '{name}'; it may hold {', '.join(allowed)}"
-            )
-        field = allowed[name]
-        array = _cast(value, field.dtype, f"{group}/{name}")
-        if array.ndim != len(field.dims):
-            raise InputError(
-                f"{group}/{name} needs the axes {field.dims}, not an array of shape {array.shape}"
-            )
-        for dim, length in zip(field.dims, array.shape, strict=True):
+    for name, shape in {**(others or {}), **{n: a.shape for n, a in arrays.items()}}.items():
+        dims = _field(group, name).dims
+        if len(shape) != len(dims):
+            raise InputError(f"{group}/{name} needs the axes {dims}, not an array of shape {shape}")
+        for dim, length in zip(dims, shape, strict=True):
             if lengths.setdefault(dim, length) != length:
                 raise InputError(
                     f"{group}/{name} has {length} along '{dim}' where the group has {lengths[dim]}"
                 )
-        arrays[name] = array
     return arrays
 
 
-def _cast(value: object, dtype: str, name: str) -> np.ndarray:
+def check_values(group: str, arrays: Mapping[str, np.ndarray]) -> None:
+    """Check that numbers which were read can be what the schema says they are.
+
+    Raises:
+        InputError: some cannot.
+    """
+    for name, array in arrays.items():
+        field = _field(group, name)
+        if (array < field.low - _ROUNDING).any() or (array > field.high + _ROUNDING).any():
+            raise InputError(f"{group}/{name} holds values that are not {field.range}")
+        if field.coordinate and not np.isfinite(array).all():
+            raise InputError(f"{group}/{name} holds coordinates that are not finite")
+
+
+def _field(group: str, name: str) -> Field:
+    allowed = fields(group)
+    if name not in allowed:
+        raise InputError(
+            f"group '{group}' has no variable '{name}'; it may hold {', '.join(allowed)}"
+        )
+    return allowed[name]
+
+
+def _cast(group: str, variable: str, value: object) -> np.ndarray:
+    field, name = _field(group, variable), f"{group}/{variable}"
     try:
         given = np.asarray(value)
     except (ValueError, TypeError, RuntimeError) as error:  # ragged; a tensor that needs a gradient
@@ -251,7 +394,7 @@ def _cast(value: object, dtype: str, name: str) -> np.ndarray:
     if given.dtype.kind not in "biuf":
         raise InputError(f"{name} needs numbers, not {given.dtype}")
     with np.errstate(invalid="ignore", over="ignore"):
-        array = given.astype(dtype)
-    if array.dtype.kind in "iu" and not np.array_equal(array, given):
-        raise InputError(f"{name} needs whole numbers that fit {array.dtype}")
+        array = given.astype(field.dtype)
+        if array.dtype.kind in "iu" and not np.array_equal(array, given):
+            raise InputError(f"{name} needs whole numbers that fit {array.dtype}")
     return array

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from landscape.errors import printable
 from landscape.spread import MARKOV_CHAINS, Spread, spectrum_spreads
+from landscape.store import schema
 from landscape.store.groups import Group, group_names, read_group
 from landscape.store.run import Run
 from landscape.store.untrusted import open_run, plain_attributes, reading
@@ -75,7 +77,7 @@ def summarise(run: Run) -> Summary:
         }
     eigenvalues = flatness.get("eigenvalues", np.empty((0, 0)))
     trace = flatness.get("trace", np.empty(0))
-    samples = number(predictions, "samples")
+    samples = count(predictions, "samples")
     measured = len(trace) or len(eigenvalues) or None
     places = places_of(run, flatness, measured or 0)
     spreads = spectrum_spreads(eigenvalues, trace, places=places)
@@ -83,11 +85,11 @@ def summarise(run: Run) -> Summary:
         name=run.path.stem,
         method=str(run.attributes.get("method", "")),
         task=str(run.attributes.get("task", "")),
-        seed=_whole(number(run.attributes, "seed")),
+        seed=seed if isinstance(seed := run.attributes.get("seed"), int) else None,
         status=str(run.attributes.get("status", "")),
         created_at=str(run.attributes.get("created_at", "")),
         training_seconds=number(run.attributes, "training_seconds"),
-        samples=measured if samples is None else _whole(samples),
+        samples=measured if samples is None else samples,
         accuracy=number(predictions, "accuracy"),
         nll=number(predictions, "nll"),
         ece=number(predictions, "ece"),
@@ -103,13 +105,13 @@ def summarise(run: Run) -> Summary:
     )
 
 
-def places_of(run: Run, group: Group, count: int) -> np.ndarray | None:
+def places_of(run: Run, group: Group, samples: int) -> np.ndarray | None:
     """Where in their Markov chains the samples of a group are; see ``Spread.of``.
 
     Args:
         run: The run.
         group: Its ``samples`` or ``predictions``, with ``chain`` and ``place`` where it has them.
-        count: S, the number of samples in it.
+        samples: S, the number of samples in it.
 
     Returns:
         Shape (S, 2), -1 where an older file of a chain does not say; ``None`` where samples are
@@ -119,7 +121,7 @@ def places_of(run: Run, group: Group, count: int) -> np.ndarray | None:
         return np.stack([group["chain"], group["place"]], 1)
     if run.attributes.get("method") not in MARKOV_CHAINS:
         return None
-    return np.full((count, 2), -1)
+    return np.full((samples, 2), -1)
 
 
 def unfinished(run: Run) -> list[str]:
@@ -129,20 +131,22 @@ def unfinished(run: Run) -> list[str]:
         InputError: the file is damaged where it says so.
     """
     parts = []
-    if "samples" in run:
-        samples = run.read("samples", "sample")
-        requested, done = number(samples.attributes, "requested"), len(samples.get("sample", ()))
-        if requested is not None and done < requested:
-            parts.append(f"{done} of {requested:.0f} samples")
-    for name in run.groups:
-        kind, _, plane = name.partition("/")
-        if kind not in ("surfaces", "lines"):
-            continue
-        finished = run.read(name, "finished").get("finished")
-        if finished is not None and not finished.all():
-            kind, units = ("surface", "rows") if kind == "surfaces" else ("line", "points")
-            done = int(finished.astype(bool).sum())
-            parts.append(f"{kind} '{plane}': {done} of {len(finished)} {units}")
+    with open_run(run.path) as file:
+        names = group_names(file)
+        if "samples" in names:
+            samples = read_group(file["samples"], run.path, ("sample",))
+            requested, done = count(samples.attributes, "requested"), len(samples.get("sample", ()))
+            if requested is not None and done < requested:
+                parts.append(f"{done} of {requested} samples")
+        for name in names:
+            kind, _, plane = name.partition("/")
+            if kind not in schema.FAMILIES:
+                continue
+            finished = read_group(file[name], run.path, ("finished",)).get("finished")
+            if finished is not None and not finished.all():
+                kind, units = ("surface", "rows") if kind == "surfaces" else ("line", "points")
+                done = int(finished.astype(bool).sum())
+                parts.append(f"{kind} '{printable(plane)}': {done} of {len(finished)} {units}")
     return parts
 
 
@@ -152,13 +156,16 @@ def number(attributes: Mapping[str, str | int | float], name: str) -> float | No
     return float(value) if isinstance(value, int | float) else None
 
 
+def count(attributes: Mapping[str, str | int | float], name: str) -> int | None:
+    """An attribute that counts something, or None where it is absent or no such number."""
+    value = number(attributes, name)
+    return int(value) if value is not None and 0 <= value < 2**63 else None
+
+
 def barrier(line: Group) -> float:
     """How much higher the loss gets than at the higher end; NaN where a point has none (yet)."""
     loss = line.get("loss", np.empty(0))
     if not loss.size or np.isnan(loss).any():
         return math.nan
-    return float(loss.max()) - float(max(loss[0], loss[-1]))
-
-
-def _whole(value: float | None) -> int | None:
-    return int(value) if value is not None and math.isfinite(value) else None
+    with np.errstate(invalid="ignore", over="ignore"):
+        return float(loss.max() - max(loss[0], loss[-1]))

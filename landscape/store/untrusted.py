@@ -1,7 +1,8 @@
 """Opening a run file that may come from anybody.
 
 Refused before a byte of data is read: links that leave the file, virtual or external storage,
-filters other than those we write, object types, absurd sizes, another schema or a newer one.
+filters other than those we write, object types, sizes beyond ``landscape.limits``, another schema
+or a newer one.
 """
 
 from __future__ import annotations
@@ -11,21 +12,18 @@ import os
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
 import numpy as np
-from h5py import h5a, h5d, h5g, h5l, h5o, h5t
+from h5py import h5, h5a, h5d, h5g, h5l, h5o, h5t
 
-from landscape.errors import InputError
+from landscape import limits
+from landscape.errors import InputError, printable, refused
 from landscape.store import schema
-
-MAX_BYTES = 1 << 30
-"""Largest uncompressed size of all variables together."""
-MAX_OBJECTS = 10_000
-MAX_DEPTH = 4
-MAX_ATTRIBUTE_BYTES = 1 << 24
+from landscape.store.heaps import check_heaps
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _FILTERS = {
@@ -37,7 +35,8 @@ _NUMBERS = {h5t.INTEGER, h5t.FLOAT, h5t.ENUM}  # the last are truth values
 _ATTRIBUTES = _NUMBERS | {h5t.STRING}
 # HDF5 keeps the axes' links to their scales in these; they are never read.
 _SCALE_ATTRIBUTES = {b"DIMENSION_LIST", b"REFERENCE_LIST"}
-_DAMAGE = (OSError, RuntimeError, KeyError, TypeError, ValueError, AttributeError, OverflowError)
+_LARGEST_NUMBER = 16
+"""Bytes of one number, of any type."""
 
 Attribute = str | int | float
 
@@ -77,11 +76,13 @@ def open_run(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
         file = h5py.File(path, "r")
     with file:
         with reading(path):
-            state = _state(path.stat())
+            now = path.stat()
+            state = _state(now)
             is_it = state == _state(status)  # and no other, put in its place meanwhile
             if not is_it or state not in _sound:
+                _check_size(file, path, limits.stored_bytes(now))
+                check_heaps(file.id.get_vfd_handle(), path)
                 _check_schema(file, path)
-                _check_tree(file, path)
                 if is_it:
                     _remember(state)
         yield file
@@ -106,19 +107,13 @@ def _remember(state: _State) -> None:
     _sound.add(state)
 
 
-@contextmanager
-def reading(path: Path) -> Iterator[None]:
+def reading(path: Path) -> AbstractContextManager[None]:
     """Turn whatever HDF5 and numpy make of a damaged file into one line.
 
     Raises:
         InputError: in place of what they raise.
     """
-    try:
-        yield
-    except InputError:
-        raise
-    except _DAMAGE as error:
-        raise InputError(f"{path} is truncated or damaged: {_first_line(error)}") from error
+    return refused(f"{path} is truncated or damaged")
 
 
 def plain_attributes(item: h5py.Group, *names: str) -> dict[str, Attribute]:
@@ -127,8 +122,12 @@ def plain_attributes(item: h5py.Group, *names: str) -> dict[str, Attribute]:
     Args:
         item: The file or group.
         *names: Which of them; all if none is named.
+
+    Raises:
+        InputError: their texts are larger than ``limits.MAX_ATTRIBUTE_BYTES``.
     """
     plain: dict[str, Attribute] = {}
+    size = 0
     for encoded, attribute in _attributes(item.id):
         name = encoded.decode("utf-8", "replace")
         if attribute.shape != () or (names and name not in names):
@@ -138,21 +137,31 @@ def plain_attributes(item: h5py.Group, *names: str) -> dict[str, Attribute]:
         value = held.item()
         if isinstance(value, bytes):
             value = value.decode("utf-8", "replace")
+        if isinstance(value, str):
+            size += len(value)
+            if size > limits.MAX_ATTRIBUTE_BYTES:
+                raise _too_much_text(f"{item.file.filename}:{printable(item.name)}")
         if isinstance(value, str | int | float):
             plain[name] = value
     return plain
 
 
+def _too_much_text(where: str) -> InputError:
+    return InputError(
+        f"{where} has attributes larger than {limits.MAX_ATTRIBUTE_BYTES >> 20} MiB: refused"
+    )
+
+
 def _attributes(group: h5g.GroupID) -> Iterator[tuple[bytes, h5a.AttrID]]:
-    for index in range(h5a.get_num_attrs(group)):
-        attribute = h5a.open(group, index=index)
-        name = attribute.name
+    # In the order of the file: any other takes a table of all values, for each attribute anew.
+    names: list[bytes] = []
+    h5a.iterate(group, names.append, order=h5.ITER_NATIVE)
+    for name in names:
         if name not in _SCALE_ATTRIBUTES:
-            yield name, attribute
+            yield name, h5a.open(group, name)
 
 
 def _check_schema(file: h5py.File, path: Path) -> None:
-    _check_attributes(file.id, f"{path}:/")
     attributes = plain_attributes(file, "schema_name", "schema_version")
     version = attributes.get("schema_version")
     if attributes.get("schema_name") != schema.NAME:
@@ -164,53 +173,144 @@ def _check_schema(file: h5py.File, path: Path) -> None:
             f"{path} has schema {version}, newer than {schema.VERSION}, the newest that this "
             "version reads: upgrade landscape"
         )
+    every = plain_attributes(file)
+    try:
+        schema.check_attributes(every)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+@dataclass
+class _Size:
+    """What a file asks of its reader, as far as it is known.
+
+    Attributes:
+        objects: Groups and variables.
+        numbers: Bytes of all variables, each in the type that it is read as.
+        chunks: Pieces that the variables are stored in.
+        stored: Bytes of the variables in the file.
+        attributes: Number of attributes of the file and its groups.
+    """
+
+    objects: int = 0
+    numbers: int = 0
+    chunks: int = 0
+    stored: int = 0
+    attributes: int = 0
+
+    def check(self, path: Path) -> None:
+        """Refuse a file as soon as it is known to be beyond a limit."""
+        if self.numbers > limits.MAX_BYTES:
+            raise InputError(
+                f"{path} is larger than {limits.MAX_BYTES >> 20} MiB once it is unpacked: refused"
+            )
+        for size, most, what in (
+            (self.objects, limits.MAX_OBJECTS, "groups and variables"),
+            (self.attributes, limits.MAX_ALL_ATTRIBUTES, "attributes"),
+            (self.chunks, limits.MAX_CHUNKS, "chunks"),
+        ):
+            if size > most:
+                raise InputError(f"{path} holds more than {most:,} {what}: refused")
+
+    def check_all(self, path: Path, nbytes: int) -> None:
+        """Compare the whole request with the bytes that the file takes on the disk."""
+        if self.numbers > limits.unpacked(nbytes, limits.RATIO):
+            raise InputError(
+                f"{path} would unpack {-(-nbytes >> 10):,} KiB to {self.numbers >> 20:,} MiB, "
+                "which no measured numbers do: refused"
+            )
+        if nbytes - self.stored > limits.MAX_OVERHEAD:
+            raise InputError(
+                f"{path} holds {(nbytes - self.stored) >> 20:,} MiB beside its numbers: refused; "
+                "if it is yours, pack it anew with 'h5repack'"
+            )
 
 
 # By h5py's low-level interface, at a third of the cost: a folder of a hundred runs is checked
 # before its list is shown.
-def _check_tree(file: h5py.File, path: Path) -> None:
+def _check_size(file: h5py.File, path: Path, nbytes: int) -> None:
+    """Check everything that a file declares, before a number or a text of it is read.
+
+    Args:
+        file: The open file.
+        path: Its name.
+        nbytes: What it takes on the disk.
+
+    Raises:
+        InputError: it is unsafe to read, or larger than the limits.
+    """
+    if not h5a.exists(file.id, b"schema_name"):
+        raise InputError(f"{path} is an HDF5 file, but not a run of this package")
+    size = _Size()
+    groups: list[tuple[str, h5g.GroupID]] = []
     pending: list[tuple[str, h5g.GroupID, int]] = [("", file.id, 0)]
-    seen = size = 0
     while pending:
         prefix, group, depth = pending.pop()
-        _check_attributes(group, f"{path}:{prefix or '/'}")
+        groups.append((prefix, group))
+        about = h5o.get_info(group)
+        attributes = h5a.get_num_attrs(group)
+        size.attributes += attributes
+        if attributes > limits.MAX_ATTRIBUTES:
+            raise InputError(
+                f"{path}:{printable(prefix or '/')} has more than {limits.MAX_ATTRIBUTES:,} "
+                "attributes: refused"
+            )
+        # Texts of variable length lie elsewhere: check_all and plain_attributes count them.
+        if about.meta_size.attr.heap_size + about.hdr.space.total > limits.MAX_ATTRIBUTE_BYTES:
+            raise _too_much_text(f"{path}:{printable(prefix or '/')}")
+        size.objects += group.get_num_objs()
+        size.check(path)
+        if prefix[1:] in schema.FAMILIES and group.get_num_objs() > limits.MAX_MEMBERS:
+            raise InputError(f"{path} holds more than {limits.MAX_MEMBERS:,} {prefix[1:]}: refused")
         for name in group:
-            seen += 1
-            inside = f"{prefix}/{_printable(name)}"
-            where = f"{path}:{inside}"
-            if seen > MAX_OBJECTS:
-                raise InputError(f"{path} holds more than {MAX_OBJECTS} objects: refused")
+            inside = f"{prefix}/{_decoded(name)}"
+            where = f"{path}:{printable(inside)}"
+            if len(name) > limits.MAX_NAME or _decoded(name).encode() != name:
+                raise InputError(f"{where} has a name that is too long or no text: refused")
             if group.links.get_info(name).type != h5l.TYPE_HARD:
                 raise InputError(f"{where} is a soft or external link: refused")
             item = h5o.open(group, name)
             if isinstance(item, h5g.GroupID):
-                if depth + 1 > MAX_DEPTH:
-                    raise InputError(f"{where} is nested deeper than {MAX_DEPTH} groups: refused")
+                if depth + 1 > limits.MAX_DEPTH:
+                    raise InputError(
+                        f"{where} is nested deeper than {limits.MAX_DEPTH} groups: refused"
+                    )
                 pending.append((inside, item, depth + 1))
             elif isinstance(item, h5d.DatasetID):
-                size += _checked_size(item, where)
-                if size > MAX_BYTES:
-                    raise InputError(f"{path} is larger than {MAX_BYTES >> 20} MiB: refused")
+                _add(size, item, inside, where)
+                size.check(path)
             else:
                 raise InputError(f"{where} is neither a group nor a data set: refused")
+    size.check_all(path, nbytes)
+    for prefix, group in groups:  # whose texts are now known to be small
+        _check_attributes(group, f"{path}:{printable(prefix or '/')}")
 
 
-def _checked_size(data: h5d.DatasetID, where: str) -> int:
+def _add(size: _Size, data: h5d.DatasetID, inside: str, where: str) -> None:
+    """Add what reading a variable takes.
+
+    Raises:
+        InputError: the variable is none that is ever read.
+    """
     properties = data.get_create_plist()
     layout = properties.get_layout()
     if layout == h5d.VIRTUAL or properties.get_external_count():
         raise InputError(f"{where} keeps its data outside the file: refused")
     kind, shape = data.get_type(), data.shape
-    if kind.get_class() not in _NUMBERS:
-        raise InputError(f"{where} has type {kind.dtype}, not a number: refused")
+    nbytes = kind.get_size()
+    if kind.get_class() not in _NUMBERS or nbytes > _LARGEST_NUMBER:
+        raise InputError(f"{where} has type {_named(kind)}, not a number: refused")
     if shape is None:
         raise InputError(f"{where} has no shape: refused")
-    # A chunk is unpacked whole, and may be larger than what is taken from it.
-    chunk = properties.get_chunk() if layout == h5d.CHUNKED else ()
     for index in range(properties.get_nfilters()):
         if properties.get_filter(index)[0] not in _FILTERS:
             raise InputError(f"{where} uses filter {properties.get_filter(index)[0]}: refused")
-    return int(max(math.prod(shape), math.prod(chunk)) * kind.get_size())
+    # A chunk is unpacked whole, and may be larger than what is taken from it.
+    chunk = properties.get_chunk() if layout == h5d.CHUNKED else shape
+    as_read = max(nbytes, schema.number_size(inside[1:]))
+    size.numbers += max(math.prod(shape) * as_read, math.prod(chunk) * nbytes)
+    size.chunks += math.prod(-(-a // b) for a, b in zip(shape, chunk, strict=True) if b)
+    size.stored += data.get_storage_size()
 
 
 def _check_attributes(group: h5g.GroupID, where: str) -> None:
@@ -219,19 +319,18 @@ def _check_attributes(group: h5g.GroupID, where: str) -> None:
         kind = attribute.get_type()
         if kind.get_class() not in _ATTRIBUTES:
             raise InputError(
-                f"{where} has attribute '{_printable(name)}' of type {kind.dtype}: refused"
-            )
-        if attribute.get_storage_size() > MAX_ATTRIBUTE_BYTES:
-            raise InputError(
-                f"{where} has an attribute '{_printable(name)}' that is too large: refused"
+                f"{where} has attribute '{printable(_decoded(name))}' of type {_named(kind)}: "
+                "refused"
             )
 
 
-def _printable(encoded: bytes) -> str:
-    """A name for a message of one line: a file from anybody may name things as it likes."""
-    name = encoded.decode("utf-8", "replace")
-    return name if name.isprintable() else ascii(name)[1:-1]
+def _named(kind: h5t.TypeID) -> str:
+    """A type of HDF5 in words; numpy lacks some of them."""
+    try:
+        return str(kind.dtype)
+    except TypeError:
+        return f"{kind.get_size()} bytes of class {kind.get_class()}"
 
 
-def _first_line(error: BaseException) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+def _decoded(encoded: bytes) -> str:
+    return encoded.decode("utf-8", "replace")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from landscape import models
-from landscape.errors import InputError
+from landscape.files import check_regular, fingerprint
 from landscape.models.weights import load_weights, read_weights
 from landscape.tasks import Task
 
@@ -44,8 +43,5 @@ def named(weights: Path) -> str:
     Raises:
         InputError: the file cannot be read.
     """
-    try:
-        digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-    except OSError as error:
-        raise InputError(f"cannot read weights from {weights}: {error.strerror}") from error
-    return f"{weights.name} ({digest[:8]})"
+    check_regular(weights)
+    return f"{weights.name} ({fingerprint(weights)[:8]})"

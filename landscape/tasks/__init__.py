@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import os
+import sys
 from collections.abc import Callable
 
-from landscape.errors import InputError
+from landscape.counts import whole
+from landscape.errors import InputError, printable
 from landscape.tasks.arrays import arrays, npz
 from landscape.tasks.augment import Augment, CropAndFlip
 from landscape.tasks.cifar import cifar10, cifar100
@@ -42,6 +45,10 @@ TASKS: dict[str, Callable[..., Task]] = {
 }
 
 
+_KINDS = {"str": str, "bool": bool}
+_NAMES = {"str": "text", "bool": "true or false", "int": "a whole number", "float": "a number"}
+
+
 def load(name: str, **settings: object) -> Task:
     """Make the task called ``name``.
 
@@ -58,11 +65,34 @@ def load(name: str, **settings: object) -> Task:
     for setting in settings:
         if setting not in known:
             raise InputError(f"task '{name}' has no setting '{setting}'; it has {', '.join(known)}")
+    checked = {key: _checked(name, key, value, known[key]) for key, value in settings.items()}
     required = [key for key, parameter in known.items() if parameter.default is parameter.empty]
     for setting in required:
         if setting not in settings:
             raise InputError(f"task '{name}' needs the setting '{setting}'")
-    return TASKS[name](**settings)
+    return TASKS[name](**checked)
+
+
+def _checked(task: str, name: str, value: object, known: inspect.Parameter) -> object:
+    """A setting of the type that its task states; it may come from a run file.
+
+    Raises:
+        InputError: it is of another type, or no number that can be used.
+    """
+    what = f"task '{task}': {name}"
+    kind = str(known.annotation)
+    if kind == "int" and not isinstance(value, bool):
+        number = whole(value, what, least=None)
+        if -(2**63) <= number < 2**63:
+            return number
+    elif kind == "float" and isinstance(value, int | float) and not isinstance(value, bool):
+        if abs(value) <= sys.float_info.max:
+            return value
+    elif kind == "str" and isinstance(value, os.PathLike):
+        return str(os.fspath(value))
+    elif kind not in ("int", "float") and isinstance(value, _KINDS.get(kind, object)):
+        return value
+    raise InputError(f"{what} must be {_NAMES.get(kind, kind)}, not {printable(repr(value))}")
 
 
 __all__ = [

@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.errors import InputError
+from landscape import limits
+from landscape.errors import InputError, printable, reason, refused
+from landscape.files import check_regular
 from landscape.losses import Loss
 from landscape.tasks.augment import Augment, CropAndFlip
 from landscape.tasks.splits import assemble
@@ -117,7 +119,7 @@ def npz(
         None if validation is None else as_data(validation),
         as_data(pair(found, "test", path)),
         prepare=real_inputs,
-        classes=[str(value) for value in found["classes"]] if "classes" in found else None,
+        classes=class_names(found, "classes", path),
         standardise=standardise,
         validation_share=validation_share,
         shots=shots,
@@ -138,18 +140,29 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
     """All arrays of a file; objects, which could run code, are refused.
 
     Raises:
-        InputError: the file cannot be read.
+        InputError: the file cannot be read, or would unpack to more than arrays do.
     """
-    try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise InputError(f"{path} holds one array; an .npz file of several is needed")
-            return dict(file)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        if isinstance(error, InputError):
-            raise
-        reason = str(error).splitlines()[0] if str(error) else "it is empty"
-        raise InputError(f"cannot read arrays from {path}: {reason}") from error
+    check_regular(path)
+    with refused(f"cannot read arrays from {path}"), path.open("rb") as stream:
+        if stream.read(6) == b"\x93NUMPY":
+            raise InputError(f"{path} holds one array; an .npz file of several is needed")
+        with zipfile.ZipFile(stream) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+        if size > limits.unpacked(limits.stored_bytes(path.stat()), limits.DATA_RATIO):
+            raise InputError(
+                f"{path} would unpack to {size >> 20:,} MiB, many times its size: write it with "
+                "numpy.savez, which does not compress"
+            )
+        stream.seek(0)
+        with np.load(stream, allow_pickle=False) as file:
+            return {name: _read_whole(file, name, path) for name in file.files}
+
+
+def _read_whole(file: Any, name: str, path: Path) -> np.ndarray:
+    array = file[name]
+    if not isinstance(array, np.ndarray):  # other files in the archive come as bytes
+        raise InputError(f"{path}: '{printable(name)}' is no array")
+    return array
 
 
 def real_inputs(inputs: Tensor) -> Tensor:
@@ -161,6 +174,19 @@ def real_inputs(inputs: Tensor) -> Tensor:
     elif inputs.ndim == 4 and inputs.shape[3] in (1, 3) and inputs.shape[1] not in (1, 3):
         inputs = inputs.permute(0, 3, 1, 2)
     return inputs.float() / 255
+
+
+def class_names(found: Mapping[str, np.ndarray], name: str, path: str) -> list[str] | None:
+    """The names of the classes, from an array of a file; ``None`` if the file has none.
+
+    Raises:
+        InputError: the array is no list of names.
+    """
+    if name not in found:
+        return None
+    if found[name].ndim != 1:
+        raise InputError(f"{path}: '{name}' must be a list of the classes' names")
+    return [str(value) for value in found[name]]
 
 
 def pair(found: Mapping[str, np.ndarray], ending: str, path: str) -> tuple[Any, Any]:
@@ -211,10 +237,9 @@ def _collect(dataset: Any) -> tuple[Any, Tensor]:
             torch.stack([_tensor(target) for _, target in pairs]),
         )
     except (TypeError, ValueError, RuntimeError, KeyError) as error:
-        reason = str(error).splitlines()[0]
         raise InputError(
             "examples are (inputs, targets) or a Dataset of pairs of equally shaped tensors: "
-            f"{reason}"
+            f"{reason(error)}"
         ) from error
 
 

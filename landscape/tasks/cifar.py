@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -168,10 +169,17 @@ def _read_binary(kind: _Kind, path: Path) -> tuple[Tensor, Tensor]:
 
 def _read_pickled(kind: _Kind, path: Path) -> tuple[Tensor, Tensor]:
     found = unpickle(path)
-    labels = found.get(kind.label_key)
-    pixels = np.asarray(found.get("data"))
-    is_table = pixels.dtype == np.uint8 and pixels.ndim == 2 and pixels.shape[1] == _PIXELS
-    if not is_table or not isinstance(labels, list) or len(labels) != len(pixels):
+    labels: Any = found.get(kind.label_key)
+    pixels: Any = found.get("data")
+    is_table = (
+        isinstance(pixels, np.ndarray)
+        and pixels.dtype == np.uint8
+        and pixels.ndim == 2
+        and pixels.shape[1] == _PIXELS
+    )
+    if not isinstance(labels, list) or not is_table or len(labels) != len(pixels):
+        raise InputError(f"{path} is not in the python format of {kind.name}")
+    if not all(type(label) is int and 0 <= label < kind.classes for label in labels):
         raise InputError(f"{path} is not in the python format of {kind.name}")
     images = torch.from_numpy(pixels.reshape(-1, *_SHAPE).copy())
     return images, torch.tensor(labels, dtype=torch.long)
@@ -182,5 +190,11 @@ def _class_names(kind: _Kind, folder: Path, is_binary: bool) -> list[str]:
     numbers = [str(number) for number in range(kind.classes)]
     if not meta.is_file():
         return numbers
-    names = read_bytes(meta).decode().split() if is_binary else unpickle(meta).get(kind.names_key)
-    return [str(name) for name in names] if names and len(names) == kind.classes else numbers
+    if is_binary:
+        names: Any = read_bytes(meta).decode("utf-8", "replace").split()
+    else:
+        names = unpickle(meta).get(kind.names_key)
+    known = isinstance(names, list) and all(isinstance(name, str | bytes) for name in names)
+    if not known or len(names) != kind.classes:
+        return numbers
+    return [name.decode("latin1") if isinstance(name, bytes) else name for name in names]

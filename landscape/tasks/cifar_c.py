@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from landscape.errors import InputError
+from landscape.errors import InputError, refused
+from landscape.files import check_regular
 from landscape.tasks.arrays import real_inputs
 from landscape.tasks.task import Data, Task
 
@@ -45,7 +46,12 @@ def cifar_c(
     shifted = dict(task.shifted)
     for kind in kinds:
         images = _npy(Path(path) / f"{kind}.npy", 4)
-        if len(images) != len(labels) or len(labels) % 5 or images.dtype != np.uint8:
+        if (
+            len(images) != len(labels)
+            or len(labels) % 5
+            or images.dtype != np.uint8
+            or labels.dtype.kind not in "iu"
+        ):
             raise InputError(f"{path}: {kind}.npy and labels.npy are not five sets of images")
         size = len(labels) // 5
         for severity in severities:
@@ -57,10 +63,9 @@ def cifar_c(
 
 
 def _npy(path: Path, ndim: int) -> np.ndarray:
-    try:
+    check_regular(path)
+    with refused(f"cannot read {path}"):
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"cannot read {path}: {str(error).splitlines()[0]}") from error
     if not isinstance(array, np.ndarray) or array.ndim != ndim:
         raise InputError(f"{path} is no array of {ndim} axes")
     return array

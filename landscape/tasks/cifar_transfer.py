@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from landscape.errors import InputError
-from landscape.tasks.arrays import as_data, read_npz, real_inputs
+from landscape.tasks.arrays import as_data, class_names, read_npz, real_inputs
 from landscape.tasks.augment import CropAndFlip
 from landscape.tasks.data_folder import data_folder, only_file
 from landscape.tasks.jpegs import Jpegs
@@ -124,7 +124,7 @@ def tiny_imagenet(*, path: str = "", augment: bool = True) -> Task:
     folder = data_folder(path, _WHAT)
     file = only_file(folder, _TINY)
     train, test = (Jpegs.read(file, _SIZE, f"_{part}") for part in ("train", "val"))
-    names = read_npz(file).get("wnids")
+    names = class_names(read_npz(file), "wnids", str(file))
     images = train.followed_by(test)
     positions = torch.arange(len(images))
     return assemble(
@@ -133,7 +133,7 @@ def tiny_imagenet(*, path: str = "", augment: bool = True) -> Task:
         None,
         images.at(positions[len(train) :]),
         prepare=images.pixels,
-        classes=None if names is None else [str(name) for name in names],
+        classes=names,
         validation_share=_SHARE,
         seed=_PARTITION_SEED,
         augment=CropAndFlip() if augment else None,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from landscape import limits
 from landscape.errors import InputError
+from landscape.memory import check_room
 from landscape.tasks.arrays import real_inputs
 from landscape.tasks.augment import CropAndFlip
 from landscape.tasks.images import decode
@@ -52,6 +55,8 @@ def image_folder(
     """
     if size < 1:
         raise InputError(f"the size of images must be at least 1 pixel, not {size}")
+    if size * size > limits.MAX_PIXELS:
+        raise InputError(f"{size:,} x {size:,} pixels are more than {limits.MAX_PIXELS:,}")
     folder = Path(path)
     splits = [name for name in ("train", "test") if not (folder / name).is_dir()]
     if splits:
@@ -87,13 +92,18 @@ def _read(folder: Path, classes: list[str], size: int, gray: bool) -> Data:
     unknown = sorted({each.name for each in folder.iterdir() if each.is_dir()} - set(classes))
     if unknown:
         raise InputError(f"{folder / unknown[0]} is of a class that has no training images")
-    images, labels = [], []
-    for label, name in enumerate(classes):
-        for file in sorted((folder / name).glob("*")):
-            if file.suffix.lower() in SUFFIXES:
-                images.append(decode(file, str(file), size, gray=gray))
-                labels.append(label)
-    if not images:
+    files = [
+        (file, label)
+        for label, name in enumerate(classes)
+        for file in sorted((folder / name).glob("*"))
+        if file.suffix.lower() in SUFFIXES
+    ]
+    if not files:
         raise InputError(f"{folder} holds no image ({', '.join(SUFFIXES)})")
-    pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
-    return Data(pixels, torch.tensor(labels, dtype=torch.long))
+    shape = (len(files), size, size, 1 if gray else 3)
+    check_room(math.prod(shape), torch.device("cpu"), f"{len(files):,} images")
+    pixels = np.empty(shape, dtype=np.uint8)
+    for row, (file, _) in zip(pixels, files, strict=True):
+        row[:] = decode(file, str(file), size, gray=gray)
+    labels = torch.tensor([label for _, label in files], dtype=torch.long)
+    return Data(torch.from_numpy(pixels).permute(0, 3, 1, 2), labels)

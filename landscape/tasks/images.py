@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from landscape.errors import InputError
+from landscape import limits
+from landscape.errors import InputError, refused
+from landscape.files import check_regular
 
 
 def decode(source: Path | BinaryIO, name: str, size: int, *, gray: bool = False) -> np.ndarray:
@@ -26,12 +30,21 @@ def decode(source: Path | BinaryIO, name: str, size: int, *, gray: bool = False)
         InputError: Pillow is missing, or it cannot read the image.
     """
     pillow, operations = _pillow()
-    try:
+    if isinstance(source, Path):
+        check_regular(source)
+    message = f"cannot read the image {name}"
+    # Pillow warns of large images; they are refused here before a pixel is unpacked.
+    with refused(message), warnings.catch_warnings():
+        warnings.simplefilter("ignore", pillow.DecompressionBombWarning)
         with pillow.open(source) as image:
+            if math.prod(image.size) > limits.MAX_PIXELS:
+                width, height = image.size
+                raise InputError(
+                    f"{message}: it has {width:,} x {height:,} pixels, more than "
+                    f"{limits.MAX_PIXELS:,}; make it smaller"
+                )
             image = operations.fit(image.convert("L" if gray else "RGB"), (size, size))
             pixels = np.asarray(image, dtype=np.uint8)
-    except (OSError, ValueError, SyntaxError, pillow.DecompressionBombError) as error:
-        raise InputError(f"cannot read the image {name}: {error}") from error
     return pixels[:, :, None] if gray else pixels
 
 

@@ -48,9 +48,14 @@ class Jpegs:
                     f"{path} has no array '{name}{ending}'; it holds {', '.join(found)}"
                 )
         stream, lengths, labels = (found[f"{name}{ending}"] for name in ("jpeg", "length", "y"))
-        fits = stream.dtype == np.uint8 and stream.ndim == 1 and lengths.shape == labels.shape
-        ends = np.cumsum(lengths.ravel(), dtype=np.int64)
-        if not fits or not len(ends) or lengths.min() < 1 or ends[-1] != len(stream):
+        fits = (
+            (stream.dtype == np.uint8 and stream.ndim == lengths.ndim == labels.ndim == 1)
+            and (lengths.dtype.kind in "iu" and labels.dtype.kind in "iu")
+            and (len(lengths) == len(labels) > 0 and bool((lengths > 0).all()))
+            and bool((lengths <= len(stream)).all())  # so that no sum overflows
+        )
+        ends = np.cumsum(lengths, dtype=np.int64) if fits else np.zeros(1)
+        if not fits or ends[-1] != len(stream):
             raise InputError(
                 f"{path}: jpeg{ending} must be the bytes of all files, and length{ending} and "
                 f"y{ending} the bytes and the class of each"

@@ -1,15 +1,41 @@
-"""Pickled arrays without what makes pickle dangerous: a file can name no function."""
+"""Pickled arrays, read without running anything: a file can call nothing, and nests as it likes.
+
+Python's own unpickler calls what a file names, and dies of a key that is nested a million deep.
+Here a pickle is only a list of instructions for a stack of plain values; arrays are made from their
+bytes.
+"""
 
 from __future__ import annotations
 
+import codecs
 import io
-import pickle
+import math
+import pickletools
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from landscape.errors import InputError
+from landscape.errors import printable, refused
+from landscape.files import check_regular
+
+_OPCODES = {opcode.code.encode("latin1"): opcode for opcode in pickletools.opcodes}
+_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+_VALUES = {
+    *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
+    *("STRING", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
+    *("UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
+}
+_TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+_NUMBERS = re.compile(r"[<>|=]?(?:b1|[iu][1248]|f[248])")
+_NAMES = {
+    "numpy.core.multiarray._reconstruct",
+    "numpy._core.multiarray._reconstruct",
+    "numpy.ndarray",
+    "numpy.dtype",
+    "_codecs.encode",
+}
 
 
 def unpickle(path: Path) -> dict[str, Any]:
@@ -18,22 +44,12 @@ def unpickle(path: Path) -> dict[str, Any]:
     Raises:
         InputError: the file cannot be read, or holds anything but plain values and arrays.
     """
-    try:
-        # Files of Python 2: its strings are bytes, and so are the arrays' contents.
-        found = _ArraysOnly(io.BytesIO(read_bytes(path)), encoding="latin1").load()
-    except (
-        pickle.UnpicklingError,
-        EOFError,
-        LookupError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        MemoryError,
-    ) as error:
-        raise InputError(f"cannot read {path}: {error}") from error
-    if not isinstance(found, dict):
-        raise InputError(f"cannot read {path}: it holds no dictionary")
-    return {key.decode() if isinstance(key, bytes) else str(key): v for key, v in found.items()}
+    contents = io.BytesIO(read_bytes(path))
+    with refused(f"cannot read {path}"):
+        found = _Stack(contents).run()
+        if not isinstance(found, dict):
+            raise ValueError("it holds no dictionary")
+        return {key: _array(value) for key, value in found.items()}
 
 
 def read_bytes(path: Path) -> bytes:
@@ -42,26 +58,148 @@ def read_bytes(path: Path) -> bytes:
     Raises:
         InputError: it cannot be read.
     """
-    try:
+    check_regular(path)
+    with refused(f"cannot read {path}"):
         return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-class _ArraysOnly(pickle.Unpickler):
-    """Containers, numbers, strings and numpy arrays; any other name in the file is refused."""
+class _Name:
+    """Something that a pickle calls, by its name; it is never looked up."""
 
-    def find_class(self, module: str, name: str) -> Any:
-        if module in ("numpy.core.multiarray", "numpy._core.multiarray") and (
-            name == "_reconstruct"
-        ):
-            return np.empty(0).__reduce__()[0]
-        if (module, name) in (("numpy", "ndarray"), ("numpy", "dtype")):
-            return getattr(np, name)
-        if (module, name) == ("_codecs", "encode"):  # how old protocols write bytes
-            return _latin1
-        raise pickle.UnpicklingError(f"it wants {module}.{name}, which is no array")
+    def __init__(self, module: object, name: object) -> None:
+        self.name = f"{module}.{name}"
+        if self.name not in _NAMES:
+            raise ValueError(f"it wants {printable(self.name)}, which is no array")
 
 
-def _latin1(text: str, encoding: str) -> bytes:
-    return text.encode("latin1")
+class _Made:
+    """What calling a name would make: a type of numbers or an array, from what is said of it."""
+
+    def __init__(self, name: str, arguments: tuple[Any, ...]) -> None:
+        self.name, self.arguments = name, arguments
+        self.state: Any = None
+
+
+class _Stack:
+    """The instructions of a pickle, on values of these kinds alone."""
+
+    def __init__(self, contents: io.BytesIO) -> None:
+        self.contents = contents
+        self.values: list[Any] = []
+        self.marks: list[int] = []
+        self.memo: dict[int, Any] = {}
+
+    def run(self) -> Any:
+        """The value that is left at the end."""
+        while True:
+            opcode = _OPCODES.get(self.contents.read(1))
+            if opcode is None:
+                raise ValueError("it is no pickle, or ends too early")
+            if opcode.name == "STOP":
+                return self.values.pop()
+            self._do(opcode.name, self._argument(opcode))
+
+    def _argument(self, opcode: Any) -> Any:
+        if opcode.name == "STRING":  # as Python 2 wrote bytes; pickletools takes them for ASCII
+            line = self.contents.readline().strip()
+            return codecs.escape_decode(line[1:-1])[0].decode("latin1")
+        return None if opcode.arg is None else opcode.arg.reader(self.contents)
+
+    def _do(self, name: str, argument: Any) -> None:
+        values = self.values
+        if name in _VALUES:
+            values.append(argument)
+        elif name in _CONSTANTS:
+            values.append(_CONSTANTS[name])
+        elif name in _TUPLES:
+            values.append(tuple(self._pop(_TUPLES[name])))
+        elif name in ("EMPTY_LIST", "EMPTY_DICT"):
+            values.append([] if name == "EMPTY_LIST" else {})
+        elif name == "MARK":
+            self.marks.append(len(values))
+        elif name == "TUPLE":
+            values.append(tuple(self._above_mark()))
+        elif name == "LIST":
+            values.append(self._above_mark())
+        elif name == "DICT":
+            values.append(_put({}, self._above_mark()))
+        elif name in ("APPEND", "APPENDS"):
+            items = self._pop(1) if name == "APPEND" else self._above_mark()
+            _of_kind(values[-1], list).extend(items)
+        elif name in ("SETITEM", "SETITEMS"):
+            items = self._pop(2) if name == "SETITEM" else self._above_mark()
+            _put(_of_kind(values[-1], dict), items)
+        elif name in ("PUT", "BINPUT", "LONG_BINPUT"):
+            self.memo[argument] = values[-1]
+        elif name == "MEMOIZE":
+            self.memo[len(self.memo)] = values[-1]
+        elif name in ("GET", "BINGET", "LONG_BINGET"):
+            values.append(self.memo[argument])
+        elif name == "GLOBAL":
+            values.append(_Name(*argument.split(" ", 1)))
+        elif name == "STACK_GLOBAL":
+            values.append(_Name(*self._pop(2)))
+        elif name == "REDUCE":
+            called, arguments = self._pop(2)
+            values.append(_called(_of_kind(called, _Name).name, _of_kind(arguments, tuple)))
+        elif name == "BUILD":
+            (state,) = self._pop(1)
+            _of_kind(values[-1], _Made).state = state
+        elif name not in ("PROTO", "FRAME"):
+            raise ValueError(f"it holds more than plain values and arrays ({name})")
+
+    def _pop(self, count: int) -> list[Any]:
+        if count > len(self.values):
+            raise ValueError("it is damaged")
+        start = len(self.values) - count
+        taken = self.values[start:]
+        del self.values[start:]
+        return taken
+
+    def _above_mark(self) -> list[Any]:
+        return self._pop(len(self.values) - self.marks.pop())
+
+
+def _of_kind(value: Any, kind: type) -> Any:
+    if not isinstance(value, kind):
+        raise ValueError("it is damaged")
+    return value
+
+
+def _put(target: dict[str, Any], items: list[Any]) -> dict[str, Any]:
+    for key, value in zip(items[::2], items[1::2], strict=True):
+        if not isinstance(key, str | bytes):
+            raise ValueError("it holds a key that is no text")
+        target[key.decode("latin1") if isinstance(key, bytes) else key] = value
+    return target
+
+
+def _called(name: str, arguments: tuple[Any, ...]) -> Any:
+    if name == "_codecs.encode":  # how old protocols write bytes
+        return _of_kind(arguments[0], str).encode("latin1")
+    return _Made(name, arguments)
+
+
+def _array(value: Any) -> Any:
+    """The array that was described; anything else as it is."""
+    if not isinstance(value, _Made) or not value.name.endswith("_reconstruct"):
+        return value
+    _, shape, kind, by_columns, contents = value.state
+    numbers = np.dtype(_type_name(_of_kind(kind, _Made)))
+    raw = contents.encode("latin1") if isinstance(contents, str) else _of_kind(contents, bytes)
+    if not all(type(length) is int and length >= 0 for length in _of_kind(shape, tuple)):
+        raise ValueError("it is damaged")
+    if math.prod(shape) * numbers.itemsize != len(raw):
+        raise ValueError(f"an array of shape {shape} does not have {len(raw)} bytes")
+    return np.frombuffer(raw, numbers).reshape(shape, order="F" if by_columns else "C")
+
+
+def _type_name(kind: _Made) -> str:
+    name = kind.arguments[0] if kind.arguments else ""
+    name = name.decode("latin1") if isinstance(name, bytes) else str(name)
+    order = kind.state[1] if isinstance(kind.state, tuple) and len(kind.state) > 1 else "|"
+    order = order.decode("latin1") if isinstance(order, bytes) else order
+    full = name if name[:1] in "<>|=" else f"{order}{name}"
+    if kind.name != "numpy.dtype" or not _NUMBERS.fullmatch(full):
+        raise ValueError("it holds an array of no numbers")
+    return full

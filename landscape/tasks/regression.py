@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from landscape.errors import InputError
+from landscape.errors import InputError, printable, reason, refused
+from landscape.files import check_regular
 from landscape.likelihood import GaussianLikelihood
 from landscape.tasks.arrays import as_data, pair, read_npz, real_inputs
 from landscape.tasks.splits import assemble, cut
@@ -89,17 +90,16 @@ def _real(data: Data) -> Data:
 
 
 def _read_csv(path: Path, target: str) -> Data:
-    try:
-        with path.open(newline="") as file:
-            names, *rows = csv.reader(file)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"cannot read {path}: {error}") from error
-    except ValueError as error:  # no line to unpack
-        raise InputError(f"{path} is empty") from error
+    check_regular(path)
+    with refused(f"cannot read {path}"), path.open(newline="") as file:
+        lines = list(csv.reader(file))
+    if not lines:
+        raise InputError(f"{path} is empty")
+    names, *rows = lines
     names = [name.strip() for name in names]
     column = names.index(target) if target in names else len(names) - 1
     if target and target not in names:
-        raise InputError(f"{path} has no column '{target}'; it has {', '.join(names)}")
+        raise InputError(f"{path} has no column '{target}'; it has {printable(', '.join(names))}")
     if len(names) < 2:
         raise InputError(f"{path} needs a column to predict and one to predict it from")
     if not rows:
@@ -109,7 +109,7 @@ def _read_csv(path: Path, target: str) -> Data:
         try:
             values.append([float(value) for value in row])
         except ValueError as error:
-            raise InputError(f"{path}, line {number}: {error}") from error
+            raise InputError(f"{path}, line {number}: {reason(error)}") from error
         if len(row) != len(names):
             raise InputError(f"{path}, line {number}: {len(row)} values for {len(names)} columns")
     table = torch.from_numpy(np.array(values, dtype=np.float64).reshape(-1, len(names)))

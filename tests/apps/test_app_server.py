@@ -6,9 +6,12 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import landscape_app
+import numpy as np
 import pytest
 from landscape_app.app import create_app
 from landscape_app.data import stamp
@@ -106,3 +109,44 @@ def test_serve_prints_the_address_and_warns_of_an_open_one(tmp_path: Path) -> No
 def test_figures_need_no_server() -> None:
     code = "import sys, landscape_app.figures; sys.exit('dash' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+ODD = {
+    "deep note": ("note", '{"a": ' * 600 + "1" + "}" * 600),
+    "deep config": ("config", '{"a": ' * 400 + "1" + "}" * 400),
+    "many settings": ("config", json.dumps({f"setting {index}": index for index in range(20_000)})),
+    "many items": ("classes", json.dumps(["a"] * 100_000)),
+    "odd numbers": ("config", '{"a": NaN, "b": 1e999, "c": ' + "9" * 4000 + "}"),
+    "half a character": ("config", json.dumps({"a": "\ud800"})),
+    "long text": ("method", "x" * 500_000),
+    "no text": ("task", np.bytes_(b"\xff\xfe")),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_the_page_of_a_run_of_any_settings_is_answered(
+    name: str, new_run: Callable[..., Run]
+) -> None:
+    path = new_run("odd").path
+    attribute, value = ODD[name]
+    with h5py.File(path, "r+") as file:
+        file.attrs[attribute] = value
+    client = create_app(path.parent).server.test_client()
+    shown = {"address": "/run/odd", "dark": False, "webgl": True}
+    for output, page in (("other-page", "other"), ("flatness-below", "flatness")):
+        outputs = [{"id": output, "property": "children"}]
+        if page != "other":
+            outputs.insert(0, {"id": "flatness-controls", "property": "children"})
+        named = [f"{each['id']}.{each['property']}" for each in outputs]
+        body = {
+            "output": named[0] if len(named) == 1 else f"..{'...'.join(named)}..",
+            "outputs": outputs[0] if len(named) == 1 else outputs,
+            "inputs": [{"id": f"{page}-shown", "property": "data", "value": shown}],
+            "changedPropIds": [f"{page}-shown.data"],
+        }
+        answer = client.post("/_dash-update-component", json=body)
+        assert answer.status_code in (200, 204), answer.get_data(as_text=True)[:500]
+        assert len(answer.get_data()) < 1 << 20
+    for graph in ("trace", "spread", "surface-0"):
+        answer = client.get(f"/export/{graph}.csv?run=odd")
+        assert answer.status_code in (200, 404)

@@ -2,6 +2,8 @@
 
 import pickle
 import sys
+import time
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -71,10 +73,10 @@ def test_what_does_not_fit_or_cannot_be_read_is_one_line(tmp_path: Path) -> None
     assert same(before, network())
     for contents in (b"", b"no weights", pickle.dumps(print, protocol=2), path.read_bytes()[:500]):
         (tmp_path / "bad.pt").write_bytes(contents)
-        with pytest.raises(InputError, match="cannot read weights") as found:
+        with pytest.raises(InputError, match=r"cannot read .* as weights") as found:
             load_weights(network(), tmp_path / "bad.pt")
         assert "\n" not in str(found.value)
-    with pytest.raises(InputError, match=r"cannot read weights from .*gone\.safetensors"):
+    with pytest.raises(InputError, match=r"cannot read .*gone\.safetensors"):
         load_weights(network(), tmp_path / "gone.safetensors")
     torch.save([1, 2], path)
     with pytest.raises(InputError, match="holds no weights by name"):
@@ -118,3 +120,61 @@ def test_a_missing_package_is_one_line(package: str, monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
     with pytest.raises(InputError, match=rf"{package}: pip install 'landscape\[vision\]'"):
         models.build(f"{package}:resnet18", input_shape=(3, 8, 8), classes=2)
+
+
+DEEP = b"\x80\x02}" + b")" + b"\x85" * 300_000 + b"K\x01s."
+"""A dictionary whose key is a tuple in a tuple in a tuple ..."""
+
+
+def test_a_deep_pickle_of_weights_is_refused_before_torch_reads_it(tmp_path: Path) -> None:
+    path = tmp_path / "w.pt"
+    path.write_bytes(DEEP)
+    with pytest.raises(InputError, match="nested more than 500 deep"):
+        load_weights(network(), path)
+    torch.save(network().state_dict(), tmp_path / "whole.pt")
+    with zipfile.ZipFile(tmp_path / "whole.pt") as whole, zipfile.ZipFile(path, "w") as spoiled:
+        for member in whole.namelist():
+            pickled = member.endswith("data.pkl")
+            spoiled.writestr(member, DEEP if pickled else whole.read(member))
+    with pytest.raises(InputError, match="nested more than 500 deep"):
+        load_weights(network(), path)
+
+
+def test_weights_that_unpack_to_many_times_their_size_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "w.pt"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", b"\x80\x02}.")
+        archive.writestr("archive/data/0", bytes(1 << 26))
+    with pytest.raises(InputError, match="would unpack to 64 MiB, many times its size"):
+        load_weights(network(), path)
+
+
+def test_weights_of_old_files_and_of_others_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "w.pt"
+    weights = network(seed=1)
+    for wrapped in ({"state_dict": weights.state_dict()}, weights.state_dict()):
+        torch.save(wrapped, path, _use_new_zipfile_serialization=False)
+        assert same(load_weights(network(), path), weights)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"name": "mlp", "input_shape": [10**6], "classes": 10**6},
+        {"name": "mlp", "input_shape": [1], "classes": 1, "widths": [1] * 10_000},
+        {"name": "resnet20", "input_shape": [3, 8, 8], "classes": 2, "depth": 6 * 10**9 + 2},
+        {"name": "resnet20", "input_shape": [3, 8, 8], "classes": 2, "width": 0, "depth": 60_002},
+        {"name": "vit", "input_shape": [3, 10**6, 10**6], "classes": 2, "patch": 1},
+        {"name": "vit", "input_shape": [3, 8, 8], "classes": 2, "depth": 10**9},
+        {"name": "convnet", "input_shape": "images", "classes": None},
+        {"name": "mlp", "input_shape": [float("nan")], "classes": 2},
+        {"name": ["mlp"]},
+        {"name": "mlp", "task": 5},
+        {},
+    ],
+)
+def test_a_network_that_no_file_of_its_size_holds_is_not_built(settings: dict[str, object]) -> None:
+    begun = time.perf_counter()
+    with pytest.raises(InputError):
+        models.rebuild(settings, most=1000)
+    assert time.perf_counter() - begun < 2

@@ -1,6 +1,7 @@
 """Files that may come from anybody: one line, and nothing outside the file is read."""
 
 import os
+import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 
 from landscape.errors import InputError
-from landscape.store import Run, summarise, untrusted
+from landscape.store import Run, schema, summarise, untrusted
+from landscape.store.summary import unfinished
 
 
 def spoil(run: Run, change: Callable[[h5py.File], object]) -> Path:
@@ -103,7 +105,7 @@ def _large_attribute(file: h5py.File) -> None:
 
 SPOILED = {
     _attribute: "attribute 'reference' of type",
-    _large_attribute: "attribute 'text' that is too large",
+    _large_attribute: "attributes larger than 1 MiB",
     _soft: "soft or external link",
     _external: "soft or external link",
     _external_group: "soft or external link",
@@ -221,9 +223,9 @@ def test_a_file_that_was_sound_is_checked_again_once_it_changes(
 ) -> None:
     monkeypatch.setattr("landscape.store.untrusted._SETTLED", 0)
     checks = []
-    check = untrusted._check_tree
+    check = untrusted._check_size
     monkeypatch.setattr(
-        "landscape.store.untrusted._check_tree", lambda *given: checks.append(check(*given))
+        "landscape.store.untrusted._check_size", lambda *given: checks.append(check(*given))
     )
     for _ in range(3):
         summarise(Run.open(run.path))
@@ -242,3 +244,114 @@ def test_a_file_is_not_trusted_while_it_may_still_change_within_a_tick(run: Run)
     now = time.time_ns()
     untrusted._remember((0, 0, 0, now, now))
     assert untrusted._sound == before
+
+
+WRONG: dict[str, tuple[object, ...]] = {
+    "seed": (np.nan, np.inf, 2.5, 1e30, np.uint64(2**64 - 1), "three"),
+    "parameter_count": (1e308, "many"),
+    "status": (np.nan, 1, "finished"),
+    "created_at": (np.nan,),
+    "posterior_file": (np.nan,),
+    "training_seconds": ("long",),
+    "config": (1, "{", "null", "[1]", '{"a": ' * 100 + "1" + "}" * 100, '{"a": "\\ud800"}'),
+    "task_sizes": ("[" * 100_000,),
+    "classes": ("[" * 70 + "]" * 70,),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_an_attribute_of_another_kind_is_named(run: Run, name: str) -> None:
+    contents = run.path.read_bytes()
+    for value in WRONG[name]:
+        run.path.write_bytes(contents)
+        spoil(run, lambda file, value=value: file.attrs.__setitem__(name, value))
+        with pytest.raises(InputError, match=f"the attribute '{name}' is ") as found:
+            Run.open(run.path)
+        assert str(run.path) in str(found.value)
+        assert len(str(found.value)) < 1000
+
+
+def test_what_a_file_does_not_say_is_not_asked_for(run: Run) -> None:
+    def forget(file: h5py.File) -> None:
+        for name in set(file.attrs) - {"schema_name", "schema_version"}:
+            del file.attrs[name]
+
+    spoil(run, forget)
+    found = summarise(Run.open(run.path))
+    assert (found.seed, found.status, found.method) == (None, "", "")
+
+
+def test_counts_that_are_none_are_not_taken_for_such(run: Run) -> None:
+    for value in (np.nan, np.inf, -1, 1e300, "many"):
+        run.write("samples", {"trace": [1.0]}, {"requested": value})
+        run.write("predictions", {"nll": [1.0]}, {"samples": value, "accuracy": "high"})
+        opened = Run.open(run.path)
+        assert unfinished(opened) == []
+        assert summarise(opened).samples == 1
+        assert summarise(opened).accuracy is None
+
+
+def test_a_variable_that_is_not_read_fits_those_that_are(run: Run) -> None:
+    def lengthen(file: h5py.File) -> None:
+        del file["samples/trace"]
+        file["samples/trace"] = np.zeros(5)
+
+    spoil(run, lengthen)
+    with pytest.raises(InputError, match="5 along 'sample' where the group has 3"):
+        run.read("samples", "eigenvalues")
+    assert "train_loss" in run.read("training", "train_loss")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("samples/residuals", -1.0, "0 or more"),
+        ("samples/converged", 2, "between 0 and 1"),
+        ("density/density", -1e308, "0 or more"),
+        ("density/grid", np.nan, "not finite"),
+        ("surfaces/samples/x", np.inf, "not finite"),
+        ("surfaces/samples/accuracy", 1.5, "between 0 and 1"),
+        ("predictions/log_probabilities", 0.5, "0 or less"),
+        ("predictions/labels", -1, "0 or more"),
+    ],
+)
+def test_numbers_that_mean_nothing_are_refused(
+    run: Run, path: str, value: float, words: str
+) -> None:
+    def put(file: h5py.File) -> None:
+        file[path][...] = value
+
+    spoil(run, put)
+    group, _, name = path.rpartition("/")
+    with pytest.raises(InputError, match=f"group '{group}' is damaged: {path} holds .*{words}"):
+        run.read(group, name)
+
+
+def test_numbers_that_are_not_defined_are_read(run: Run) -> None:
+    def put(file: h5py.File) -> None:
+        file["samples/residuals"][...] = np.nan
+        file["samples/eigenvalues"][...] = np.inf
+
+    spoil(run, put)
+    assert np.isnan(run["samples"]["residuals"]).all()
+    assert np.isinf(run["samples"]["eigenvalues"]).all()
+
+
+def test_a_heap_of_texts_that_would_hold_hdf5_for_ever_is_refused(run: Run) -> None:
+    contents = bytearray(run.path.read_bytes())
+    start = contents.index(b"GCOL")
+    (size,) = struct.unpack_from("<Q", contents, start + 8)
+    at = start + 16
+    while struct.unpack_from("<H", contents, at)[0]:  # up to the entry of what is free
+        at += 16 + -(-struct.unpack_from("<Q", contents, at + 8)[0] // 8) * 8
+    assert at + struct.unpack_from("<Q", contents, at + 8)[0] == start + size
+    struct.pack_into("<Q", contents, at + 8, 0)
+    run.path.write_bytes(contents)
+    with pytest.raises(InputError, match="a text in it has no end"):
+        Run.open(run.path)
+
+
+def test_an_error_is_one_line_whatever_it_is_made_of(run: Run) -> None:
+    assert str(InputError("a\nb\x1b[2J\u2028é")) == r"a\nb\x1b[2J\u2028é"
+    with pytest.raises(InputError, match=r"no group 'two\\nlines'"):
+        schema.fields("two\nlines")

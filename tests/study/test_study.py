@@ -362,7 +362,7 @@ def test_a_task_of_other_classes_begins_with_a_fresh_head(
             "unknown task 'letters'; known: digits, mnist, cifar10",
         ),
         (["toy", "--model", "mlp"], "unknown model 'mlp'; known: convnet, resnet20, resnet18"),
-        (["toy", "--weights", "none.pt"], "cannot read weights from none.pt: No such file"),
+        (["toy", "--weights", "none.pt"], "cannot read none.pt: No such file"),
         (["toy", "--device", "abacus"], "device 'abacus' cannot be used"),
         (["toy", "--severities", "1,x"], "'1,x' is no list such as 1,3,5"),
         (["toy", "--trials", "0"], "trials must be at least 1, not 0"),

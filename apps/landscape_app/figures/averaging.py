@@ -24,6 +24,7 @@ _LINES = (
 )
 
 
+@np.errstate(all="ignore")  # a file may hold any number
 def averaging_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figure:
     """NLL, accuracy and ECE of the average over the first n samples, in several orders.
 

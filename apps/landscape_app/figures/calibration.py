@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import plotly.graph_objects as go
 import torch
 from plotly.subplots import make_subplots
@@ -20,6 +21,7 @@ _FILLED = 0.92
 """Of a bin, by the bars of all runs."""
 
 
+@np.errstate(all="ignore")  # a file may hold any number
 def calibration_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figure:
     """Reliability diagram of the averaged prediction: accuracy against confidence, and counts.
 

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import plotly.graph_objects as go
 
+from landscape.errors import InputError
 from landscape.store import Group, Run
 from landscape.store.summary import number
 from landscape_app import formats
@@ -21,6 +22,7 @@ _FAINT = 0.1
 _HOVER = "WHOSE<br>eigenvalue %{customdata[0]:.4g}<br>density %{y:.3g}<extra></extra>"
 
 
+@np.errstate(all="ignore")  # a file may hold any number
 def density_figure(
     *runs: Run, picked: Picked = samples.NONE, marks: theme.Marks = theme.MARKS
 ) -> go.Figure:
@@ -40,6 +42,8 @@ def density_figure(
         InputError: a run file cannot be read.
     """
     found = read_each(runs, "density", "grid", "density", optional=("standard_error",))
+    if not any(np.isfinite(group["density"]).any() for group in found.values()):
+        raise InputError("no density has a finite value to draw")
     scale = Symlog(max(_width(group) for group in found.values()))
     # One for all: a run that is drawn down to a lower one would seem to reach farther.
     floor = min(_floor(runs[position], group) for position, group in found.items())
@@ -129,6 +133,12 @@ def _quantile(group: Group, samples: int) -> float:
     from scipy.special import stdtrit  # its import takes longer than a page may
 
     return float(stdtrit(samples * (probes - 1), 0.975))
+
+
+def _highest(group: Group) -> float:
+    """The largest finite density; 0 where there is none."""
+    finite = group["density"][np.isfinite(group["density"])]
+    return float(finite.max(initial=0.0))
 
 
 def _above(density: np.ndarray, floor: float) -> np.ndarray:

@@ -8,7 +8,8 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from landscape.store import Run, Spread
+from landscape import limits
+from landscape.store import Group, Run, Spread
 from landscape_app import formats
 from landscape_app.data import read_each
 from landscape_app.figures import samples, theme
@@ -25,6 +26,7 @@ _HOVER_TRACE = (
 )
 
 
+@np.errstate(all="ignore")  # a file may hold any number
 def eigenvalues_figure(
     *runs: Run,
     log: bool = False,
@@ -48,6 +50,12 @@ def eigenvalues_figure(
         InputError: a run file cannot be read.
     """
     found = read_each(runs, "samples", "eigenvalues", optional=("residuals", "converged"))
+    longest = max(group["eigenvalues"].shape[1] for group in found.values())
+    for position, group in found.items():
+        found[position] = Group(
+            {name: values[:, : limits.MAX_DRAWN_MEMBERS] for name, values in group.items()},
+            group.attributes,
+        )
     titles = (
         [f"{theme.signed(marks[place])} {_brief(runs[place], len(found))}" for place in found]
         if len(runs) > 1
@@ -100,6 +108,8 @@ def eigenvalues_figure(
     notes = ["error bars: residual ‖Hv − λv‖"]
     if unreached:
         notes.append(f"hollow: {unreached} not converged")
+    if longest > limits.MAX_DRAWN_MEMBERS:
+        notes.append(f"the first {limits.MAX_DRAWN_MEMBERS} of {longest:,} eigenvalues")
     if log:
         ticks, labels = log_ticks(every)
         figure.update_yaxes(type="log", tickvals=ticks, ticktext=labels)
@@ -117,6 +127,7 @@ def eigenvalues_figure(
     return figure
 
 
+@np.errstate(all="ignore")  # a file may hold any number
 def trace_figure(
     *runs: Run, picked: Picked = samples.NONE, marks: theme.Marks = theme.MARKS
 ) -> go.Figure:

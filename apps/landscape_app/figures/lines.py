@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from landscape import limits
 from landscape.store import Group, Run
 from landscape.store.summary import barrier, number
 from landscape_app import formats
@@ -33,6 +34,7 @@ _PANELS = (
 _HOVER = "%{meta.run}: %{meta.series}<br>%{x:.4g}: loss %{y:.4g}<extra></extra>"
 
 
+@np.errstate(all="ignore")  # a file may hold any number
 def lines_figure(*runs: Run, log: bool = False, marks: theme.Marks = theme.MARKS) -> go.Figure:
     """Loss along each line and curve: between two samples, and along directions.
 
@@ -47,11 +49,12 @@ def lines_figure(*runs: Run, log: bool = False, marks: theme.Marks = theme.MARKS
         NotMeasured: no run has a line.
         InputError: a run file cannot be read.
     """
+    found = [_read(run) for run in runs]
     drawn = [
         (panel, position, words, dash, group)
         for panel, (kinds, _) in enumerate(_PANELS)
-        for position, run in enumerate(runs)
-        for words, dash, group in _lines(run, kinds)
+        for position, (lines, _) in enumerate(found)
+        for words, dash, group in _of_kinds(lines, kinds)
     ]
     if not drawn:
         raise missing(runs[0], "lines/samples")
@@ -92,18 +95,37 @@ def lines_figure(*runs: Run, log: bool = False, marks: theme.Marks = theme.MARKS
         if panel == 0
     ]
     about = f"barrier above the higher end (nat): {', '.join(barriers)}" if barriers else ""
-    title = "Loss along lines and curves"
-    return samples.titled(figure, runs, "lines", title, about, legend_above=True)
-
-
-def _lines(run: Run, kinds: tuple[tuple[str, str, str], ...]) -> Iterator[tuple[str, str, Group]]:
-    """What a run has of some kinds: its words, dash and numbers."""
-    there = {
-        name: read(run, f"lines/{name}", "x", "loss", optional=("accuracy",))
-        for name in line_names(run)
+    left_out = {
+        position: f"{formats.count(more, 'more line')}: not drawn"
+        for position, (_, more) in enumerate(found)
+        if more
     }
+    details = [about, samples.by_run(runs, left_out)]
+    title = "Loss along lines and curves"
+    return samples.titled(figure, runs, "lines", title, *details, legend_above=True)
+
+
+def _read(run: Run) -> tuple[dict[str, Group], int]:
+    """The lines of a run that are drawn, by name, and how many more there are."""
+    names = line_names(run)
+    lines: dict[str, Group] = {}
+    left = limits.MAX_DRAWN
+    for count, name in enumerate(names):
+        group = read(run, f"lines/{name}", "x", "loss", optional=("accuracy",))
+        left -= sum(values.size for values in group.values())
+        if left < 0 or count == limits.MAX_DRAWN_MEMBERS:
+            return lines, len(names) - count
+        if len(group["x"]):
+            lines[name] = group
+    return lines, 0
+
+
+def _of_kinds(
+    lines: Mapping[str, Group], kinds: tuple[tuple[str, str, str], ...]
+) -> Iterator[tuple[str, str, Group]]:
+    """The lines of some kinds: the words for each, its dash and its numbers."""
     for kind, words, dash in kinds:
-        for name, group in there.items():
+        for name, group in lines.items():
             if group.attributes.get("kind", name.partition("-")[0]) == kind:
                 more = name.removeprefix(kind).removeprefix("-")  # the split, or a name of its own
                 yield words + (f" ({more})" if more else ""), dash, group

@@ -54,6 +54,7 @@ def metrics_table(run: Run) -> list[MetricRow]:
     return [_row(run, group, name) for name in names]
 
 
+@np.errstate(all="ignore")  # a file may hold any number
 def metrics_figure(
     *runs: Run, picked: Picked = samples.NONE, marks: theme.Marks = theme.MARKS
 ) -> go.Figure:

@@ -27,6 +27,7 @@ _HOVER = (
 )
 
 
+@np.errstate(all="ignore")  # a file may hold any number
 def relation_figure(
     *runs: Run, picked: Picked = samples.NONE, marks: theme.Marks = theme.MARKS
 ) -> go.Figure:

@@ -13,6 +13,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from landscape.store import Group, Run
+from landscape.store.summary import count
 from landscape_app import formats
 from landscape_app.data import Each
 from landscape_app.figures import theme
@@ -262,15 +263,15 @@ def plain_name(run: Run) -> str:
 
 def _matrix(group: Group) -> str:
     # Files that do not say are older than any other matrix.
-    name = str(group.attributes.get("matrix", "hessian"))
+    name = formats.label(group.attributes, "matrix", "hessian")
     return _MATRICES.get(name, f"the matrix {name}")
 
 
 def _measured_on(group: Group, samples: int) -> str:
-    requested = group.attributes.get("requested", samples)
+    requested = count(group.attributes, "requested")
     counted = formats.count(samples, "sample")
-    if requested != samples:
+    if requested not in (None, samples):
         counted = f"{samples} of {requested} samples"
-    examples, split = group.attributes.get("examples"), group.attributes.get("split")
+    examples, split = count(group.attributes, "examples"), formats.label(group.attributes, "split")
     where = f" on {examples} examples" if examples is not None else ""
     return counted + where + (f" ({split})" if split else "")

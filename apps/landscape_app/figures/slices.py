@@ -15,6 +15,7 @@ from landscape_app.figures.scale import log_ticks
 _HOVER = "%{meta.run}<br>%{x:.4g}: loss %{y:.4g}<extra></extra>"
 
 
+@np.errstate(all="ignore")  # a file may hold any number
 def slices_figure(
     *runs: Run,
     name: str,

@@ -17,6 +17,7 @@ _PANELS = (("largest", "λ<sub>1</sub> (nat)", "λ1"), ("trace", "trace (nat)", 
 _HOVER = "%{customdata[0]}, sample %{customdata[1]}<br>%{y:.4g}<extra></extra>"
 
 
+@np.errstate(all="ignore")  # a file may hold any number
 def spread_figure(
     *runs: Run,
     log: bool = False,
@@ -45,7 +46,7 @@ def spread_figure(
             drawn.append(values)
             colour, symbol = marks[position]
             name = samples.plain_name(runs[position])
-            method = formats.plain(runs[position].attributes.get("method", ""))
+            method = formats.plain(formats.label(runs[position].attributes, "method"))
             figure.add_trace(
                 go.Box(
                     x=[f"{name}<br>({method})" if method not in ("", name) else name] * len(values),

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from landscape.errors import InputError
 from landscape.store import Group, Run
-from landscape.store.summary import number
+from landscape.store.summary import count, number
 from landscape_app import formats
 from landscape_app.data import read
 from landscape_app.figures import samples, theme
@@ -37,6 +37,7 @@ _LIFT = 0.025
 """Of the height in space: how far a sample floats above its loss, lest the surface halve it."""
 
 
+@np.errstate(all="ignore")  # a file may hold any number
 def surface_figure(
     run: Run,
     name: str,
@@ -337,10 +338,10 @@ def _facts(group: Group) -> str:
     share = number(group.attributes, "variance_share")
     if share is not None:
         facts.append(f"the plane holds {formats.percent(share)} of the samples' variance")
-    examples = number(group.attributes, "examples")
+    examples = count(group.attributes, "examples")
     if examples is not None:
-        split = group.attributes.get("split")
-        facts.append(formats.count(int(examples), "example") + (f" ({split})" if split else ""))
+        split = formats.label(group.attributes, "split")
+        facts.append(formats.count(examples, "example") + (f" ({split})" if split else ""))
     return " · ".join(facts)
 
 
@@ -355,7 +356,7 @@ def _blanks(drawn: np.ndarray, finished: np.ndarray) -> Iterator[str]:
 
 
 def _axis(group: Group, axis: str) -> str:
-    return str(group.attributes.get(f"{axis}_axis", axis))
+    return formats.label(group.attributes, f"{axis}_axis", axis)
 
 
 def _has_samples(group: Group) -> bool:

@@ -23,6 +23,7 @@ _LINES = (
 )
 
 
+@np.errstate(all="ignore")  # a file may hold any number
 def training_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figure:
     """Panels over the epochs: losses, accuracy on the validation split, the perturbation's length.
 

@@ -12,11 +12,11 @@ from dash import dcc, html
 from landscape.errors import InputError
 from landscape.store import Run, Summary, schema, summarise
 from landscape_app import formats
-from landscape_app.components import badge, choice, fact, notice, section
+from landscape_app.components import badge, choice, fact, notice, section, with_code
 from landscape_app.data import NotMeasured, load_run, progress
 from landscape_app.figures import metrics_table
 from landscape_app.pages import FIGURE_PAGES
-from landscape_app.settings import flattened, parts, written
+from landscape_app.settings import MOST_ROWS, flattened, parts, written
 from landscape_app.url import View
 
 _brief = partial(formats.number, digits=2)
@@ -131,10 +131,17 @@ def _attributes(run: Run) -> html.Table:
             groups |= {
                 key: flattened(each) for key, each in value.items() if isinstance(each, dict)
             }
-    body = [html.Tbody([_attribute(name, value) for name, value in plain.items()])]
+    left = MOST_ROWS - len(plain)
+    body = [html.Tbody([_attribute(*row) for row in list(plain.items())[:MOST_ROWS]])]
     for title, rows in groups.items():
+        shown = list(rows.items())[: max(left, 0)]
+        left -= len(rows)
         head = html.Tr(html.Th(title, scope="rowgroup", colSpan=2, className="group"))
-        body.append(html.Tbody([head, *(_attribute(name, value) for name, value in rows.items())]))
+        if shown:
+            body.append(html.Tbody([head, *(_attribute(*row) for row in shown)]))
+    if left < 0:
+        note = f"{formats.count(-left, 'more setting')}: see `landscape inspect --json`"
+        body.append(html.Tbody(html.Tr(html.Td(with_code(note), colSpan=2))))
     return html.Table(body, className="attributes")
 
 

@@ -17,7 +17,7 @@ from landscape_app import formats
 from landscape_app.components import named, notice, section
 from landscape_app.data import BrokenRun, list_runs, open_runs
 from landscape_app.elsewhere import folders_below, misnamed
-from landscape_app.settings import differences
+from landscape_app.settings import MOST_ROWS, differences
 from landscape_app.url import MOST_RUNS, View
 
 # field, words, meaning
@@ -115,7 +115,7 @@ def _differences(runs: Sequence[Run]) -> list[Any]:
         return [notice("The settings cannot be compared", str(error), "error")]
     rows = [
         html.Tr([html.Th(line.name, scope="row"), *(html.Td(value) for value in line.values)])
-        for line in found
+        for line in found[:MOST_ROWS]
     ]
     head = ["Setting", *(run.path.stem for run in runs)]
     table = html.Table(
@@ -125,7 +125,8 @@ def _differences(runs: Sequence[Run]) -> list[Any]:
         ],
         className="attributes",
     )
-    about = f"{formats.count(len(rows), 'setting')} of {compared}."
+    about = f"{formats.count(len(found), 'setting')} of {compared}."
+    about += f" The first {MOST_ROWS:,} are shown." if len(found) > MOST_ROWS else ""
     return [section("Where their settings differ", about, html.Div(table, className="table-frame"))]
 
 
