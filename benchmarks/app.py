@@ -56,7 +56,7 @@ def make(folder: Path, index: int, samples: int, points: int, examples: int) -> 
             "converged": np.ones_like(eigenvalues),
             "trace": eigenvalues.sum(1) * 2,
             "trace_standard_error": eigenvalues.sum(1) * 0.1,
-            "products": np.full(samples, 60),
+            "matvecs": np.full(samples, 60),
         },
         "density": {"grid": grid, "density": density, "standard_error": 0.05 * density},
         "predictions": {

@@ -41,9 +41,9 @@ from torch import Tensor, nn
 
 import landscape as ls
 from landscape.curvature import lanczos_quadrature, top_eigenvalues, trace
-from landscape.devices import describe_device
-from landscape.memory import keep_freed_memory
 from landscape.methods import MAP, SWAG
+from landscape.runtime.devices import describe_device
+from landscape.runtime.memory import keep_freed_memory
 
 K, RESIDUAL, ERROR = 5, 1e-3, 0.02
 TOLERANCES = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
@@ -85,7 +85,7 @@ def ours(objective: ls.Objective, w: Tensor) -> Result:
         lambda: top_eigenvalues(objective, w, K, tolerance=RESIDUAL, keep_space=True)
     )
     TOP.update(w=w, found=found)
-    return Result(seconds, found.products, worst(found))
+    return Result(seconds, found.matvecs, worst(found))
 
 
 def pyhessian(objective: ls.Objective, w: Tensor) -> Result:
@@ -105,10 +105,10 @@ def pyhessian_run(objective: ls.Objective, w: Tensor, tolerance: float, most: in
     """Power iteration to a tolerance of the values, with at most so many products."""
     found, seconds = timed(
         lambda: top_eigenvalues(
-            objective, w, K, tolerance=tolerance, max_products=most, backend="pyhessian"
+            objective, w, K, tolerance=tolerance, max_matvecs=most, backend="pyhessian"
         )
     )
-    return Result(seconds, found.products, worst(found))
+    return Result(seconds, found.matvecs, worst(found))
 
 
 def pyhessian_default(objective: ls.Objective, w: Tensor) -> Result:
@@ -169,8 +169,8 @@ def power_iteration(nodes: Tensor, weights: Tensor, tolerance: float) -> tuple[i
 
 def pyhessian_product(objective: ls.Objective, w: Tensor) -> float:
     """Seconds of one, from a trace of three."""
-    found, seconds = timed(lambda: trace(objective, w, products=3, backend="pyhessian"))
-    return seconds / found.products
+    found, seconds = timed(lambda: trace(objective, w, matvecs=3, backend="pyhessian"))
+    return seconds / found.matvecs
 
 
 def curvlinops(objective: ls.Objective, w: Tensor) -> Result:
@@ -252,10 +252,10 @@ def our_trace(objective: ls.Objective, w: Tensor, estimator: str, deflate: Any =
             return Result(seconds, needed, error, expected=True)
     found, seconds = timed(
         lambda: trace(
-            objective, w, tolerance=ERROR, products=4000, estimator=estimator, deflate=deflate
+            objective, w, tolerance=ERROR, matvecs=4000, estimator=estimator, deflate=deflate
         )
     )
-    return Result(seconds, found.products, found.standard_error / abs(found.value))
+    return Result(seconds, found.matvecs, found.standard_error / abs(found.value))
 
 
 def our_trace_after_top(objective: ls.Objective, w: Tensor) -> Result:
@@ -267,7 +267,7 @@ def our_trace_after_top(objective: ls.Objective, w: Tensor) -> Result:
 
 def probes_needed(objective: ls.Objective, w: Tensor) -> tuple[int, float]:
     """Of Hutchinson's estimate, from the spread of 50; and the relative error that they give."""
-    pilot = trace(objective, w, products=50, estimator="hutchinson")
+    pilot = trace(objective, w, matvecs=50, estimator="hutchinson")
     deviation = pilot.standard_error * math.sqrt(50) / abs(pilot.value)
     needed = max(2, math.ceil((deviation / ERROR) ** 2))
     return needed, deviation / math.sqrt(needed)
@@ -279,22 +279,22 @@ def pyhessian_trace(objective: ls.Objective, w: Tensor) -> Result:
     expected = needed * pyhessian_product(objective, w) if math.isfinite(LIMIT) else 0.0
     if expected > LIMIT:
         return Result(expected, needed, error, expected=True)
-    found, seconds = timed(lambda: trace(objective, w, products=needed, backend="pyhessian"))
-    return Result(seconds, found.products, found.standard_error / abs(found.value))
+    found, seconds = timed(lambda: trace(objective, w, matvecs=needed, backend="pyhessian"))
+    return Result(seconds, found.matvecs, found.standard_error / abs(found.value))
 
 
 def eigenthings_trace(objective: ls.Objective, w: Tensor) -> Result:
     """Its Hutch++, with the first budget that meets the standard error."""
     from hessian_eigenthings import hutch_plus_plus
 
-    for products in (30, 45, 60, 90, 150, 300, 600, 1200, 2400):
+    for matvecs in (30, 45, 60, 90, 150, 300, 600, 1200, 2400):
         operator = eigenthings_hessian(objective, w)
         found, seconds = timed(
-            lambda operator=operator, products=products: hutch_plus_plus(
-                operator, num_matvecs=products, seed=0
+            lambda operator=operator, matvecs=matvecs: hutch_plus_plus(
+                operator, num_matvecs=matvecs, seed=0
             )
         )
-        result = Result(seconds, products, found.stderr / abs(found.estimate))
+        result = Result(seconds, matvecs, found.stderr / abs(found.estimate))
         if result.error <= ERROR:
             break
     return result
@@ -438,7 +438,7 @@ def main() -> None:
             print(
                 f"| {name}{', expected' if taken[0].expected else ''} | "
                 f"{median(each.seconds for each in taken):.2f} | {over:.1f} | "
-                f"{median(each.products for each in taken):.0f} | "
+                f"{median(each.matvecs for each in taken):.0f} | "
                 f"{max(each.error for each in taken):.1e} |",
                 flush=True,
             )

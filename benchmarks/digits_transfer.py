@@ -12,7 +12,7 @@ import numpy as np
 
 import landscape as ls
 from landscape.methods import FPBMA, MAP, SWAG
-from landscape.progress import Progress
+from landscape.runtime.progress import Progress
 
 METHODS = {
     "MAP": MAP(),

@@ -23,9 +23,9 @@ from loss_landscapes.metrics import Loss
 from torch import Tensor, nn
 
 import landscape as ls
-from landscape.devices import describe_device
-from landscape.memory import keep_freed_memory
 from landscape.posteriors import Point, Posterior
+from landscape.runtime.devices import describe_device
+from landscape.runtime.memory import keep_freed_memory
 
 
 def networks() -> list[tuple[str, nn.Module, Tensor, Tensor]]:
@@ -35,7 +35,7 @@ def networks() -> list[tuple[str, nn.Module, Tensor, Tensor]]:
     images = torch.randn(500, 3, 32, 32, generator=generator)
     labels = torch.randint(10, (500,), generator=generator)
     found: list[tuple[str, nn.Module, Tensor, Tensor]] = [
-        ("convnet, 100 digits", ls.models.build("convnet", digits), *whole(digits.train))
+        ("convnet, 100 digits", ls.models.build("convnet", digits), *check_int(digits.train))
     ]
     for normalisation in ("group", "batch"):
         model = ls.models.build(
@@ -45,7 +45,7 @@ def networks() -> list[tuple[str, nn.Module, Tensor, Tensor]]:
     return found
 
 
-def whole(data: ls.tasks.Data) -> tuple[Tensor, Tensor]:
+def check_int(data: ls.tasks.Data) -> tuple[Tensor, Tensor]:
     return data.inputs, data.targets
 
 

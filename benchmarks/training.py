@@ -21,11 +21,11 @@ from typing import Any
 import torch
 
 import landscape as ls
-from landscape.choices import normalisation_and_head
-from landscape.memory import keep_freed_memory
 from landscape.methods import METHODS, Problem, State
-from landscape.parameters import ParameterSpace
+from landscape.objective.parameters import ParameterSpace
+from landscape.objective.subsets import normalisation_and_head
 from landscape.posteriors import Gaussian, Posterior
+from landscape.runtime.memory import keep_freed_memory
 from landscape.tasks import Data, Task
 
 

@@ -13,7 +13,6 @@ Example::
 """
 
 from landscape import (
-    choices,
     curvature,
     methods,
     models,
@@ -21,13 +20,13 @@ from landscape import (
     prediction,
     surfaces,
     tasks,
-    transfer,
 )
 from landscape.curvature import measure
 from landscape.errors import InputError, LandscapeError, LandscapeWarning, TrainingError
-from landscape.objective import Objective
-from landscape.parameters import ParameterSpace
-from landscape.posteriors import Posterior
+from landscape.objective import subsets
+from landscape.objective.objective import Objective
+from landscape.objective.parameters import ParameterSpace
+from landscape.posteriors import Posterior, transfer
 from landscape.prediction import predict
 from landscape.store import Run
 from landscape.surfaces import surface
@@ -43,7 +42,7 @@ __all__ = [
     "Posterior",
     "Run",
     "TrainingError",
-    "choices",
+    "subsets",
     "curvature",
     "measure",
     "methods",

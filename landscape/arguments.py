@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, NoReturn, get_type_hints
 
 from landscape.errors import InputError, printable, refused
-from landscape.files import check_regular
-from landscape.limits import MAX_SETTINGS
+from landscape.runtime.files import check_regular
+from landscape.runtime.limits import MAX_SETTINGS
 
 EPILOG = "'landscape train TASK METHOD --help' lists the settings of a task and a method."
 
@@ -67,8 +67,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--matrix", default="hessian", help="hessian (default), gauss-newton or empirical-fisher"
     )
     measure.add_argument("--tolerance", type=float, default=1e-3, help="relative residual")
-    measure.add_argument("--max-products", type=int, help="budget for the eigenvalues of a sample")
-    measure.add_argument("--trace-products", type=int, help="products a trace (default: 30)")
+    measure.add_argument("--max-matvecs", type=int, help="budget for the eigenvalues of a sample")
+    measure.add_argument("--trace-matvecs", type=int, help="products a trace (default: 30)")
     measure.add_argument("--trace-tolerance", type=float, help="relative standard error to reach")
     measure.add_argument(
         "--density",
@@ -172,9 +172,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def _parse_train(arguments: list[str]) -> argparse.Namespace:
     """The options of ``train``, which depend on the task and the method before them."""
-    from landscape.choices import CHOICES
     from landscape.methods import METHODS, create
     from landscape.models import MODELS
+    from landscape.objective.subsets import CHOICES
     from landscape.tasks import TASKS
 
     named = list(itertools.takewhile(lambda word: not word.startswith("-"), arguments))[:2]
@@ -200,7 +200,7 @@ def _parse_train(arguments: list[str]) -> argparse.Namespace:
         "--alpha", type=float, default=1e-4, help="prior variance of the fresh head (default: 1e-4)"
     )
     parser.add_argument(
-        "--random", choices=list(CHOICES), default="all", help="parameters (default: all)"
+        "--parameters", choices=list(CHOICES), default="all", help="parameters (default: all)"
     )
     parser.add_argument("--samples", type=int, default=30, help="to average predictions over")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing run")

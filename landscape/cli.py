@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from landscape.arguments import BUDGET, parse
 from landscape.errors import InputError, LandscapeError, LandscapeWarning, printable
-from landscape.memory import keep_freed_memory
+from landscape.runtime.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from torch import nn
@@ -84,7 +84,7 @@ def _tidy(options: argparse.Namespace) -> None:
 def _demo(options: argparse.Namespace) -> None:
     import torch
 
-    from landscape.demo import demo, table
+    from landscape.study.demo import demo, table
 
     # The network is so small that threads cost more than they bring, above all on a busy machine.
     torch.set_num_threads(1)
@@ -107,26 +107,28 @@ def _demo(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from landscape import processes
+    from landscape.runtime import distributed
 
-    with processes.started_by_torchrun(options.device) as options.device:
+    with distributed.started_by_torchrun(options.device) as options.device:
         path = _trained(options)
-        if processes.rank() == 0:
+        if distributed.rank() == 0:
             _report(path, options.json)
 
 
 def _trained(options: argparse.Namespace) -> Path:
     """Train, and say which run file it went to."""
-    from landscape import choices, methods, models, processes, tasks, workflow
-    from landscape.progress import Progress
+    from landscape import methods, models, tasks, workflow
+    from landscape.objective import subsets
+    from landscape.runtime import distributed
+    from landscape.runtime.progress import Progress
 
     task = tasks.load(options.task, **options.task_settings)
     method = methods.create(options.method, **options.method_settings)
     model = models.build(options.model, task, seed=options.seed)
-    random = choices.CHOICES[options.random](model)
+    parameters = subsets.CHOICES[options.parameters](model)
     model, prior, config = _prior(options, model, task)
-    if prior is not None and random is not None:  # the rest stays at the prior's mean
-        model, prior = prior.network(), prior.marginal(random)
+    if prior is not None and parameters is not None:  # the rest stays at the prior's mean
+        model, prior = prior.network(), prior.marginal(parameters)
     name = options.name or f"{options.task}-{options.method}-seed{options.seed}"
     trained = workflow.train(
         options.out / f"{name}.h5",
@@ -134,16 +136,16 @@ def _trained(options: argparse.Namespace) -> Path:
         method,
         model,
         prior=prior,
-        random=random,
+        parameters=parameters,
         samples=options.samples,
         seed=options.seed,
         device=options.device,
         overwrite=options.overwrite,
-        config={**config, "random": options.random},
-        progress=Progress(f"{options.method}: training") if processes.rank() == 0 else None,
+        config={**config, "parameters": options.parameters},
+        progress=Progress(f"{options.method}: training") if distributed.rank() == 0 else None,
     )
     path = trained.run.path
-    if trained.before and processes.rank() == 0:
+    if trained.before and distributed.rank() == 0:
         print(
             f"landscape: {path} is finished: this training was done before; --overwrite trains "
             "again",
@@ -156,8 +158,9 @@ def _prior(
     options: argparse.Namespace, model: nn.Module, task: Task
 ) -> tuple[nn.Module, Posterior | None, dict[str, Any]]:
     """The network that training starts from, the prior, and what to note of it."""
-    from landscape import models, posteriors, transfer
-    from landscape.devices import choose_device
+    from landscape import models, posteriors
+    from landscape.posteriors import transfer
+    from landscape.runtime.devices import choose_device
 
     if options.prior is not None and options.source is not None:
         raise InputError("give --prior or --source, not both")
@@ -176,8 +179,8 @@ def _prior(
 
 def _measure(options: argparse.Namespace) -> None:
     from landscape import workflow
-    from landscape.progress import Progress
-    from landscape.units import workers
+    from landscape.runtime.executors import workers
+    from landscape.runtime.progress import Progress
 
     trained = workflow.load(options.file, device=options.device)
     settings = {
@@ -187,8 +190,8 @@ def _measure(options: argparse.Namespace) -> None:
             "eigenvalues",
             "matrix",
             "tolerance",
-            "max_products",
-            "trace_products",
+            "max_matvecs",
+            "trace_matvecs",
             "trace_tolerance",
             "backend",
         )
@@ -237,9 +240,9 @@ def _seed(options: argparse.Namespace, run: Run) -> int:
 
 def _surface(options: argparse.Namespace) -> None:
     from landscape import workflow
-    from landscape.progress import Progress
+    from landscape.runtime.executors import workers
+    from landscape.runtime.progress import Progress
     from landscape.surfaces import CURVES
-    from landscape.units import workers
 
     trained = workflow.load(options.file, device=options.device)
     samples = 30 if options.samples is None else options.samples
@@ -267,7 +270,7 @@ def _surface(options: argparse.Namespace) -> None:
         raise InputError("--extent is in place of --margin: give one of the two")
     if options.margin is not None and kind == "random":
         raise InputError("a random direction has no samples to go by: give --extent, not --margin")
-    alone = trained.posterior.at_most(samples) == 1
+    alone = trained.posterior.num_available(samples) == 1
     if options.margin is not None and kind == "eigenvectors" and alone:
         raise InputError("one sample has no range: give --extent, not --margin")
     with (

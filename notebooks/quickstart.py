@@ -27,8 +27,8 @@ from landscape_app import figures
 
 import landscape as ls
 from landscape import workflow
-from landscape.demo import table
 from landscape.store import summarise
+from landscape.study.demo import table
 
 folder = Path(os.environ.get("LANDSCAPE_RUNS", "../runs/demo"))
 runs = {name: ls.Run.open(folder / f"{name}.h5") for name in ("map", "swag", "fp-bma")}

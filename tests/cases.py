@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from landscape.objective import Objective
+from landscape.objective.objective import Objective
 from landscape.posteriors import Gaussian, GaussianTangent
 from landscape.store import schema
 from landscape.store.groups import Group

@@ -16,7 +16,7 @@ import pytest
 from landscape import cli
 from landscape.cli import main
 from landscape.errors import LandscapeWarning
-from landscape.files import replacing
+from landscape.runtime.files import replacing
 from landscape.store import Run
 
 SHORT = ["--epochs", "12", "--samples", "3"]
@@ -114,7 +114,7 @@ def test_train_measure_and_inspect(
     config = Run.open(path).config
     assert config["method"]["radius"] == 0.1
     assert config["task"]["shots"] == 2
-    measured = ["--samples", "2", "--eigenvalues", "2", "--trace-products", "4", "--density", "2"]
+    measured = ["--samples", "2", "--eigenvalues", "2", "--trace-matvecs", "4", "--density", "2"]
     assert main(["measure", str(path), *measured, "--grid", "0"]) == 0
     run = Run.open(path)
     assert run.groups == ("training", "samples", "density", "predictions")
@@ -166,7 +166,7 @@ def test_torchrun_trains_as_one_process_does(tmp_path: Path) -> None:
     assert two.attributes["status"] == "complete"
 
 
-@pytest.mark.parametrize("how", [["--random", "normalisation-and-head"], ["--trained", "head"]])
+@pytest.mark.parametrize("how", [["--parameters", "normalisation-and-head"], ["--trained", "head"]])
 def test_transfer_with_a_fresh_head_of_another_size(
     demo: Path, tmp_path: Path, how: list[str]
 ) -> None:
@@ -249,7 +249,7 @@ BAD = {
     "train digits fp-bma --prior a --source b": "give --prior or --source, not both",
     "train digits fp-bma --source {file}": "as a posterior",
     "surface {demo}/swag.h5 --split shifted": "'train' or 'test', not 'shifted'",
-    "train digits map --random tail": "invalid choice: 'tail'",
+    "train digits map --parameters tail": "invalid choice: 'tail'",
     "train digits map --out {demo} --name map": "map.h5 exists",
     "measure {file}": "is not an HDF5 file",
     "measure {demo}/swag.h5 --grid 0 --backend numpy": "unknown backend 'numpy'",
@@ -346,7 +346,7 @@ def test_a_killed_training_goes_on_where_it_was(
 
         return progress
 
-    monkeypatch.setattr("landscape.progress.Progress", kill)
+    monkeypatch.setattr("landscape.runtime.progress.Progress", kill)
     folder = tmp_path / "parts"
     assert main([*command, str(folder)]) == 130
     assert [path.name for path in folder.iterdir()] == ["digits-map-seed0.checkpoint.safetensors"]
@@ -489,7 +489,7 @@ def test_a_training_in_progress_keeps_its_checkpoint(
 
     assert main([*SMALL, str(tmp_path)]) == 0
     with monkeypatch.context() as patch:
-        patch.setattr("landscape.progress.Progress", kill)
+        patch.setattr("landscape.runtime.progress.Progress", kill)
         assert main([*SMALL, str(tmp_path), "--seed", "1", "--overwrite"]) == 130
     checkpoint = tmp_path / "run.checkpoint.safetensors"
     before = checkpoint.read_bytes()

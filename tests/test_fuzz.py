@@ -216,7 +216,7 @@ def _measured(folder: Path) -> tuple[Path, posteriors.Posterior, tasks.Task]:
 def _measure(run: Run, posterior: posteriors.Posterior, task: tasks.Task) -> None:
     settings = {"samples": 3, "store": run}
     landscape.measure(
-        posterior, task.train, eigenvalues=1, trace_products=4, density_probes=2, **settings
+        posterior, task.train, eigenvalues=1, trace_matvecs=4, density_probes=2, **settings
     )
     landscape.surface(posterior, task.train, shape=(3, 2), **settings)
     line(posterior, task.train, kind="samples", points=3, **settings)

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 import landscape as ls
-from landscape import normalisation, parts, units
+from landscape.autograd.cuda_graphs import Recorder
 from landscape.cli import main
 from landscape.curvature import measure, spectral_density, top_eigenvalues, trace
 from landscape.curvature.matrices import MATRICES, Matrix, product_by
 from landscape.methods import METHODS
-from landscape.recording import Recorder
+from landscape.running_stats import chunks, normalisation
+from landscape.runtime import executors
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 GPU = torch.device("cuda", 0)
@@ -156,7 +157,7 @@ def test_curvature_is_that_of_the_cpu() -> None:
     here, there = top_eigenvalues(cpu, w, 3), top_eigenvalues(gpu, w.cuda(), 3)
     torch.testing.assert_close(there.values, here.values, rtol=2e-6, atol=0)
     assert bool(there.converged.all())
-    total, on_gpu = trace(cpu, w, products=200), trace(gpu, w.cuda(), products=200)
+    total, on_gpu = trace(cpu, w, matvecs=200), trace(gpu, w.cuda(), matvecs=200)
     error = (total.standard_error**2 + on_gpu.standard_error**2) ** 0.5
     assert abs(total.value - on_gpu.value) < 5 * error + 1e-9
     for matrix in ("gauss-newton", "empirical-fisher"):
@@ -200,7 +201,7 @@ def test_running_statistics_of_parts_that_wait_are_those_of_the_cpu(
 ) -> None:
     """Also on a stream of the caller's, which the parts' threads have to follow."""
     for limit in ("_TOGETHER", "_PART", "_PART_ON_GPU"):
-        monkeypatch.setattr(parts, limit, 0)
+        monkeypatch.setattr(chunks, limit, 0)
     torch.manual_seed(0)
     model = ls.models.build(
         "resnet20", input_shape=(1, 8, 8), classes=3, normalisation="batch"
@@ -259,7 +260,7 @@ def test_worker_processes_share_the_gpu() -> None:
     )
     data = batches(16, 5)
     alone = measure(posterior, data, samples=3, eigenvalues=2)
-    with units.workers(2) as executor:
+    with executors.workers(2) as executor:
         shared = measure(posterior, data, samples=3, eigenvalues=2, executor=executor)
     assert shared.eigenvalues == pytest.approx(alone.eigenvalues, rel=2e-3)
     assert shared.loss == pytest.approx(alone.loss, rel=1e-6)
@@ -275,5 +276,5 @@ def test_samples_leave_no_memory_behind() -> None:
     def note(*_: Any) -> None:
         held.append(torch.cuda.memory_allocated())
 
-    measure(posterior, batches(16, 5), samples=8, eigenvalues=1, trace_products=5, progress=note)
+    measure(posterior, batches(16, 5), samples=8, eigenvalues=1, trace_matvecs=5, progress=note)
     assert held[-1] <= held[2] + 2**20

@@ -18,7 +18,7 @@ from landscape.store import Run
 PATIENT = """
 import sys, time
 from pathlib import Path
-from landscape import units
+from landscape.runtime import executors
 
 def rest(folder, item):
     (folder / item[:1].decode()).touch()
@@ -27,8 +27,8 @@ def rest(folder, item):
 
 def work():
     items = [str(number).encode() + bytes(1 << 20) for number in range(8)]
-    with units.workers(2) as executor:
-        for position, _ in units.run(rest, Path(sys.argv[1]), items, executor):
+    with executors.workers(2) as executor:
+        for position, _ in executors.run(rest, Path(sys.argv[1]), items, executor):
             print(position, flush=True)
 
 if __name__ == "__main__":
@@ -128,7 +128,7 @@ def test_ctrl_c_during_a_measurement_is_one_line_and_keeps_what_is_finished(
         run = Run.open(path)
         return len(run["samples"]["seconds"]) if "samples" in run else 0
 
-    few = ["--eigenvalues", "1", "--trace-products", "6", "--grid", "0"]
+    few = ["--eigenvalues", "1", "--trace-matvecs", "6", "--grid", "0"]
     command = ["-m", "landscape", "measure", path, "--samples", "500", *few, "--workers", "2"]
     with started(*command) as process:
         assert until(lambda: finished() > 1, 60)

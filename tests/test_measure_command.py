@@ -16,12 +16,12 @@ import pytest
 from landscape import workflow
 from landscape.cli import main
 from landscape.errors import InputError, LandscapeError
-from landscape.files import held
+from landscape.runtime.files import held
 from landscape.store import Run
 
 TRAIN = ["train", "digits", "swag", "--epochs", "10", "--rank", "3", "--samples", "2"]
-MEASURE = ["--samples", "4", "--eigenvalues", "2", "--trace-products", "6", "--grid", "5"]
-EXACT = ("eigenvalues", "trace", "products")
+MEASURE = ["--samples", "4", "--eigenvalues", "2", "--trace-matvecs", "6", "--grid", "5"]
+EXACT = ("eigenvalues", "trace", "matvecs")
 
 
 @pytest.fixture(scope="module")

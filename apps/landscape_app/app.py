@@ -14,10 +14,10 @@ import flask
 from dash import ClientsideFunction, Input, Output, State, html
 
 from landscape.errors import InputError
-from landscape_app import downloads, entries, navigation
+from landscape_app import downloads, inputs, navigation
+from landscape_app.callbacks import fill_page
 from landscape_app.components import notice, shown
 from landscape_app.data import list_runs, open_runs, stamp
-from landscape_app.filling import fill_page
 from landscape_app.layout import INDEX, PAGES, layout
 from landscape_app.pages import FIGURE_PAGES, details, runs, surface
 from landscape_app.url import View
@@ -152,7 +152,7 @@ def _fill_frame(app: dash.Dash, folder: Path) -> None:
         Output("document-title", "data"),
         Output("trouble", "children"),
         *(Output(f"{key}-page", "style") for key in PAGES),
-        *entries.outputs(),
+        *inputs.outputs(),
         Input("seen", "data"),
     )
     def fill(seen: dict[str, str]) -> tuple[Any, ...]:
@@ -171,7 +171,7 @@ def _fill_frame(app: dash.Dash, folder: Path) -> None:
             navigation.document_title(view),
             navigation.trouble(view, faults),
             *(shown(key == present) for key in PAGES),
-            *entries.fill(opened, view, highlights),
+            *inputs.fill(opened, view, highlights),
         )
 
     app.clientside_callback("title => { document.title = title; }", Input("document-title", "data"))

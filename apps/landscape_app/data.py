@@ -16,13 +16,13 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from landscape import limits
 from landscape.errors import InputError
+from landscape.runtime import limits
 from landscape.store import Group, Run, Summary, schema, summarise
 from landscape.store.summary import unfinished
 from landscape.surfaces import PLANES
 from landscape_app import formats
-from landscape_app.memory import kept
+from landscape_app.cache import kept
 from landscape_app.url import View
 
 SUFFIX = ".h5"

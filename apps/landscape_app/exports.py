@@ -12,9 +12,9 @@ import plotly.graph_objects as go
 import plotly.io
 import plotly.offline
 
-from landscape import limits
 from landscape.errors import InputError
-from landscape.files import replacing
+from landscape.runtime import limits
+from landscape.runtime.files import replacing
 from landscape.store import Run, Summary, ensure_writable, summarise
 from landscape.store.summary import Spread, unfinished
 from landscape_app import figures, formats

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dash_mantine_components as dmc
 from dash import dcc, html
 
-from landscape_app import entries, navigation
+from landscape_app import inputs, navigation
 from landscape_app.components import HIDDEN, THEME, named
 from landscape_app.pages import FIGURE_PAGES, runs
 from landscape_app.url import MOST_RUNS
@@ -77,7 +77,7 @@ def layout() -> dmc.MantineProvider:
                 [
                     html.Div(id="heading"),
                     html.Div(id="trouble", role="status"),
-                    entries.sample_entries([navigation.sign(place) for place in range(MOST_RUNS)]),
+                    inputs.sample_entries([navigation.sign(place) for place in range(MOST_RUNS)]),
                     html.Div(runs.layout(), id="runs-page", style=HIDDEN),
                     html.Div(id="other-page", style=HIDDEN),
                     *(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from landscape.descriptions import parse_json
 from landscape.errors import InputError
+from landscape.runtime.json_text import parse_json
 from landscape.store import Run
 from landscape_app import formats
 

@@ -1,18 +1,18 @@
 """Curvature of a loss at given weights, and over a posterior's samples."""
 
 from landscape.curvature.blocks import Block, by_block, restrict
-from landscape.curvature.density import (
+from landscape.curvature.estimators.density import (
     Density,
     Quadrature,
     lanczos_quadrature,
     smooth,
     smooth_together,
 )
-from landscape.curvature.diagonal import Diagonal, estimate_diagonal
-from landscape.curvature.frobenius import estimate_squared_frobenius
-from landscape.curvature.gauss_newton import GaussNewton
-from landscape.curvature.kl_ball import worst_rise
-from landscape.curvature.lanczos import Eigenvalues, lanczos
+from landscape.curvature.estimators.diagonal import Diagonal, estimate_diagonal
+from landscape.curvature.estimators.frobenius import estimate_squared_frobenius
+from landscape.curvature.estimators.lanczos import Eigenvalues, lanczos
+from landscape.curvature.estimators.probes import Estimate
+from landscape.curvature.estimators.trace import hutch_pp, hutchinson, krylov_aware
 from landscape.curvature.matrices import MATRICES
 from landscape.curvature.measure import Flatness, measure
 from landscape.curvature.network import (
@@ -22,9 +22,9 @@ from landscape.curvature.network import (
     top_eigenvalues,
     trace,
 )
-from landscape.curvature.probes import Estimate
-from landscape.curvature.sharpness import Sharpness, expected_sharpness, m_sharpness
-from landscape.curvature.trace import hutch_pp, hutchinson, krylov_aware
+from landscape.curvature.sharpness.expected import Sharpness, expected_sharpness, m_sharpness
+from landscape.curvature.sharpness.kl_ball import worst_case_sharpness
+from landscape.objective.operators.gauss_newton import GaussNewton
 
 __all__ = [
     "Block",
@@ -56,5 +56,5 @@ __all__ = [
     "squared_frobenius",
     "top_eigenvalues",
     "trace",
-    "worst_rise",
+    "worst_case_sharpness",
 ]

@@ -10,14 +10,14 @@ from functools import partial
 
 from torch import Tensor
 
-from landscape.curvature.lanczos import Eigenvalues
+from landscape.curvature.estimators.lanczos import Eigenvalues
+from landscape.curvature.estimators.probes import Estimate
 from landscape.curvature.matrices import Matrix, check_matrix, product_by
 from landscape.curvature.network import top_eigenvalues, trace
-from landscape.curvature.probes import Estimate
-from landscape.derivative_checks import compare_once
 from landscape.errors import InputError
-from landscape.objective import Objective
-from landscape.parameters import ParameterSpace
+from landscape.objective.derivative_checks import compare_once
+from landscape.objective.objective import Objective
+from landscape.objective.parameters import ParameterSpace
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def by_block(
     eigenvalues: int = 1,
     matrix: Matrix = "hessian",
     tolerance: float = 1e-3,
-    trace_products: int | None = None,
+    trace_matvecs: int | None = None,
     seed: int = 0,
 ) -> dict[str, Block]:
     """Largest eigenvalues and trace of each diagonal block of an objective's curvature at w.
@@ -58,7 +58,7 @@ def by_block(
         eigenvalues: How many of each, or all that a smaller block has.
         matrix: See ``top_eigenvalues``.
         tolerance: See ``top_eigenvalues``.
-        trace_products: Products for each trace, beside those for the eigenvalues.
+        trace_matvecs: Products for each trace, beside those for the eigenvalues.
         seed: Of starting vectors and probes.
 
     Raises:
@@ -77,7 +77,7 @@ def by_block(
         at = part.space.vector()
         k = min(eigenvalues, part.size)
         top = top_eigenvalues(part, at, k, matrix=matrix, tolerance=tolerance, seed=seed)
-        total = trace(part, at, products=trace_products, matrix=matrix, deflate=top, seed=seed)
+        total = trace(part, at, matvecs=trace_matvecs, matrix=matrix, deflate=top, seed=seed)
         found[name] = Block(part.space.names, part.size, top, total)
     return found
 
@@ -99,7 +99,7 @@ def restrict(objective: Objective, w: Tensor, names: Sequence[str]) -> Objective
     for name in names:
         if name not in objective.space.names:
             raise InputError(
-                f"'{name}' is not a random parameter; these are {', '.join(objective.space.names)}"
+                f"'{name}' is not among the inferred parameters: {', '.join(objective.space.names)}"
             )
     values = objective.space.unflatten(w.detach())
     space = ParameterSpace(objective.space.module, names)

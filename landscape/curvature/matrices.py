@@ -6,10 +6,10 @@ from typing import Literal
 
 from torch import Tensor
 
-from landscape.curvature.gauss_newton import GaussNewton
-from landscape.curvature.operator import Matvec
+from landscape.curvature.estimators.operator import Matvec
 from landscape.errors import InputError
-from landscape.objective import Objective
+from landscape.objective.objective import Objective
+from landscape.objective.operators.gauss_newton import GaussNewton
 
 Matrix = Literal["hessian", "gauss-newton", "empirical-fisher"]
 MATRICES = ("hessian", "gauss-newton", "empirical-fisher")

@@ -10,22 +10,27 @@ from typing import Any
 import numpy as np
 import torch
 
-from landscape import units
-from landscape.batches import Batch
-from landscape.counts import whole
-from landscape.curvature.density import Density, Quadrature, check_quadrature, smooth_together
-from landscape.curvature.lanczos import check_request
+from landscape.curvature.estimators.density import (
+    Density,
+    Quadrature,
+    check_quadrature,
+    smooth_together,
+)
+from landscape.curvature.estimators.lanczos import check_request
+from landscape.curvature.estimators.probes import check_budget
 from landscape.curvature.matrices import Matrix
 from landscape.curvature.network import Backend, check_backend
 from landscape.curvature.not_finite import why_not_finite
-from landscape.curvature.probes import check_budget
 from landscape.curvature.sample import Row, SampleWork, measure_sample
 from landscape.errors import InputError, LandscapeError
-from landscape.files import Store, Stored, stored
-from landscape.limits import MAX_DRAWN_SAMPLES
-from landscape.losses import Loss
+from landscape.objective.batches import Batch
+from landscape.objective.losses import Loss
 from landscape.posteriors import Posterior, PosteriorLoss
-from landscape.spread import spectrum_spreads
+from landscape.results import spectrum_spreads
+from landscape.runtime import executors
+from landscape.runtime.files import Store, Stored, stored
+from landscape.runtime.limits import MAX_DRAWN_SAMPLES
+from landscape.runtime.numbers import check_int
 
 _COLUMNS = (
     "eigenvalues",
@@ -35,7 +40,7 @@ _COLUMNS = (
     "trace_standard_error",
     "loss",
     "accuracy",
-    "products",
+    "matvecs",
     "seconds",
 )
 
@@ -54,7 +59,7 @@ class Flatness:
         trace_standard_error: Shape (S,); the estimator's error, not the spread over samples.
         loss: Mean loss on the measured data, shape (S,).
         accuracy: Shape (S,).
-        products: Products spent, shape (S,).
+        matvecs: Products spent, shape (S,).
         seconds: Wall-clock time spent, shape (S,).
         densities: The spectral density of each, on one common grid; empty if not asked for.
         places: Chain and place in it of each, shape (S, 2), where samples are of Markov chains;
@@ -68,7 +73,7 @@ class Flatness:
     trace_standard_error: np.ndarray
     loss: np.ndarray
     accuracy: np.ndarray
-    products: np.ndarray
+    matvecs: np.ndarray
     seconds: np.ndarray
     densities: tuple[Density, ...] = ()
     places: np.ndarray | None = None
@@ -99,8 +104,8 @@ def measure(
     eigenvalues: int = 5,
     matrix: Matrix = "hessian",
     tolerance: float = 1e-3,
-    max_products: int | None = None,
-    trace_products: int | None = None,
+    max_matvecs: int | None = None,
+    trace_matvecs: int | None = None,
     trace_tolerance: float | None = None,
     density_probes: int = 0,
     density_steps: int = 80,
@@ -114,7 +119,7 @@ def measure(
     """Measure the curvature of the mean loss at each of a posterior's samples.
 
     The network is in evaluation mode, with running statistics re-estimated for each sample; there
-    is no augmentation and no weight decay. The matrix is over the random parameters.
+    is no augmentation and no weight decay. The matrix is over the inferred parameters.
 
     Args:
         posterior: What to sample from. A point, or a set of fewer samples, gives as many as it has.
@@ -123,8 +128,8 @@ def measure(
         eigenvalues: k, the number of largest eigenvalues.
         matrix: ``"hessian"``, ``"gauss-newton"`` or ``"empirical-fisher"``; see ``GaussNewton``.
         tolerance: Relative residual asked of them.
-        max_products: Budget for each sample's eigenvalues; see ``lanczos``.
-        trace_products: Products to spend on each trace, by default 30; with a tolerance at most so
+        max_matvecs: Budget for each sample's eigenvalues; see ``lanczos``.
+        trace_matvecs: Products to spend on each trace, by default 30; with a tolerance at most so
             many, by default 1,000.
         trace_tolerance: Relative standard error of the trace to reach; see ``hutchinson``.
         density_probes: Probes of each sample's spectral density, at least 2; 0 for none.
@@ -134,7 +139,8 @@ def measure(
         backend: ``"lanczos"`` or ``"pyhessian"``.
         store: A run to write each sample to as soon as it is finished. Samples that it holds of the
             same settings and the same loss are taken over, so that what was interrupted continues.
-        executor: Where samples are measured, each by itself; see ``units.run``. Here if ``None``.
+        executor: Where samples are measured, each by itself; see ``executors.run``.
+            Here if ``None``.
         progress: Called after each sample with (number finished, S, its row).
 
     Returns:
@@ -144,14 +150,14 @@ def measure(
         InputError: a setting is out of range, or there is no data or other data at every pass.
         LandscapeError: at no sample is the loss's curvature finite, or a worker died.
     """
-    samples = whole(samples, "the number of samples")
-    eigenvalues = whole(eigenvalues, "the number of eigenvalues", least=None)
-    density_probes = whole(density_probes, "the number of probes", least=0)
-    density_steps = whole(density_steps, "the number of steps", least=0)
-    seed = whole(seed, "the seed", least=None)
+    samples = check_int(samples, "the number of samples")
+    eigenvalues = check_int(eigenvalues, "the number of eigenvalues", least=None)
+    density_probes = check_int(density_probes, "the number of probes", least=0)
+    density_steps = check_int(density_steps, "the number of steps", least=0)
+    seed = check_int(seed, "the seed", least=None)
     check_backend(backend, matrix)
     check_request(posterior.space.size, eigenvalues, tolerance)
-    check_budget(trace_products, trace_tolerance)
+    check_budget(trace_matvecs, trace_tolerance)
     if density_probes:
         check_quadrature(density_probes, density_steps)
         if backend == "pyhessian":
@@ -160,15 +166,15 @@ def measure(
         "eigenvalues": eigenvalues,
         "matrix": matrix,
         "tolerance": tolerance,
-        "max_products": max_products,
-        "trace_products": trace_products,
+        "max_matvecs": max_matvecs,
+        "trace_matvecs": trace_matvecs,
         "trace_tolerance": trace_tolerance,
         "density_probes": density_probes,
         "density_steps": density_steps if density_probes else 0,
         "seed": seed,
         "backend": backend,
     }
-    count = posterior.at_most(samples)
+    count = posterior.num_available(samples)
     weights = posterior.sample(count, seed)
     work = SampleWork(PosteriorLoss(posterior, data, loss), settings)
     rows = _taken_over(work, store)
@@ -184,7 +190,7 @@ def measure(
     places = posterior.places(attributes["requested"], seed)
     missing = [index for index in range(count) if index not in rows]
     items = [(index, weights[index]) for index in missing]
-    for done, (position, row) in enumerate(units.run(measure_sample, work, items, executor), 1):
+    for done, (position, row) in enumerate(executors.run(measure_sample, work, items, executor), 1):
         rows[missing[position]] = row
         if store is not None:
             _write(store, rows, attributes, places)
@@ -223,7 +229,7 @@ def _taken_over(work: SampleWork, store: Store | None) -> dict[int, Row]:
     # The settings do not name the posterior and the data; the loss of one gives them away.
     first, last = min(rows, default=-1), max(rows, default=-1)
     posterior = work.loss.posterior
-    if first < 0 or first >= MAX_DRAWN_SAMPLES or posterior.at_most(last + 1) <= last:
+    if first < 0 or first >= MAX_DRAWN_SAMPLES or posterior.num_available(last + 1) <= last:
         return {}
     w = posterior.sample(first + 1, work.settings["seed"])[first]
     loss = work.loss.evaluate(w).loss

@@ -7,16 +7,22 @@ from typing import Literal
 from torch import Tensor
 
 from landscape.curvature import pyhessian
-from landscape.curvature.density import Density, lanczos_quadrature, smooth
-from landscape.curvature.diagonal import Diagonal, estimate_diagonal
-from landscape.curvature.frobenius import estimate_squared_frobenius
-from landscape.curvature.lanczos import Eigenvalues, Which, check_request, check_which, lanczos
+from landscape.curvature.estimators.density import Density, lanczos_quadrature, smooth
+from landscape.curvature.estimators.diagonal import Diagonal, estimate_diagonal
+from landscape.curvature.estimators.frobenius import estimate_squared_frobenius
+from landscape.curvature.estimators.lanczos import (
+    Eigenvalues,
+    Which,
+    check_request,
+    check_which,
+    lanczos,
+)
+from landscape.curvature.estimators.probes import Estimate, check_budget
+from landscape.curvature.estimators.trace import hutch_pp, hutchinson, krylov_aware
 from landscape.curvature.matrices import Matrix, check_matrix, product_by
 from landscape.curvature.not_finite import explained
-from landscape.curvature.probes import Estimate, check_budget
-from landscape.curvature.trace import hutch_pp, hutchinson, krylov_aware
 from landscape.errors import InputError
-from landscape.objective import Objective
+from landscape.objective.objective import Objective
 
 Backend = Literal["lanczos", "pyhessian"]
 BACKENDS = ("lanczos", "pyhessian")
@@ -33,7 +39,7 @@ def top_eigenvalues(
     which: Which = "largest",
     matrix: Matrix = "hessian",
     tolerance: float = 1e-3,
-    max_products: int | None = None,
+    max_matvecs: int | None = None,
     max_basis: int | None = None,
     keep_space: bool = False,
     seed: int = 0,
@@ -48,7 +54,7 @@ def top_eigenvalues(
         which: See ``lanczos``; PyHessian has only its own (largest magnitude).
         matrix: ``"hessian"``, ``"gauss-newton"`` or ``"empirical-fisher"``; see ``GaussNewton``.
         tolerance: Relative residual at which a pair has converged; see ``lanczos``.
-        max_products: Budget of products.
+        max_matvecs: Budget of matvecs.
         max_basis: Vectors kept at most, by default 2 k + 30; PyHessian keeps k.
         keep_space: Keep what else the search has found out, from which a trace that is deflated by
             the answer gains; see ``Eigenvalues``. PyHessian has nothing to keep.
@@ -69,7 +75,7 @@ def top_eigenvalues(
         if which == "smallest":
             raise InputError("PyHessian cannot find smallest eigenvalues; use backend='lanczos'")
         return pyhessian.top_eigenvalues(
-            objective, w, k, which=which, tolerance=tolerance, max_products=max_products, seed=seed
+            objective, w, k, which=which, tolerance=tolerance, max_matvecs=max_matvecs, seed=seed
         )
     return lanczos(
         product_by(matrix, objective, w),
@@ -77,7 +83,7 @@ def top_eigenvalues(
         k,
         which=which,
         tolerance=tolerance,
-        max_products=max_products,
+        max_matvecs=max_matvecs,
         max_basis=max_basis,
         keep_space=keep_space,
         seed=seed,
@@ -91,7 +97,7 @@ def trace(
     objective: Objective,
     w: Tensor,
     *,
-    products: int | None = None,
+    matvecs: int | None = None,
     tolerance: float | None = None,
     estimator: Estimator = "krylov",
     matrix: Matrix = "hessian",
@@ -104,16 +110,16 @@ def trace(
     Args:
         objective: Whose curvature.
         w: Weights, shape (P,).
-        products: Products to spend, by default 30; with a tolerance at most so many, by
+        matvecs: Products to spend, by default 30; with a tolerance at most so many, by
             default 1,000.
         tolerance: Relative standard error to reach; see ``hutchinson``.
         estimator: ``"krylov"``, ``"hutch++"`` or ``"hutchinson"``, which needs by far the most
-            products and the memory of none; see ``krylov_aware``. PyHessian has only the last.
+            matvecs and the memory of none; see ``krylov_aware``. PyHessian has only the last.
         matrix: See ``top_eigenvalues``.
         deflate: Eigenpairs at the same w, which lower the variance; see ``hutchinson``.
         seed: Of the probes.
         backend: ``"lanczos"`` for ours, or ``"pyhessian"``, which has Hutchinson's estimator with a
-            fixed number of products and takes no ``deflate``.
+            fixed number of matvecs and takes no ``deflate``.
 
     Raises:
         InputError: a setting is out of range.
@@ -125,15 +131,15 @@ def trace(
     if backend == "pyhessian":
         if estimator == "hutch++" or tolerance is not None or deflate is not None:
             raise InputError(
-                "PyHessian has only Hutchinson's estimator with fixed products and nothing taken "
+                "PyHessian has only Hutchinson's estimator with fixed matvecs and nothing taken "
                 "out; use backend='lanczos'"
             )
-        budget = check_budget(products, None)
-        return pyhessian.trace(objective, w, products=budget, seed=seed)
+        budget = check_budget(matvecs, None)
+        return pyhessian.trace(objective, w, matvecs=budget, seed=seed)
     return _ESTIMATORS[estimator](
         product_by(matrix, objective, w),
         objective.size,
-        products=products,
+        matvecs=matvecs,
         tolerance=tolerance,
         deflate=deflate,
         seed=seed,
@@ -148,7 +154,7 @@ def diagonal(
     w: Tensor,
     *,
     matrix: Matrix = "hessian",
-    products: int | None = None,
+    matvecs: int | None = None,
     seed: int = 0,
 ) -> Diagonal:
     """The diagonal of an objective's curvature at w, each entry with its standard error.
@@ -157,17 +163,17 @@ def diagonal(
         objective: Whose curvature.
         w: Weights, shape (P,).
         matrix: See ``top_eigenvalues``.
-        products: Products to spend, by default 30; see ``estimate_diagonal``.
+        matvecs: Products to spend, by default 30; see ``estimate_diagonal``.
         seed: Of the probes.
 
     Raises:
-        InputError: fewer than 2 products.
+        InputError: fewer than 2 matvecs.
         LandscapeError: a product is not finite.
     """
     return estimate_diagonal(
         product_by(matrix, objective, w),
         objective.size,
-        products=products,
+        matvecs=matvecs,
         seed=seed,
         dtype=w.dtype,
         device=w.device,
@@ -180,7 +186,7 @@ def squared_frobenius(
     w: Tensor,
     *,
     matrix: Matrix = "hessian",
-    products: int | None = None,
+    matvecs: int | None = None,
     tolerance: float | None = None,
     deflate: Eigenvalues | None = None,
     seed: int = 0,
@@ -191,7 +197,7 @@ def squared_frobenius(
         objective: Whose curvature.
         w: Weights, shape (P,).
         matrix: See ``top_eigenvalues``.
-        products: As for ``trace``.
+        matvecs: As for ``trace``.
         tolerance: As for ``trace``.
         deflate: Eigenpairs at the same w; see ``estimate_squared_frobenius``.
         seed: Of the probes.
@@ -203,7 +209,7 @@ def squared_frobenius(
     return estimate_squared_frobenius(
         product_by(matrix, objective, w),
         objective.size,
-        products=products,
+        matvecs=matvecs,
         tolerance=tolerance,
         deflate=deflate,
         seed=seed,

@@ -8,10 +8,10 @@ from typing import Any, TypeVar, cast
 
 from torch import Tensor
 
-from landscape.batches import tensors_of
-from landscape.differentiation import uncast
+from landscape.autograd.pytrees import tensors_of
+from landscape.autograd.settings import no_autocast
 from landscape.errors import NotFiniteError
-from landscape.objective import Objective
+from landscape.objective.objective import Objective
 
 Measure = TypeVar("Measure", bound=Callable[..., Any])
 
@@ -24,7 +24,7 @@ def explained(measure: Measure) -> Measure:
 
     @wraps(measure)
     def explaining(objective: Objective, w: Tensor, *more: Any, **settings: Any) -> Any:
-        with uncast():
+        with no_autocast():
             try:
                 return measure(objective, w, *more, **settings)
             except NotFiniteError as error:
@@ -38,7 +38,7 @@ def why_not_finite(objective: Objective, w: Tensor) -> str:
 
     Args:
         objective: The objective.
-        w: Weights at which its products are not finite, shape (P,).
+        w: Weights at which its matvecs are not finite, shape (P,).
     """
     if not bool(w.isfinite().all()):
         return "the weights hold NaN or infinity, as after training that diverged"

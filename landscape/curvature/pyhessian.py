@@ -2,7 +2,7 @@
 
 PyHessian 0.1 finds eigenvalues by power iteration, which converges to the largest magnitude and
 stops when the value stands still. It reports no residuals: they are computed here, with our
-products.
+matvecs.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from landscape.batches import Batch
-from landscape.copies import copy_module
-from landscape.curvature.lanczos import Eigenvalues, Which
-from landscape.curvature.operator import check_finite
-from landscape.curvature.probes import Estimate
-from landscape.derivative_checks import compare_once
-from landscape.differentiation import gradient_of, leaf, second_derivatives
+from landscape.autograd.settings import gradient_of, leaf, second_derivatives
+from landscape.curvature.estimators.lanczos import Eigenvalues, Which
+from landscape.curvature.estimators.operator import check_finite
+from landscape.curvature.estimators.probes import Estimate
 from landscape.errors import InputError, LandscapeError
-from landscape.objective import Objective, check_weight
+from landscape.objective.batches import Batch
+from landscape.objective.copies import copy_module
+from landscape.objective.derivative_checks import compare_once
+from landscape.objective.objective import Objective, check_weight
 
 
 def top_eigenvalues(
@@ -34,7 +34,7 @@ def top_eigenvalues(
     *,
     which: Which,
     tolerance: float,
-    max_products: int | None,
+    max_matvecs: int | None,
     seed: int,
 ) -> Eigenvalues:
     """``curvature.top_eigenvalues`` by PyHessian's power iteration.
@@ -46,7 +46,7 @@ def top_eigenvalues(
         which: How they are sorted: power iteration finds the largest magnitudes.
         tolerance: PyHessian's own: relative change of the value between two iterations. The
             flags ``converged`` say whether the *residual* is under it.
-        max_products: Budget, at least k; each value gets an equal share of iterations (100 by
+        max_matvecs: Budget, at least k; each value gets an equal share of iterations (100 by
             default).
         seed: Of the starting vectors.
 
@@ -54,10 +54,10 @@ def top_eigenvalues(
         InputError: PyHessian cannot express the objective, or the budget is too small.
         LandscapeError: a product is not finite, or PyHessian fails.
     """
-    if max_products is not None and max_products < k:
-        raise InputError(f"max_products must be at least k = {k}, not {max_products}")
+    if max_matvecs is not None and max_matvecs < k:
+        raise InputError(f"max_matvecs must be at least k = {k}, not {max_matvecs}")
     counter = _Counter()
-    per_value = 100 if max_products is None else max_products // k
+    per_value = 100 if max_matvecs is None else max_matvecs // k
     with _running(seed):
         _, vectors = _hessian(objective, w, counter).eigenvalues(
             maxIter=per_value, tol=tolerance, top_n=k
@@ -75,15 +75,15 @@ def top_eigenvalues(
         residuals.cpu(),
         rows,
         (residuals <= tolerance * values.abs()).cpu(),
-        counter.products,
+        counter.matvecs,
     )
 
 
-def trace(objective: Objective, w: Tensor, *, products: int, seed: int) -> Estimate:
+def trace(objective: Objective, w: Tensor, *, matvecs: int, seed: int) -> Estimate:
     """``curvature.trace`` by PyHessian's Hutchinson estimator.
 
     PyHessian stops when its running mean stands still, which biases the mean; here it is made to
-    take all of ``products`` probes.
+    take all of ``matvecs`` probes.
 
     Raises:
         InputError: PyHessian cannot express the objective.
@@ -91,11 +91,11 @@ def trace(objective: Objective, w: Tensor, *, products: int, seed: int) -> Estim
     """
     counter = _Counter()
     with _running(seed):
-        probes = _hessian(objective, w, counter).trace(maxIter=products, tol=-np.inf)
+        probes = _hessian(objective, w, counter).trace(maxIter=matvecs, tol=-np.inf)
     values = torch.tensor(probes, dtype=torch.float64)
     check_finite(values)
     error = float(values.std() / len(values) ** 0.5)
-    return Estimate(float(values.mean()), error, counter.products)
+    return Estimate(float(values.mean()), error, counter.matvecs)
 
 
 @contextmanager
@@ -121,7 +121,7 @@ def _running(seed: int) -> Iterator[None]:
 
 
 class _Counter:
-    products = 0
+    matvecs = 0
 
 
 class _Module(nn.Module):
@@ -165,7 +165,7 @@ class _Loader:
         check_weight(self.weight)
 
     def __iter__(self) -> Iterator[Batch]:
-        self._counter.products += 1
+        self._counter.matvecs += 1
         for inputs, targets in self._objective.pairs():
             yield self._objective.space.move(inputs), self._objective.space.move(targets)
 
@@ -191,7 +191,7 @@ def _torch_product(objective: Objective, w: Tensor) -> Callable[[Tensor], Tensor
     """H v by torch's own second derivatives, which PyHessian uses."""
 
     def product(v: Tensor) -> Tensor:
-        def products() -> Iterator[tuple[Tensor, Tensor]]:
+        def matvecs() -> Iterator[tuple[Tensor, Tensor]]:
             at = leaf(w)
             with objective.space.at(at, objective.buffers) as network:
                 for batch in objective.pairs():
@@ -199,6 +199,6 @@ def _torch_product(objective: Objective, w: Tensor) -> Callable[[Tensor], Tensor
                     slope = gradient_of(total, at, differentiable=True)
                     yield gradient_of((slope * v).sum(), at), weight
 
-        return objective.mean(products())
+        return objective.mean(matvecs())
 
     return product

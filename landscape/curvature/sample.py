@@ -12,15 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.checks import check_same_loss
-from landscape.curvature.density import lanczos_quadrature
-from landscape.curvature.lanczos import Eigenvalues, lanczos
+from landscape.curvature.estimators.density import lanczos_quadrature
+from landscape.curvature.estimators.lanczos import Eigenvalues, lanczos
+from landscape.curvature.estimators.probes import Estimate
+from landscape.curvature.estimators.trace import hutchinson
 from landscape.curvature.matrices import Matrix, product_by
 from landscape.curvature.network import top_eigenvalues, trace
-from landscape.curvature.probes import Estimate
-from landscape.curvature.trace import hutchinson
 from landscape.errors import NotFiniteError
-from landscape.objective import Objective
+from landscape.objective.checks import check_same_loss
+from landscape.objective.objective import Objective
 from landscape.posteriors import PosteriorLoss
 
 Row = dict[str, Any]
@@ -67,8 +67,8 @@ def _by_lanczos(
     eigenvalues: int,
     matrix: Matrix,
     tolerance: float,
-    max_products: int | None,
-    trace_products: int | None,
+    max_matvecs: int | None,
+    trace_matvecs: int | None,
     trace_tolerance: float | None,
     density_probes: int,
     density_steps: int,
@@ -83,12 +83,12 @@ def _by_lanczos(
         size,
         eigenvalues,
         tolerance=tolerance,
-        max_products=max_products,
+        max_matvecs=max_matvecs,
         keep_space=True,
         **where,
     )
     total = hutchinson(
-        product, size, products=trace_products, tolerance=trace_tolerance, deflate=top, **where
+        product, size, matvecs=trace_matvecs, tolerance=trace_tolerance, deflate=top, **where
     )
     row = _row(top, total)
     if density_probes:
@@ -96,7 +96,7 @@ def _by_lanczos(
             product, size, probes=density_probes, steps=density_steps, deflate=top, **where
         )
         row["nodes"], row["weights"] = quadrature.nodes.numpy(), quadrature.weights.numpy()
-        row["products"] += quadrature.products
+        row["matvecs"] += quadrature.matvecs
     return row
 
 
@@ -106,16 +106,16 @@ def _by_pyhessian(
     *,
     eigenvalues: int,
     tolerance: float,
-    max_products: int | None,
-    trace_products: int | None,
+    max_matvecs: int | None,
+    trace_matvecs: int | None,
     trace_tolerance: float | None,
     **settings: Any,
 ) -> Row:
     common = {name: settings[name] for name in ("matrix", "seed", "backend")}
     top = top_eigenvalues(
-        objective, w, eigenvalues, tolerance=tolerance, max_products=max_products, **common
+        objective, w, eigenvalues, tolerance=tolerance, max_matvecs=max_matvecs, **common
     )
-    total = trace(objective, w, products=trace_products, tolerance=trace_tolerance, **common)
+    total = trace(objective, w, matvecs=trace_matvecs, tolerance=trace_tolerance, **common)
     return _row(top, total)
 
 
@@ -139,5 +139,5 @@ def _row(top: Eigenvalues, total: Estimate) -> Row:
         "converged": top.converged.numpy(),
         "trace": total.value,
         "trace_standard_error": total.standard_error,
-        "products": top.products + total.products,
+        "matvecs": top.matvecs + total.matvecs,
     }

@@ -9,9 +9,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from landscape.batches import Batch
 from landscape.methods.loop import Method, Problem, State, new_state
 from landscape.methods.map import starting_weights
+from landscape.objective.batches import Batch
 from landscape.posteriors import Gaussian, Posterior
 
 

@@ -18,13 +18,13 @@ import torch
 from safetensors.torch import save as serialise
 from torch import Tensor
 
-from landscape import processes
-from landscape.descriptions import parse_json, parse_object
 from landscape.errors import InputError, refused
-from landscape.files import replacing
 from landscape.posteriors import Distribution
 from landscape.posteriors.files import KINDS
-from landscape.tensor_files import all_tensors, header, open_tensors
+from landscape.runtime import distributed
+from landscape.runtime.files import replacing
+from landscape.runtime.json_text import parse_json, parse_object
+from landscape.runtime.tensor_files import all_tensors, header, open_tensors
 
 FORMAT = "landscape-checkpoint-1"
 _WHAT = "a checkpoint"
@@ -63,7 +63,7 @@ class Checkpoint:
         """
         begun = time.monotonic()
         due = last or begun - self._saved >= _SPACING * self._took
-        if self.path is None or not due or processes.rank() != 0:
+        if self.path is None or not due or distributed.rank() != 0:
             return
         tensors: dict[str, Tensor] = {}
         texts = {

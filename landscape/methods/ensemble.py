@@ -8,11 +8,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from landscape.batches import Batch
 from landscape.methods.fresh_weights import fresh_weights
 from landscape.methods.loop import Problem, Record, State, new_state
 from landscape.methods.map import MAPState
 from landscape.methods.point_estimate import FromPointEstimate
+from landscape.objective.batches import Batch
 from landscape.posteriors import Point, Posterior, Samples
 from landscape.tasks import Data
 

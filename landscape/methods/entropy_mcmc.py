@@ -8,11 +8,11 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from landscape.batches import Batch
 from landscape.errors import InputError
 from landscape.methods.langevin import ChainState, prior_slope
 from landscape.methods.loop import Problem
 from landscape.methods.sgld import Steady
+from landscape.objective.batches import Batch
 from landscape.posteriors import Posterior
 
 

@@ -10,8 +10,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from landscape.batches import Batch
-from landscape.choices import CHOICES
 from landscape.errors import InputError
 from landscape.methods.fisher import steepest_step
 from landscape.methods.loop import Problem
@@ -23,6 +21,8 @@ from landscape.methods.perturbations import (
 )
 from landscape.methods.restricted_fisher import restricted_step
 from landscape.methods.variational import Variational, VariationalState
+from landscape.objective.batches import Batch
+from landscape.objective.subsets import CHOICES
 from landscape.posteriors import Gaussian, GaussianGradient, GaussianTangent, Noise, Posterior
 
 FROM_GRADIENT = {"exact": steepest_step, "diagonal": diagonal_step, "identity": euclidean_step}
@@ -62,7 +62,7 @@ class FPBMA(Variational):
         direction: ``"steepest"``; or ``"random"``, a control: the step of a gradient of pure noise
             in the same ball.
         covariance: Whether log sigma and U are trained; the mean alone otherwise.
-        trained: Which rows of theta are trained, one of ``landscape.choices.CHOICES``. The others
+        trained: Which rows of theta are trained, one of ``landscape.subsets.CHOICES``. The others
             stay the prior's and are sampled with the same z2 as the trained ones, which keeps
             their covariance: the frozen rest of FP-BMA's transfer scheme. To hold it at its mean
             instead, give ``fit`` the choice as ``random``, and ``prior.marginal(...)``.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from landscape.copies import copy_module
 from landscape.methods.state import seeded
-from landscape.parameters import ParameterSpace
+from landscape.objective.copies import copy_module
+from landscape.objective.parameters import ParameterSpace
 
 _RESETS = ("reset_parameters", "_reset_parameters")  # the second is torch's attention
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.func import grad, hessian, vmap
 
-from landscape.batches import Batch, batch_size, examples_in, take_batch
 from landscape.errors import InputError
-from landscape.losses import Criterion, Loss
-from landscape.parameters import ParameterSpace
+from landscape.objective.batches import Batch, batch_size, examples_in, take_batch
+from landscape.objective.losses import Criterion, Loss
+from landscape.objective.parameters import ParameterSpace
 
 _MEMORY = 1 << 28
 """Bytes of per-example gradients held at a time."""

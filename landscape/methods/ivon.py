@@ -9,11 +9,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from landscape.batches import Batch
 from landscape.errors import InputError
 from landscape.methods.loop import Method, Problem, State, new_state
 from landscape.methods.map import starting_weights
 from landscape.methods.state import seeded
+from landscape.objective.batches import Batch
 from landscape.posteriors import Gaussian, Posterior
 
 

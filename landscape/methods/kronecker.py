@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from landscape.batches import Batch
 from landscape.errors import InputError
-from landscape.losses import Loss
-from landscape.parameters import ParameterSpace
+from landscape.objective.batches import Batch
+from landscape.objective.losses import Loss
+from landscape.objective.parameters import ParameterSpace
 
 LAYERS = (nn.Linear, nn.Conv2d)
 

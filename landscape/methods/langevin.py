@@ -10,9 +10,9 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor
 
-from landscape.batches import Batch
 from landscape.errors import InputError
 from landscape.methods.loop import Method, Problem, State, new_state
+from landscape.objective.batches import Batch
 from landscape.posteriors import Gaussian, Posterior, Samples
 
 

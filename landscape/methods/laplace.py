@@ -10,17 +10,17 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from landscape.batches import Batch
-from landscape.choices import head
-from landscape.differentiation import differentiable
+from landscape.autograd.settings import differentiable
 from landscape.errors import InputError
-from landscape.losses import Loss
 from landscape.methods.gauss_newton import curvature
 from landscape.methods.kronecker import check_kronecker, kronecker_factors
 from landscape.methods.loop import Problem
 from landscape.methods.map import MAPState
 from landscape.methods.point_estimate import FromPointEstimate
-from landscape.parameters import ParameterSpace
+from landscape.objective.batches import Batch
+from landscape.objective.losses import Loss
+from landscape.objective.parameters import ParameterSpace
+from landscape.objective.subsets import head
 from landscape.posteriors import Distribution, Gaussian, Kronecker, Point, Posterior
 from landscape.posteriors.kronecker import Block
 from landscape.tasks import Task
@@ -163,7 +163,9 @@ def _random(space: ParameterSpace, structure: str) -> list[str]:
     """The parameters that the Gaussian is over."""
     names = head(space.module) if structure == "last-layer" else list(space.names)
     if not set(names) <= set(space.names):
-        raise InputError("the last layer is not among the random parameters: use another structure")
+        raise InputError(
+            "the last layer is not among the inferred parameters: use another structure"
+        )
     sizes: Mapping[str, int] = dict(
         zip(space.names, (shape.numel() for shape in space.shapes), strict=True)
     )

@@ -24,17 +24,18 @@ from typing import Any, ClassVar, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from landscape import processes
-from landscape.batches import Batch, tensors_of
-from landscape.checks import check_depends, check_division, check_loss, try_network
-from landscape.devices import choose_device
-from landscape.differentiation import differentiable
+from landscape.autograd.pytrees import tensors_of
+from landscape.autograd.settings import differentiable
 from landscape.errors import InputError, TrainingError
 from landscape.methods.checkpoint import Checkpoint, digest
 from landscape.methods.state import Problem, State, descend, new_state
-from landscape.objective import Checked, Objective
-from landscape.parameters import Choice, ParameterSpace
+from landscape.objective.batches import Batch
+from landscape.objective.checks import check_depends, check_division, check_loss, try_network
+from landscape.objective.objective import Checked, Objective
+from landscape.objective.parameters import Choice, ParameterSpace
 from landscape.posteriors import Distribution, Posterior
+from landscape.runtime import distributed
+from landscape.runtime.devices import choose_device
 from landscape.tasks import Data, Task
 
 __all__ = ["Method", "Problem", "Progress", "Record", "State", "descend", "new_state"]
@@ -122,7 +123,7 @@ class Method(ABC, Generic[S]):
         task: Task,
         *,
         prior: Posterior | None = None,
-        random: Choice = None,
+        parameters: Choice = None,
         seed: int = 0,
         device: str = "auto",
         checkpoint: str | os.PathLike[str] | None = None,
@@ -135,7 +136,7 @@ class Method(ABC, Generic[S]):
                 mean if there is a prior.
             task: Training and validation data. The test set is not touched.
             prior: A posterior over the same parameters; each method says what it makes of it.
-            random: Which parameters are trained; see ``ParameterSpace``.
+            parameters: Which parameters are inferred; see ``ParameterSpace``.
             seed: Governs the order of the data, the method's noise and dropout.
             device: ``"auto"`` (CUDA where there is one), or a name that torch knows.
             checkpoint: A file that keeps the training, written after an epoch where that takes
@@ -155,7 +156,7 @@ class Method(ABC, Generic[S]):
         where = choose_device(device)
         if len(task.train) == 0:
             raise InputError(f"task '{task.name}' has no training example")
-        space = ParameterSpace(model, random, device=where)
+        space = ParameterSpace(model, parameters, device=where)
         if prior is not None:
             prior.check_same_space(space)
         train, validation = task.train.to(where), task.validation.to(where)
@@ -283,7 +284,7 @@ class Method(ABC, Generic[S]):
                 len(train) <= self.batch_size
                 and len(validation) <= validation.batch_size
                 and not self.micro_batch
-                and processes.count() == 1
+                and distributed.count() == 1
             )
             if not is_one_batch and tensors_of(trial.outputs):
 

@@ -9,8 +9,8 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor
 
-from landscape.batches import Batch
 from landscape.methods.loop import Method, Problem, State, descend, new_state
+from landscape.objective.batches import Batch
 from landscape.posteriors import Point, Posterior
 
 

@@ -9,8 +9,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from landscape.batches import Batch
 from landscape.methods.map import MAP, Descent, MAPState, StateT
+from landscape.objective.batches import Batch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,7 @@ class SharpnessAware(Descent[StateT]):
     paper's perturb each share by itself, which is another objective for every number of processes.
 
     Attributes:
-        radius: rho, the Euclidean length of the perturbation of all random parameters together.
+        radius: rho, the Euclidean length of the perturbation of all inferred parameters together.
     """
 
     radius: float = 0.05

@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 
-from landscape import processes
-from landscape.batches import Batch, batch_size, examples_in, take_batch
-from landscape.differentiation import first_derivatives, gradient_of
+from landscape.autograd.settings import first_derivatives, gradient_of
 from landscape.errors import InputError
-from landscape.losses import Criterion, Loss
-from landscape.parameters import ParameterSpace
+from landscape.objective.batches import Batch, batch_size, examples_in, take_batch
+from landscape.objective.losses import Criterion, Loss
+from landscape.objective.parameters import ParameterSpace
+from landscape.runtime import distributed
 from landscape.tasks.augment import Augment
 
 
@@ -27,7 +27,7 @@ class Problem:
     """What a method optimises: a network's mean loss over ``examples`` training examples.
 
     Attributes:
-        space: The network's random parameters.
+        space: The network's inferred parameters.
         loss: See ``losses.Criterion``.
         examples: N, the size of the training set: it weighs prior against data.
         steps: Number of optimiser steps planned, for the learning-rate schedule.
@@ -110,7 +110,7 @@ class State(ABC):
         # Dropout draws from the global generator.
         with (
             first_derivatives(),
-            seeded(space.device, _mixed(self.seed, self.steps_done, processes.rank())),
+            seeded(space.device, _mixed(self.seed, self.steps_done, distributed.rank())),
             space.at(leaf, buffers, training=True) as network,
         ):
             for inputs, targets in _parts(batch, problem.micro_batch):
@@ -119,7 +119,7 @@ class State(ABC):
                     share = criterion(outputs, space.move(targets), inputs)[0] / weight
                 loss = loss + share.detach()
                 gradient = gradient + gradient_of(share, leaf)
-        if processes.count() > 1:
+        if distributed.count() > 1:
             distributed.all_reduce(gradient)
             distributed.all_reduce(loss)
             if update_statistics:
@@ -168,14 +168,14 @@ def _mixed(*numbers: int) -> int:
 def _parts(batch: Batch, micro_batch: int) -> Iterator[Batch]:
     """This process's share of a batch, ``micro_batch`` examples at a time."""
     size = batch_size(*batch)
-    if processes.count() == 1 and not 0 < micro_batch < size:
+    if distributed.count() == 1 and not 0 < micro_batch < size:
         yield batch
         return
     if examples_in(batch) is None:
         raise InputError(
             "the inputs are no tensors with one row an example: they cannot be divided"
         )
-    rows = torch.arange(size)[processes.rank() :: processes.count()]
+    rows = torch.arange(size)[distributed.rank() :: distributed.count()]
     for part in torch.split(rows, micro_batch or max(1, len(rows))):
         if len(part):
             yield take_batch(batch, part, size)
@@ -186,4 +186,4 @@ def _average(buffers: dict[str, Tensor]) -> None:
     for buffer in buffers.values():
         if buffer.is_floating_point():
             distributed.all_reduce(buffer)
-            buffer /= processes.count()
+            buffer /= distributed.count()

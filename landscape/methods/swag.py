@@ -9,10 +9,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from landscape.batches import Batch
 from landscape.errors import InputError
 from landscape.methods.loop import Problem, new_state
 from landscape.methods.map import Descent, MAPState
+from landscape.objective.batches import Batch
 from landscape.posteriors import Gaussian, Posterior
 
 _MIN_VARIANCE = 1e-30

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from landscape.batches import Batch
 from landscape.methods.loop import Method, Problem, State, descend, new_state
+from landscape.objective.batches import Batch
 from landscape.posteriors import Gaussian, GaussianGradient, Noise, Posterior
 
 

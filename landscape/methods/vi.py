@@ -9,9 +9,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from landscape.batches import Batch
 from landscape.methods.loop import Problem
 from landscape.methods.variational import Variational, VariationalState
+from landscape.objective.batches import Batch
 from landscape.posteriors import Gaussian, Posterior
 
 

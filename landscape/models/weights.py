@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from landscape import limits
 from landscape.errors import InputError, printable, refused
-from landscape.files import check_regular
 from landscape.models.pickle_depth import check_depth
-from landscape.tensor_files import all_tensors, open_tensors
+from landscape.runtime import limits
+from landscape.runtime.files import check_regular
+from landscape.runtime.tensor_files import all_tensors, open_tensors
 
 _LEGACY_PICKLES = 5
 """Pickles at the beginning of a file that torch wrote before version 1.6."""

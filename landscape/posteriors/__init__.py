@@ -1,4 +1,4 @@
-"""Distributions over a network's random parameters."""
+"""Distributions over a network's inferred parameters."""
 
 from landscape.posteriors.files import describe, load, save
 from landscape.posteriors.gaussian import Gaussian

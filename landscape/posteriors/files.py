@@ -12,18 +12,18 @@ import torch
 from safetensors.torch import save as serialise
 from torch import Tensor, nn
 
-from landscape.batches import Batch
-from landscape.descriptions import parse_object
 from landscape.errors import InputError, printable, refused
-from landscape.files import replacing
-from landscape.parameters import ParameterSpace
+from landscape.objective.batches import Batch
+from landscape.objective.parameters import ParameterSpace
 from landscape.posteriors.gaussian import Gaussian
 from landscape.posteriors.kronecker import Kronecker
 from landscape.posteriors.point import Point
 from landscape.posteriors.posterior import Distribution, Posterior
 from landscape.posteriors.samples import Samples
-from landscape.spread import MARKOV_CHAINS
-from landscape.tensor_files import all_tensors, header, open_tensors
+from landscape.results import MARKOV_CHAINS
+from landscape.runtime.files import replacing
+from landscape.runtime.json_text import parse_object
+from landscape.runtime.tensor_files import all_tensors, header, open_tensors
 
 FORMAT = "landscape-posterior-1"
 KINDS: dict[str, Callable[..., Distribution]] = {

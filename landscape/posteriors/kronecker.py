@@ -96,7 +96,7 @@ class Kronecker:
         """
         raise InputError(
             f"{len(chosen)} of {self.size} parameters of a Kronecker-factored Gaussian are not one "
-            "again: choose the random parameters when it is made"
+            "again: choose the inferred parameters when it is made"
         )
 
     def to(self, device: torch.device | str) -> Kronecker:

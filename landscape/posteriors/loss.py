@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from landscape.batches import Batch, batch_size, same_examples
-from landscape.losses import Loss
-from landscape.normalisation import normalisation_layers
-from landscape.objective import Evaluation, Objective
+from landscape.objective.batches import Batch, batch_size, same_examples
+from landscape.objective.losses import Loss
+from landscape.objective.objective import Evaluation, Objective
 from landscape.posteriors.posterior import Posterior
+from landscape.running_stats.normalisation import normalisation_layers
 
 
 @dataclass(frozen=True)

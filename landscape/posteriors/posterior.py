@@ -1,4 +1,4 @@
-"""A distribution over the random parameters of a network."""
+"""A distribution over the inferred parameters of a network."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from landscape.batches import Batch
-from landscape.copies import copy_module
-from landscape.counts import whole
 from landscape.errors import InputError
-from landscape.memory import check_room
-from landscape.normalisation import (
+from landscape.objective.batches import Batch
+from landscape.objective.copies import copy_module
+from landscape.objective.parameters import Choice, ParameterSpace
+from landscape.posteriors.gaussian import Gaussian
+from landscape.posteriors.kronecker import Kronecker
+from landscape.posteriors.point import Point
+from landscape.posteriors.samples import Samples
+from landscape.running_stats.normalisation import (
     Reestimated,
     check_statistics,
     normalisation_layers,
     reestimate,
 )
-from landscape.parameters import Choice, ParameterSpace
-from landscape.posteriors.gaussian import Gaussian
-from landscape.posteriors.kronecker import Kronecker
-from landscape.posteriors.point import Point
-from landscape.posteriors.samples import Samples
+from landscape.runtime.memory import check_room
+from landscape.runtime.numbers import check_int
 
 _CHECKED: WeakSet[ParameterSpace] = WeakSet()
 """Networks whose running statistics are known to be torch's."""
@@ -37,7 +37,7 @@ Distribution = Point | Gaussian | Samples | Kronecker
 
 @dataclass(frozen=True)
 class Posterior:
-    """A distribution over R^P together with the network whose random parameters R^P holds.
+    """A distribution over R^P together with the network whose inferred parameters R^P holds.
 
     Attributes:
         space: The parameter space; its private module carries the fixed parameters.
@@ -60,7 +60,7 @@ class Posterior:
         if self.distribution.size != self.space.size:
             raise InputError(
                 f"a distribution over {self.distribution.size} numbers does not fit a network with "
-                f"{self.space.size} random parameters"
+                f"{self.space.size} inferred parameters"
             )
 
     @property
@@ -87,7 +87,7 @@ class Posterior:
             InputError: ``count`` is not positive, more than a set of samples holds, or more than
                 there is memory for.
         """
-        count = whole(count, "the number of samples")
+        count = check_int(count, "the number of samples")
         nbytes = count * self.space.size * self.space.dtype.itemsize
         check_room(nbytes, self.device, f"{count:,} samples of {self.space.size:,} weights")
         if not isinstance(generator, torch.Generator):
@@ -105,7 +105,7 @@ class Posterior:
             return None
         return self.distribution.places(count, _seeded(seed))
 
-    def at_most(self, count: int) -> int:
+    def num_available(self, count: int) -> int:
         """``count``, or as many different samples as there are: 1 at a point, S of S samples."""
         if isinstance(self.distribution, Point):
             return min(count, 1)
@@ -159,13 +159,13 @@ class Posterior:
                 buffers[name].copy_(value)
         return module
 
-    def marginal(self, random: Choice) -> Posterior:
-        """The distribution of some of the random parameters; the others stay at their mean.
+    def marginal(self, parameters: Choice) -> Posterior:
+        """The distribution of some of the inferred parameters; the others stay at their mean.
 
         Raises:
-            InputError: a parameter chosen is not random here.
+            InputError: a parameter chosen is not inferred here.
         """
-        space = ParameterSpace(self.network(), random)
+        space = ParameterSpace(self.network(), parameters)
         missing = sorted(set(space.names) - set(self.space.names))
         if missing:
             raise InputError(f"this posterior is not over '{missing[0]}'")
@@ -217,11 +217,11 @@ class Posterior:
         """Check that this posterior's vectors are vectors of ``space``.
 
         Raises:
-            InputError: the random parameters differ in name, shape or order.
+            InputError: the inferred parameters differ in name, shape or order.
         """
         if self.space.signature != space.signature:
             raise InputError(
-                f"the prior is over {self.space.size} random parameters "
+                f"the prior is over {self.space.size} inferred parameters "
                 f"({', '.join(self.space.names[:3])}, ...) and the model has {space.size} "
                 f"({', '.join(space.names[:3])}, ...): use the network that the prior was fitted on"
             )
@@ -234,28 +234,28 @@ class Posterior:
 
 
 def _seeded(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(whole(seed, "the seed", least=None))
+    return torch.Generator().manual_seed(check_int(seed, "the seed", least=None))
 
 
 def isotropic(
     model: nn.Module,
     scale: float,
     *,
-    random: Choice = None,
+    parameters: Choice = None,
     mean: Tensor | float = 0.0,
     calibration: Iterable[Batch] | None = None,
 ) -> Posterior:
-    """N(mean, scale^2 I) over a network's random parameters: the usual weight prior.
+    """N(mean, scale^2 I) over a network's inferred parameters: the usual weight prior.
 
     Args:
         model: The network.
         scale: Standard deviation, positive.
-        random: Which parameters are random; see ``ParameterSpace``.
+        parameters: Which parameters are inferred; see ``ParameterSpace``.
         mean: One number, or a vector (P,).
         calibration: See ``Posterior``; without it no sample of a network that keeps running
             statistics can be evaluated.
     """
-    space = ParameterSpace(model, random)
+    space = ParameterSpace(model, parameters)
     centre = torch.zeros_like(space.vector()) + mean
     gaussian = Gaussian.diagonal(centre, scale)
     return Posterior(space, gaussian, method="isotropic", calibration=calibration)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from landscape.batches import Batch
 from landscape.errors import InputError
+from landscape.objective.batches import Batch
 from landscape.posteriors import Posterior
 from landscape.prediction import metrics
 
@@ -92,7 +92,7 @@ def sampled_outputs(
         InputError: there is no data, or the network does not return a tensor.
     """
     posterior.check_statistics(data)
-    count = posterior.at_most(samples)
+    count = posterior.num_available(samples)
     rows = []
     targets: list[Tensor] = []
     with torch.no_grad():

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from landscape.errors import InputError
-from landscape.spread import effective_count
+from landscape.results import effective_count
 
 FEWEST = 6
 """Pairs below which a rank correlation has no interval: of 5 it would be [-0.88, 0.88] around 0."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from landscape.batches import Batch
-from landscape.likelihood import check_noise, residuals
+from landscape.objective.batches import Batch
+from landscape.objective.likelihood import check_noise, residuals
 from landscape.posteriors import Posterior
 from landscape.prediction.averaging import sampled_outputs
 

@@ -1,6 +1,6 @@
 """Run files: schema, atomic writing, safe reading."""
 
-from landscape.spread import Spread
+from landscape.results import Spread
 from landscape.store.groups import Group
 from landscape.store.run import Run, ensure_new, ensure_writable
 from landscape.store.summary import Summary, summarise

@@ -12,8 +12,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from landscape import limits
 from landscape.errors import InputError
+from landscape.runtime import limits
 from landscape.store import schema
 from landscape.store.untrusted import Attribute, plain_attributes, reading
 

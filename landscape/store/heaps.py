@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from landscape.errors import InputError
-from landscape.limits import MAX_OVERHEAD
+from landscape.runtime.limits import MAX_OVERHEAD
 
 _START = b"GCOL\x01\0\0\0"
 _HEAD = 16

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from landscape.descriptions import parse_object
 from landscape.errors import InputError
-from landscape.files import replacing
+from landscape.runtime.files import replacing
+from landscape.runtime.json_text import parse_object
 from landscape.store import schema
 from landscape.store.groups import (
     Group,
@@ -37,7 +37,7 @@ Filling = tuple[Mapping[str, object], Mapping[str, Attribute]]
 class Run:
     """A run file: its attributes, and the groups measured so far.
 
-    Every ``write`` replaces the file atomically (``landscape.files``), so a reader never meets
+    Every ``write`` replaces the file atomically (``runtime.files``), so a reader never meets
     half a file, and a process killed at any moment loses only the write it was on. Two processes
     may fill one file, group by group. Reading opens the file, takes what was asked for, and closes
     it: a writer never waits for it.

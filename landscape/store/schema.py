@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from landscape.descriptions import parse_json, parse_object
 from landscape.errors import InputError, printable, refused
+from landscape.runtime.json_text import parse_json, parse_object
 
 NAME = "landscape-run"
 VERSION = 1
@@ -90,7 +90,7 @@ _SAMPLES = {
     "trace_standard_error": Field(("sample",), "f8", "standard error of the trace", "nat", low=0),
     "loss": Field(("sample",), "f8", "mean loss on the measured data", "nat"),
     "accuracy": Field(("sample",), "f8", "accuracy on the measured data", low=0, high=1),
-    "products": Field(("sample",), "i4", "products spent", low=0),
+    "matvecs": Field(("sample",), "i4", "products spent", low=0),
     "seconds": Field(("sample",), "f8", "wall-clock time spent", "s", low=0),
 }
 _DENSITY = {

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from landscape.errors import printable
-from landscape.spread import MARKOV_CHAINS, Spread, spectrum_spreads
+from landscape.results import MARKOV_CHAINS, Spread, spectrum_spreads
 from landscape.store import schema
 from landscape.store.groups import Group, group_names, read_group
 from landscape.store.run import Run

@@ -1,7 +1,7 @@
 """Opening a run file that may come from anybody.
 
 Refused before a byte of data is read: links that leave the file, virtual or external storage,
-filters other than those we write, object types, sizes beyond ``landscape.limits``, another schema
+filters other than those we write, object types, sizes beyond ``runtime.limits``, another schema
 or a newer one.
 """
 
@@ -20,8 +20,8 @@ import h5py
 import numpy as np
 from h5py import h5, h5a, h5d, h5g, h5l, h5o, h5t
 
-from landscape import limits
 from landscape.errors import InputError, printable, refused
+from landscape.runtime import limits
 from landscape.store import schema
 from landscape.store.heaps import check_heaps
 

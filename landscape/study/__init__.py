@@ -11,25 +11,25 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from landscape.devices import choose_device
 from landscape.errors import InputError
-from landscape.files import replacing
-from landscape.progress import Progress
-from landscape.study import ablation, contest, toy
-from landscape.study.bench import NETWORKS, PROBLEMS, Bench
-from landscape.study.contestants import CONTESTANTS, Contestant, chosen
+from landscape.runtime.devices import choose_device
+from landscape.runtime.files import replacing
+from landscape.runtime.progress import Progress
+from landscape.study import ablation, comparison, toy
+from landscape.study.candidates import CONTESTANTS, Contestant, chosen
 from landscape.study.plan import BUDGETS, Budget, budget
+from landscape.study.runner import NETWORKS, PROBLEMS, Bench
 from landscape.study.tables import Table, corrected
 
 STUDIES: dict[str, Callable[[Bench, list[Contestant]], list[Table]]] = {
-    "generalisation": contest.generalisation,
-    "flatness": contest.flatness,
-    "averaging": contest.averaging,
+    "generalisation": comparison.generalisation,
+    "flatness": comparison.flatness,
+    "averaging": comparison.averaging,
     "ablation": lambda bench, contestants: ablation.ablation(bench),
     "toy": lambda bench, contestants: toy.two_wells(bench.budget.restarts, bench.progress("toy")),
-    "bound": contest.bound,
-    "compatibility": contest.compatibility,
-    "cost": contest.cost,
+    "bound": comparison.bound,
+    "compatibility": comparison.compatibility,
+    "cost": comparison.cost,
 }
 """What each study does, by the name that the command line knows it by."""
 

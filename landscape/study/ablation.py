@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from landscape.methods import FPBMA, VI
-from landscape.study import readings as read
-from landscape.study.bench import Bench
-from landscape.study.contestants import CONTESTANTS, REFERENCE, Contestant
+from landscape.study import metrics as read
+from landscape.study.candidates import CONTESTANTS, REFERENCE, Contestant
 from landscape.study.plan import Training
-from landscape.study.tables import Table, comparison, means
+from landscape.study.runner import Bench
+from landscape.study.tables import Table, compared, means
 from landscape.study.tuning import tune
 
 _RADII = (0.05, 0.2, 0.5, 1.0)
@@ -59,7 +59,7 @@ Settings = dict[str, Any]
 
 @dataclass(frozen=True)
 class Variant:
-    """FP-BMA with these settings, from a start of ``starts.STARTS``."""
+    """FP-BMA with these settings, from a start of ``initialisation.STARTS``."""
 
     settings: Settings
     start: str = "source"
@@ -201,14 +201,14 @@ def _compare(bench: Bench, title: str, variants: Mapping[str, Variant]) -> list[
     note = read.diverged(variants, bench.budget.seeds, finished)
     return [
         means(title, columns, within=read.RANGES, note=note),
-        comparison(
+        compared(
             f"{title}: NLL minus that of {first}", columns["NLL"], first, within=read.POSITIVE
         ),
-        comparison(
+        compared(
             f"{title}: NLL at the best temperature minus that of {first}",
             columns["NLL at best T"],
             first,
             within=read.POSITIVE,
         ),
-        comparison(f"{title}: lambda_1 minus that of {first}", columns["lambda_1"], first),
+        compared(f"{title}: lambda_1 minus that of {first}", columns["lambda_1"], first),
     ]

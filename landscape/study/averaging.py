@@ -15,8 +15,7 @@ from landscape.prediction import (
     spearman,
 )
 from landscape.store import Run
-from landscape.study.bench import Finished
-from landscape.study.readings import (
+from landscape.study.metrics import (
     LABELS,
     POSITIVE,
     RANGES,
@@ -24,6 +23,7 @@ from landscape.study.readings import (
     collect,
     samples_measured,
 )
+from landscape.study.runner import Finished
 from landscape.study.tables import Table, correlations, means
 
 ORDERS = ("flat first", "sharp first", "random")

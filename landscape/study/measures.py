@@ -7,7 +7,7 @@ import json
 import torch
 
 from landscape import curvature, workflow
-from landscape.objective import Objective
+from landscape.objective.objective import Objective
 from landscape.prediction import Prediction, best_temperature, predict, tempered
 from landscape.store import Run
 from landscape.study.validation import TEMPERATURE, for_temperature
@@ -78,7 +78,7 @@ def measure_curvature(trained: Trained, samples: int) -> None:
     At their mean the largest eigenvalue, and the expected sharpness (group ``centre``).
     """
     run, seed = trained.run, _seed(trained.run)
-    count = trained.posterior.at_most(samples)
+    count = trained.posterior.num_available(samples)
     if _count(run, "samples", "requested") < count or run.attributes["status"] != "complete":
         settings = {"samples": samples, "seed": seed}
         with workflow.in_progress(run, measurement=settings):

@@ -96,8 +96,8 @@ class Training:
         method: Name of the method.
         settings: All that differ from the method's defaults.
         seed: Governs everything random.
-        start: See ``starts.start``.
-        source: Settings of the source posterior; see ``starts.source_of``.
+        start: See ``initialisation.start``.
+        source: Settings of the source posterior; see ``initialisation.source_of``.
         folder: Of its run file, below the study's.
     """
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from landscape.errors import InputError
 from landscape.prediction.correlation import FEWEST
-from landscape.spread import ANYTHING, Range, Spread
+from landscape.results import ANYTHING, Range, Spread
 
 _ALIKE = 1e-12
 """A deviation that is rounding."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from landscape.spread import ANYTHING, Range, Spread
-from landscape.study.readings import Results
+from landscape.results import ANYTHING, Range, Spread
+from landscape.study.metrics import Results
 from landscape.study.statistics import holm, mean_correlation, paired
 
 _HOLM = "t, Holm"
@@ -129,7 +129,7 @@ def _cell(spread: Spread | None, n: int, digits: int) -> str:
     return interval_of(spread, digits) + own
 
 
-def comparison(
+def compared(
     title: str,
     results: Results,
     reference: str,

@@ -170,6 +170,6 @@ def mass_in_flat_well(entrant: Entrant, starts: np.ndarray) -> list[float]:
     masses = []
     for seed, w in enumerate(starts):
         posterior = entrant.fit(float(w), seed)
-        drawn = posterior.sample(posterior.at_most(_SAMPLES), seed)
+        drawn = posterior.sample(posterior.num_available(_SAMPLES), seed)
         masses.append(float(in_flat_well(drawn).double().mean()))
     return masses

@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from landscape.errors import LandscapeError
-from landscape.files import replacing
-from landscape.study.bench import Bench, Finished
-from landscape.study.contestants import Contestant
+from landscape.runtime.files import replacing
+from landscape.study.candidates import Contestant
 from landscape.study.plan import FIRST_TUNING_SEED, Training
+from landscape.study.runner import Bench, Finished
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from landscape.batches import Batch, batch_size
 from landscape.errors import InputError, LandscapeError
-from landscape.normalisation import normalisation_layers
-from landscape.objective import Objective
+from landscape.objective.batches import Batch, batch_size
+from landscape.objective.objective import Objective
 from landscape.posteriors import PosteriorLoss
+from landscape.running_stats.normalisation import normalisation_layers
 from landscape.surfaces import plane as planes
 
 CurveKind = Literal["bezier", "chain"]

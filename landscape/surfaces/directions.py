@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from landscape.errors import InputError
-from landscape.parameters import ParameterSpace
+from landscape.objective.parameters import ParameterSpace
 from landscape.posteriors.gaussian import normal
 
 

@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from torch import Tensor
 
-from landscape import units
-from landscape.batches import Batch
-from landscape.checks import check_same_loss
-from landscape.counts import whole
 from landscape.errors import InputError
-from landscape.files import Store, Stored, member, stored
-from landscape.losses import Loss
+from landscape.objective.batches import Batch
+from landscape.objective.checks import check_same_loss
+from landscape.objective.losses import Loss
 from landscape.posteriors import Posterior, PosteriorLoss
+from landscape.runtime import executors
+from landscape.runtime.files import Store, Stored, member, stored
+from landscape.runtime.numbers import check_int
 from landscape.surfaces import plane as planes
 from landscape.surfaces.losses import Losses, Progress, close
 from landscape.surfaces.plane import PLANES, Plane, PlaneKind
@@ -104,7 +104,7 @@ def surface(
             when the work is stopped. Rows that it holds of the same surface are taken over; those
             of another one of the same name are replaced.
         name: The store has the surface as ``surfaces/<name>``; by default its kind.
-        executor: Where rows are evaluated; see ``units.run``. Here if ``None``.
+        executor: Where rows are evaluated; see ``executors.run``. Here if ``None``.
         progress: Called after each row with (number of rows finished, number of rows).
 
     Returns:
@@ -115,8 +115,8 @@ def surface(
             sample is not finite, or the samples span no plane.
         LandscapeError: a worker died.
     """
-    count = posterior.at_most(whole(samples, "the number of samples"))
-    seed = whole(seed, "the seed", least=None)
+    count = posterior.num_available(check_int(samples, "the number of samples"))
+    seed = check_int(seed, "the seed", least=None)
     shape = check_surface(plane, shape, count, margin, extent)
     kind = "own" if isinstance(plane, Plane) else plane
     group = member("surfaces", kind if name is None else name)
@@ -138,7 +138,7 @@ def surface(
         for along, points in zip(projection.coordinates.T, reversed(shape), strict=True)
     )
     twice = [*weights, weights[0]]
-    own = dict(units.run(PosteriorLoss.evaluate, mean_loss, twice, executor))
+    own = dict(executors.run(PosteriorLoss.evaluate, mean_loss, twice, executor))
     check_same_loss(own[0].loss, own[count].loss, weights.dtype)
     losses = Losses(*shape)
     result = Surface(
@@ -157,7 +157,7 @@ def surface(
     with suppress(KeyError):  # a file from anybody may lack any variable
         if found is not None and _is_of(found, result, mean_loss):
             losses.take_over(found)
-    rows = units.run(_row, (mean_loss, chosen, x), y[losses.missing].tolist(), executor)
+    rows = executors.run(_row, (mean_loss, chosen, x), y[losses.missing].tolist(), executor)
 
     def write() -> None:
         if store is not None:
@@ -245,7 +245,7 @@ def check_surface(
         InputError: one is out of range.
     """
     try:
-        rows, columns = (whole(points, "the number of points", least=2) for points in shape)
+        rows, columns = (check_int(points, "the number of points", least=2) for points in shape)
     except (TypeError, ValueError) as error:
         raise InputError(
             f"a surface's shape is (points along y, points along x), at least 2 each, not {shape}"
@@ -258,7 +258,7 @@ def check_surface(
             f"unknown plane {str(plane)[:50]!r}; known: {', '.join(PLANES)}, or a Plane, as "
             "through_samples makes of three samples"
         )
-    whole(samples, "the number of samples")
+    check_int(samples, "the number of samples")
     if samples < 3 and plane in ("samples", "pca"):
         raise InputError(f"the plane '{plane}' needs three samples, not {samples}; use 'random'")
     return rows, columns

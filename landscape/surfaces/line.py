@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape import units
-from landscape.batches import Batch
-from landscape.counts import whole
 from landscape.errors import InputError
-from landscape.files import Store, Stored, member, stored
-from landscape.losses import Loss
+from landscape.objective.batches import Batch
+from landscape.objective.losses import Loss
 from landscape.posteriors import Posterior, PosteriorLoss
+from landscape.runtime import executors
+from landscape.runtime.files import Store, Stored, member, stored
+from landscape.runtime.numbers import check_int
 from landscape.surfaces import plane as planes
 from landscape.surfaces.curve import CURVES, Curve, CurveKind, check_training, lowest_curve
 from landscape.surfaces.grid import MOST_POINTS, axis, check_reach
@@ -98,7 +98,7 @@ def line(
             line is taken over, and a curve is then not trained again; another line of the same
             name is replaced.
         name: The store has the line as ``lines/<name>``; by default its kind.
-        executor: Where points are evaluated; see ``units.run``. Here if ``None``.
+        executor: Where points are evaluated; see ``executors.run``. Here if ``None``.
         progress: Called after each point with (number finished, T); for the two ends, which come
             first, once a curve is trained.
 
@@ -112,11 +112,11 @@ def line(
     """
     if kind not in LINES:
         raise InputError(f"unknown line '{kind}'; known: {', '.join(LINES)}")
-    points = whole(points, "the number of points", least=2)
+    points = check_int(points, "the number of points", least=2)
     if points > MOST_POINTS:
         raise InputError(f"{points:,} points are more than {MOST_POINTS:,}")
-    samples = whole(samples, "the number of samples")
-    seed = whole(seed, "the seed", least=None)
+    samples = check_int(samples, "the number of samples")
+    seed = check_int(seed, "the seed", least=None)
     check_reach(margin, extent)
     if kind in CURVES:
         if margin or extent is not None:
@@ -124,7 +124,7 @@ def line(
         check_training(kind, 1, steps, learning_rate)
     group = member("lines", kind if name is None else name)
     mean_loss = PosteriorLoss(posterior, data, loss)
-    count = posterior.at_most(max(samples, 2))
+    count = posterior.num_available(max(samples, 2))
     weights = posterior.sample(count, seed)
     planes.check_finite(weights)
     if kind in ("samples", *CURVES) and count < 2:
@@ -139,7 +139,7 @@ def line(
     else:
         settings |= {"margin": margin, "extent": extent}
         if kind != "samples":
-            settings["samples"] = posterior.at_most(samples)
+            settings["samples"] = posterior.num_available(samples)
         path, about = _straight(kind, mean_loss, weights, seed)
         if extent is None and (kind == "random" or count == 1):
             extent = float(posterior.mean.norm())
@@ -147,7 +147,7 @@ def line(
         along = (reach - path.origin).double() @ path.direction.double()
         x = axis(along, points, margin, extent)
     losses = Losses(points)
-    for index, values in units.run(_point, (mean_loss, path), x[[0, -1]].tolist(), executor):
+    for index, values in executors.run(_point, (mean_loss, path), x[[0, -1]].tolist(), executor):
         losses.put(-index, values)  # the ends, by which a store's line is known
     result = Line(x, losses.loss, losses.accuracy, kind, about)
     kept = _Kept(store, group, result, losses, {"seed": seed, "request": json.dumps(settings)})
@@ -173,7 +173,7 @@ def line(
     if progress is not None and not kept.taken_over:
         for done in (1, 2):
             progress(done, points)
-    found = units.run(_point, (mean_loss, path), x[losses.missing].tolist(), executor)
+    found = executors.run(_point, (mean_loss, path), x[losses.missing].tolist(), executor)
     losses.complete(found, kept.write, progress, written=kept.written)
     return result
 

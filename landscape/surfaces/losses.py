@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from landscape.files import Stored
+from landscape.runtime.files import Stored
 
 Progress = Callable[[int, int], None]
 

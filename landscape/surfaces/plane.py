@@ -11,8 +11,8 @@ from torch import Tensor
 
 from landscape.curvature import top_eigenvalues
 from landscape.errors import InputError
-from landscape.objective import Objective
-from landscape.parameters import ParameterSpace
+from landscape.objective.objective import Objective
+from landscape.objective.parameters import ParameterSpace
 from landscape.posteriors import PosteriorLoss
 from landscape.surfaces.directions import filter_normalised, orthonormal_pair
 

@@ -7,8 +7,8 @@ import os
 import sys
 from collections.abc import Callable
 
-from landscape.counts import whole
 from landscape.errors import InputError, printable
+from landscape.runtime.numbers import check_int
 from landscape.tasks.arrays import arrays, npz
 from landscape.tasks.augment import Augment, CropAndFlip
 from landscape.tasks.cifar import cifar10, cifar100
@@ -82,7 +82,7 @@ def _checked(task: str, name: str, value: object, known: inspect.Parameter) -> o
     what = f"task '{task}': {name}"
     kind = str(known.annotation)
     if kind == "int" and not isinstance(value, bool):
-        number = whole(value, what, least=None)
+        number = check_int(value, what, least=None)
         if -(2**63) <= number < 2**63:
             return number
     elif kind == "float" and isinstance(value, int | float) and not isinstance(value, bool):

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from landscape import limits
 from landscape.errors import InputError, printable, reason, refused
-from landscape.files import check_regular
-from landscape.losses import Loss
+from landscape.objective.losses import Loss
+from landscape.runtime import limits
+from landscape.runtime.files import check_regular
 from landscape.tasks.augment import Augment, CropAndFlip
 from landscape.tasks.splits import assemble
 from landscape.tasks.task import Data, Task

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from landscape.errors import InputError, refused
-from landscape.files import check_regular
+from landscape.runtime.files import check_regular
 from landscape.tasks.arrays import real_inputs
 from landscape.tasks.task import Data, Task
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from landscape import limits
 from landscape.errors import InputError
-from landscape.memory import check_room
+from landscape.runtime import limits
+from landscape.runtime.memory import check_room
 from landscape.tasks.arrays import real_inputs
 from landscape.tasks.augment import CropAndFlip
 from landscape.tasks.images import decode

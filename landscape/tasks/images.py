@@ -9,9 +9,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from landscape import limits
 from landscape.errors import InputError, refused
-from landscape.files import check_regular
+from landscape.runtime import limits
+from landscape.runtime.files import check_regular
 
 
 def decode(source: Path | BinaryIO, name: str, size: int, *, gray: bool = False) -> np.ndarray:

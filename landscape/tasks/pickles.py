@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from landscape.errors import printable, refused
-from landscape.files import check_regular
+from landscape.runtime.files import check_regular
 
 _OPCODES = {opcode.code.encode("latin1"): opcode for opcode in pickletools.opcodes}
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from landscape.batches import tensors_of
+from landscape.autograd.pytrees import tensors_of
 from landscape.errors import InputError
-from landscape.losses import Loss
+from landscape.objective.losses import Loss
 from landscape.tasks.augment import Augment
 from landscape.tasks.few_shot import choose_shots
 from landscape.tasks.scaling import Scaling

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from landscape.batches import Batch, Rows, map_tensors, take_inputs, tensors_of
+from landscape.autograd.pytrees import map_tensors, tensors_of
 from landscape.errors import InputError
-from landscape.losses import Loss
+from landscape.objective.batches import Batch, Rows, take_inputs
+from landscape.objective.losses import Loss
 from landscape.tasks.augment import Augment
 from landscape.tasks.scaling import Scaling
 

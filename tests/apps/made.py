@@ -47,7 +47,7 @@ def write_samples(run: Run, generator: np.random.Generator, samples: int = SAMPL
             "trace_standard_error": eigenvalues.sum(1) * 0.1,
             "loss": generator.uniform(0.1, 0.2, samples),
             "accuracy": generator.uniform(0.9, 1, samples),
-            "products": np.full(samples, 60),
+            "matvecs": np.full(samples, 60),
             "seconds": np.full(samples, 0.4),
         },
         {"examples": 100, "split": "train", "backend": "lanczos", "tolerance": 1e-3},

@@ -10,8 +10,8 @@ import pytest
 from landscape_app import figures, formats, table
 from landscape_app.data import NotMeasured
 from landscape_app.figures.scale import Symlog
+from landscape_app.joined import flatness_and_error
 from landscape_app.pages import details
-from landscape_app.paired import flatness_and_error
 from landscape_app.url import View
 from scipy import stats
 

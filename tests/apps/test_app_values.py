@@ -15,7 +15,7 @@ import pytest
 from damage import NASTY, NUMBERS, outcome
 from landscape_app import exports, figures
 from landscape_app.data import list_runs
-from landscape_app.entries import sample_count
+from landscape_app.inputs import sample_count
 from landscape_app.pages import details, runs
 from landscape_app.table import to_csv
 from landscape_app.url import View
@@ -77,7 +77,7 @@ ATTRIBUTES = {
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def check_int(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small run with every group that is drawn."""
     config = {"method": {"name": "swag", "rank": 5}, "task": {"shots": 10}}
     run = Run.create(

@@ -5,12 +5,12 @@ import torch
 from cases import generator
 from torch import Tensor, nn
 
+from landscape.autograd.settings import second_derivatives
 from landscape.curvature import MATRICES, top_eigenvalues
-from landscape.curvature.lanczos import Which
+from landscape.curvature.estimators.lanczos import Which
 from landscape.curvature.matrices import Matrix, product_by
 from landscape.curvature.network import Backend
-from landscape.differentiation import second_derivatives
-from landscape.objective import Objective
+from landscape.objective.objective import Objective
 
 
 class Encoder(nn.Module):
@@ -58,7 +58,7 @@ def test_every_matrix_of_attention_can_be_multiplied(matrix: Matrix) -> None:
 def test_both_backends_measure_attention(backend: Backend) -> None:
     loss = objective()
     found = top_eigenvalues(
-        loss, loss.space.vector(), 1, tolerance=1e-6, max_products=2000, backend=backend
+        loss, loss.space.vector(), 1, tolerance=1e-6, max_matvecs=2000, backend=backend
     )
     # PyHessian's is the largest magnitude, and its sign.
     which: Which = "magnitude" if backend == "pyhessian" else "largest"

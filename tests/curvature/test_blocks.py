@@ -8,7 +8,7 @@ from torch import nn
 from landscape.curvature import MATRICES, by_block, restrict, top_eigenvalues
 from landscape.curvature.blocks import layers
 from landscape.errors import InputError
-from landscape.objective import Objective
+from landscape.objective.objective import Objective
 
 
 def somewhere(objective: Objective) -> torch.Tensor:
@@ -20,7 +20,7 @@ def test_layers_are_the_diagonal_blocks() -> None:
     objective = Objective(mlp(), classification())
     w = somewhere(objective)
     dense = dense_hessian(objective, w)
-    found = by_block(objective, w, eigenvalues=2, tolerance=1e-8, trace_products=30)
+    found = by_block(objective, w, eigenvalues=2, tolerance=1e-8, trace_matvecs=30)
     cuts = {"0": slice(0, 25), "2": slice(25, 43)}
     assert list(found) == list(cuts)
     for name, cut in cuts.items():
@@ -68,11 +68,11 @@ def test_a_parameter_of_no_layer_is_a_block_of_its_own() -> None:
 
 
 def test_names_that_are_not_there_are_refused() -> None:
-    objective = Objective(mlp(), classification(), random=["0.weight"])
+    objective = Objective(mlp(), classification(), parameters=["0.weight"])
     w = objective.space.vector()
-    with pytest.raises(InputError, match=r"'2.bias' is not a random parameter; these are 0.weight"):
+    with pytest.raises(InputError, match="'2.bias' is not among the inferred parameters: 0"):
         by_block(objective, w, {"head": ["2.bias"]})
-    with pytest.raises(InputError, match="no parameter is random"):
+    with pytest.raises(InputError, match="no parameter is chosen"):
         by_block(objective, w, {"nothing": []})
     with pytest.raises(InputError, match="k must be between"):
         by_block(objective, w, eigenvalues=0)
@@ -85,7 +85,7 @@ def test_one_name_is_a_list_of_one() -> None:
     w = somewhere(objective)
     one, listed = (by_block(objective, w, {"a": names}) for names in ("2.weight", ["2.weight"]))
     assert one["a"].names == listed["a"].names == ("2.weight",)
-    assert Objective(mlp(), classification(), random="2.weight").space.names == ("2.weight",)
+    assert Objective(mlp(), classification(), parameters="2.weight").space.names == ("2.weight",)
 
 
 def test_all_that_is_made_in_inference_mode_can_be_differentiated() -> None:

@@ -14,9 +14,9 @@ from landscape.curvature import (
     smooth_together,
     spectral_density,
 )
-from landscape.curvature.density import Density
+from landscape.curvature.estimators.density import Density
 from landscape.errors import InputError, LandscapeError
-from landscape.objective import Objective
+from landscape.objective.objective import Objective
 
 SPECTRUM = torch.cat(
     [torch.tensor([9.0, 7.0, -3.0]), torch.rand(57, generator=generator())]
@@ -82,7 +82,7 @@ def test_known_eigenpairs_have_no_error() -> None:
     )
     everything = lanczos(lambda v: MATRIX @ v, 60, 60, tolerance=1e-9, dtype=torch.float64)
     dense = lanczos_quadrature(lambda v: MATRIX @ v, 60, deflate=everything)
-    assert dense.products == 0
+    assert dense.matvecs == 0
     torch.testing.assert_close(smooth(dense, GRID, 0.5).density, TRUTH, rtol=1e-5, atol=1e-9)
 
 
@@ -108,7 +108,7 @@ def test_pairs_of_another_operator_are_refused() -> None:
 def test_few_steps_are_enough_for_a_wide_kernel() -> None:
     full, few = density(steps=60), density(steps=15)
     torch.testing.assert_close(few.density, full.density, rtol=0, atol=1e-3)
-    assert few.quadrature.products == 150
+    assert few.quadrature.matvecs == 150
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -133,7 +133,7 @@ def test_the_nodes_have_the_moments_of_the_probes() -> None:
 @pytest.mark.parametrize(("value", "width"), [(0.0, 0.01), (-4.0, 0.04)])
 def test_an_operator_with_one_eigenvalue_ends_after_one_product(value: float, width: float) -> None:
     curve = smooth(lanczos_quadrature(lambda v: value * v, 30, probes=5))
-    assert curve.quadrature.products == 5
+    assert curve.quadrature.matvecs == 5
     assert curve.width == pytest.approx(width)
     assert float(curve.grid[curve.density.argmax()]) == pytest.approx(value, abs=width / 10)
     peak = 1 / (width * math.sqrt(2 * math.pi))

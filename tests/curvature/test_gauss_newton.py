@@ -7,10 +7,10 @@ from torch import Tensor, nn
 from torch.func import jacrev
 
 from landscape.curvature import GaussNewton
-from landscape.curvature.gauss_newton import Centre
 from landscape.errors import InputError
 from landscape.models import build
-from landscape.objective import Objective
+from landscape.objective.objective import Objective
+from landscape.objective.operators.gauss_newton import Centre
 
 
 def real(batches: list[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
@@ -27,7 +27,9 @@ OBJECTIVES = {
     "its mean": lambda: Objective(mlp(), classification(), nn.CrossEntropyLoss()),
     "squares": lambda: Objective(mlp(classes=1), real(classification()), squared_error),
     "one example": lambda: Objective(mlp(), classification(examples=1)),
-    "some parameters": lambda: Objective(mlp(), classification(), random=["0.weight", "2.bias"]),
+    "some parameters": lambda: Objective(
+        mlp(), classification(), parameters=["0.weight", "2.bias"]
+    ),
     "convnet": convnet,
     "weight norm": lambda: Objective(
         nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(4, 3).double())),

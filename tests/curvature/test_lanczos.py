@@ -59,8 +59,8 @@ def test_the_defaults_find_each_eigenvalue_as_often_as_it_is_there(name: str) ->
 
 def test_ghosts_take_no_more_products_than_a_spectrum_of_their_size_needs() -> None:
     matrix = symmetric(SPECTRA["ghosts"])
-    assert lanczos(lambda v: matrix @ v, 200, 5).products <= 30
-    assert lanczos(lambda v: v, 200, 5).products <= 10  # an invariant subspace at every step
+    assert lanczos(lambda v: matrix @ v, 200, 5).matvecs <= 30
+    assert lanczos(lambda v: v, 200, 5).matvecs <= 10  # an invariant subspace at every step
 
 
 @pytest.mark.parametrize("name", SPECTRA)
@@ -93,8 +93,8 @@ def test_values_and_residuals_scale_with_the_operator_in_float32(name: str, unit
 
 def test_a_budget_that_is_spent_is_said() -> None:
     matrix = torch.diag(torch.linspace(1, 2, 200))
-    found = lanczos(lambda v: matrix @ v, 200, 5, tolerance=1e-6, max_products=12)
-    assert found.products == 12
+    found = lanczos(lambda v: matrix @ v, 200, 5, tolerance=1e-6, max_matvecs=12)
+    assert found.matvecs == 12
     assert not found.converged.any()
     assert bool((found.residuals > 1e-6 * found.values).all())
 
@@ -105,12 +105,12 @@ def test_copies_that_the_budget_did_not_reach_are_not_said_to_have_been_looked_f
 ) -> None:
     spectrum = torch.cat([torch.tensor([10.0] * 5 + [5, 3, 2.5]), torch.linspace(0, 0.1, 92)])
     matrix = symmetric(spectrum.double())
-    found = lanczos(lambda v: matrix @ v, 100, 3, max_products=budget, dtype=torch.float64)
+    found = lanczos(lambda v: matrix @ v, 100, 3, max_matvecs=budget, dtype=torch.float64)
     if bool(found.converged.all()):
         torch.testing.assert_close(found.values, torch.full((3,), 10.0).double(), rtol=1e-3, atol=0)
     else:
         assert not found.converged[1:].any()
-    assert found.products <= budget
+    assert found.matvecs <= budget
 
 
 @pytest.mark.parametrize(("size", "k"), [(1, 1), (2, 2), (7, 7), (40, 39)])
@@ -136,7 +136,7 @@ def test_a_bounded_basis_restarts_and_still_converges() -> None:
     matrix = symmetric(spectrum)
     found = lanczos(lambda v: matrix @ v, 500, 3, tolerance=1e-6, max_basis=12, dtype=torch.float64)
     torch.testing.assert_close(found.values, spectrum[:3], rtol=1e-6, atol=0)
-    assert found.products > 12
+    assert found.matvecs > 12
 
 
 def test_an_operator_that_is_not_symmetric_shows_in_the_residuals() -> None:
@@ -144,7 +144,7 @@ def test_an_operator_that_is_not_symmetric_shows_in_the_residuals() -> None:
     skew = torch.randn(200, 200, generator=generator(5), dtype=torch.float64)
     skewed = matrix + 0.1 * (skew - skew.T)
     clean = lanczos(lambda v: matrix @ v, 200, 3, dtype=torch.float64)
-    found = lanczos(lambda v: skewed @ v, 200, 3, dtype=torch.float64, max_products=60)
+    found = lanczos(lambda v: skewed @ v, 200, 3, dtype=torch.float64, max_matvecs=60)
     assert bool((found.residuals > 0.1).all())
     assert not found.converged.any()
     assert bool(clean.converged.all())
@@ -167,7 +167,7 @@ def test_requests_that_make_no_sense_are_refused() -> None:
         ({"tolerance": 0.0}, "tolerance must be positive"),
         ({"tolerance": torch.nan}, "tolerance must be positive"),
         ({"tolerance": torch.inf}, "tolerance must be positive and finite"),
-        ({"max_products": 1}, "max_products"),
+        ({"max_matvecs": 1}, "max_matvecs"),
         ({"max_basis": 2}, "max_basis"),
     ):
         with pytest.raises(InputError, match=message):

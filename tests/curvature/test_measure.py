@@ -16,8 +16,8 @@ from landscape.curvature import (
     trace,
 )
 from landscape.errors import InputError, LandscapeError
-from landscape.objective import Objective
-from landscape.parameters import ParameterSpace
+from landscape.objective.objective import Objective
+from landscape.objective.parameters import ParameterSpace
 from landscape.posteriors import Point, Posterior, Samples, isotropic
 from landscape.prediction import predict
 from landscape.store import schema
@@ -31,7 +31,7 @@ def posterior() -> Posterior:
 
 def test_every_sample_is_measured_as_its_dense_hessian_says() -> None:
     q, batches = posterior(), classification()
-    found = measure(q, batches, samples=3, eigenvalues=2, tolerance=1e-7, trace_products=99)
+    found = measure(q, batches, samples=3, eigenvalues=2, tolerance=1e-7, trace_matvecs=99)
     objective = Objective(q.space, batches)
     for index, w in enumerate(q.sample(3, 0)):
         hessian = dense_hessian(objective, w)
@@ -80,12 +80,12 @@ def test_an_interrupted_measurement_continues_with_the_samples_that_are_missing(
         progress=lambda done, total, row: seen.append(done),
     )
     assert seen == [3, 4]
-    for name in ("eigenvalues", "residuals", "converged", "trace", "loss", "products"):
+    for name in ("eigenvalues", "residuals", "converged", "trace", "loss", "matvecs"):
         np.testing.assert_array_equal(getattr(found, name), getattr(whole, name))
     assert found.seconds[0] == store.writes[1][1]["seconds"][0]  # type: ignore[index]
     for one, other in zip(found.densities, whole.densities, strict=True):
         torch.testing.assert_close(one.density, other.density)
-        assert one.quadrature.products == other.quadrature.products == 20
+        assert one.quadrature.matvecs == other.quadrature.matvecs == 20
     more = measure(q, batches, samples=5, **settings, store=store)
     np.testing.assert_array_equal(more.trace[:4], whole.trace)
     assert len(store.writes) == 2 * 5
@@ -129,7 +129,7 @@ def test_densities_are_asked_for_stored_on_one_grid_and_counted() -> None:
     plain = measure(q, batches, **settings)  # type: ignore[arg-type]
     found = measure(q, batches, **settings, density_probes=3, store=store)  # type: ignore[arg-type]
     assert plain.densities == ()
-    assert (found.products - plain.products).tolist() == [60, 60]
+    assert (found.matvecs - plain.matvecs).tolist() == [60, 60]
     groups = [(group, variables) for group, variables, _ in store.writes if group == "density"]
     assert [len(variables["density"]) for _, variables in groups] == [1, 2]  # type: ignore[arg-type]
     stored = schema.conform(*groups[-1])
@@ -155,22 +155,20 @@ def test_the_matrix_asked_for_is_measured_and_recorded() -> None:
         batches,
         samples=1,
         matrix="gauss-newton",
-        trace_products=43,
+        trace_matvecs=43,
         density_probes=2,
         store=store,
     )
-    total = trace(
-        Objective(q.space, batches), q.sample(1, 0)[0], matrix="gauss-newton", products=43
-    )
+    total = trace(Objective(q.space, batches), q.sample(1, 0)[0], matrix="gauss-newton", matvecs=43)
     assert found.trace[0] == pytest.approx(total.value)
     assert [attributes["matrix"] for _, _, attributes in store.writes] == ["gauss-newton"] * 2
 
 
 def test_budgets_and_tolerances_are_passed_on() -> None:
     q, batches = posterior(), classification()
-    short = measure(q, batches, samples=1, max_products=6, tolerance=1e-12)
+    short = measure(q, batches, samples=1, max_matvecs=6, tolerance=1e-12)
     assert not short.converged.any()
-    assert short.products[0] == 6 + 30
+    assert short.matvecs[0] == 6 + 30
     fine = measure(q, batches, samples=1, trace_tolerance=1e-9)
     assert fine.trace_standard_error[0] == 0
 
@@ -209,7 +207,7 @@ def test_samples_of_a_chain_are_summarised_in_its_order_and_say_what_they_are_wo
     space, batches, store = ParameterSpace(mlp()), classification(), Memory()
     steps = 0.02 * torch.randn(12, space.size, generator=torch.Generator().manual_seed(0))
     walk = space.vector() + steps.cumsum(0).to(space.vector())  # neighbours are alike
-    settings: dict[str, Any] = {"samples": 12, "eigenvalues": 1, "trace_products": 99}
+    settings: dict[str, Any] = {"samples": 12, "eigenvalues": 1, "trace_matvecs": 99}
     q = Posterior(space, Samples(walk, torch.zeros(12)))
     found = measure(q, batches, **settings, store=store)
     assert found.places is not None
@@ -235,14 +233,14 @@ def test_samples_of_a_chain_are_summarised_in_its_order_and_say_what_they_are_wo
 
 def test_the_backend_asked_for_measures_and_its_products_are_counted() -> None:
     q, batches = posterior(), classification()
-    settings = {"samples": 1, "eigenvalues": 1, "trace_products": 9, "backend": "pyhessian"}
+    settings = {"samples": 1, "eigenvalues": 1, "trace_matvecs": 9, "backend": "pyhessian"}
     found = measure(q, batches, **settings)  # type: ignore[arg-type]
     objective, w = Objective(q.space, batches), q.sample(1, 0)[0]
     top = top_eigenvalues(objective, w, 1, backend="pyhessian")
-    total = trace(objective, w, products=9, backend="pyhessian")
+    total = trace(objective, w, matvecs=9, backend="pyhessian")
     assert found.eigenvalues[0, 0] == float(top.values[0])
     assert (found.trace[0], found.trace_standard_error[0]) == (total.value, total.standard_error)
-    assert found.products[0] == top.products + 9
+    assert found.matvecs[0] == top.matvecs + 9
 
 
 def test_the_seed_governs_everything() -> None:
@@ -250,7 +248,7 @@ def test_the_seed_governs_everything() -> None:
         measure(posterior(), classification(), samples=2, eigenvalues=1, seed=seed)
         for seed in (1, 1, 2)
     )
-    for name in ("eigenvalues", "residuals", "trace", "loss", "products"):
+    for name in ("eigenvalues", "residuals", "trace", "loss", "matvecs"):
         assert np.array_equal(getattr(one, name), getattr(same, name))
     assert not np.array_equal(one.loss, other.loss)
 

@@ -21,8 +21,8 @@ from landscape.curvature.matrices import Matrix, product_by
 from landscape.curvature.network import Backend
 from landscape.errors import InputError, LandscapeError, LandscapeWarning, NotFiniteError
 from landscape.models import build
-from landscape.objective import Objective
-from landscape.parameters import ParameterSpace
+from landscape.objective.objective import Objective
+from landscape.objective.parameters import ParameterSpace
 
 
 def convnet() -> Objective:
@@ -35,7 +35,9 @@ OBJECTIVES = {
     "tanh": lambda: Objective(mlp(), classification()),
     "convnet": convnet,
     "one example": lambda: Objective(mlp(), classification(examples=1)),
-    "some parameters": lambda: Objective(mlp(), classification(), random=["0.weight", "2.bias"]),
+    "some parameters": lambda: Objective(
+        mlp(), classification(), parameters=["0.weight", "2.bias"]
+    ),
 }
 each = pytest.mark.parametrize("name", OBJECTIVES)
 
@@ -73,10 +75,10 @@ def test_single_precision_is_enough_for_the_default_tolerance() -> None:
     truth = torch.linalg.eigvalsh(dense_hessian(double, w)).flip(0)[:5]
     found = top_eigenvalues(single, w.float(), 5)
     torch.testing.assert_close(found.values, truth, rtol=1e-3, atol=0)
-    theirs = top_eigenvalues(single, w.float(), 1, max_products=500, backend="pyhessian")
+    theirs = top_eigenvalues(single, w.float(), 1, max_matvecs=500, backend="pyhessian")
     torch.testing.assert_close(theirs.values, truth[:1], rtol=1e-2, atol=0)
-    assert trace(single, w.float(), products=43).value == pytest.approx(
-        trace(double, w, products=43).value, rel=1e-5
+    assert trace(single, w.float(), matvecs=43).value == pytest.approx(
+        trace(double, w, matvecs=43).value, rel=1e-5
     )
 
 
@@ -84,8 +86,8 @@ def test_single_precision_is_enough_for_the_default_tolerance() -> None:
 def test_a_budget_too_small_is_kept_and_said(backend: Backend) -> None:
     objective = OBJECTIVES["tanh"]()
     w = objective.space.vector()
-    found = top_eigenvalues(objective, w, 3, tolerance=1e-9, max_products=6, backend=backend)
-    assert found.products <= 6 + 1  # PyHessian reads the data once more than it multiplies
+    found = top_eigenvalues(objective, w, 3, tolerance=1e-9, max_matvecs=6, backend=backend)
+    assert found.matvecs <= 6 + 1  # PyHessian reads the data once more than it multiplies
     assert not found.converged.any()
     assert bool((found.values.diff() <= 0).all())
     images = torch.stack([objective.hessian_product(w, v) for v in found.vectors])
@@ -98,11 +100,11 @@ def test_the_trace_is_that_of_the_dense_hessian(name: str) -> None:
     objective = OBJECTIVES[name]()
     w = objective.space.vector()
     truth = float(dense_hessian(objective, w).trace())
-    exact = trace(objective, w, products=objective.size)
+    exact = trace(objective, w, matvecs=objective.size)
     assert exact.value == pytest.approx(truth)
     assert exact.standard_error == 0
     top = top_eigenvalues(objective, w, 5)
-    estimate = trace(objective, w, products=15, deflate=top)
+    estimate = trace(objective, w, matvecs=15, deflate=top)
     assert abs(estimate.value - truth) <= 4 * estimate.standard_error
 
 
@@ -111,13 +113,13 @@ def test_pyhessian_agrees_where_it_can(name: str) -> None:
     objective = OBJECTIVES[name]()
     w = objective.space.vector()
     truth = torch.linalg.eigvalsh(dense_hessian(objective, w)).flip(0)
-    found = top_eigenvalues(objective, w, 1, tolerance=1e-9, max_products=2000, backend="pyhessian")
+    found = top_eigenvalues(objective, w, 1, tolerance=1e-9, max_matvecs=2000, backend="pyhessian")
     torch.testing.assert_close(found.values, truth[:1], rtol=1e-4, atol=0)
     image = objective.hessian_product(w, found.vectors[0])
     residual = (image - found.values[0] * found.vectors[0]).norm()
     torch.testing.assert_close(found.residuals[0], residual)
-    estimate = trace(objective, w, products=60, backend="pyhessian")
-    assert estimate.products == 60
+    estimate = trace(objective, w, matvecs=60, backend="pyhessian")
+    assert estimate.matvecs == 60
     assert abs(estimate.value - float(truth.sum())) <= 4 * estimate.standard_error
 
 
@@ -127,15 +129,15 @@ def test_trace_diagonal_and_norm_are_those_of_the_dense_hessian(name: str) -> No
     w = objective.space.vector()
     dense = dense_hessian(objective, w)
     for estimator in ("hutchinson", "hutch++"):
-        found = trace(objective, w, products=20, estimator=estimator)
+        found = trace(objective, w, matvecs=20, estimator=estimator)
         assert abs(found.value - float(dense.trace())) <= 5 * found.standard_error
-    exact = squared_frobenius(objective, w, products=objective.size)
+    exact = squared_frobenius(objective, w, matvecs=objective.size)
     assert exact.value == pytest.approx(float((dense**2).sum()))
-    found = squared_frobenius(objective, w, tolerance=0.2, products=30)
+    found = squared_frobenius(objective, w, tolerance=0.2, matvecs=30)
     assert abs(found.value - exact.value) <= 5 * found.standard_error
-    entries = diagonal(objective, w, products=objective.size).values
+    entries = diagonal(objective, w, matvecs=objective.size).values
     torch.testing.assert_close(entries, dense.diag())
-    rough = diagonal(objective, w, products=20, seed=1)
+    rough = diagonal(objective, w, matvecs=20, seed=1)
     assert float(((rough.values - entries).abs() - 7 * rough.standard_errors).max()) <= 1e-9
 
 
@@ -147,7 +149,7 @@ def test_every_measure_is_of_the_matrix_asked_for(matrix: Matrix) -> None:
     truth = torch.linalg.eigvalsh(dense).flip(0)
     top = top_eigenvalues(objective, w, 3, matrix=matrix, tolerance=1e-8)
     torch.testing.assert_close(top.values, truth[:3])
-    everything = {"matrix": matrix, "products": objective.size}
+    everything = {"matrix": matrix, "matvecs": objective.size}
     assert trace(objective, w, **everything).value == pytest.approx(float(truth.sum()))
     assert squared_frobenius(objective, w, **everything).value == pytest.approx(
         float((truth**2).sum())
@@ -155,7 +157,7 @@ def test_every_measure_is_of_the_matrix_asked_for(matrix: Matrix) -> None:
     torch.testing.assert_close(diagonal(objective, w, **everything).values, dense.diag())
     density = spectral_density(objective, w, matrix=matrix, probes=2, steps=43)
     assert float(density.quadrature.nodes.max()) == pytest.approx(float(truth[0]), rel=1e-6)
-    found = [trace(objective, w, matrix=m, products=43).value for m in MATRICES if m != matrix]
+    found = [trace(objective, w, matrix=m, matvecs=43).value for m in MATRICES if m != matrix]
     assert float(truth.sum()) not in [pytest.approx(value, rel=1e-3) for value in found]
 
 
@@ -207,7 +209,7 @@ def test_running_statistics_given_are_the_ones_used_by_both_backends() -> None:
     buffers = {name: value + 1 for name, value in objective.space.buffers().items()}
     given = objective.with_buffers(buffers)
     ours = top_eigenvalues(given, w, 1, tolerance=1e-8)
-    theirs = top_eigenvalues(given, w, 1, tolerance=1e-9, max_products=1000, backend="pyhessian")
+    theirs = top_eigenvalues(given, w, 1, tolerance=1e-9, max_matvecs=1000, backend="pyhessian")
     torch.testing.assert_close(theirs.values, ours.values, rtol=1e-4, atol=0)
     assert float(top_eigenvalues(objective, w, 1).values[0]) != pytest.approx(float(ours.values[0]))
 
@@ -217,7 +219,7 @@ def test_pyhessian_leaves_the_global_generator_alone_and_refuses_what_it_cannot(
     w = objective.space.vector()
     torch.manual_seed(0)
     state = torch.get_rng_state()
-    first, again = (trace(objective, w, products=3, seed=4, backend="pyhessian") for _ in range(2))
+    first, again = (trace(objective, w, matvecs=3, seed=4, backend="pyhessian") for _ in range(2))
     assert first == again
     assert torch.equal(torch.get_rng_state(), state)
     with pytest.raises(InputError, match="smallest"):
@@ -228,7 +230,7 @@ def test_pyhessian_leaves_the_global_generator_alone_and_refuses_what_it_cannot(
     assert by_size.tolist() == sorted(by_size.tolist(), reverse=True)
     top = top_eigenvalues(objective, w, 1)
     for settings in ({"estimator": "hutch++"}, {"tolerance": 0.1}, {"deflate": top}):
-        with pytest.raises(InputError, match="only Hutchinson's estimator with fixed products"):
+        with pytest.raises(InputError, match="only Hutchinson's estimator with fixed matvecs"):
             trace(objective, w, backend="pyhessian", **settings)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="PyHessian has only the Hessian"):
         trace(objective, w, matrix="gauss-newton", backend="pyhessian")
@@ -245,8 +247,8 @@ def test_pyhessian_leaves_the_global_generator_alone_and_refuses_what_it_cannot(
     with pytest.raises(LandscapeError, match=r"PyHessian failed .*; use backend='lanczos'"):
         top_eigenvalues(flat, flat.space.vector(), 1, backend="pyhessian")
     for budget in (-5, 0, 1):
-        with pytest.raises(InputError, match=f"max_products must be at least k = 2, not {budget}"):
-            top_eigenvalues(objective, w, 2, max_products=budget, backend="pyhessian")
+        with pytest.raises(InputError, match=f"max_matvecs must be at least k = 2, not {budget}"):
+            top_eigenvalues(objective, w, 2, max_matvecs=budget, backend="pyhessian")
 
 
 def test_pyhessian_refuses_a_network_of_which_a_layer_has_no_part_in_the_loss() -> None:
@@ -266,8 +268,8 @@ def test_bad_requests_are_refused_by_both_backends(backend: Backend) -> None:
     for k, tolerance, message in ((0, 1e-3, "k must"), (44, 1e-3, "k must"), (1, 0.0, "tolerance")):
         with pytest.raises(InputError, match=message):
             top_eigenvalues(objective, w, k, tolerance=tolerance, backend=backend)
-    with pytest.raises(InputError, match="at least 2 products"):
-        trace(objective, w, products=1, backend=backend)
+    with pytest.raises(InputError, match="at least 2 matvecs"):
+        trace(objective, w, matvecs=1, backend=backend)
     for function in (top_eigenvalues, trace):
         with pytest.raises(InputError, match="no batch"):
             function(Objective(mlp(), []), w, backend=backend)
@@ -290,9 +292,9 @@ def test_a_trace_that_stops_when_its_mean_stands_still_is_biased_and_ours_does_n
 
     with torch.random.fork_rng():
         early = torch.tensor([sum(found) / len(found) for found in map(stopped, range(250))])
-    fixed = [trace(objective, w, products=20, seed=s, backend="pyhessian") for s in range(40)]
+    fixed = [trace(objective, w, matvecs=20, seed=s, backend="pyhessian") for s in range(40)]
     values = torch.tensor([found.value for found in fixed])
-    assert {found.products for found in fixed} == {20}
+    assert {found.matvecs for found in fixed} == {20}
     assert float(early.mean() + 4 * early.std() / 250**0.5) < 3
     assert float((values.mean() - 3).abs()) < 4 * float(values.std()) / 40**0.5
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from landscape.curvature import top_eigenvalues
 from landscape.curvature.matrices import Matrix, product_by
 from landscape.models import build
-from landscape.objective import Objective
+from landscape.objective.objective import Objective
 
 curvlinops = pytest.importorskip("curvlinops")
 THEIRS = {

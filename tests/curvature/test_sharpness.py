@@ -16,11 +16,12 @@ from cases import (
 )
 from torch import Tensor, nn
 
-from landscape.curvature import expected_sharpness, kl_ball, m_sharpness, worst_rise
-from landscape.curvature.ascent import ascend
+from landscape.curvature import expected_sharpness, m_sharpness, worst_case_sharpness
+from landscape.curvature.sharpness import kl_ball
+from landscape.curvature.sharpness.ascent import ascend
 from landscape.errors import InputError, LandscapeError
-from landscape.objective import Objective
-from landscape.parameters import ParameterSpace
+from landscape.objective.objective import Objective
+from landscape.objective.parameters import ParameterSpace
 from landscape.posteriors import Gaussian, GaussianTangent, Point, Posterior, Samples, isotropic
 
 MATRIX = symmetric(torch.tensor([5.0, 3.0, 1.0, 0.5, -1.0]).double())
@@ -176,7 +177,7 @@ def test_the_worst_mean_within_the_kl_ball_is_an_eigenvalue(rank: int) -> None:
     sigma = torch.diag(q.scale**2) + factor @ factor.T
     root = torch.linalg.cholesky(sigma)
     truth = 0.5 * 0.5**2 * float(torch.linalg.eigvalsh(root.T @ MATRIX @ root)[-1])
-    found = worst_rise(
+    found = worst_case_sharpness(
         Posterior(ParameterSpace(Quadratic(MATRIX)), q),
         DATA,
         radius=0.5,
@@ -196,11 +197,11 @@ def test_the_worst_gaussian_of_one_dimension_is_as_wide_as_the_ball_lets_it() ->
     for _ in range(100):
         ratio = (low + high) / 2
         low, high = (ratio, high) if ratio - 1 - math.log(ratio) < 0.4**2 else (low, ratio)
-    found = worst_rise(q, DATA, radius=0.4, pairs=500, steps=10, loss=first)
+    found = worst_case_sharpness(q, DATA, radius=0.4, pairs=500, steps=10, loss=first)
     truth = 0.5 * 4 * 0.25 * (ratio - 1)
     assert found.value == pytest.approx(truth, abs=4 * found.standard_error)
     assert found.standard_error < 0.1 * truth
-    alone = worst_rise(q, DATA, radius=0.4, pairs=5, covariance=False, loss=first)
+    alone = worst_case_sharpness(q, DATA, radius=0.4, pairs=5, covariance=False, loss=first)
     assert alone.value < 0.5 * found.value
 
 
@@ -211,7 +212,7 @@ def test_a_worst_case_is_not_judged_by_the_draws_it_was_found_on() -> None:
     for _ in range(100):
         ratio = (low + high) / 2
         low, high = (ratio, high) if 200 * (ratio - 1 - math.log(ratio)) < 4 else (low, ratio)
-    found = worst_rise(q, DATA, radius=2.0, pairs=2, loss=first)
+    found = worst_case_sharpness(q, DATA, radius=2.0, pairs=2, loss=first)
     truth = 0.5 * 200 * (ratio - 1)
     assert 0.3 * truth < found.value < truth
 
@@ -219,9 +220,11 @@ def test_a_worst_case_is_not_judged_by_the_draws_it_was_found_on() -> None:
 def test_a_wider_ball_has_a_higher_rise_on_a_network() -> None:
     model = mlp()
     q = isotropic(model, 0.1, mean=ParameterSpace(model).vector())
-    rises = [worst_rise(q, classification(), radius=r, pairs=3).value for r in (0.1, 0.5, 2.0)]
+    rises = [
+        worst_case_sharpness(q, classification(), radius=r, pairs=3).value for r in (0.1, 0.5, 2.0)
+    ]
     assert 0 < rises[0] < rises[1] < rises[2]
-    again = worst_rise(q, classification(), radius=0.5, pairs=3).value
+    again = worst_case_sharpness(q, classification(), radius=0.5, pairs=3).value
     assert again == rises[1]
 
 
@@ -243,13 +246,15 @@ def test_the_worst_gaussian_is_no_better_than_that_of_the_mean_alone(
     matrix = symmetric(torch.linspace(0.1, 5, 12).double())
     posterior = Posterior(ParameterSpace(Quadratic(matrix)), q)
     for radius in (0.2, 1.0):
-        found = worst_rise(posterior, DATA, radius=radius, pairs=8, steps=steps, loss=first)
+        found = worst_case_sharpness(
+            posterior, DATA, radius=radius, pairs=8, steps=steps, loss=first
+        )
         starts, value, end = ends.pop()
         assert 2 * dense_kl(q, end) / radius**2 < 1 + 1e-9
         assert value(end) >= max(value(start) for start in starts)  # type: ignore[operator]
         assert float(starts[-1].log_scale.abs().sum()) == 0
         assert 2 * dense_kl(q, starts[-1]) == pytest.approx(radius**2)
-        alone = worst_rise(
+        alone = worst_case_sharpness(
             posterior, DATA, radius=radius, pairs=8, steps=steps, loss=first, covariance=False
         )
         ends.clear()
@@ -283,10 +288,10 @@ def test_requests_that_make_no_sense_are_refused() -> None:
         ("pairs", 1, "at least 2 pairs"),
     ):
         with pytest.raises(InputError, match=message):
-            worst_rise(q, DATA, loss=first, **{name: value})  # type: ignore[arg-type]
+            worst_case_sharpness(q, DATA, loss=first, **{name: value})  # type: ignore[arg-type]
     point = Posterior(q.space, Point(q.mean))
     with pytest.raises(InputError, match="needs a Gaussian posterior"):
-        worst_rise(point, DATA, loss=first)
+        worst_case_sharpness(point, DATA, loss=first)
 
 
 def test_batches_smaller_than_m_may_come_first_and_inputs_hold_what_is_no_tensor() -> None:

@@ -39,7 +39,7 @@ def known(products: int = 1000, *, keep_space: bool = False) -> Eigenvalues:
         100,
         3,
         which="magnitude",
-        max_products=products,
+        max_matvecs=products,
         keep_space=keep_space,
         dtype=torch.float64,
     )
@@ -52,27 +52,27 @@ def estimate(estimator: Estimator = hutchinson, seed: int = 0, **settings: objec
 CASES: dict[str, tuple[Estimator, float, dict[str, object], float]] = {
     # The estimator, the truth, the settings, and the quantile of an interval of 95 %: a trace's
     # error comes from the spread of its n terms, so that two probes are as good as many.
-    "hutchinson": (hutchinson, TRACE, {"products": 20}, 1.96),
-    "hutchinson, deflated": (hutchinson, TRACE, {"products": 20, "deflate": known()}, 1.96),
-    "hutchinson, two probes": (hutchinson, TRACE, {"products": 2, "deflate": known()}, 1.96),
+    "hutchinson": (hutchinson, TRACE, {"matvecs": 20}, 1.96),
+    "hutchinson, deflated": (hutchinson, TRACE, {"matvecs": 20, "deflate": known()}, 1.96),
+    "hutchinson, two probes": (hutchinson, TRACE, {"matvecs": 2, "deflate": known()}, 1.96),
     "hutchinson, a space known": (
         hutchinson,
         TRACE,
-        {"products": 3, "deflate": known(20, keep_space=True)},
+        {"matvecs": 3, "deflate": known(20, keep_space=True)},
         1.96,
     ),
-    "hutchinson to 20 %": (hutchinson, TRACE, {"tolerance": 0.2, "products": 90}, 1.96),
-    "hutch++": (hutch_pp, TRACE, {"products": 60}, 1.96),
-    "hutch++, deflated": (hutch_pp, TRACE, {"products": 60, "deflate": known(4)}, 1.96),
-    "hutch++ to 0.4 %": (hutch_pp, TRACE, {"tolerance": 4e-3, "products": 90}, 1.96),
-    "krylov": (krylov_aware, TRACE, {"products": 24}, 1.96),
-    "krylov, deflated": (krylov_aware, TRACE, {"products": 9, "deflate": known(4)}, 1.96),
-    "krylov to 1 %": (krylov_aware, TRACE, {"tolerance": 0.01, "products": 90}, 1.96),
-    "squared norm": (estimate_squared_frobenius, SQUARES, {"products": 30}, 2.045),
+    "hutchinson to 20 %": (hutchinson, TRACE, {"tolerance": 0.2, "matvecs": 90}, 1.96),
+    "hutch++": (hutch_pp, TRACE, {"matvecs": 60}, 1.96),
+    "hutch++, deflated": (hutch_pp, TRACE, {"matvecs": 60, "deflate": known(4)}, 1.96),
+    "hutch++ to 0.4 %": (hutch_pp, TRACE, {"tolerance": 4e-3, "matvecs": 90}, 1.96),
+    "krylov": (krylov_aware, TRACE, {"matvecs": 24}, 1.96),
+    "krylov, deflated": (krylov_aware, TRACE, {"matvecs": 9, "deflate": known(4)}, 1.96),
+    "krylov to 1 %": (krylov_aware, TRACE, {"tolerance": 0.01, "matvecs": 90}, 1.96),
+    "squared norm": (estimate_squared_frobenius, SQUARES, {"matvecs": 30}, 2.045),
     "squared norm, deflated": (
         estimate_squared_frobenius,
         SQUARES,
-        {"products": 30, "deflate": known(12)},
+        {"matvecs": 30, "deflate": known(12)},
         2.045,
     ),
 }
@@ -94,17 +94,17 @@ def test_the_standard_error_covers_the_truth_as_often_as_it_claims(name: str) ->
 @pytest.mark.parametrize("estimator", [hutchinson, hutch_pp, krylov_aware])
 def test_a_tolerance_is_met_by_no_more_products_than_it_takes(estimator: Estimator) -> None:
     rough, fine = (
-        [estimate(estimator, seed, tolerance=tolerance, products=98) for seed in range(50)]
+        [estimate(estimator, seed, tolerance=tolerance, matvecs=98) for seed in range(50)]
         for tolerance in (0.25, 0.15)
     )
     for found, tolerance in ((rough, 0.25), (fine, 0.15)):
         met = [one.standard_error <= tolerance * one.value for one in found]
         assert met == [one.converged for one in found]
         assert sum(met) >= 40
-    spent = [sum(one.products for one in found) for found in (rough, fine)]
+    spent = [sum(one.matvecs for one in found) for found in (rough, fine)]
     assert spent[0] <= spent[1]
-    short = estimate(estimator, tolerance=1e-6, products=40)
-    assert (short.products, short.converged) == (40, False)
+    short = estimate(estimator, tolerance=1e-6, matvecs=40)
+    assert (short.matvecs, short.converged) == (40, False)
 
 
 def test_the_pilot_that_decides_the_number_of_probes_is_thrown_away() -> None:
@@ -120,8 +120,8 @@ def test_the_pilot_that_decides_the_number_of_probes_is_thrown_away() -> None:
         (estimate_squared_frobenius, 10, {"tolerance": 0.4}),
     ):
         values.clear()
-        whole = estimator(matvec, 100, products=90, dtype=torch.float64, **settings)
-        assert pilot + 2 < whole.products == len(values) < 90
+        whole = estimator(matvec, 100, matvecs=90, dtype=torch.float64, **settings)
+        assert pilot + 2 < whole.matvecs == len(values) < 90
         # The average of the rest alone, which another call with as many probes need not know.
         kept = torch.tensor(values[pilot:], dtype=torch.float64)
         if estimator is hutchinson:
@@ -130,12 +130,12 @@ def test_the_pilot_that_decides_the_number_of_probes_is_thrown_away() -> None:
 
 def test_the_error_is_known_from_two_probes_and_vanishes_where_signs_are_exact() -> None:
     entries = torch.randn(50, generator=generator(7), dtype=torch.float64)
-    exact = hutchinson(lambda v: entries * v, 50, products=2, dtype=torch.float64)
+    exact = hutchinson(lambda v: entries * v, 50, matvecs=2, dtype=torch.float64)
     assert exact.value == pytest.approx(float(entries.sum()))
     assert exact.standard_error == pytest.approx(0.0, abs=1e-12)
     # Of a known variance, 2 (||A||_F^2 - sum A_ii^2), after what is known is taken out.
     errors = torch.tensor(
-        [estimate(seed=seed, products=2, deflate=known()).standard_error for seed in range(50)]
+        [estimate(seed=seed, matvecs=2, deflate=known()).standard_error for seed in range(50)]
     )
     rest = MATRIX - (known().vectors.T * known().values) @ known().vectors
     truth = (rest.square().sum() - rest.diag().square().sum()).sqrt()
@@ -157,7 +157,7 @@ def test_a_search_space_that_was_kept_lowers_the_error_for_nothing() -> None:
     product = {"matvec": lambda v: NETWORK @ v, "size": 300, "dtype": torch.float64}
     top = lanczos(k=3, keep_space=True, **product)
     without, by_pairs, by_space = (
-        hutchinson(products=10, deflate=each, **product).standard_error
+        hutchinson(matvecs=10, deflate=each, **product).standard_error
         for each in (None, replace(top, space=None), top)
     )
     assert by_space < 0.8 * by_pairs < 0.8 * without
@@ -170,48 +170,48 @@ def test_a_krylov_space_takes_fewer_products_than_hutch_plus_plus() -> None:
         for estimator in (krylov_aware, hutch_pp)
     )
     assert sum(one.converged for one in ours) >= 16
-    assert sum(o.products for o in ours) < 0.7 * sum(t.products for t in theirs)
+    assert sum(o.matvecs for o in ours) < 0.7 * sum(t.matvecs for t in theirs)
 
 
 def test_a_krylov_space_that_is_everything_or_invariant_leaves_nothing_to_estimate() -> None:
-    found = krylov_aware(lambda v: MATRIX @ v, 100, products=260, dtype=torch.float64)
+    found = krylov_aware(lambda v: MATRIX @ v, 100, matvecs=260, dtype=torch.float64)
     assert (found.value, found.standard_error) == (pytest.approx(TRACE), 0)
     everything = lanczos(lambda v: MATRIX @ v, 100, 100, dtype=torch.float64)
-    rest = estimate(krylov_aware, products=40, deflate=everything)
+    rest = estimate(krylov_aware, matvecs=40, deflate=everything)
     assert (rest.value, rest.standard_error) == (pytest.approx(TRACE), 0)
-    zero = krylov_aware(lambda v: 0 * v, 100, products=10)
-    assert (zero.value, zero.standard_error, zero.products) == (0, 0, 10)
+    zero = krylov_aware(lambda v: 0 * v, 100, matvecs=10)
+    assert (zero.value, zero.standard_error, zero.matvecs) == (0, 0, 10)
 
 
 def test_few_products_of_hutch_plus_plus_are_worth_many_of_hutchinson() -> None:
-    plain = estimate(hutchinson, products=60).standard_error
-    assert estimate(hutch_pp, products=60).standard_error < plain / 5
+    plain = estimate(hutchinson, matvecs=60).standard_error
+    assert estimate(hutch_pp, matvecs=60).standard_error < plain / 5
 
 
 def test_low_rank_is_exact_for_hutch_plus_plus_whatever_is_known() -> None:
     row = torch.randn(100, generator=generator(2), dtype=torch.float64)
     for deflate in (None, lanczos(lambda v: row * (row @ v), 100, 2, dtype=torch.float64)):
         found = hutch_pp(
-            lambda v: row * (row @ v), 100, products=12, deflate=deflate, dtype=torch.float64
+            lambda v: row * (row @ v), 100, matvecs=12, deflate=deflate, dtype=torch.float64
         )
         assert found.value == pytest.approx(float(row @ row))
         assert found.standard_error < 1e-9
-        assert found.products == 12
+        assert found.matvecs == 12
 
 
 def test_known_eigenpairs_lower_the_error_even_when_they_have_not_converged() -> None:
-    plain = estimate(products=20).standard_error
-    assert estimate(products=20, deflate=known()).standard_error < plain / 5
+    plain = estimate(matvecs=20).standard_error
+    assert estimate(matvecs=20, deflate=known()).standard_error < plain / 5
     rough = known(4)
     assert not bool(rough.converged.all())
     values = torch.tensor(
-        [estimate(seed=seed, products=20, deflate=rough).value for seed in range(200)]
+        [estimate(seed=seed, matvecs=20, deflate=rough).value for seed in range(200)]
     )
     error = float(values.std()) / 200**0.5
     assert float(values.mean()) == pytest.approx(TRACE, abs=4 * error)
 
 
-@pytest.mark.parametrize("settings", [{"products": 100}, {"tolerance": 1e-9}])
+@pytest.mark.parametrize("settings", [{"matvecs": 100}, {"tolerance": 1e-9}])
 def test_enough_products_multiply_the_operator_out(settings: dict[str, object]) -> None:
     for estimator, truth in (
         (hutchinson, TRACE),
@@ -227,14 +227,14 @@ def test_enough_products_multiply_the_operator_out(settings: dict[str, object]) 
 
 def test_hutch_plus_plus_with_nothing_left_to_sketch() -> None:
     everything = lanczos(lambda v: MATRIX @ v, 100, 100, dtype=torch.float64)
-    found = estimate(hutch_pp, products=40, deflate=everything)
+    found = estimate(hutch_pp, matvecs=40, deflate=everything)
     assert found.value == pytest.approx(TRACE)
-    assert found.products == 40
+    assert found.matvecs == 40
 
 
 def test_the_diagonal_is_covered_as_often_as_it_claims() -> None:
     found = [
-        estimate_diagonal(lambda v: MATRIX @ v, 100, products=20, seed=seed, dtype=torch.float64)
+        estimate_diagonal(lambda v: MATRIX @ v, 100, matvecs=20, seed=seed, dtype=torch.float64)
         for seed in range(200)
     ]
     values = torch.stack([one.values for one in found])
@@ -242,9 +242,9 @@ def test_the_diagonal_is_covered_as_often_as_it_claims() -> None:
     covered = ((values - MATRIX.diag()).abs() <= 2.093 * errors).double().mean(0)
     assert float(covered.mean()) == pytest.approx(0.95, abs=0.01)
     assert float(covered.min()) >= 0.88
-    exact = estimate_diagonal(lambda v: MATRIX @ v, 100, products=100, dtype=torch.float64)
+    exact = estimate_diagonal(lambda v: MATRIX @ v, 100, matvecs=100, dtype=torch.float64)
     torch.testing.assert_close(exact.values, MATRIX.diag())
-    assert (float(exact.standard_errors.max()), exact.products) == (0, 100)
+    assert (float(exact.standard_errors.max()), exact.matvecs) == (0, 100)
 
 
 @pytest.mark.parametrize(
@@ -253,34 +253,34 @@ def test_the_diagonal_is_covered_as_often_as_it_claims() -> None:
 )
 def test_requests_that_make_no_sense_are_refused(estimator: Estimator) -> None:
     with pytest.raises(InputError, match="at least 2"):
-        estimator(lambda v: v, 5, products=1)
+        estimator(lambda v: v, 5, matvecs=1)
     with pytest.raises(LandscapeError, match="not finite"):
-        estimator(lambda v: v * torch.inf, 50, products=9)
+        estimator(lambda v: v * torch.inf, 50, matvecs=9)
     if estimator is not estimate_diagonal:
         for settings, message in (
             ({"tolerance": 0.0}, "tolerance must be positive"),
             ({"tolerance": torch.nan}, "tolerance must be positive"),
-            ({"tolerance": 0.1, "products": 11}, "at least 12"),
+            ({"tolerance": 0.1, "matvecs": 11}, "at least 12"),
         ):
             with pytest.raises(InputError, match=message):
                 estimator(lambda v: v, 50, **settings)
 
 
-@pytest.mark.parametrize("settings", [{"products": 2}, {"products": 3}, {"products": 5}])
+@pytest.mark.parametrize("settings", [{"matvecs": 2}, {"matvecs": 3}, {"matvecs": 5}])
 def test_hutch_plus_plus_makes_do_with_little(settings: dict[str, int]) -> None:
     found = estimate(hutch_pp, **settings)
-    assert found.products == settings["products"]
+    assert found.matvecs == settings["matvecs"]
     assert found.standard_error > 0
     for products in (12, 20, 31):
-        short = estimate(hutch_pp, tolerance=1e-9, products=products)
-        assert (short.products, short.converged) == (products, False)
+        short = estimate(hutch_pp, tolerance=1e-9, matvecs=products)
+        assert (short.matvecs, short.converged) == (products, False)
 
 
 def test_what_is_known_of_the_squared_norm_is_taken_out_exactly() -> None:
-    plain = estimate(estimate_squared_frobenius, products=20).standard_error
-    deflated = estimate(estimate_squared_frobenius, products=20, deflate=known(12))
+    plain = estimate(estimate_squared_frobenius, matvecs=20).standard_error
+    deflated = estimate(estimate_squared_frobenius, matvecs=20, deflate=known(12))
     assert deflated.standard_error < plain / 20
-    exact = estimate(estimate_squared_frobenius, products=100, deflate=known(12))
+    exact = estimate(estimate_squared_frobenius, matvecs=100, deflate=known(12))
     assert exact.value == pytest.approx(SQUARES)
 
 
@@ -292,13 +292,13 @@ DEFLATING = [hutchinson, hutch_pp, krylov_aware, estimate_squared_frobenius]
 def test_estimates_scale_with_the_operator_in_float32(estimator: Estimator, unit: float) -> None:
     matrix = MATRIX.float()
     power = 2 if estimator is estimate_squared_frobenius else 1
-    for settings in ({"products": 20}, {"products": 100}, {"tolerance": 0.3}):
+    for settings in ({"matvecs": 20}, {"matvecs": 100}, {"tolerance": 0.3}):
         plain = estimator(lambda v: matrix @ v, 100, **settings)
         found = estimator(lambda v: unit * (matrix @ v), 100, **settings)
         assert found.value / unit**power == pytest.approx(plain.value, rel=1e-3)
         error = found.standard_error / unit**power
         assert error == pytest.approx(plain.standard_error, rel=1e-2)
-        assert (found.products, found.converged) == (plain.products, plain.converged)
+        assert (found.matvecs, found.converged) == (plain.matvecs, plain.converged)
 
 
 @pytest.mark.parametrize("space", [False, True])
@@ -310,11 +310,11 @@ def test_pairs_of_another_operator_are_refused_or_not_needed(
     eye = torch.eye(100, dtype=torch.float64)
     truth = SQUARES if estimator is estimate_squared_frobenius else TRACE
     for other, times in ((MATRIX.flip(0, 1), 1.0), (MATRIX + eye, 1.0), (2 * MATRIX, 2.0)):
-        for settings in ({"products": 8}, {"tolerance": 0.01, "products": 90}):
+        for settings in ({"matvecs": 8}, {"tolerance": 0.01, "matvecs": 90}):
             with pytest.raises(InputError, match="another matrix or another point"):
                 estimator(lambda v, a=other: a @ v, 100, deflate=pairs, **F64, **settings)
         if times == 2:
-            found = estimator(lambda v: MATRIX @ v, 100, products=100, deflate=pairs, **F64)
+            found = estimator(lambda v: MATRIX @ v, 100, matvecs=100, deflate=pairs, **F64)
             assert (found.value, found.standard_error) == (pytest.approx(truth), 0)
     with pytest.raises(InputError, match="pairs to deflate are of 100 dimensions"):
         estimator(lambda v: v, 50, deflate=pairs, **F64)
@@ -324,7 +324,7 @@ def test_pairs_of_another_operator_that_leave_nothing_to_estimate_are_refused() 
     everything = lanczos(lambda v: MATRIX @ v, 100, 100, dtype=torch.float64)
     for estimator in DEFLATING:
         with pytest.raises(InputError, match="another matrix"):
-            estimator(lambda v: 2 * (MATRIX @ v), 100, products=40, deflate=everything, **F64)
+            estimator(lambda v: 2 * (MATRIX @ v), 100, matvecs=40, deflate=everything, **F64)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -337,13 +337,13 @@ def test_an_operator_s_own_pairs_are_never_refused(
     for spectrum in (SPECTRUM, DECAYING[:80], low_rank, torch.zeros(40), torch.ones(40)):
         matrix = symmetric(spectrum.double()).to(dtype)
         size = {"size": len(matrix), "dtype": dtype}
-        few = {"steps": 5} if estimator is lanczos_quadrature else {"products": 9}
+        few = {"steps": 5} if estimator is lanczos_quadrature else {"matvecs": 9}
         for seed, products in ((0, 3), (1, 8), (2, 400)):
             pairs = lanczos(
                 lambda v, a=matrix: a @ v,
                 k=3,
                 which=which,
-                max_products=products,
+                max_matvecs=products,
                 seed=seed,
                 keep_space=seed == 2,
                 **size,

@@ -11,7 +11,7 @@ from landscape import models
 from landscape.errors import InputError
 from landscape.methods import MAP, SAM, Ensemble, Problem
 from landscape.methods.fresh_weights import fresh_weights
-from landscape.parameters import ParameterSpace
+from landscape.objective.parameters import ParameterSpace
 from landscape.posteriors import Samples, isotropic
 
 SETTINGS = {"epochs": 4, "batch_size": 7, "weight_decay": 0.01}

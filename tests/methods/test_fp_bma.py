@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from landscape.errors import InputError
 from landscape.methods import FPBMA, Problem
 from landscape.methods.variational import VariationalState
-from landscape.parameters import ParameterSpace
+from landscape.objective.parameters import ParameterSpace
 from landscape.posteriors import Gaussian, GaussianTangent, Posterior, isotropic
 from landscape.tasks import Task
 

@@ -9,7 +9,7 @@ from problems import exact_posterior, network, regression
 
 from landscape.errors import InputError
 from landscape.methods import IVON, Problem
-from landscape.parameters import ParameterSpace
+from landscape.objective.parameters import ParameterSpace
 
 
 def test_the_posterior_of_linear_regression_at_two_temperatures() -> None:

@@ -8,9 +8,9 @@ from problems import blobs, network
 from test_laplace import Ties, covariance, point
 from torch import Tensor, nn
 
-from landscape.batches import Batch
 from landscape.errors import InputError
 from landscape.methods import Laplace
+from landscape.objective.batches import Batch
 from landscape.posteriors import Kronecker, Posterior, load
 from landscape.posteriors.kronecker import Block
 from landscape.prediction import predict

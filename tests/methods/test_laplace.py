@@ -14,8 +14,8 @@ from landscape.methods import MAP, SAM, Laplace
 from landscape.methods import gauss_newton as gauss_newton_module
 from landscape.methods.gauss_newton import curvature
 from landscape.methods.laplace import best_precision
-from landscape.objective import Objective
-from landscape.parameters import ParameterSpace
+from landscape.objective.objective import Objective
+from landscape.objective.parameters import ParameterSpace
 from landscape.posteriors import Gaussian, Point, Posterior, isotropic, load
 from landscape.prediction import predict
 from landscape.tasks import Data, Task

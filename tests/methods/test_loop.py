@@ -30,7 +30,7 @@ from landscape.methods import (
     Method,
     PretrainYourLoss,
 )
-from landscape.parameters import ParameterSpace
+from landscape.objective.parameters import ParameterSpace
 from landscape.posteriors import Posterior, isotropic
 from landscape.tasks import Data, Task
 
@@ -57,8 +57,8 @@ each_method = pytest.mark.parametrize("method", METHODS, ids=lambda method: meth
 
 def fit(method: Method[Any], model: nn.Module, task: Task, **more: Any) -> Posterior:
     """With a narrow prior around the model, which FP-BMA needs and the others start from."""
-    space = ParameterSpace(model, more.get("random"))
-    prior = isotropic(model, 0.02, mean=space.vector(), random=more.get("random"))
+    space = ParameterSpace(model, more.get("parameters"))
+    prior = isotropic(model, 0.02, mean=space.vector(), parameters=more.get("parameters"))
     return method.fit(model, task, prior=prior, device="cpu", **more)
 
 
@@ -106,7 +106,7 @@ def test_the_users_model_and_generator_are_left_alone(method: Method[Any]) -> No
 @each_method
 def test_parameters_that_are_not_random_stay(method: Method[Any]) -> None:
     model = network()
-    posterior = fit(method, model, blobs(), random=lambda name, _: name.startswith("4."))
+    posterior = fit(method, model, blobs(), parameters=lambda name, _: name.startswith("4."))
     assert posterior.space.names == ("4.weight", "4.bias")
     assert torch.equal(posterior.space.module.get_parameter("0.weight"), model[0].weight)
     model[0].requires_grad_(False)

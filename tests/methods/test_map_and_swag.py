@@ -8,7 +8,7 @@ from problems import blobs, network, regression
 from landscape.errors import InputError
 from landscape.methods import MAP, SWAG, Problem
 from landscape.methods.swag import Moments
-from landscape.parameters import ParameterSpace
+from landscape.objective.parameters import ParameterSpace
 
 
 def test_map_finds_the_ridge_solution() -> None:

@@ -16,11 +16,11 @@ from landscape.methods.perturbations import (
     score,
     score_step,
 )
-from landscape.parameters import ParameterSpace
+from landscape.objective.parameters import ParameterSpace
 from landscape.posteriors import Gaussian, GaussianGradient, GaussianTangent, Posterior
 
 
-def whole(tangent: GaussianGradient | GaussianTangent) -> torch.Tensor:
+def check_int(tangent: GaussianGradient | GaussianTangent) -> torch.Tensor:
     return torch.cat([tangent.mean, flat(tangent)])
 
 
@@ -43,16 +43,16 @@ def test_the_diagonal_is_that_of_the_dense_fisher_information(
     gradient = expected_gradient(q)
     precision = torch.linalg.inv(torch.diag(q.scale**2) + q.factor @ q.factor.T)
     information = torch.cat([precision.diagonal(), dense_fisher(q).diagonal()])
-    g = whole(gradient)
+    g = check_int(gradient)
     truth = 0.2 * (g / information) / (g @ (g / information)).sqrt()
-    torch.testing.assert_close(whole(diagonal_step(q, gradient, 0.2)), truth)
+    torch.testing.assert_close(check_int(diagonal_step(q, gradient, 0.2)), truth)
 
 
 def test_the_diagonal_is_exact_for_a_mean_field_gaussian() -> None:
     q = gaussian(7, 0)
     gradient = expected_gradient(q)
     exact, found = steepest_step(q, gradient, 0.2), diagonal_step(q, gradient, 0.2)
-    torch.testing.assert_close(whole(found), whole(exact), rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(check_int(found), check_int(exact), rtol=1e-3, atol=1e-6)
 
 
 def test_an_empty_column_does_not_move() -> None:
@@ -67,7 +67,7 @@ def test_an_empty_column_does_not_move() -> None:
 def test_the_score_is_that_of_automatic_differentiation(rank: int) -> None:
     q = gaussian(6, rank)
     w = q.transform(q.noise(torch.Generator().manual_seed(1)))
-    torch.testing.assert_close(whole(score(q, w)), log_density_gradient(q, w))
+    torch.testing.assert_close(check_int(score(q, w)), log_density_gradient(q, w))
 
 
 @pytest.mark.parametrize("rank", [0, 2])
@@ -77,7 +77,7 @@ def test_steps_along_the_score(rank: int) -> None:
     gradient, s = expected_gradient(q), log_density_gradient(q, q.transform(noise))
     slope = gradient.dot(score(q, q.transform(noise)))
     truth = 0.3 * torch.sign(slope) * s / s.norm() ** 2
-    torch.testing.assert_close(whole(empirical_step(q, gradient, 0.3, noise)), truth)
+    torch.testing.assert_close(check_int(empirical_step(q, gradient, 0.3, noise)), truth)
     step = score_step(q, gradient, 0.3, noise)
     for part, start, end in (
         (step.mean, 0, 6),
@@ -93,7 +93,9 @@ def test_sam_on_theta_goes_along_the_gradient() -> None:
     gradient = expected_gradient(q)
     step = euclidean_step(q, gradient, 0.3)
     assert float(step.norm()) == pytest.approx(0.3)
-    torch.testing.assert_close(whole(step) / 0.3, whole(gradient) / whole(gradient).norm())
+    torch.testing.assert_close(
+        check_int(step) / 0.3, check_int(gradient) / check_int(gradient).norm()
+    )
     held = euclidean_step(q, gradient, 0.3, covariance=False)
     torch.testing.assert_close(held.mean, 0.3 * gradient.mean / gradient.mean.norm())
 

@@ -10,7 +10,7 @@ from landscape.errors import InputError
 from landscape.methods import FPBMA, SWAG, Problem, fisher
 from landscape.methods.fisher import CovarianceFisher, steepest_step
 from landscape.methods.restricted_fisher import RestrictedFisher, restricted_step
-from landscape.parameters import ParameterSpace
+from landscape.objective.parameters import ParameterSpace
 from landscape.posteriors import Gaussian, Posterior
 
 

@@ -16,7 +16,7 @@ from torch import nn
 
 from landscape.errors import InputError, TrainingError
 from landscape.methods import BSAM, FPBMA, MAP, SAM, SWAG, Method, Problem
-from landscape.parameters import ParameterSpace
+from landscape.objective.parameters import ParameterSpace
 from landscape.tasks import Data, Task
 
 
@@ -56,7 +56,7 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
         (SWAG(epochs=12), blobs(), {}, "method was map there and is swag now"),
         (MAP(epochs=2), blobs(31), {}, "data was"),
         (MAP(epochs=2), blobs(), {"seed": 1}, "seed was 0 there and is 1 now"),
-        (MAP(epochs=2), blobs(), {"random": ["4.bias"]}, "parameters was"),
+        (MAP(epochs=2), blobs(), {"parameters": ["4.bias"]}, "parameters was"),
     ):
         with pytest.raises(InputError, match=message):
             method.fit(network(), task, checkpoint=path, **more)
@@ -130,18 +130,18 @@ PROCESS = """
 import os, sys, torch
 sys.path.insert(0, sys.argv[1])
 from problems import Noted, blobs, jittered, network, noted
-from landscape import processes
+from landscape.runtime import distributed
 from landscape.methods import BSAM, FPBMA, SAM
-from landscape.parameters import ParameterSpace
+from landscape.objective.parameters import ParameterSpace
 from landscape.posteriors import isotropic
 task, model = blobs(31, dtype=torch.float64), network().double()
 prior = isotropic(model, 0.02, mean=ParameterSpace(model).vector())
 ends = {}
-with processes.started_by_torchrun("cpu"):
+with distributed.started_by_torchrun("cpu"):
     for kind in (FPBMA, SAM, BSAM):
         found = kind(epochs=3, batch_size=10).fit(model, task, prior=prior, device="cpu")
         ends[kind.name] = {"mean": found.mean, "loss": found.history["train_loss"]}
-    torch.save(ends, f"{sys.argv[2]}/{processes.rank()}.pt")
+    torch.save(ends, f"{sys.argv[2]}/{distributed.rank()}.pt")
 # A thread of the group that outlives it may abort the interpreter when it ends.
 tasks = os.listdir("/proc/self/task") if os.path.isdir("/proc/self/task") else []
 left = [name for each in tasks if "gloo" in (name := open(f"/proc/self/task/{each}/comm").read())]
@@ -155,17 +155,17 @@ sys.path.insert(0, sys.argv[1])
 from dataclasses import replace
 from problems import Noted, blobs, jittered, noted
 from torch import nn
-from landscape import processes
+from landscape.runtime import distributed
 from landscape.methods import MAP
 torch.manual_seed(0)
 model, task = nn.Sequential(Noted(), nn.Linear(2, 3)), replace(blobs(31), augment=jittered)
 runs = []
-with processes.started_by_torchrun("cpu"):
+with distributed.started_by_torchrun("cpu"):
     for _ in range(2):
         noted.clear()
         found = MAP(epochs=3, batch_size=10).fit(model, task, device="cpu")
         runs.append({"mean": found.mean, "noted": list(noted)})
-    torch.save(runs, f"{sys.argv[2]}/{processes.rank()}.pt")
+    torch.save(runs, f"{sys.argv[2]}/{distributed.rank()}.pt")
 """
 
 

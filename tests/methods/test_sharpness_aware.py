@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from landscape.errors import InputError
 from landscape.methods import BSAM, FSAM, FSWAG, MAP, SAM, SWAG, Method, Problem
 from landscape.methods.fisher import steepest_step
-from landscape.parameters import ParameterSpace
+from landscape.objective.parameters import ParameterSpace
 from landscape.posteriors import Gaussian, GaussianGradient
 from landscape.tasks import Task
 

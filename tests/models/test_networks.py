@@ -8,7 +8,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from landscape import models
 from landscape.errors import InputError
-from landscape.objective import Objective
+from landscape.objective.objective import Objective
 
 CIFAR = {"input_shape": (3, 32, 32), "classes": 10}
 # From the README of github.com/akamaster/pytorch_resnet_cifar10 (0.27 M, 0.46 M, ...), which counts

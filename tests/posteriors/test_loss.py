@@ -7,10 +7,10 @@ import pytest
 import torch
 from cases import Counted, classification, generator, joined, shuffled
 
-from landscape.batches import same_examples
 from landscape.errors import InputError
-from landscape.objective import Objective
-from landscape.parameters import ParameterSpace
+from landscape.objective.batches import same_examples
+from landscape.objective.objective import Objective
+from landscape.objective.parameters import ParameterSpace
 from landscape.posteriors import Point, Posterior, PosteriorLoss
 
 BATCHES = classification(batch=7)

@@ -9,7 +9,7 @@ from torch import nn
 
 from landscape import models, posteriors
 from landscape.errors import InputError
-from landscape.parameters import ParameterSpace
+from landscape.objective.parameters import ParameterSpace
 from landscape.posteriors import Gaussian, Point, Posterior, Samples, isotropic
 from landscape.prediction import predict
 
@@ -145,9 +145,9 @@ def test_samples_of_an_older_file_are_in_the_order_of_their_chain(tmp_path: Path
 def test_no_more_samples_are_judged_than_there_are() -> None:
     space = ParameterSpace(nn.Linear(2, 3))
     several = Posterior(space, Samples(torch.randn(5, space.size)))
-    assert [several.at_most(count) for count in (3, 5, 30)] == [3, 5, 5]
-    assert Posterior(space, Point(space.vector())).at_most(30) == 1
-    assert isotropic(nn.Linear(2, 3), 0.1).at_most(30) == 30
+    assert [several.num_available(count) for count in (3, 5, 30)] == [3, 5, 5]
+    assert Posterior(space, Point(space.vector())).num_available(30) == 1
+    assert isotropic(nn.Linear(2, 3), 0.1).num_available(30) == 30
     batches = [(torch.randn(4, 2), torch.tensor([0, 1, 2, 0]))]
     assert len(predict(several, batches).log_probabilities) == 5
 

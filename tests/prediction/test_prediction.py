@@ -10,8 +10,8 @@ from sklearn.metrics import accuracy_score, log_loss
 from torch import nn
 
 from landscape.errors import InputError
-from landscape.likelihood import GaussianLikelihood
-from landscape.parameters import ParameterSpace
+from landscape.objective.likelihood import GaussianLikelihood
+from landscape.objective.parameters import ParameterSpace
 from landscape.posteriors import Point, Posterior, Samples, isotropic
 from landscape.prediction import Prediction, accuracy, brier, ece, nll, predict, predict_real
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from landscape.errors import InputError, LandscapeError
-from landscape.files import replacing
+from landscape.runtime.files import replacing
 from landscape.store import Run, ensure_writable
 
 WRITER = """

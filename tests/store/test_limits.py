@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from groups import GROUPS
 
-from landscape import limits
 from landscape.errors import InputError
+from landscape.runtime import limits
 from landscape.store import Run, summarise
 
 SECONDS, MEGABYTES = 1.0, 600

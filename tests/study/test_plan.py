@@ -6,9 +6,9 @@ import torch
 from landscape import methods, models, tasks
 from landscape.errors import InputError
 from landscape.posteriors import isotropic
-from landscape.study.contestants import CONTESTANTS, REFERENCE, Contestant, chosen
+from landscape.study.candidates import CONTESTANTS, REFERENCE, Contestant, chosen
+from landscape.study.initialisation import start
 from landscape.study.plan import FIRST_TUNING_SEED, Budget, budget
-from landscape.study.starts import start
 
 
 def test_every_method_takes_part_with_as_many_trials_that_it_accepts() -> None:

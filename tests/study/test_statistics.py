@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from landscape.errors import InputError
-from landscape.spread import Spread
+from landscape.results import Spread
 from landscape.study.statistics import holm, mean_correlation, paired
 
 VALUES, REFERENCE = (np.random.default_rng(s).normal(s, 1, 8).tolist() for s in (0, 1))

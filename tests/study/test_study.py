@@ -19,14 +19,14 @@ from landscape.methods import create
 from landscape.store import Run
 from landscape.study import STUDIES, ablation, study, toy, validation
 from landscape.study.ablation import Variant
-from landscape.study.bench import Bench
-from landscape.study.contest import as_long, tuned
-from landscape.study.contestants import CONTESTANTS, Contestant
-from landscape.study.pace import cpu_seconds
+from landscape.study.candidates import CONTESTANTS, Contestant
+from landscape.study.comparison import as_long, tuned
+from landscape.study.metrics import diverged
 from landscape.study.plan import Training
-from landscape.study.readings import diverged
+from landscape.study.runner import Bench
 from landscape.study.statistics import holm
 from landscape.study.tables import probability
+from landscape.study.timing import cpu_seconds
 from landscape.study.tuning import tune
 from landscape.tasks import Data, Task
 

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from landscape.store import Run
-from landscape.study import readings as read
+from landscape.study import metrics as read
 from landscape.study.averaging import averaging_tables, curves
-from landscape.study.bench import Finished
 from landscape.study.plan import Training
+from landscape.study.runner import Finished
 from landscape.study.statistics import holm
 from landscape.study.tables import (
     Table,
-    comparison,
+    compared,
     corrected,
     correlations,
     means,
@@ -90,7 +90,7 @@ def test_means_and_comparisons() -> None:
     results = {"sam": {0: 1.0, 1: 2.0, 2: 3.0}, "fp-bma": {0: 2.0, 1: 4.0, 5: 9.0}}
     table = means("NLL", {"NLL": results}, digits=3)
     assert table.rows[0] == ("sam", "3", "2.00 [-0.484, 4.48]")
-    (row,) = comparison("difference", results, "fp-bma").rows
+    (row,) = compared("difference", results, "fp-bma").rows
     assert row[:3] == ("sam", "2", "-1.5 [-7.9, +4.9]")  # on the seeds that both have
     cut = means("NLL", {"NLL": results}, within={"NLL": (0.0, math.inf)})
     assert cut.rows[0] == ("sam", "3", "2.00 [0.00, 4.48]")
@@ -104,10 +104,10 @@ def test_each_column_has_its_own_n() -> None:
     assert first == ("sam", "3", "2.00 [-0.484, 4.48]", "2.00 [-10.7, 14.7] (n = 2)")
     assert second == ("map", "3", "2.00 [-0.484, 4.48]", "-")
     results = {"sam": part, "map": whole, "fp-bma": {0: 5.0, 1: 5.0, 2: 6.0}}
-    sam, other = comparison("", results, "fp-bma").rows
+    sam, other = compared("", results, "fp-bma").rows
     assert (sam[1], other[1]) == ("2", "3")
     assert sam[2].startswith("-3.5 [")
-    assert comparison("", results, "sam").rows[0][1] == "2"
+    assert compared("", results, "sam").rows[0][1] == "2"
 
 
 def test_holms_correction_is_for_all_tests_of_a_page() -> None:
@@ -118,7 +118,7 @@ def test_holms_correction_is_for_all_tests_of_a_page() -> None:
             name: dict(enumerate(generator.normal(shift, 1, 5)))
             for name, shift in (("sam", 2.0), ("swag", 0.5), ("fp-bma", 0.0))
         }
-        tables.append(comparison(title, results, "fp-bma"))
+        tables.append(compared(title, results, "fp-bma"))
     p_values = [p for table in tables for p in table.p_values]
     assert len(p_values) == 4
     page = corrected([means("", {"NLL": results}), *tables])

@@ -11,8 +11,8 @@ from cases import Memory, Quadratic, classification, dense_hessian, generator, m
 from torch import Tensor, nn
 
 from landscape.errors import InputError, LandscapeError
-from landscape.objective import Objective
-from landscape.parameters import ParameterSpace
+from landscape.objective.objective import Objective
+from landscape.objective.parameters import ParameterSpace
 from landscape.posteriors import Point, Posterior, PosteriorLoss, Samples, isotropic
 from landscape.store import schema
 from landscape.surfaces import Curve, LineKind, line, lowest_curve, surface

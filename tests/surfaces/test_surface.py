@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from landscape.curvature import expected_sharpness, m_sharpness
 from landscape.errors import InputError
-from landscape.objective import Objective
-from landscape.parameters import ParameterSpace
+from landscape.objective.objective import Objective
+from landscape.objective.parameters import ParameterSpace
 from landscape.posteriors import Point, Posterior, Samples, isotropic
 from landscape.surfaces import (
     Plane,

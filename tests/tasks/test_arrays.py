@@ -119,7 +119,7 @@ def test_the_command_line_trains_and_measures_on_a_file(tmp_path: Path) -> None:
     assert main([*train, "--epochs", "2", "--out", str(tmp_path)]) == 0
     path = tmp_path / "arrays-map-seed0.h5"
     assert Run.open(path).config["task"]["path"] == str(tmp_path / "data.npz")
-    measure = ["measure", str(path), "--trace-products", "2", "--eigenvalues", "1", "--grid", "0"]
+    measure = ["measure", str(path), "--trace-matvecs", "2", "--eigenvalues", "1", "--grid", "0"]
     assert main(measure) == 0
     write(tmp_path, x_train=TRAIN[0] + 1)
     assert main(measure) == 2  # the curvature would be that of other data

@@ -12,8 +12,8 @@ from torch import nn
 from landscape import tasks
 from landscape.cli import main
 from landscape.errors import InputError
-from landscape.likelihood import GaussianLikelihood
-from landscape.objective import Objective
+from landscape.objective.likelihood import GaussianLikelihood
+from landscape.objective.objective import Objective
 from landscape.posteriors import Posterior, isotropic
 from landscape.prediction import RealPrediction, predict_real
 from landscape.store import Run
@@ -167,5 +167,5 @@ def test_the_command_line_fits_a_line(tmp_path: Path) -> None:
     assert float(found["rmse"]) < 0.5  # of a target of deviation 1
     assert found["examples"] == 15
     assert run.attributes["loss"] == "gaussian with noise 0.2"
-    measure = ["--trace-products", "2", "--eigenvalues", "1", "--grid", "2"]
+    measure = ["--trace-matvecs", "2", "--eigenvalues", "1", "--grid", "2"]
     assert main(["measure", str(run.path), *measure]) == 0

@@ -13,7 +13,7 @@ from landscape_app import formats
 from landscape_app.data import each_of
 from landscape_app.figures import samples, theme
 from landscape_app.figures.scale import range_of_one
-from landscape_app.paired import ORDERS, Averages, Curves, averages
+from landscape_app.joined import ORDERS, Averages, Curves, averages
 
 _PANELS = (("nll", "NLL (nat)", ".4f"), ("accuracy", "accuracy", ".1%"), ("ece", "ECE", ".4f"))
 # attribute of Averages, words, dash

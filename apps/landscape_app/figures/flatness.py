@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from landscape import limits
+from landscape.runtime import limits
 from landscape.store import Group, Run, Spread
 from landscape_app import formats
 from landscape_app.data import read_each

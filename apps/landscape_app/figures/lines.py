@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from landscape import limits
+from landscape.runtime import limits
 from landscape.store import Group, Run
 from landscape.store.summary import barrier, number
 from landscape_app import formats

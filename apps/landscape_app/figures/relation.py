@@ -15,7 +15,7 @@ from landscape_app import formats
 from landscape_app.data import each_of
 from landscape_app.figures import samples, theme
 from landscape_app.figures.samples import Picked
-from landscape_app.paired import flatness_and_error
+from landscape_app.joined import flatness_and_error
 
 _PANELS = (
     ("nll", "NLL, one sample (nat)", "NLL"),

@@ -16,7 +16,7 @@ from landscape.store import Run, Summary
 from landscape_app import formats
 from landscape_app.components import named, notice, section
 from landscape_app.data import BrokenRun, list_runs, open_runs
-from landscape_app.elsewhere import folders_below, misnamed
+from landscape_app.other_folders import folders_below, misnamed
 from landscape_app.settings import MOST_ROWS, differences
 from landscape_app.url import MOST_RUNS, View
 

@@ -15,7 +15,7 @@ from landscape.store import Run
 from landscape_app import figures
 from landscape_app.components import choice, graph, section, setting
 from landscape_app.data import line_names, surface_names
-from landscape_app.entries import point_entry
+from landscape_app.inputs import point_entry
 from landscape_app.pages.page import Page, marks
 from landscape_app.url import MOST_RUNS, View
 

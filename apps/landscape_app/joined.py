@@ -1,0 +1,128 @@
+"""Curvature and predictions of the same posterior samples, brought together."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from landscape.prediction import metrics_in_orders
+from landscape.store import Group, Run
+from landscape.store.summary import places_of
+from landscape_app.cache import kept
+from landscape_app.data import NotMeasured, missing, read, read_class_probabilities
+
+ORDERS = 20
+"""Random orders of the samples; the middle nine tenths of them make a band, which is no error."""
+
+Curves = Mapping[str, np.ndarray]
+"""Accuracy, NLL and ECE of the average over the first n samples, each of shape (S,)."""
+
+
+@dataclass(frozen=True)
+class Averages:
+    """What averaging over the first n of S samples predicts.
+
+    Attributes:
+        flat_first: In order of lambda_1; None where that is not known.
+        sharp_first: In the opposite order.
+        random: Mean over random orders.
+        low: 5 % quantile over random orders.
+        high: 95 % quantile.
+        samples: How many the run has predictions of; at least S.
+        lost: Why there is no order by flatness, in a few words; empty where there is.
+        undefined: Samples whose lambda_1 is not finite: they count as the sharpest.
+    """
+
+    flat_first: Curves | None
+    sharp_first: Curves | None
+    random: Curves
+    low: Curves
+    high: Curves
+    samples: int
+    lost: str = ""
+    undefined: int = 0
+
+
+def averages(run: Run) -> Averages:
+    """The averages of a run's predictions, its samples in several orders.
+
+    Where fewer samples were measured than predicted with, only those are averaged. They are kept
+    until the file changes: a few numbers that took much work.
+
+    Raises:
+        NotMeasured: the run has no predictions.
+        InputError: the file cannot be read, or its predictions cannot be scored.
+    """
+    return kept("averages", run.path, lambda: _averages(run))
+
+
+def _averages(run: Run) -> Averages:
+    group = read_class_probabilities(run)
+    predictions = torch.from_numpy(group["log_probabilities"])
+    labels = torch.from_numpy(group["labels"])
+    every = len(predictions)
+    by_flatness: list[Tensor] = []
+    lost, undefined = "", 0
+    try:
+        lambda_1 = flatness_and_error(run)["lambda_1"]
+        undefined = int(np.count_nonzero(~np.isfinite(lambda_1)))
+        key = torch.from_numpy(np.where(np.isfinite(lambda_1), lambda_1, np.inf))
+        predictions = predictions[: len(key)]
+        by_flatness = [key.argsort(stable=True), key.argsort(stable=True, descending=True)]
+    except NotMeasured as error:
+        lost = error.reason
+    generator = torch.Generator().manual_seed(0)
+    random = [torch.randperm(len(predictions), generator=generator) for _ in range(ORDERS)]
+    found = metrics_in_orders(predictions, labels, torch.stack([*random, *by_flatness]))
+    drawn = {name: values[:ORDERS] for name, values in found.items()}
+    flat, sharp = (
+        {name: values[row].numpy() for name, values in found.items()} if by_flatness else None
+        for row in (-2, -1)
+    )
+    low, high = (
+        {name: values.quantile(share, 0).numpy() for name, values in drawn.items()}
+        for share in (0.05, 0.95)
+    )
+    mean = {name: values.mean(0).numpy() for name, values in drawn.items()}
+    return Averages(flat, sharp, mean, low, high, every, lost, undefined)
+
+
+def flatness_and_error(run: Run) -> Group:
+    """lambda_1 of each posterior sample beside how well that sample alone predicts.
+
+    Samples are drawn one after the other, so that the first of more are the same as of fewer.
+
+    Returns:
+        ``lambda_1``, ``nll`` and ``error`` (1 - accuracy) or, of real targets, ``rmse``, each of
+        shape (S,), for Markov chains ``places`` (S, 2), and the attributes of ``samples``.
+
+    Raises:
+        NotMeasured: one of them is not in the file, or they are of different samples.
+        InputError: the file cannot be read.
+    """
+    flat = read(run, "samples", "eigenvalues", optional=("chain", "place"))
+    scores = read(run, "predictions", "nll", optional=("accuracy", "rmse"))
+    seeds = [group.attributes.get("seed") for group in (flat, scores)]
+    if seeds[0] != seeds[1]:
+        reason = (
+            f"curvature and predictions are of different samples (seeds {seeds[0]} and {seeds[1]})"
+        )
+        remedy = f"run `landscape measure {shlex.quote(str(run.path))} --seed {seeds[1]}`"
+        raise NotMeasured(f"{reason}: {remedy}", reason)
+    count = min(len(flat["eigenvalues"]), len(scores["nll"]))
+    if not count or not flat["eigenvalues"].size:
+        raise missing(run, "samples")
+    found = {"lambda_1": flat["eigenvalues"][:, 0], "nll": scores["nll"]}
+    if "accuracy" in scores:
+        found["error"] = 1 - scores["accuracy"]
+    if "rmse" in scores:
+        found["rmse"] = scores["rmse"]
+    places = places_of(run, flat, len(flat["eigenvalues"]))
+    if places is not None:
+        found["places"] = places
+    return Group({name: values[:count] for name, values in found.items()}, flat.attributes)

@@ -1,0 +1,288 @@
+"""Extreme eigenvalues of a symmetric operator by thick-restart Lanczos (Wu & Simon 2000).
+
+Three things set this apart from the textbook recurrence, each for a trap that others fall into:
+
+- every new vector is orthogonalised against the whole basis, twice: no ghost copies;
+- it stops on residuals ||A v - lambda v||, not on eigenvalues that stand still;
+- a Krylov space holds one copy of a repeated eigenvalue, so after convergence the search goes on
+  from a fresh random vector orthogonal to what was found, until nothing larger is left there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from landscape.curvature.estimators.krylov import length, orthogonalise
+from landscape.curvature.estimators.operator import Matvec, check_finite
+from landscape.errors import InputError
+from landscape.runtime.numbers import check_int
+
+Which = Literal["largest", "smallest", "magnitude"]
+_WHICH = ("largest", "smallest", "magnitude")
+
+
+@dataclass(frozen=True)
+class Eigenvalues:
+    """Eigenpairs of a symmetric operator, each with its error.
+
+    Attributes:
+        values: Shape (k,), in the order asked for; float64.
+        residuals: ||A v - lambda v|| of each, in the values' units: an eigenvalue of A lies
+            within this distance of ``values``. It includes how unsymmetric A was seen to be.
+        vectors: Orthonormal, shape (k, n), in the operator's type.
+        converged: Whether each residual met the tolerance; and, beyond the first, whether there was
+            budget left to see that no copy of a repeated eigenvalue is missing.
+        matvecs: How many times A was applied.
+        space: All pairs of the search space, these first, if they were to be kept. Most have not
+            converged, but each value is its vector's Rayleigh quotient: a trace that is deflated
+            by them has a much smaller error, for no product more.
+    """
+
+    values: Tensor
+    residuals: Tensor
+    vectors: Tensor
+    converged: Tensor
+    matvecs: int
+    space: Eigenvalues | None = None
+
+
+def lanczos(
+    matvec: Matvec,
+    size: int,
+    k: int,
+    *,
+    which: Which = "largest",
+    tolerance: float = 1e-3,
+    max_matvecs: int | None = None,
+    max_basis: int | None = None,
+    keep_space: bool = False,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+) -> Eigenvalues:
+    """The k extreme eigenvalues of a symmetric operator.
+
+    Args:
+        matvec: v -> A v on vectors of shape (size,).
+        size: n.
+        k: How many eigenvalues.
+        which: Algebraically ``"largest"`` or ``"smallest"``, or largest ``"magnitude"``.
+        tolerance: A pair has converged when its residual is at most ``tolerance * |lambda|``, or
+            at most ten roundings of the largest |lambda|: an eigenvalue of zero can give no more.
+        max_matvecs: Budget of matvecs; by default 10 n, at most 1,000. When it is spent the best
+            so far is returned, with ``converged`` false where it is.
+        max_basis: Vectors kept at most; by default 2 k + 30. Memory is ``max_basis * size``.
+        keep_space: Whether the answer has its ``space``, of up to ``max_basis`` vectors.
+        seed: Of the random starting vector.
+        dtype: Type of the vectors; the projected problem is always float64.
+        device: Where the vectors are.
+
+    Returns:
+        Eigenpairs with their residuals.
+
+    Raises:
+        InputError: k is not between 1 and n, or a setting is out of range.
+        LandscapeError: a product is not finite.
+
+    Example:
+        >>> diagonal = torch.tensor([3.0, 3.0, 1.0, -5.0])
+        >>> found = lanczos(lambda v: diagonal * v, 4, 2)
+        >>> [round(value, 3) for value in found.values.tolist()]
+        [3.0, 3.0]
+    """
+    check_request(size, k, tolerance)
+    check_which(which)
+    budget = min(10 * size, 1000) if max_matvecs is None else max_matvecs
+    if budget < k:
+        raise InputError(f"max_matvecs must be at least k = {k}, not {max_matvecs}")
+    width = min(size, 2 * k + 30 if max_basis is None else max_basis)
+    if width < min(size, k + 2):
+        raise InputError(f"max_basis must be at least k + 2 = {k + 2}, not {max_basis}")
+    generator = torch.Generator(device).manual_seed(seed)
+
+    def random_vector() -> Tensor:
+        return torch.randn(size, dtype=dtype, device=device, generator=generator)
+
+    search = _Search(matvec, random_vector, size, which, tolerance, budget, width)
+    space = search.run(k, locked=random_vector().new_zeros(0, size), whole=keep_space)
+    pairs = _best(space, k, which)
+    # Deflated searches: what they find beyond the k-th value was a hidden copy of a found one.
+    complete = len(pairs.values) == size
+    while not complete and bool(pairs.converged.all()) and search.left > 0:
+        hidden = search.run(1, locked=pairs.vectors, accuracy=float(pairs.values[-1].abs()))
+        gain = _key(hidden.values[0], which) - _key(pairs.values[-1], which)
+        if gain <= pairs.residuals[-1] + hidden.residuals[0]:
+            complete = bool(hidden.converged.all())
+            break
+        if search.left == 0:
+            break
+        # The copy is not orthogonal to the rest of the space, which is therefore given up.
+        pairs = space = _best(_concatenate(pairs, search.judge(hidden.vectors[0])), k, which)
+    if not complete:
+        pairs.converged[1:] = False
+    return _answer(pairs, search.matvecs, _answer(space, search.matvecs) if keep_space else None)
+
+
+def check_request(size: int, k: int, tolerance: float) -> None:
+    """Refuse what no backend can answer.
+
+    Raises:
+        InputError: k is not between 1 and n, or the tolerance is not positive and finite.
+    """
+    if not 1 <= check_int(k, "k", least=None) <= size:
+        raise InputError(f"k must be between 1 and the {size} dimensions, not {k}")
+    if not 0 < tolerance < math.inf:
+        raise InputError(f"tolerance must be positive and finite, not {tolerance}")
+
+
+def check_which(which: str) -> None:
+    """Refuse what names no end of the spectrum.
+
+    Raises:
+        InputError: it does not.
+    """
+    if which not in _WHICH:
+        raise InputError(f"which is one of {', '.join(_WHICH)}, not '{which}'")
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    values: Tensor
+    residuals: Tensor
+    vectors: Tensor
+    converged: Tensor
+
+
+class _Search:
+    """Thick-restart Lanczos runs that share one budget of matvecs."""
+
+    def __init__(
+        self,
+        matvec: Matvec,
+        random_vector: Callable[[], Tensor],
+        size: int,
+        which: Which,
+        tolerance: float,
+        budget: int,
+        width: int,
+    ) -> None:
+        self.matvec, self.random_vector, self.size = matvec, random_vector, size
+        self.which, self.tolerance, self.width = which, tolerance, width
+        self.left = budget
+        self.eps = torch.finfo(random_vector().dtype).eps
+        self.norm = 0.0  # largest |Ritz value| seen: the scale of rounding errors
+        self.matvecs = 0
+
+    def run(self, k: int, *, locked: Tensor, accuracy: float = 0.0, whole: bool = False) -> _Pairs:
+        """The k extreme pairs orthogonal to the rows of ``locked``, or the ``whole`` search space.
+
+        Residuals up to ``tolerance * accuracy`` are enough, if that is more than the usual rule.
+        """
+        room = min(self.width, self.size - len(locked))
+        k = min(k, room)
+        basis = locked.new_empty(room + 1, self.size)
+        # projected[i, j] = v_i . A v_j as measured; symmetric up to the operator's own noise.
+        projected = torch.zeros(room + 1, room + 1, dtype=torch.float64)
+        basis[0] = self._fresh(locked)
+        filled = 0
+        while True:
+            image, coefficients = orthogonalise(self._apply(basis[filled]), basis[: filled + 1])
+            image, _ = orthogonalise(image, locked)
+            # The one reading of a step from the device.
+            numbers = torch.cat([coefficients, length(image)[None]]).cpu()
+            check_finite(numbers)
+            projected[: filled + 1, filled] = numbers[:-1]
+            filled += 1
+            beta = float(numbers[-1])
+            if beta <= 10 * torch.finfo(image.dtype).eps * float(projected.abs().max()):
+                beta = 0.0  # an invariant subspace: what is left of the image is rounding
+            projected[filled, filled - 1] = beta
+            full, exhausted = filled == room, self.left == 0 or filled + len(locked) == self.size
+            if filled >= k or full or exhausted:
+                values, mixing, residuals = self._ritz(projected[:filled, :filled], beta)
+                converged = residuals <= self._limit(values, accuracy)
+                if exhausted or bool(converged[:k].all()):
+                    k = filled if whole else min(k, filled)
+                    vectors = mixing[:, :k].T.to(basis) @ basis[:filled]
+                    return _Pairs(values[:k], residuals[:k], vectors, converged[:k])
+            if full:
+                # Keep the wanted end of the spectrum and half of what is next to it.
+                keep = k + (room - 1 - k) // 2
+                basis[:keep] = mixing[:, :keep].T.to(basis) @ basis[:filled]
+                projected.zero_()
+                projected[:keep, :keep] = torch.diag(values[:keep])
+                projected[keep, :keep] = beta * mixing[-1, :keep]
+                filled = keep
+            if beta > 0:
+                basis[filled] = image / beta
+            else:
+                basis[filled] = self._fresh(torch.cat([locked, basis[:filled]]))
+
+    def judge(self, vector: Tensor) -> _Pairs:
+        """A unit vector's Rayleigh quotient, with its residual under the operator itself."""
+        image = self._apply(vector)
+        check_finite(image)
+        value = (vector @ image).double().cpu()[None]
+        self.norm = max(self.norm, float(value.abs()))
+        residual = length(image - value.to(image) * vector).cpu()[None]
+        return _Pairs(value, residual, vector[None], residual <= self._limit(value, 0.0))
+
+    def _apply(self, v: Tensor) -> Tensor:
+        self.left -= 1
+        self.matvecs += 1
+        image: Tensor = self.matvec(v).detach()
+        return image
+
+    def _fresh(self, against: Tensor) -> Tensor:
+        vector, _ = orthogonalise(self.random_vector(), against)
+        unit: Tensor = vector / length(vector)
+        return unit
+
+    def _ritz(self, projected: Tensor, beta: float) -> tuple[Tensor, Tensor, Tensor]:
+        symmetric = (projected + projected.T) / 2
+        values, mixing = torch.linalg.eigh(symmetric)
+        order = _key(values, self.which).argsort(descending=True)
+        values, mixing = values[order], mixing[:, order]
+        self.norm = max(self.norm, float(values.abs().max()))
+        noise = ((projected - projected.T) / 2) @ mixing
+        residuals = torch.sqrt((beta * mixing[-1]) ** 2 + (noise**2).sum(0))
+        return values, mixing, residuals
+
+    def _limit(self, values: Tensor, accuracy: float) -> Tensor:
+        rounding = 10 * self.eps * self.norm
+        return (self.tolerance * values.abs().clamp_min(accuracy)).clamp_min(rounding)
+
+
+def _answer(pairs: _Pairs, matvecs: int, space: Eigenvalues | None = None) -> Eigenvalues:
+    return Eigenvalues(
+        pairs.values, pairs.residuals, pairs.vectors, pairs.converged, matvecs, space
+    )
+
+
+def _key(values: Tensor, which: Which) -> Tensor:
+    if which == "magnitude":
+        return values.abs()
+    return values if which == "largest" else -values
+
+
+def _concatenate(first: _Pairs, second: _Pairs) -> _Pairs:
+    return _Pairs(
+        torch.cat([first.values, second.values]),
+        torch.cat([first.residuals, second.residuals]),
+        torch.cat([first.vectors, second.vectors]),
+        torch.cat([first.converged, second.converged]),
+    )
+
+
+def _best(pairs: _Pairs, k: int, which: Which) -> _Pairs:
+    order = _key(pairs.values, which).argsort(descending=True)[:k]
+    rows = order.to(pairs.vectors.device)
+    return _Pairs(
+        pairs.values[order], pairs.residuals[order], pairs.vectors[rows], pairs.converged[order]
+    )

@@ -1,0 +1,66 @@
+"""What estimates by random sign vectors share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from landscape.errors import InputError
+
+_PRODUCTS, _MOST, _LEAST = 30, 1000, 12
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """An estimate with its error.
+
+    Attributes:
+        value: The estimate, unbiased.
+        standard_error: Its standard error, from the spread of the probes; 0 where the operator was
+            multiplied out exactly.
+        matvecs: How many times the operator was applied for it.
+        converged: Whether the tolerance asked for was met; true where none was.
+    """
+
+    value: float
+    standard_error: float
+    matvecs: int
+    converged: bool = True
+
+
+def signs(like: Tensor, generator: torch.Generator) -> Tensor:
+    """Independent -1 and +1 with equal probability, shape (n,) for ``like`` of shape (..., n)."""
+    size = like.shape[-1]
+    return 2 * torch.randint(0, 2, (size,), generator=generator, device=like.device).to(like) - 1
+
+
+def units(like: Tensor) -> Iterator[Tensor]:
+    """The unit vectors of R^n one after the other, for ``like`` of shape (..., n)."""
+    for index in range(like.shape[-1]):
+        vector = like.new_zeros(like.shape[-1])
+        vector[index] = 1
+        yield vector
+
+
+def check_budget(matvecs: int | None, tolerance: float | None) -> int:
+    """The number of matvecs meant by what was asked for.
+
+    Raises:
+        InputError: too few matvecs to know an error, or a tolerance not positive and finite.
+    """
+    if tolerance is None:
+        least, default = 2, _PRODUCTS
+    else:
+        least, default = _LEAST, _MOST
+        if not 0 < tolerance < math.inf:
+            raise InputError(f"tolerance must be positive and finite, not {tolerance}")
+    budget = default if matvecs is None else matvecs
+    if budget < least:
+        raise InputError(
+            f"an estimate needs at least {least} matvecs to know its error, not {budget}"
+        )
+    return budget

@@ -1,0 +1,1 @@
+"""How much the loss rises near given weights."""

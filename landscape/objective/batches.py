@@ -1,0 +1,168 @@
+"""What a batch is: a pair (inputs, targets), each a tensor, or tensors in dicts and sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from landscape.autograd.pytrees import sequence_like, tensors_of
+from landscape.errors import InputError
+
+Batch = tuple[Any, Any]
+Rows = Tensor | slice
+
+
+def batch_size(inputs: Any, targets: Any, outputs: Any = None) -> int:
+    """Number of examples in a batch.
+
+    It is the length that targets share with the network's outputs, or else with the inputs. A
+    tensor's length is its first axis; so is that of several tensors in a dict or a sequence. A
+    sequence of anything else, such as a list with one dict for each image, has its number of items.
+
+    Args:
+        inputs: The batch's inputs.
+        targets: The batch's targets.
+        outputs: What the network made of the inputs, where it is known.
+
+    Raises:
+        InputError: the targets hold no tensor and are no list of examples, or have no axis.
+
+    Example:
+        >>> boxes = [{"boxes": torch.zeros(4, 6)}, {"boxes": torch.zeros(1, 6)}]
+        >>> batch_size(torch.zeros(2, 3, 32, 32), boxes)
+        2
+    """
+    wanted = _lengths(targets)
+    if not wanted:
+        raise _not_targets(targets)
+    given, made = _lengths(inputs), _lengths(outputs)
+    for others in ([given, made], [made], [given]):
+        for length in wanted:
+            if all(length in other for other in others):
+                return length
+    # Targets of their own length, such as the boxes of all images one after the other.
+    return next((length for length in made if length in given), wanted[0])
+
+
+def _not_targets(targets: Any) -> InputError:
+    if isinstance(targets, Tensor):
+        return InputError(
+            "the data are single examples, not batches: give a DataLoader of the dataset"
+        )
+    return InputError(
+        "a batch's targets must be a tensor whose first axis is the example, several in a dict or "
+        f"a sequence, or a list with one item for each example, not {type(targets).__name__}"
+    )
+
+
+def _lengths(value: Any) -> list[int]:
+    """What the number of examples in ``value`` may be, most likely first."""
+    if isinstance(value, Tensor):
+        return [len(value)] if value.ndim else []
+    if not isinstance(value, Mapping | list | tuple) or not value:
+        return []
+    items = list(value.values() if isinstance(value, Mapping) else value)
+    found = [lengths for lengths in map(_lengths, items) if lengths]
+    common = [length for length in (found or [[]])[0] if all(length in other for other in found)]
+    if isinstance(value, Mapping):
+        candidates = common
+    elif all(isinstance(item, Tensor) for item in items):
+        candidates = [*common, len(items)]
+    elif any(isinstance(item, int | float) for item in items):
+        candidates = []  # labels that nobody has made a tensor of
+    else:
+        candidates = [len(items), *common]
+    others = [length for lengths in found for length in lengths]
+    return list(dict.fromkeys(candidates + ([] if common else others)))
+
+
+def examples_in(batch: Batch) -> int | None:
+    """Number of examples in a batch that ``take_batch`` can divide; ``None`` for any other.
+
+    A graph with all its nodes, or an object that is no tensor, is one thing.
+    """
+    inputs, targets = batch
+    given = _lengths(inputs)
+    for length in _lengths(targets):
+        arguments = inputs if isinstance(inputs, list | tuple) else [inputs]
+        if length in given and all(_divides(value, length) for value in (*arguments, targets)):
+            return length
+    return None
+
+
+def _divides(value: Any, length: int) -> bool:
+    """Whether ``value`` is made of so many examples, or says the same of all."""
+    if isinstance(value, Tensor):
+        return value.ndim > 0 and len(value) == length
+    if isinstance(value, Mapping):
+        return all(_divides(item, length) for item in value.values())
+    if isinstance(value, list | tuple):
+        return _is_list_of(value, length) or all(_divides(item, length) for item in value)
+    return value is None or isinstance(value, int | float | str)
+
+
+def _is_list_of(items: list[Any] | tuple[Any, ...], length: int) -> bool:
+    """Whether each item is an example, and not one part of all examples."""
+    return len(items) == length and not all(
+        tensors_of(item) and _divides(item, length) for item in items
+    )
+
+
+def take_batch(batch: Batch, rows: Rows, length: int) -> Batch:
+    """Some of the examples of a batch.
+
+    Args:
+        batch: A batch that ``examples_in`` says can be divided.
+        rows: The examples' indices, or a slice.
+        length: How many there are.
+    """
+    inputs, targets = batch
+    return take_inputs(inputs, rows, length), take(targets, rows, length)
+
+
+def take_inputs(inputs: Any, rows: Rows, length: int) -> Any:
+    """Some examples of a batch's inputs, of which a sequence is a network's arguments."""
+    if isinstance(inputs, list | tuple):
+        return sequence_like(inputs, [take(value, rows, length) for value in inputs])
+    return take(inputs, rows, length)
+
+
+def take(value: Any, rows: Rows, length: int) -> Any:
+    """Some examples of a batch's targets, or of one argument; see ``take_batch``."""
+    if isinstance(value, Tensor):
+        return value[rows.to(value.device) if isinstance(rows, Tensor) else rows]
+    if isinstance(value, Mapping):
+        return {name: take(item, rows, length) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        if _is_list_of(value, length):
+            return [value[index] for index in torch.arange(length)[rows].tolist()]
+        return sequence_like(value, [take(item, rows, length) for item in value])
+    return value
+
+
+def same_examples(first: Iterable[Batch], second: Iterable[Batch]) -> bool:
+    """Whether two sets of batches are the same examples in the same order, however divided."""
+    ours, theirs = iter(first), iter(second)
+    left: list[Tensor] = []
+    right: list[Tensor] = []
+    while True:
+        left = left if _rows(left) else tensors_of(next(ours, None))
+        right = right if _rows(right) else tensors_of(next(theirs, None))
+        rows = min(_rows(left), _rows(right))
+        if not rows or len(left) != len(right):
+            return not left and not right
+        for one, other in zip(left, right, strict=True):
+            if one.dtype != other.dtype or one.shape[1:] != other.shape[1:]:
+                return False
+            if not torch.equal(one[:rows], other[:rows].to(one.device)):
+                return False
+        left, right = [each[rows:] for each in left], [each[rows:] for each in right]
+
+
+def _rows(tensors: list[Tensor]) -> int:
+    """How many examples tensors have, as far as their rows can be compared."""
+    comparable = all(each.ndim and each.layout is torch.strided for each in tensors)
+    return min((len(each) for each in tensors), default=0) if comparable else 0

@@ -1,0 +1,360 @@
+"""Whether products of a matrix are what differences of first derivatives say: tried once."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import warnings
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from landscape.autograd.pytrees import tensors_of
+from landscape.autograd.settings import first_derivatives, gradient_of, leaf, second_derivatives
+from landscape.errors import InputError, LandscapeError, LandscapeWarning
+from landscape.objective.batches import Batch, examples_in, take, take_batch
+from landscape.objective.checks import normal, sizes, some_rows
+from landscape.objective.losses import are_labels
+from landscape.objective.parameters import ParameterSpace
+
+if TYPE_CHECKING:
+    from landscape.objective.objective import Objective
+
+Product = Callable[[Tensor], Tensor]
+Operator = Callable[["Objective", Tensor], Product]
+
+_EXAMPLES = 4
+_NEAR = 0.05
+"""How far from the network's own weights products are compared, in the weights' size."""
+_ROUNDINGS = 1e3
+_WORDS = {
+    "hessian": "Hessian",
+    "torch": "torch's Hessian",
+    "gauss-newton": "Gauss-Newton",
+    "empirical-fisher": "empirical Fisher",
+}
+
+
+def compare_once(objective: Objective, batch: Batch, matrix: str, operator: Operator) -> None:
+    """Compare a product with a matrix of an objective with differences, on a few examples, once.
+
+    A product at weights near the network's own must be what differences of first derivatives say,
+    which are taken in float64. Torch has wrong second derivatives, and functions of users' own may
+    drop theirs, which nothing else shows. At the weights themselves a unit may be at its kink by
+    construction, as a ReLU is that gets a bias of zero and a blank image. The examples are given
+    wrong targets, for a network that fits its data has a Hessian of rounding errors.
+
+    Args:
+        objective: The objective.
+        batch: One of its batches.
+        matrix: ``"hessian"``, ``"gauss-newton"``, ``"empirical-fisher"``, or ``"torch"`` for the
+            Hessian by torch's own second derivatives.
+        operator: Makes the matrix of an objective at some weights.
+
+    Raises:
+        InputError: no gradient reaches the parameters.
+        LandscapeError: a derivative is wrong or missing.
+
+    Warns:
+        LandscapeWarning: parameters have no part in the loss, the gradient is not the derivative of
+            the loss, the network computes in lower precision than its weights, or the comparison
+            says nothing.
+    """
+    if objective.checked.is_trusted or matrix in objective.checked.matrices:
+        return
+    if float(objective.criterion.weight(*batch)) == 0:  # another batch will do
+        return
+    with second_derivatives():
+        _Comparison(objective, batch, matrix, operator).run()
+    objective.checked.matrices.add(matrix)
+
+
+class _Comparison:
+    """The two sides: products in the network's own type, and differences in float64 if it can.
+
+    Attributes:
+        steps: Lengths of differences, as shares of the weights' own size.
+        tolerance: Of the comparison, relative.
+    """
+
+    def __init__(self, objective: Objective, batch: Batch, matrix: str, operator: Operator) -> None:
+        self._matrix, self._operator = matrix, operator
+        self._own = objective.on(objective.space, [_tried(objective, batch)])
+        w = objective.space.vector()
+        self._near = w + _NEAR * sizes(objective.space, w) * normal(w, 1)
+        self._objective, self._gradient = self._in_float64()
+        self._space = self._objective.space
+        self._w = self._near.to(self._space.dtype)
+        self._sizes = sizes(self._space, self._w)
+        self._direction = self._sizes * normal(self._w, 0).sign()
+        self._lowest = _lowest_precision(self._objective, self._w)
+        is_exact = self._lowest == torch.float64
+        self.steps = (1e-7, 1e-9, 1e-5) if is_exact else (1e-3, 1e-2)
+        self.tolerance = 3e-4 if is_exact else 0.1
+
+    def _in_float64(self) -> tuple[Objective, Tensor]:
+        """The objective in float64, or its own type where the network cannot, and its gradient."""
+        own = self._own
+        try:
+            space = ParameterSpace(own.space.module, own.space.names, dtype=torch.float64)
+            exact = own.on(space, own.batches)
+            return exact, exact.gradient(self._near.double())
+        except torch.OutOfMemoryError:
+            raise
+        except Exception:  # its code makes tensors of float32, say; what else it is, shows here
+            return own, own.gradient(self._near)
+
+    def run(self) -> None:
+        """See ``compare_once``."""
+        loss = abs(float(self._objective.loss(self._w)))
+        if not bool(self._gradient.isfinite().all()) or not math.isfinite(loss):
+            return  # the products that are asked for will show it
+        self._name_unused()
+        if self._lowest in (torch.bfloat16, torch.float16):
+            name = str(self._lowest).removeprefix("torch.")
+            _say(
+                f"the network computes in {name} inside, whatever its weights are in: gradients "
+                f"and products are off by some {torch.finfo(self._lowest).eps:.1%} or more, and so "
+                "is all that is made of them"
+            )
+            return
+        product = self._product(self._own)
+        if not bool(product.isfinite().all()):
+            return
+        if not self._follows_the_loss(loss):
+            self._check_symmetry(product)
+            return
+        size = max(self._scaled(self._gradient, slice(None)), loss)
+        wrong, seen = self._compare(product, size)
+        if wrong and self._own is not self._objective:
+            exact = self._product(self._objective)
+            wrong, seen = self._compare(exact, size)
+            if not wrong:
+                off = self._scaled(product - exact, slice(None))
+                _say(
+                    f"products are off by {off / self._scaled(exact, slice(None)):.1%} of their "
+                    "length against those in float64, as where a network computes in bfloat16 "
+                    "inside: every number measured has this error, too"
+                )
+            product = exact
+        if wrong:
+            self._judge(wrong, seen, product)
+
+    def _product(self, objective: Objective) -> Tensor:
+        dtype = objective.space.dtype
+        product = self._operator(objective, self._near.to(dtype))(self._direction.to(dtype))
+        return product.to(self._w)
+
+    def _name_unused(self) -> None:
+        parts = zip(self._space.names, self._space.slices, strict=True)
+        unused = [name for name, part in parts if not bool(self._gradient[part].any())]
+        if len(unused) == len(self._space.names):
+            raise InputError(
+                "no gradient reaches any of the inferred parameters: the loss or the network is "
+                "constant, or cut off from them"
+            )
+        if unused:
+            _say(
+                "no gradient reaches these parameters, and what is measured of them is zero: "
+                + _some(unused)
+            )
+
+    def _follows_the_loss(self, loss: float) -> bool:
+        """Whether the gradient is the loss's derivative, as that of a rounded weight is not."""
+        for direction in (
+            self._direction,
+            self._sizes * normal(self._w, 2),
+        ):  # one may agree by luck
+            slope = float(self._gradient @ direction)
+            size = float((self._gradient * direction).abs().sum())
+            found = []
+            for h in self.steps:
+                ahead, behind = self._both_sides(self._objective.loss, direction, h)
+                found.append(float(ahead - behind) / (2 * h))
+                rounding = self._rounding(loss + size, h)
+                if abs(found[-1] - slope) <= 0.1 * self.tolerance * size + rounding:
+                    break
+            else:
+                _say(
+                    "the network's gradient is not the derivative of its loss (straight-through or "
+                    "surrogate gradients, weights that its layers change, parts cut off from the "
+                    f"graph): along one direction they are {slope:.4g} and {found[0]:.4g}. What is "
+                    "measured is torch's derivative of that gradient, not of the loss"
+                )
+                return False
+        return True
+
+    def _compare(self, product: Tensor, size: float) -> tuple[dict[str, slice], list[Tensor]]:
+        """Parameters of which differences, of gradients of some size, say another product.
+
+        Returns:
+            The parameters, and what the differences say, by their lengths.
+        """
+        wrong = dict(zip(self._space.names, self._space.slices, strict=True))
+        own = _ROUNDINGS * torch.finfo(self._own.space.dtype).eps * size
+        seen: list[Tensor] = []
+        for h in self.steps:
+            found = self._differences(h)
+            seen.append(found)
+            wrong = {
+                name: part
+                for name, part in wrong.items()
+                if self._scaled(found - product, part)
+                > self.tolerance * (self._scaled(found, part) + self._scaled(product, part))
+                + self._rounding(size, h)
+                + own
+            }
+            if not wrong:
+                break
+        return wrong, seen
+
+    def _judge(self, wrong: dict[str, slice], seen: list[Tensor], product: Tensor) -> None:
+        """Refuse a product that differences agree to be wrong.
+
+        Those across a kink, or of rounding errors, do not agree with each other either.
+        """
+        errors = {
+            name: self._scaled(seen[0] - product, part)
+            / max(self._scaled(seen[0], part), self._scaled(product, part))
+            for name, part in wrong.items()
+            if any(
+                self._scaled(one - other, part) < 0.2 * self._scaled(one - product, part)
+                for one, other in itertools.pairwise(seen)
+            )
+        }
+        if not errors:
+            _say(
+                "second derivatives could not be compared with differences of gradients, which "
+                f"agree with nothing for {_some(list(wrong))}: take care"
+            )
+            return
+        worst = max(errors, key=lambda name: errors[name])
+        raise LandscapeError(
+            f"{_WORDS[self._matrix]} products are wrong, by {errors[worst]:.1%} for '{worst}': "
+            "derivatives of one of the network's operations, or of the loss, are wrong or missing, "
+            "as those of a custom autograd Function that keeps an intermediate result or is "
+            "once_differentiable. Write it with torch's own operations"
+        )
+
+    def _both_sides(
+        self, function: Callable[[Tensor], Tensor], direction: Tensor, h: float
+    ) -> tuple[Tensor, Tensor]:
+        return function(self._w + h * direction), function(self._w - h * direction)
+
+    def _rounding(self, size: float, h: float) -> float:
+        """What a difference of numbers of some size may be off by."""
+        return _ROUNDINGS * torch.finfo(self._lowest).eps * size / h
+
+    def _scaled(self, vector: Tensor, part: slice) -> float:
+        """The length of a gradient's part, every entry in units of its weight's size."""
+        return float((self._sizes * vector)[part].norm())
+
+    def _differences(self, h: float) -> Tensor:
+        """The product that first derivatives on both sides of w say."""
+        objective, space = self._objective, self._space
+        if self._matrix in ("hessian", "torch"):
+            ahead, behind = self._both_sides(objective.gradient, self._direction, h)
+            return (ahead - behind) / (2 * h)
+        ((inputs, targets),) = objective.batches
+        targets = space.move(targets)
+
+        def outputs_at(w: Tensor) -> Tensor:
+            found: Tensor = space.predict(w, inputs, objective.buffers)
+            return found
+
+        def residual(outputs: Tensor) -> Tensor:
+            at = leaf(outputs)
+            return gradient_of(objective.criterion(at, targets, inputs)[0], at)
+
+        outputs = outputs_at(self._w)
+        ahead, behind = self._both_sides(outputs_at, self._direction, h)
+        along = (ahead - behind) / (2 * h)
+        _, weight = objective.criterion(outputs, targets, inputs)
+        if self._matrix == "gauss-newton":
+            centred = (residual(outputs + h * along) - residual(outputs - h * along)) / (2 * h)
+        else:
+            slopes = residual(outputs)
+            inner = (slopes * along).flatten(1).sum(1)
+            centred = slopes * inner.view(-1, *[1] * (slopes.ndim - 1))
+            weight = weight**2 / float(objective.criterion.counts(targets, len(outputs)).sum())
+        at = leaf(self._w)
+        with space.at(at, objective.buffers) as network:
+            return gradient_of((network(inputs) * centred).sum(), at) / weight
+
+    def _check_symmetry(self, product: Tensor) -> None:
+        other = self._sizes * normal(self._w, 2)
+        dtype = self._own.space.dtype
+        reverse = self._operator(self._own, self._near)(other.to(dtype)).to(self._w)
+        size = float((other * product).abs().sum() + (self._direction * reverse).abs().sum())
+        if abs(float(other @ product - self._direction @ reverse)) > 1e-3 * size:
+            raise LandscapeError(
+                "the derivative of the network's gradient is not symmetric, as that of a loss is: "
+                "it has no curvature to measure; leave out what makes its gradient another one"
+            )
+
+
+def _lowest_precision(objective: Objective, w: Tensor) -> torch.dtype:
+    """The coarsest type of what a network computes of its weights."""
+    noted = _Precisions()
+    (batch,) = objective.batches
+    with first_derivatives(), objective.space.at(leaf(w), objective.buffers) as network, noted:
+        network(batch[0])
+    return max({*noted.types, w.dtype}, key=lambda dtype: torch.finfo(dtype).eps)
+
+
+class _Precisions(TorchFunctionMode):
+    """Notes the types of what is computed of tensors that require a gradient."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.types: set[torch.dtype] = set()
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        found = func(*args, **(kwargs or {}))
+        for tensor in tensors_of(found):
+            if tensor.is_floating_point() and tensor.requires_grad:
+                self.types.add(tensor.dtype)
+        return found
+
+
+def _tried(objective: Objective, batch: Batch) -> Batch:
+    """A few examples of a batch with wrong targets, or the whole batch if it is not divided.
+
+    Labels are those of the next class, and other targets are each other's.
+    """
+    size = examples_in(batch) if objective.checked.divides else None
+    if not size:
+        return batch
+    rows = some_rows(objective.criterion, batch, size, _EXAMPLES)
+    inputs, targets = take_batch(batch, rows, size)
+    space = objective.space
+    outputs = space.predict(space.vector(), inputs, objective.buffers)
+    if are_labels(outputs, targets):
+        labels, classes, ignored = (
+            targets.long(),
+            outputs.shape[1],
+            objective.criterion.ignore_index,
+        )
+        other = (labels + 1) % classes
+        if ignored is not None:
+            other = torch.where(other == ignored, (other + 1) % classes, other)
+        counts = (labels >= 0) & (labels != ignored)
+        return inputs, torch.where(counts, other, labels)
+    return inputs, take(targets, torch.arange(len(rows)).roll(1), len(rows))
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def _say(message: str) -> None:
+    warnings.warn(message, LandscapeWarning, stacklevel=2)

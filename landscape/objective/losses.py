@@ -1,0 +1,269 @@
+"""Losses by name or by function, as sums over batches that make up the value on all data."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from landscape.errors import InputError
+from landscape.objective.batches import batch_size
+from landscape.objective.likelihood import GaussianLikelihood
+
+LossFunction = Callable[[Any, Any], Tensor]
+Loss = str | LossFunction
+
+_NAMES = ("cross_entropy", "gaussian")
+_CLASSES: dict[Any, type[nn.Module]] = {
+    F.cross_entropy: nn.CrossEntropyLoss,
+    F.nll_loss: nn.NLLLoss,
+}
+_ELEMENTWISE: dict[Any, type[nn.Module]] = {
+    F.mse_loss: nn.MSELoss,
+    F.l1_loss: nn.L1Loss,
+    F.smooth_l1_loss: nn.SmoothL1Loss,
+    F.huber_loss: nn.HuberLoss,
+}
+"""Torch's functions and the classes of the same loss."""
+
+SUMS = "the loss sums over examples; give it reduction='mean' or 'none'"
+
+
+class Criterion:
+    """A loss whose value on a data set is a sum of batches' totals over a sum of their weights.
+
+    So the value does not depend on how the data are divided into batches. It is torch's own value
+    of the loss on the whole data set at once: where labels are ignored or classes have weights, the
+    mean over the labels that count, each with its weight.
+
+    Args:
+        loss: ``"cross_entropy"``, which is ``nn.CrossEntropyLoss()``; ``"gaussian"`` (unit noise;
+            ``GaussianLikelihood`` for other); one of torch's losses, of which ``reduction="none"``
+            stands for the mean, too; or a function of (outputs, targets) that returns one value an
+            example, shape (B,), or their mean, a scalar.
+
+    Attributes:
+        ignore_index: Label that does not count; ``None`` where all do.
+
+    Raises:
+        InputError: an unknown name, or a loss that sums.
+
+    Example:
+        >>> loss = Criterion(nn.CrossEntropyLoss())
+        >>> outputs, labels = torch.zeros(3, 2), torch.tensor([0, 1, -100])
+        >>> total, weight = loss(outputs, labels)
+        >>> float(total / weight) == float(nn.CrossEntropyLoss()(outputs, labels))
+        True
+    """
+
+    def __init__(self, loss: Loss) -> None:
+        if isinstance(loss, str) and loss not in _NAMES:
+            raise InputError(
+                f"unknown loss '{loss}'; known: {', '.join(_NAMES)}, or pass a function of "
+                "(outputs, targets)"
+            )
+        self._is_named = loss == "cross_entropy"
+        if loss == "gaussian":
+            loss = GaussianLikelihood(noise=1.0)
+        elif self._is_named:
+            loss = nn.CrossEntropyLoss()
+        assert not isinstance(loss, str)
+        loss = _as_module(loss)
+        if getattr(loss, "reduction", "mean") == "sum":
+            raise InputError(SUMS)
+        # By the type itself: what a subclass computes is not known.
+        self._labels = _LabelLoss(loss) if type(loss) in _CLASSES.values() else None
+        self._needs_equal_shapes = type(loss) in _ELEMENTWISE.values()
+        self._may_return_elements = type(loss).__module__ == nn.MSELoss.__module__
+        self._function = loss
+        self.ignore_index = self._labels.ignore_index if self._labels else None
+
+    def __call__(self, outputs: Any, targets: Any, inputs: Any = None) -> tuple[Tensor, Tensor]:
+        """A batch's total, with its graph, and its weight, two scalars.
+
+        Args:
+            outputs: What the network makes of the inputs.
+            targets: The batch's targets, on the same device.
+            inputs: The batch's inputs, which may be needed to count its examples.
+
+        Raises:
+            InputError: the loss does not fit the outputs or the targets.
+        """
+        if self._labels is not None:
+            if self._is_named:
+                _check_probabilities(outputs, targets)
+            return self._labels(outputs, targets)
+        examples = batch_size(inputs, targets, outputs)
+        if self._needs_equal_shapes and outputs.shape != targets.shape:
+            raise InputError(
+                f"outputs of shape {tuple(outputs.shape)} and targets of shape "
+                f"{tuple(targets.shape)}: give both one shape, for torch would compare every "
+                "output with every target"
+            )
+        value = self._function(outputs, targets)
+        if not isinstance(value, Tensor):
+            raise InputError(f"the loss must return a tensor, not a {type(value).__name__}")
+        if torch.is_grad_enabled() and not value.requires_grad and _requires_grad(outputs):
+            raise InputError("the loss is cut off from the network's outputs: do not detach them")
+        if value.ndim == 0:
+            total = value * examples
+        elif self._may_return_elements and len(value) == examples:
+            total = value.flatten(1).mean(1).sum() if value.ndim > 1 else value.sum()
+        # More values than examples are a sum over something else, or a broadcast by mistake.
+        elif value.shape[0] != examples or value.numel() != examples:
+            raise InputError(
+                f"the loss returned shape {tuple(value.shape)} for {examples} examples; "
+                "it must be one value an example or their mean"
+            )
+        else:
+            total = value.sum()
+        return total, total.new_full((), examples, requires_grad=False)
+
+    def weight(self, inputs: Any, targets: Any) -> int | Tensor:
+        """A batch's weight, before the network has made anything of it."""
+        if self._labels is not None:
+            return self._labels.weight(targets)
+        return batch_size(inputs, targets)
+
+    def check_labels(self, outputs: Any, targets: Any) -> None:
+        """Refuse labels of a whole data set that are no classes of the network's.
+
+        Args:
+            outputs: What the network makes of some of the inputs.
+            targets: All targets.
+
+        Raises:
+            InputError: one is not, or none counts.
+        """
+        if self._labels is not None and not targets.is_floating_point():
+            self._labels.check_range(outputs, targets.long())
+
+    def counts(self, targets: Any, examples: int) -> Tensor:
+        """Which of a batch's examples have a label that counts, shape (B,)."""
+        if self._labels is None or targets.is_floating_point() or len(targets) != examples:
+            return torch.ones(examples, dtype=torch.bool)
+        counts: Tensor = targets.long() != self._labels.ignore_index
+        return counts.view(examples, -1).any(1)
+
+
+def _as_module(loss: LossFunction) -> LossFunction:
+    """Torch's functions, alone or with settings, as the class of the same loss."""
+    function: Any = loss
+    settings: dict[str, Any] = {}
+    if isinstance(loss, partial) and not loss.args:
+        function, settings = loss.func, loss.keywords
+    made = {**_CLASSES, **_ELEMENTWISE}.get(function)
+    if made is None:
+        return loss
+    try:
+        return made(**settings)
+    except TypeError:  # a setting that only the function has
+        return loss
+
+
+class _LabelLoss:
+    """Torch's cross-entropy, or its loss of log-probabilities, and what torch divides it by."""
+
+    def __init__(self, loss: Any) -> None:
+        self._each = copy.copy(loss)
+        self._each.reduction = "none"
+        self._class_weights: Tensor | None = loss.weight
+        self.ignore_index = loss.ignore_index
+
+    def __call__(self, outputs: Any, targets: Tensor) -> tuple[Tensor, Tensor]:
+        if not isinstance(outputs, Tensor):
+            raise InputError(
+                "the cross-entropy needs one tensor of logits, not the network's "
+                f"{type(outputs).__name__}; pass a function of (outputs, targets)"
+            )
+        if not targets.is_floating_point():
+            targets = targets.long()
+            self._check_labels(outputs, targets)
+        if self._class_weights is not None:
+            self._each.weight = self._class_weights.to(outputs)
+        try:
+            total = self._each(outputs, targets).sum()
+        except (IndexError, RuntimeError) as error:
+            if not isinstance(error, IndexError) and "is out of bounds" not in str(error):
+                raise
+            raise InputError(
+                f"labels must be in [0, {outputs.shape[1]}), the network's outputs, or "
+                f"{self.ignore_index} where there is none, not in "
+                f"[{int(targets.min())}, {int(targets.max())}]"
+            ) from error
+        return total, self.weight(targets).to(total)
+
+    def weight(self, targets: Tensor) -> Tensor:
+        """How much the labels weigh together."""
+        if targets.is_floating_point():  # probabilities of classes, of which torch ignores none
+            return torch.tensor(targets.numel() / targets.shape[1])
+        labels = targets.long()
+        counts = labels != self.ignore_index
+        if self._class_weights is not None:
+            weights = self._class_weights.to(labels.device)
+            counts = weights[labels.clamp(0, len(weights) - 1)] * counts
+        total: Tensor = counts.sum()
+        return total
+
+    def check_range(self, outputs: Any, labels: Tensor) -> None:
+        """Refuse labels that are no classes."""
+        labels = labels[labels != self.ignore_index]
+        if not isinstance(outputs, Tensor) or outputs.ndim < 2:
+            raise InputError("cross-entropy needs a model that returns logits (B, C)")
+        if not labels.numel():
+            raise InputError(f"every label is {self.ignore_index}, which stands for none")
+        low, high = int(labels.min()), int(labels.max())
+        if low < 0 or high >= outputs.shape[1]:
+            raise InputError(
+                f"labels run from {low} to {high}, but the model has {outputs.shape[1]} outputs"
+            )
+
+    def _check_labels(self, outputs: Tensor, labels: Tensor) -> None:
+        expected = outputs.shape[:1] + outputs.shape[2:] if outputs.ndim > 1 else torch.Size()
+        if labels.shape != expected:
+            raise InputError(
+                f"labels of shape {tuple(labels.shape)} for outputs of shape "
+                f"{tuple(outputs.shape)}: they are numbers of classes, of shape {tuple(expected)}"
+            )
+        if outputs.ndim > 1 and outputs.shape[1] == 1:
+            raise InputError(
+                "one output is no choice between classes, its cross-entropy is always 0: take "
+                "nn.BCEWithLogitsLoss() for one logit"
+            )
+
+
+def are_labels(outputs: Any, targets: Any) -> bool:
+    """Whether targets are numbers of classes, of which there is an output each."""
+    return (
+        isinstance(outputs, Tensor)
+        and isinstance(targets, Tensor)
+        and outputs.ndim > 1
+        and outputs.shape[1] > 1
+        and targets.shape == outputs.shape[:1] + outputs.shape[2:]
+        and not targets.is_floating_point()
+    )
+
+
+def _check_probabilities(outputs: Any, targets: Any) -> None:
+    """Refuse real numbers that are no probabilities: their cross-entropy means nothing."""
+    if not isinstance(targets, Tensor) or not targets.is_floating_point():
+        return
+    if torch._C._are_functorch_transforms_active():
+        return
+    classes = targets.shape == outputs.shape and outputs.ndim > 1 and outputs.shape[1] > 1
+    if classes and bool(((targets.sum(1) - 1).abs() < 1e-3).all() & (targets >= 0).all()):
+        return
+    raise InputError(
+        "'cross_entropy' takes the numbers of classes, or their probabilities in the outputs' "
+        "shape; these targets are real numbers: pass loss='gaussian', or nn.BCEWithLogitsLoss() "
+        "for one logit"
+    )
+
+
+def _requires_grad(outputs: Any) -> bool:
+    return isinstance(outputs, Tensor) and outputs.requires_grad

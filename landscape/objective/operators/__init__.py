@@ -1,0 +1,1 @@
+"""Matrices of second derivatives, known by their matvecs with vectors."""

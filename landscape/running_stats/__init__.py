@@ -1,0 +1,1 @@
+"""Running statistics of normalisation layers, estimated again for given weights."""

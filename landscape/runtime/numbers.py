@@ -1,0 +1,33 @@
+"""Whole numbers that a user gives."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+from landscape.errors import InputError
+
+
+def check_int(value: Any, name: str, least: int | None = 1) -> int:
+    """``value`` as an ``int``: numpy's and torch's whole numbers are, others are refused.
+
+    Args:
+        value: What was given.
+        name: What it is.
+        least: The smallest that has a meaning; ``None`` if all have.
+
+    Raises:
+        InputError: it is no whole number, or too small.
+
+    Example:
+        >>> check_int(2.5, "the number of samples")
+        Traceback (most recent call last):
+        landscape.errors.InputError: the number of samples must be a whole number, not 2.5
+    """
+    try:
+        number = operator.index(value)
+    except TypeError as error:
+        raise InputError(f"{name} must be a whole number, not {value!r}") from error
+    if least is not None and number < least:
+        raise InputError(f"{name} must be at least {least}, not {number}")
+    return number
