@@ -70,7 +70,7 @@ def test_a_parameter_of_no_layer_is_a_block_of_its_own() -> None:
 def test_names_that_are_not_there_are_refused() -> None:
     objective = Objective(mlp(), classification(), parameters=["0.weight"])
     w = objective.space.vector()
-    with pytest.raises(InputError, match="'2.bias' is not among the inferred parameters: 0"):
+    with pytest.raises(InputError, match=r"'2.bias' is not among the inferred parameters: 0"):
         by_block(objective, w, {"head": ["2.bias"]})
     with pytest.raises(InputError, match="no parameter is chosen"):
         by_block(objective, w, {"nothing": []})
