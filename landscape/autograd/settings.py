@@ -45,16 +45,6 @@ def check_tensor(w: object) -> None:
         raise InputError(f"weights are a tensor, not a {type(w).__name__}")
 
 
-def check_vector(v: Tensor, size: int) -> None:
-    """Refuse what a matrix over R^P cannot be multiplied by.
-
-    Raises:
-        InputError: it has not the shape (P,).
-    """
-    if v.shape != (size,):
-        raise InputError(f"a vector to multiply has shape ({size},), not {tuple(v.shape)}")
-
-
 def leaf(w: Tensor) -> Tensor:
     """A copy of w to differentiate by, also of one that was made in inference mode.
 

@@ -6,7 +6,7 @@ import itertools
 import math
 import warnings
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,13 +18,11 @@ from landscape.errors import InputError, LandscapeError, LandscapeWarning
 from landscape.objective.batches import Batch, examples_in, take, take_batch
 from landscape.objective.checks import normal, sizes, some_rows
 from landscape.objective.losses import are_labels
+from landscape.objective.mean_loss import MeanLoss
+from landscape.objective.operators.base import Matvec
 from landscape.objective.parameters import ParameterSpace
 
-if TYPE_CHECKING:
-    from landscape.objective.objective import Objective
-
-Product = Callable[[Tensor], Tensor]
-Operator = Callable[["Objective", Tensor], Product]
+MatrixAt = Callable[[MeanLoss, Tensor], Matvec]
 
 _EXAMPLES = 4
 _NEAR = 0.05
@@ -38,7 +36,7 @@ _WORDS = {
 }
 
 
-def compare_once(objective: Objective, batch: Batch, matrix: str, operator: Operator) -> None:
+def compare_once(objective: MeanLoss, batch: Batch, matrix: str, matrix_at: MatrixAt) -> None:
     """Compare a product with a matrix of an objective with differences, on a few examples, once.
 
     A product at weights near the network's own must be what differences of first derivatives say,
@@ -52,7 +50,7 @@ def compare_once(objective: Objective, batch: Batch, matrix: str, operator: Oper
         batch: One of its batches.
         matrix: ``"hessian"``, ``"gauss-newton"``, ``"empirical-fisher"``, or ``"torch"`` for the
             Hessian by torch's own second derivatives.
-        operator: Makes the matrix of an objective at some weights.
+        matrix_at: Returns the matrix of an objective at some weights.
 
     Raises:
         InputError: no gradient reaches the parameters.
@@ -68,7 +66,7 @@ def compare_once(objective: Objective, batch: Batch, matrix: str, operator: Oper
     if float(objective.criterion.weight(*batch)) == 0:  # another batch will do
         return
     with second_derivatives():
-        _Comparison(objective, batch, matrix, operator).run()
+        _Comparison(objective, batch, matrix, matrix_at).run()
     objective.checked.matrices.add(matrix)
 
 
@@ -80,8 +78,8 @@ class _Comparison:
         tolerance: Of the comparison, relative.
     """
 
-    def __init__(self, objective: Objective, batch: Batch, matrix: str, operator: Operator) -> None:
-        self._matrix, self._operator = matrix, operator
+    def __init__(self, objective: MeanLoss, batch: Batch, matrix: str, matrix_at: MatrixAt) -> None:
+        self._matrix, self._matrix_at = matrix, matrix_at
         self._own = objective.on(objective.space, [_tried(objective, batch)])
         w = objective.space.vector()
         self._near = w + _NEAR * sizes(objective.space, w) * normal(w, 1)
@@ -95,7 +93,7 @@ class _Comparison:
         self.steps = (1e-7, 1e-9, 1e-5) if is_exact else (1e-3, 1e-2)
         self.tolerance = 3e-4 if is_exact else 0.1
 
-    def _in_float64(self) -> tuple[Objective, Tensor]:
+    def _in_float64(self) -> tuple[MeanLoss, Tensor]:
         """The objective in float64, or its own type where the network cannot, and its gradient."""
         own = self._own
         try:
@@ -143,9 +141,9 @@ class _Comparison:
         if wrong:
             self._judge(wrong, seen, product)
 
-    def _product(self, objective: Objective) -> Tensor:
+    def _product(self, objective: MeanLoss) -> Tensor:
         dtype = objective.space.dtype
-        product = self._operator(objective, self._near.to(dtype))(self._direction.to(dtype))
+        product = self._matrix_at(objective, self._near.to(dtype))(self._direction.to(dtype))
         return product.to(self._w)
 
     def _name_unused(self) -> None:
@@ -287,7 +285,7 @@ class _Comparison:
     def _check_symmetry(self, product: Tensor) -> None:
         other = self._sizes * normal(self._w, 2)
         dtype = self._own.space.dtype
-        reverse = self._operator(self._own, self._near)(other.to(dtype)).to(self._w)
+        reverse = self._matrix_at(self._own, self._near)(other.to(dtype)).to(self._w)
         size = float((other * product).abs().sum() + (self._direction * reverse).abs().sum())
         if abs(float(other @ product - self._direction @ reverse)) > 1e-3 * size:
             raise LandscapeError(
@@ -296,7 +294,7 @@ class _Comparison:
             )
 
 
-def _lowest_precision(objective: Objective, w: Tensor) -> torch.dtype:
+def _lowest_precision(objective: MeanLoss, w: Tensor) -> torch.dtype:
     """The coarsest type of what a network computes of its weights."""
     noted = _Precisions()
     (batch,) = objective.batches
@@ -326,7 +324,7 @@ class _Precisions(TorchFunctionMode):
         return found
 
 
-def _tried(objective: Objective, batch: Batch) -> Batch:
+def _tried(objective: MeanLoss, batch: Batch) -> Batch:
     """A few examples of a batch with wrong targets, or the whole batch if it is not divided.
 
     Labels are those of the next class, and other targets are each other's.
