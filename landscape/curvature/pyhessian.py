@@ -115,8 +115,8 @@ def _running(seed: int) -> Iterator[None]:
             if str(error) and "torch.Tensor" not in str(error):
                 raise
             raise InputError(
-                "PyHessian needs a loss that depends on every inferred parameter, and this one does "
-                "not; use backend='lanczos'"
+                "PyHessian needs a loss that depends on every inferred parameter, and this one "
+                "does not; use backend='lanczos'"
             ) from error
 
 

@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 
 from landscape.autograd import double_backward
 from landscape.curvature import by_block, top_eigenvalues, trace
-from landscape.curvature.matrices import MATRICES, Matrix, product_by
+from landscape.curvature.matrices import MATRICES, Matrix, operator_at
 from landscape.errors import InputError, LandscapeError, LandscapeWarning
 from landscape.objective.objective import Objective
 
@@ -251,7 +251,7 @@ def test_what_is_trusted_is_not_compared_again(monkeypatch: pytest.MonkeyPatch) 
     found = objective(mlp())
     w = found.space.vector()
     for matrix in MATRICES:
-        product_by(matrix, found, w)(w)
+        operator_at(found, w, matrix)(w)
     monkeypatch.setattr("landscape.objective.derivative_checks._Comparison", None)
     for matrix in MATRICES:
-        product_by(matrix, found.with_buffers({}), w)(w)
+        operator_at(found.with_buffers({}), w, matrix)(w)

@@ -81,7 +81,7 @@ def length(vector: Tensor) -> Tensor:
 
 
 def orthogonalise(vector: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
-    """``vector`` without its part in the orthonormal rows of ``basis``, and the part's coefficients.
+    """``vector`` without its part in the orthonormal rows of ``basis``, and its coefficients there.
 
     The part is taken out twice: once leaves rounding errors that grow from step to step.
     """

@@ -2,7 +2,7 @@
 
 Hutchinson's estimator averages v^T A v over random signs v; its variance is at most twice the sum
 of the squared eigenvalues. A network's few large eigenvalues make nearly all of that sum. So the
-two others compute the trace within a space Q of the large directions exactly, and estimate the rest,
+two others compute the trace within a space Q of large directions exactly, and estimate the rest,
 
     tr A = tr Q^T A Q + tr (I - Q Q^T) A (I - Q Q^T),
 
