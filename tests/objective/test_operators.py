@@ -97,7 +97,7 @@ def test_estimators_take_an_operator_or_a_function_and_a_size(
         estimator(lambda v: MATRIX @ v)
     with pytest.raises(InputError, match="the operator has 12 dimensions, not 5: leave the size"):
         estimator(operator, 5)
-    with pytest.raises(InputError, match="a matrix is an Operator or a function .* not a Tensor"):
+    with pytest.raises(InputError, match=r"a matrix is an Operator or a function .* not a Tensor"):
         estimator(MATRIX, 12)
     with pytest.raises(InputError, match=r"returns shape \(11,\) for a vector of shape \(12,\)"):
         estimator(lambda v: v[1:], 12)
