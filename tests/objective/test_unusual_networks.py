@@ -131,7 +131,7 @@ def test_adjoint_methods_have_their_gradient_and_no_curvature() -> None:
     plain, adjoint = Objective(inner, data), Objective(Adjoint(inner), data)
     w = torch.randn(plain.size)
     torch.testing.assert_close(adjoint.gradient(w), plain.gradient(w))
-    with pytest.raises(LandscapeError, match="Hessian products are wrong"):
+    with pytest.raises(LandscapeError, match="Hessian matvecs are wrong"):
         adjoint.hessian_product(w, w)
 
 
