@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from landscape.objective.objective import Objective
+from landscape.objective.operators.base import FunctionOperator
 from landscape.posteriors import Gaussian, GaussianTangent
 from landscape.store import schema
 from landscape.store.groups import Group
@@ -118,6 +119,11 @@ def dense_hessian(objective: Objective, w: Tensor) -> Tensor:
         return total / weight
 
     return torch.func.hessian(loss)(w)
+
+
+def operator_of(matrix: Tensor) -> FunctionOperator:
+    """A dense matrix as an operator in its own type."""
+    return FunctionOperator(lambda v: matrix @ v, len(matrix), dtype=matrix.dtype)
 
 
 def columns(operator: object, size: int) -> Tensor:

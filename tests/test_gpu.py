@@ -14,7 +14,7 @@ import landscape as ls
 from landscape.autograd.cuda_graphs import Recorder
 from landscape.cli import main
 from landscape.curvature import measure, spectral_density, top_eigenvalues, trace
-from landscape.curvature.matrices import MATRICES, Matrix, product_by
+from landscape.curvature.matrices import MATRICES, Matrix, operator_at
 from landscape.methods import METHODS
 from landscape.running_stats import chunks, normalisation
 from landscape.runtime import executors
@@ -79,10 +79,10 @@ def test_a_product_that_is_replayed_is_the_one_that_was_recorded(name: str, matr
     _, gpu = objectives(name, torch.float64, 16, 5)
     w = gpu.space.vector()
     v, other = torch.randn(2, gpu.size, device=GPU, dtype=w.dtype)
-    product: Any = product_by(matrix, gpu, w)
+    product: Any = operator_at(gpu, w, matrix)
     results = [product(each) for each in (v, v, v, other, v)]
     assert product._recorder._recordings  # else nothing is replayed here
-    expected = product_by(matrix, gpu, w)(other)
+    expected = operator_at(gpu, w, matrix)(other)
     for found, truth in zip(results, [results[0]] * 3 + [expected, results[0]], strict=True):
         torch.testing.assert_close(found, truth, rtol=1e-10, atol=1e-12)
 

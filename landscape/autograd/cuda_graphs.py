@@ -1,7 +1,7 @@
-"""Work on a GPU recorded as a CUDA graph, and from then on started as a whole.
+"""Work on a GPU that is recorded as a CUDA graph and then started as a whole.
 
-A small network's kernels take microseconds each, and so does starting one from Python: hundreds a
-pass, one after the other. A graph of them starts at once: the same kernels, the same result.
+A small network's kernels take microseconds each, and so does each start from Python, hundreds of
+times in a pass. A graph starts all of them at once: the same kernels, the same result.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ _of_this_thread = threading.local()
 
 _BRANCHES = 4
 _SHAPES = 8
-"""Different ones that are recorded; those of a stream that never repeats would fill the memory."""
+"""Largest number of recordings: one for each of ever new shapes would fill the memory."""
 
 
 class Recorder:
-    """Calls a function of tensors; on a GPU, after two calls, by a graph of what it did there.
+    """Calls a function of tensors; on a GPU, after two calls, by a graph of its kernels.
 
-    What it did must depend on its arguments by their values alone, in memory that stays: Python
-    code runs while it is recorded, and never again. A function that waits for the GPU, or copies
-    from the host, cannot be recorded and is called every time.
+    The kernels must depend on the values of the arguments alone, in memory that stays: Python code
+    runs while it is recorded, and never again. A function that waits for the GPU, or copies from
+    the host, cannot be recorded and is called every time.
 
     Args:
-        device: Where the tensors are.
+        device: Device of the tensors.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -48,9 +48,9 @@ class Recorder:
 
     @contextmanager
     def stream(self) -> Iterator[None]:
-        """What goes into a recording has to be made within it, and ``__call__`` called.
+        """Within it call ``__call__``, and make the graphs that a recorded function uses.
 
-        A derivative is taken on the stream that its function was evaluated on.
+        Torch takes a derivative on the stream on which the function was evaluated.
         """
         if self._stream is None:
             yield
@@ -64,37 +64,37 @@ class Recorder:
             outside.wait_stream(self._stream)
 
     def each(self, function: Callable[[Item], Tensor], items: Sequence[Item]) -> list[Tensor]:
-        """``function`` of each item; in a recording several at a time, for they are small."""
+        """``function`` of each item; in a recording several run at a time."""
         if not self._branches or not torch.cuda.is_current_stream_capturing():
             return [function(item) for item in items]
-        trunk, found = torch.cuda.current_stream(), []
+        trunk, results = torch.cuda.current_stream(), []
         for branch in self._branches:
             branch.wait_stream(trunk)
         for item, branch in zip(items, itertools.cycle(self._branches), strict=False):
             with torch.cuda.stream(branch):
-                found.append(function(item))
+                results.append(function(item))
         for branch in self._branches:
             trunk.wait_stream(branch)
-        return found
+        return results
 
     def __call__(self, function: Work, *arguments: Any) -> Tensor:
         """``function(*arguments)``.
 
         Args:
-            function: The same one at every call.
+            function: A function, the same at every call.
             arguments: Tensors or ``None``, alone or in dicts and sequences.
         """
         if self._stream is None:
             return function(*arguments)
         try:
             key = _signature(arguments)
-        except TypeError:  # there is something else among them
+        except TypeError:  # an argument is something else
             return function(*arguments)
         if key not in self._calls and len(self._calls) == _SHAPES:
             return function(*arguments)
         self._calls[key] += 1
         if self._calls[key] == 2:
-            # A RuntimeError of the function itself comes up below again.
+            # A RuntimeError of the function itself is raised again below.
             with suppress(RuntimeError):
                 self._recordings[key] = _Recording(function, arguments)
         if key in self._recordings:
@@ -106,7 +106,7 @@ class _Recording:
     def __init__(self, function: Work, arguments: Any) -> None:
         self._arguments = map_tensors(torch.clone, arguments)
         self._graph = torch.cuda.CUDAGraph()
-        # Other threads may be at work on other streams.
+        # Other threads may use other streams.
         self._graph.capture_begin(capture_error_mode="thread_local")
         try:
             self._result = function(*self._arguments)
@@ -114,23 +114,23 @@ class _Recording:
             self._graph.capture_end()
 
     def __call__(self, arguments: Any) -> Tensor:
-        for own, given in zip(tensors_of(self._arguments), tensors_of(arguments), strict=True):
-            own.copy_(given)
+        for own, new in zip(tensors_of(self._arguments), tensors_of(arguments), strict=True):
+            own.copy_(new)
         self._graph.replay()
         return self._result.clone()
 
 
 def _streams(device: torch.device) -> list[torch.cuda.Stream]:
-    """This thread's own, one and the branches: cuBLAS keeps 32 MiB for each that there ever was."""
-    made = _of_this_thread.__dict__.setdefault("streams", {})
-    if device not in made:
-        made[device] = [torch.cuda.Stream(device) for _ in range(1 + _BRANCHES)]  # type: ignore[no-untyped-call]
-    found: list[torch.cuda.Stream] = made[device]
-    return found
+    """This thread's streams, made once: cuBLAS keeps 32 MiB for every stream that ever existed."""
+    by_device = _of_this_thread.__dict__.setdefault("streams", {})
+    if device not in by_device:
+        by_device[device] = [torch.cuda.Stream(device) for _ in range(1 + _BRANCHES)]  # type: ignore[no-untyped-call]
+    streams: list[torch.cuda.Stream] = by_device[device]
+    return streams
 
 
 def _signature(value: Any) -> Any:
-    """What arguments have in common that one recording will do for."""
+    """What arguments of one recording have in common: shapes, types and devices."""
     if isinstance(value, Tensor):
         return tuple(value.shape), value.dtype, value.device
     if isinstance(value, dict):

@@ -1,14 +1,14 @@
 """Convolutions, batch normalisation and ReLU with a second derivative as cheap as their first.
 
 In evaluation mode the first two are y = B(x, w) + b with B linear in the inputs x and in the
-weights w. So the first derivative is B's two adjoints, and the second is made of B and of these:
+weights w. So the first derivative is B's two adjoints, and the second consists of B and these:
 
     backward of (x, w):     x_ = B*_x(g, w),                w_ = B*_w(g, x)
     backward of (g, x, w):  g_ = B(u, w) + B(x, v) + c,     x_ = B*_x(g, v),   w_ = B*_w(g, u)
 
 for the vectors u, v, c that come back along x_, w_, b_. torch's own second derivatives convolve
-with whole images as kernels, and take an affine map as a chain of ten multiplications. The second
-derivative of ReLU is zero; torch writes the zeros, and adds them. Some layers are here because
+with whole images as kernels, and treat an affine map as a chain of ten multiplications. The second
+derivative of ReLU is zero; torch writes the zeros and adds them. Some layers are here because
 torch's second derivative of them is wrong or missing.
 """
 
@@ -27,11 +27,11 @@ _CONVOLUTIONS = {torch.conv1d: 1, torch.conv2d: 2, torch.conv3d: 3}
 _RELUS = (nn.functional.relu, torch.relu, Tensor.relu)
 _WITH_OPTIONAL_SCALE = (nn.functional.layer_norm, nn.functional.group_norm)
 _LARGE = 1 << 16
-"""Entries from which zeros cost more than a function in Python."""
+"""Number of entries from which zeros cost more than a function in Python."""
 
 
 class BilinearLayers(TorchFunctionMode):
-    """Within it, layers that can be are computed so; all others are torch's.
+    """Within it these layers are computed so; all other layers are torch's.
 
     Example:
         >>> layer, x = nn.Conv2d(1, 2, 3), torch.randn(1, 1, 4, 4)
@@ -48,33 +48,33 @@ class BilinearLayers(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        """Calls that are no such layer, or one of an unusual kind, go on to torch."""
+        """Other calls, and layers of an unusual kind, go on to torch."""
         kwargs = kwargs or {}
         if func in _CONVOLUTIONS:
-            found = _convolution(_CONVOLUTIONS[func], *args, **kwargs)
+            result = _convolution(_CONVOLUTIONS[func], *args, **kwargs)
         elif func is nn.functional.batch_norm:
-            found = _normalisation(*args, **kwargs)
+            result = _normalisation(*args, **kwargs)
         elif func in _RELUS:
-            found = _relu(*args, **kwargs)
+            result = _relu(*args, **kwargs)
         elif func is nn.functional.hardsigmoid:
-            found = _hard_sigmoid(*args, **kwargs)
+            result = _hard_sigmoid(*args, **kwargs)
         elif func is torch._weight_norm:
-            found = _weight_norm(*args, **kwargs)
+            result = _weight_norm(*args, **kwargs)
         elif func in _WITH_OPTIONAL_SCALE:
-            found = _with_scale(func, *args, **kwargs)
+            result = _with_scale(func, *args, **kwargs)
         else:
-            found = None
-        return func(*args, **kwargs) if found is None else found
+            result = None
+        return func(*args, **kwargs) if result is None else result
 
 
 class _Layer(Protocol):
-    """B, and its adjoints."""
+    """B and its adjoints."""
 
     def forward(self, x: Tensor, w: Tensor, b: Tensor | None, *, linear: bool) -> Tensor:
-        """B(x, w) + b; without what is constant in x where ``linear``."""
+        """B(x, w) + b; if ``linear``, without the terms that are constant in x."""
 
     def adjoint(self, g: Tensor, x: Tensor, w: Tensor, mask: list[bool], *, linear: bool) -> _Three:
-        """B*_x(g, w), B*_w(g, x) and the sum of g that belongs to b, each if the mask says so."""
+        """B*_x(g, w), B*_w(g, x) and the sum of g for b, each if the mask says so."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class _Convolution:
 
     def adjoint(self, g: Tensor, x: Tensor, w: Tensor, mask: list[bool], *, linear: bool) -> _Three:
         none = [0] * len(self.stride)
-        found: _Three = torch.ops.aten.convolution_backward(
+        gradients: _Three = torch.ops.aten.convolution_backward(
             g,
             x,
             w,
@@ -105,7 +105,7 @@ class _Convolution:
             self.groups,
             mask,
         )
-        return found
+        return gradients
 
 
 def _convolution(
@@ -121,13 +121,15 @@ def _convolution(
     if isinstance(padding, str) or input.ndim != dimensions + 2 or _transformed(input):
         return None
 
-    def each(value: Any) -> list[int]:
+    def by_dimension(value: Any) -> list[int]:
         values = [value] if isinstance(value, int) else list(value)
         return values * dimensions if len(values) == 1 else values
 
-    layer = _Convolution(each(stride), each(padding), each(dilation), groups)
-    found: Tensor = _Forward.apply(layer, input, weight, bias)  # type: ignore[no-untyped-call]
-    return found
+    layer = _Convolution(
+        by_dimension(stride), by_dimension(padding), by_dimension(dilation), groups
+    )
+    outputs: Tensor = _Forward.apply(layer, input, weight, bias)  # type: ignore[no-untyped-call]
+    return outputs
 
 
 @dataclass(frozen=True)
@@ -143,10 +145,10 @@ class _Normalisation:
 
     def adjoint(self, g: Tensor, x: Tensor, w: Tensor, mask: list[bool], *, linear: bool) -> _Three:
         mean = torch.zeros_like(self.mean) if linear else self.mean
-        found: _Three = torch.ops.aten.native_batch_norm_backward(
+        gradients: _Three = torch.ops.aten.native_batch_norm_backward(
             g, x, w, mean, self.variance, None, None, False, self.eps, mask
         )
-        return found
+        return gradients
 
 
 def _normalisation(
@@ -165,17 +167,17 @@ def _normalisation(
         return None
     if weight is None:
         weight = torch.ones_like(running_var, dtype=input.dtype)
-    # Copies, for a graph that is kept must not see the module's statistics change.
+    # Copies: the graph must not change with the module's statistics.
     layer = _Normalisation(running_mean.clone(), running_var.clone(), eps)
-    found: Tensor = _Forward.apply(layer, input, weight, bias)  # type: ignore[no-untyped-call]
-    return found
+    outputs: Tensor = _Forward.apply(layer, input, weight, bias)  # type: ignore[no-untyped-call]
+    return outputs
 
 
 def _relu(input: Tensor, inplace: bool = False) -> Tensor | None:
     if input.numel() < _LARGE or _transformed(input) or (inplace and input._is_view()):
         return None
-    found: Tensor = _ReLU.apply(input, inplace)  # type: ignore[no-untyped-call]
-    return found
+    outputs: Tensor = _ReLU.apply(input, inplace)  # type: ignore[no-untyped-call]
+    return outputs
 
 
 class _ReLU(torch.autograd.Function):
@@ -196,12 +198,12 @@ class _ReLU(torch.autograd.Function):
 
 
 def _hard_sigmoid(input: Tensor, inplace: bool = False) -> Tensor:
-    found = (input + 3).clamp(0, 6) / 6
-    return input.copy_(found) if inplace else found
+    outputs = (input + 3).clamp(0, 6) / 6
+    return input.copy_(outputs) if inplace else outputs
 
 
 def _weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
-    """By its formula: torch's second derivative of it is wrong (2.13)."""
+    """Weight normalisation by its formula: torch's second derivative is wrong (2.13)."""
     return v * (g / torch.norm_except_dim(v, 2, dim))
 
 
@@ -213,14 +215,14 @@ def _with_scale(
     bias: Tensor | None = None,
     eps: float = 1e-5,
 ) -> Tensor | None:
-    """With a scale of one, where torch's derivatives of a shift alone fail."""
+    """A layer with a scale of one: torch's derivatives of a shift without a scale fail."""
     if weight is not None or bias is None:
         return None
     return function(input, shape_or_groups, torch.ones_like(bias), bias, eps)
 
 
 def _transformed(x: Tensor) -> bool:
-    """Whether torch changes what is computed: by ``autocast``, ``vmap`` or ``torch.func``."""
+    """Whether ``autocast``, ``vmap`` or ``torch.func`` changes the computation."""
     functional: bool = torch._C._are_functorch_transforms_active()
     return functional or torch.is_autocast_enabled(x.device.type)
 
@@ -237,8 +239,8 @@ class _Forward(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
         mask = list(ctx.needs_input_grad[1:])
-        found = _Backward.apply(ctx.layer, mask, *grads, *ctx.saved_tensors)  # type: ignore[no-untyped-call]
-        return None, *found
+        gradients = _Backward.apply(ctx.layer, mask, *grads, *ctx.saved_tensors)  # type: ignore[no-untyped-call]
+        return None, *gradients
 
 
 class _Backward(torch.autograd.Function):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
-    """``value`` with each of its tensors replaced, in dicts, lists and tuples."""
+    """``value`` with ``function`` applied to each tensor, in dicts, lists and tuples."""
     if isinstance(value, Tensor):
         return function(value)
     if isinstance(value, Mapping):
@@ -31,7 +31,7 @@ def tensors_of(value: Any) -> list[Tensor]:
 
 
 def sequence_like(like: list[Any] | tuple[Any, ...], items: list[Any]) -> Any:
-    """``items`` in a sequence of the type of another."""
+    """``items`` in a sequence of the same type as ``like``."""
     if isinstance(like, list):
         return items
     return type(like)(*items) if hasattr(like, "_fields") else tuple(items)

@@ -1,4 +1,4 @@
-"""How derivatives are taken: of what, and under which of torch's settings."""
+"""How derivatives are taken, and torch's settings meanwhile."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from landscape.errors import InputError
 
-# What multiplies float32 in TF32, of 10 bits: names and values of the settings, old and new.
+# Settings that let torch multiply float32 in TF32, with 10 bits: names and values, new and old.
 _TF32 = (
     [
         (torch.backends.cudnn.conv, "fp32_precision", "ieee"),
@@ -30,7 +30,7 @@ _TF32 = (
 
 @contextmanager
 def differentiable() -> Iterator[None]:
-    """Graphs are built within it, also for a caller who has switched that off."""
+    """Within it graphs are built, even if the caller has switched them off."""
     with torch.inference_mode(False), torch.enable_grad():
         yield
 
@@ -39,24 +39,14 @@ def check_tensor(w: object) -> None:
     """Refuse weights that are no tensor.
 
     Raises:
-        InputError: they are not.
+        InputError: the weights are no tensor.
     """
     if not isinstance(w, Tensor):
         raise InputError(f"weights are a tensor, not a {type(w).__name__}")
 
 
-def check_vector(v: Tensor, size: int) -> None:
-    """Refuse what a matrix over R^P cannot be multiplied by.
-
-    Raises:
-        InputError: it has not the shape (P,).
-    """
-    if v.shape != (size,):
-        raise InputError(f"a vector to multiply has shape ({size},), not {tuple(v.shape)}")
-
-
 def leaf(w: Tensor) -> Tensor:
-    """A copy of w to differentiate by, also of one that was made in inference mode.
+    """A copy of w to differentiate by, even if w was made in inference mode.
 
     Raises:
         InputError: w is no tensor.
@@ -75,48 +65,48 @@ def gradient_of(loss: Tensor, w: Tensor, *, differentiable: bool = False) -> Ten
 def pulled_back(
     outputs: Tensor, inputs: Tensor, u: Tensor, *, keep: bool, differentiable: bool = False
 ) -> Tensor:
-    """J^T u, J the Jacobian of ``outputs`` by ``inputs``; zeros where they do not depend on them.
+    """J^T u for the Jacobian J of ``outputs`` by ``inputs``; zeros if they do not depend on them.
 
-    As ``torch.autograd.grad``, which switches off the modes that are active, though a network with
+    The same as ``torch.autograd.grad``, which switches active modes off, although a network with
     activation checkpoints runs again within it.
 
     Args:
         outputs: Any tensor.
         inputs: Any tensor that requires a gradient.
-        u: In the outputs' shape.
+        u: A tensor in the outputs' shape.
         keep: Whether the graph may be used again.
         differentiable: Whether the result has a graph of its own.
     """
     if not outputs.requires_grad:
         return torch.zeros_like(inputs)
-    (found,) = _engine_run_backward(
+    (gradient,) = _engine_run_backward(
         (outputs,), (u,), keep, differentiable, (inputs,), True, accumulate_grad=False
     )
-    return torch.zeros_like(inputs) if found is None else found
+    return torch.zeros_like(inputs) if gradient is None else gradient
 
 
 class _ProcessWide:
-    """Settings that belong to the process: the first thread makes them, the last restores them."""
+    """Settings of the whole process: the first thread makes them, the last one restores them."""
 
     def __init__(self, settings: Callable[[], AbstractContextManager[None]]) -> None:
         self._settings = settings
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._users = 0
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
-        with self._turn:
+        with self._lock:
             if not self._users:
-                self._made = self._settings()
-                self._made.__enter__()
+                self._active = self._settings()
+                self._active.__enter__()
             self._users += 1
         try:
             yield
         finally:
-            with self._turn:
+            with self._lock:
                 self._users -= 1
                 if not self._users:
-                    self._made.__exit__(None, None, None)
+                    self._active.__exit__(None, None, None)
 
 
 @contextmanager
@@ -148,19 +138,19 @@ def _by_mathematical_kernel() -> Iterator[None]:
 
 
 full_precision = _ProcessWide(_without_tf32)
-"""Within it float32 is multiplied as such, and not in TF32, which torch allows in convolutions."""
+"""Within it float32 is multiplied in full, not in TF32, which torch allows in convolutions."""
 
 _mathematical_attention = _ProcessWide(_by_mathematical_kernel)
 as_trained = _ProcessWide(_without_fast_attention)
-"""Within it torch's transformers compute in evaluation what they compute in training.
+"""Within it torch's transformers compute the same in evaluation as in training.
 
-Their faster path without gradients puts zeros where a padding mask is: another function.
+Their faster path without gradients returns zeros under a padding mask: another function.
 """
 
 
 @contextmanager
 def no_autocast() -> Iterator[None]:
-    """A caller's ``torch.autocast`` does not reach into it."""
+    """Within it a caller's ``torch.autocast`` has no effect."""
     with ExitStack() as stack:
         for kind in ("cpu", "cuda"):
             if torch.is_autocast_enabled(kind):
@@ -170,10 +160,10 @@ def no_autocast() -> Iterator[None]:
 
 @contextmanager
 def first_derivatives() -> Iterator[None]:
-    """The settings under which gradients are taken; those before are restored.
+    """Within it gradients are taken.
 
     Raises:
-        InputError: an operation has no derivative, or cannot be differentiated so.
+        InputError: an operation has no derivative, or none by these means.
     """
     with _explained("derivative"), no_autocast(), differentiable():
         yield
@@ -181,10 +171,11 @@ def first_derivatives() -> Iterator[None]:
 
 @contextmanager
 def second_derivatives() -> Iterator[None]:
-    """The settings under which second derivatives are taken; those before are restored.
+    """Within it second derivatives are taken.
 
-    Attention by the mathematical kernel, for the fused ones have no second derivative; and float32
-    products in full precision, for TF32 is no better than the residuals asked for.
+    Attention runs by the mathematical kernel, because the fused ones have no second derivative.
+    float32 is multiplied in full precision, because TF32 is no more accurate than the residuals
+    that users ask for.
 
     Raises:
         InputError: torch has no second derivative of an operation.
@@ -201,7 +192,7 @@ def second_derivatives() -> Iterator[None]:
 
 @contextmanager
 def _explained(what: str) -> Iterator[None]:
-    """Torch's errors about derivatives in a line that says what to do."""
+    """Torch's errors about derivatives, in a line that says what to do."""
     try:
         yield
     except RuntimeError as error:
@@ -214,7 +205,7 @@ def _explained(what: str) -> Iterator[None]:
         if "is not implemented" in str(error):
             raise InputError(
                 f"torch has no {what} of one of the network's operations ({reason}): write it with "
-                "others"
+                "other operations"
             ) from error
         if "once_differentiable" in str(error):
             raise InputError(

@@ -1,4 +1,4 @@
-"""How much memory tensors take: those that graphs save, and those that are alive."""
+"""The memory of tensors: of those that graphs save, and of those that are alive."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ T = TypeVar("T")
 
 
 class SavedTensors:
-    """Counts the memory of what autograd saves while graphs are built.
+    """Counts the memory of the tensors that autograd saves while graphs are built.
 
-    Several nodes save the same activation, and views of one: each storage is counted once. That is
-    right as long as all graphs counted are alive.
+    Several nodes save the same activation, or views of it: each storage is counted once. That is
+    right as long as all counted graphs are alive.
 
     Attributes:
-        nbytes: So far; infinite where it could not be counted.
+        nbytes: Bytes so far; infinite if they could not be counted.
     """
 
     def __init__(self) -> None:
@@ -31,10 +31,10 @@ class SavedTensors:
         self._seen: set[int] = set()
 
     def counting(self, work: Callable[[], T]) -> T:
-        """What ``work`` returns, with every tensor counted that is saved meanwhile.
+        """The result of ``work``. Every tensor that is saved meanwhile is counted.
 
-        ``torch.func`` in a network's forward pass lets nothing be counted; ``work`` is then done
-        again without.
+        ``torch.func`` in a network's forward pass forbids counting; ``work`` is then done again
+        without it.
         """
         if self.nbytes < math.inf:
             try:
@@ -47,17 +47,17 @@ class SavedTensors:
         return work()
 
     def _count(self, tensor: Tensor) -> Tensor:
-        if tensor.layout is not torch.strided:  # sparse, without one storage: at most so much
+        if tensor.layout is not torch.strided:  # sparse, without a single storage: an upper bound
             self.nbytes += tensor.numel() * tensor.element_size()
         elif tensor.untyped_storage().data_ptr() not in self._seen:
             self._seen.add(tensor.untyped_storage().data_ptr())
             self.nbytes += tensor.untyped_storage().nbytes()
-        # A node that kept its own output with its graph would keep itself, for ever.
+        # A node that saved its own output with its graph would keep itself alive for ever.
         return tensor.detach()
 
 
 class LiveTensors(TorchDispatchMode):
-    """Counts the memory of what is computed within it.
+    """Counts the memory of the tensors that are computed within it.
 
     Attributes:
         course: Bytes after each operation.
@@ -69,7 +69,7 @@ class LiveTensors(TorchDispatchMode):
         self._sizes: dict[StorageWeakRef, int] = {}
 
     def nbytes(self) -> int:
-        """Bytes now."""
+        """Number of bytes that are alive now."""
         for gone in [ref for ref in self._sizes if ref.expired()]:  # type: ignore[no-untyped-call]
             del self._sizes[gone]
         return sum(self._sizes.values())
@@ -81,9 +81,9 @@ class LiveTensors(TorchDispatchMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        found = func(*args, **(kwargs or {}))
-        for tensor in tensors_of(found):
+        result = func(*args, **(kwargs or {}))
+        for tensor in tensors_of(result):
             storage = tensor.untyped_storage()
             self._sizes[StorageWeakRef(storage)] = storage.nbytes()  # type: ignore[no-untyped-call]
         self.course.append(self.nbytes())
-        return found
+        return result

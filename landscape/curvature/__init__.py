@@ -1,5 +1,12 @@
 """Curvature of a loss at given weights, and over a posterior's samples."""
 
+from landscape.curvature.at_weights import (
+    diagonal,
+    spectral_density,
+    squared_frobenius,
+    top_eigenvalues,
+    trace,
+)
 from landscape.curvature.blocks import Block, by_block, restrict
 from landscape.curvature.estimators.density import (
     Density,
@@ -15,26 +22,26 @@ from landscape.curvature.estimators.probes import Estimate
 from landscape.curvature.estimators.trace import hutch_pp, hutchinson, krylov_aware
 from landscape.curvature.matrices import MATRICES
 from landscape.curvature.measure import Flatness, measure
-from landscape.curvature.network import (
-    diagonal,
-    spectral_density,
-    squared_frobenius,
-    top_eigenvalues,
-    trace,
-)
 from landscape.curvature.sharpness.expected import Sharpness, expected_sharpness, m_sharpness
 from landscape.curvature.sharpness.kl_ball import worst_case_sharpness
+from landscape.objective.operators.base import FunctionOperator, Operator
+from landscape.objective.operators.fisher import EmpiricalFisher
 from landscape.objective.operators.gauss_newton import GaussNewton
+from landscape.objective.operators.hessian import Hessian
 
 __all__ = [
     "Block",
     "Density",
     "Diagonal",
     "Eigenvalues",
+    "EmpiricalFisher",
     "Estimate",
-    "MATRICES",
     "Flatness",
+    "FunctionOperator",
     "GaussNewton",
+    "Hessian",
+    "MATRICES",
+    "Operator",
     "Quadrature",
     "Sharpness",
     "by_block",

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from landscape.curvature.at_weights import Backend, check_backend
 from landscape.curvature.estimators.density import (
     Density,
     Quadrature,
@@ -19,7 +20,6 @@ from landscape.curvature.estimators.density import (
 from landscape.curvature.estimators.lanczos import check_request
 from landscape.curvature.estimators.probes import check_budget
 from landscape.curvature.matrices import Matrix
-from landscape.curvature.network import Backend, check_backend
 from landscape.curvature.not_finite import why_not_finite
 from landscape.curvature.sample import Row, SampleWork, measure_sample
 from landscape.errors import InputError, LandscapeError

@@ -1,44 +1,41 @@
-"""Why a matrix of an objective is not finite at some weights."""
+"""Reasons why a matrix of an objective is not finite at some weights."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import wraps
-from typing import Any, TypeVar, cast
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from torch import Tensor
 
 from landscape.autograd.pytrees import tensors_of
 from landscape.autograd.settings import no_autocast
 from landscape.errors import NotFiniteError
-from landscape.objective.objective import Objective
+from landscape.objective.mean_loss import MeanLoss
+from landscape.objective.operators.base import Operator
+from landscape.objective.operators.graphs import GraphOperator
 
-Measure = TypeVar("Measure", bound=Callable[..., Any])
 
+@contextmanager
+def explained(operator: Operator) -> Iterator[None]:
+    """Within it, a matvec of an objective's matrix that is not finite says why.
 
-def explained(measure: Measure) -> Measure:
-    """A function of an objective and weights that says why a product is not finite.
-
-    A caller's autocast is kept out of it, too.
+    A caller's autocast does not reach into it.
     """
-
-    @wraps(measure)
-    def explaining(objective: Objective, w: Tensor, *more: Any, **settings: Any) -> Any:
-        with no_autocast():
-            try:
-                return measure(objective, w, *more, **settings)
-            except NotFiniteError as error:
-                raise NotFiniteError(why_not_finite(objective, w)) from error
-
-    return cast(Measure, explaining)
+    with no_autocast():
+        try:
+            yield
+        except NotFiniteError as error:
+            if not isinstance(operator, GraphOperator):
+                raise
+            raise NotFiniteError(why_not_finite(operator.objective, operator.w)) from error
 
 
-def why_not_finite(objective: Objective, w: Tensor) -> str:
-    """In a line what is not a number of all that a product is made of.
+def why_not_finite(objective: MeanLoss, w: Tensor) -> str:
+    """A line that says which part of a matvec is not finite.
 
     Args:
         objective: The objective.
-        w: Weights at which its matvecs are not finite, shape (P,).
+        w: Weights at which a matvec is not finite, shape (P,).
     """
     if not bool(w.isfinite().all()):
         return "the weights hold NaN or infinity, as after training that diverged"
@@ -65,8 +62,8 @@ def why_not_finite(objective: Objective, w: Tensor) -> str:
     )
 
 
-def _first_batch_with_holes(objective: Objective) -> int | None:
-    """The number, from 1, of the first batch with inputs or targets that are no numbers."""
+def _first_batch_with_holes(objective: MeanLoss) -> int | None:
+    """Number, from 1, of the first batch with an input or a target that is not finite."""
     for number, batch in enumerate(objective.pairs(), 1):
         for tensor in tensors_of(list(batch)):
             if tensor.is_floating_point() and not bool(tensor.isfinite().all()):

@@ -1,4 +1,4 @@
-"""PyHessian (Yao et al., arXiv 1912.07145) as second backend of the same calls.
+"""PyHessian (Yao et al., arXiv 1912.07145) as a second backend of the same calls.
 
 PyHessian 0.1 finds eigenvalues by power iteration, which converges to the largest magnitude and
 stops when the value stands still. It reports no residuals: they are computed here, with our
@@ -8,7 +8,7 @@ matvecs.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,19 +17,19 @@ import torch
 from torch import Tensor, nn
 
 from landscape.autograd.settings import gradient_of, leaf, second_derivatives
-from landscape.curvature.estimators.lanczos import Eigenvalues, Which
-from landscape.curvature.estimators.operator import check_finite
-from landscape.curvature.estimators.probes import Estimate
+from landscape.curvature.estimators.lanczos import Eigenvalues, Which, check_request
+from landscape.curvature.estimators.probes import Estimate, check_budget
 from landscape.errors import InputError, LandscapeError
 from landscape.objective.batches import Batch
 from landscape.objective.copies import copy_module
 from landscape.objective.derivative_checks import compare_once
-from landscape.objective.objective import Objective, check_weight
+from landscape.objective.mean_loss import MeanLoss, check_weight, no_batch
+from landscape.objective.operators.base import Matvec, Operator, check_finite
+from landscape.objective.operators.hessian import Hessian
 
 
 def top_eigenvalues(
-    objective: Objective,
-    w: Tensor,
+    operator: Operator,
     k: int,
     *,
     which: Which,
@@ -40,31 +40,30 @@ def top_eigenvalues(
     """``curvature.top_eigenvalues`` by PyHessian's power iteration.
 
     Args:
-        objective: The objective.
-        w: Weights, shape (P,).
-        k: How many.
-        which: How they are sorted: power iteration finds the largest magnitudes.
+        operator: The Hessian of an objective.
+        k: Number of eigenvalues.
+        which: Order of the result: power iteration finds the largest magnitudes.
         tolerance: PyHessian's own: relative change of the value between two iterations. The
             flags ``converged`` say whether the *residual* is under it.
-        max_matvecs: Budget, at least k; each value gets an equal share of iterations (100 by
-            default).
-        seed: Of the starting vectors.
+        max_matvecs: Largest number of matvecs, at least k; each value gets an equal share of
+            iterations (100 by default).
+        seed: Seed of the starting vectors.
 
     Raises:
-        InputError: PyHessian cannot express the objective, or the budget is too small.
-        LandscapeError: a product is not finite, or PyHessian fails.
+        InputError: PyHessian cannot express the objective, or a setting is out of range.
+        LandscapeError: a matvec is not finite, or PyHessian fails.
     """
+    check_request(operator.size, k, tolerance, which)
+    if which == "smallest":
+        raise InputError("PyHessian cannot find smallest eigenvalues; use backend='lanczos'")
     if max_matvecs is not None and max_matvecs < k:
         raise InputError(f"max_matvecs must be at least k = {k}, not {max_matvecs}")
-    counter = _Counter()
     per_value = 100 if max_matvecs is None else max_matvecs // k
     with _running(seed):
-        _, vectors = _hessian(objective, w, counter).eigenvalues(
-            maxIter=per_value, tol=tolerance, top_n=k
-        )
+        hessian, loader = _hessian(operator)
+        _, vectors = hessian.eigenvalues(maxIter=per_value, tol=tolerance, top_n=k)
     rows = torch.stack([torch.cat([part.reshape(-1) for part in vector]) for vector in vectors])
-    operator = objective.hessian(w)
-    images = torch.stack([operator(row) for row in rows])
+    images = (operator @ rows.T).T
     values = (rows * images).sum(1).double()
     check_finite(values)
     order = (values.abs() if which == "magnitude" else values).argsort(descending=True)
@@ -75,32 +74,33 @@ def top_eigenvalues(
         residuals.cpu(),
         rows,
         (residuals <= tolerance * values.abs()).cpu(),
-        counter.matvecs,
+        loader.passes,
     )
 
 
-def trace(objective: Objective, w: Tensor, *, matvecs: int, seed: int) -> Estimate:
+def trace(operator: Operator, *, matvecs: int | None, seed: int) -> Estimate:
     """``curvature.trace`` by PyHessian's Hutchinson estimator.
 
-    PyHessian stops when its running mean stands still, which biases the mean; here it is made to
-    take all of ``matvecs`` probes.
+    PyHessian stops when its running mean stands still, which biases the mean. Here it takes all of
+    ``matvecs`` probes.
 
     Raises:
-        InputError: PyHessian cannot express the objective.
-        LandscapeError: a product is not finite, or PyHessian fails.
+        InputError: PyHessian cannot express the objective, or there are fewer than 2 matvecs.
+        LandscapeError: a matvec is not finite, or PyHessian fails.
     """
-    counter = _Counter()
+    budget = check_budget(matvecs, None)
     with _running(seed):
-        probes = _hessian(objective, w, counter).trace(maxIter=matvecs, tol=-np.inf)
+        hessian, loader = _hessian(operator)
+        probes = hessian.trace(maxIter=budget, tol=-np.inf)
     values = torch.tensor(probes, dtype=torch.float64)
     check_finite(values)
     error = float(values.std() / len(values) ** 0.5)
-    return Estimate(float(values.mean()), error, counter.matvecs)
+    return Estimate(float(values.mean()), error, loader.passes)
 
 
 @contextmanager
 def _running(seed: int) -> Iterator[None]:
-    """PyHessian draws from the global generator; it is left as it was."""
+    """Within it PyHessian's draws leave the global generator alone, and its errors are one line."""
     with torch.random.fork_rng(), warnings.catch_warnings(), second_derivatives():
         # PyHessian calls backward(create_graph=True) on a module that is thrown away here.
         warnings.filterwarnings("ignore", message="Using backward.. with create_graph=True")
@@ -115,19 +115,15 @@ def _running(seed: int) -> Iterator[None]:
             if str(error) and "torch.Tensor" not in str(error):
                 raise
             raise InputError(
-                "PyHessian needs a loss that depends on every random parameter, and this one does "
-                "not; use backend='lanczos'"
+                "PyHessian needs a loss that depends on every inferred parameter, and this one "
+                "does not; use backend='lanczos'"
             ) from error
 
 
-class _Counter:
-    matvecs = 0
-
-
 class _Module(nn.Module):
-    """The network at w, with PyHessian's view of parameters: the random ones alone."""
+    """The network at w. Its parameters that require a gradient are those that are inferred."""
 
-    def __init__(self, objective: Objective, w: Tensor) -> None:
+    def __init__(self, objective: MeanLoss, w: Tensor) -> None:
         super().__init__()
         space = objective.space
         self.network = copy_module(space.module)
@@ -145,49 +141,53 @@ class _Module(nn.Module):
 
 
 class _Loader:
-    """The objective's batches, in the objective's type; counts the passes PyHessian makes.
+    """The objective's batches, in the objective's type.
 
     Attributes:
         examples: N.
-        weight: What the objective divides its totals by.
+        weight: Divisor of the objective's totals.
+        passes: Number of passes over the batches, one for each of PyHessian's matvecs.
     """
 
-    def __init__(self, objective: Objective, counter: _Counter) -> None:
-        self._objective, self._counter = objective, counter
-        self.examples, self.weight = 0, 0.0
+    def __init__(self, objective: MeanLoss) -> None:
+        self._objective = objective
+        self.examples, self.weight, self.passes = 0, 0.0, 0
         for inputs, targets in objective.pairs():
             if not isinstance(inputs, Tensor):
                 raise InputError("PyHessian takes one tensor of inputs; use backend='lanczos'")
             self.examples += len(inputs)
             self.weight += float(objective.criterion.weight(inputs, targets))
         if self.examples == 0:
-            raise InputError("the data has no batch: nothing to evaluate")
+            raise no_batch()
         check_weight(self.weight)
 
     def __iter__(self) -> Iterator[Batch]:
-        self._counter.matvecs += 1
+        self.passes += 1
         for inputs, targets in self._objective.pairs():
             yield self._objective.space.move(inputs), self._objective.space.move(targets)
 
 
-def _hessian(objective: Objective, w: Tensor, counter: _Counter) -> Any:
+def _hessian(operator: Operator) -> tuple[Any, _Loader]:
     try:
         from pyhessian import hessian
     except ImportError as error:
         raise InputError("backend='pyhessian' needs 'pip install pyhessian'") from error
-
-    loader = _Loader(objective, counter)
+    if not isinstance(operator, Hessian):
+        raise InputError("PyHessian has only an objective's Hessian; use backend='lanczos'")
+    objective, w = operator.objective, operator.w
+    loader = _Loader(objective)
     share = loader.examples / loader.weight
 
     def criterion(outputs: Any, targets: Any) -> Tensor:
-        # PyHessian multiplies it by the batch's inputs, and divides the sum by all inputs.
+        # PyHessian multiplies it by the batch's number of inputs, and divides the sum by all.
         return objective.criterion(outputs, targets)[0] * share / len(outputs)
 
     compare_once(objective, next(objective.pairs()), "torch", _torch_product)
-    return hessian(_Module(objective, w), criterion, dataloader=loader, cuda=w.is_cuda)
+    module = _Module(objective, w)
+    return hessian(module, criterion, dataloader=loader, cuda=w.is_cuda), loader
 
 
-def _torch_product(objective: Objective, w: Tensor) -> Callable[[Tensor], Tensor]:
+def _torch_product(objective: MeanLoss, w: Tensor) -> Matvec:
     """H v by torch's own second derivatives, which PyHessian uses."""
 
     def product(v: Tensor) -> Tensor:

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from landscape.curvature.at_weights import top_eigenvalues, trace
 from landscape.curvature.estimators.density import lanczos_quadrature
 from landscape.curvature.estimators.lanczos import Eigenvalues, lanczos
 from landscape.curvature.estimators.probes import Estimate
 from landscape.curvature.estimators.trace import hutchinson
-from landscape.curvature.matrices import Matrix, product_by
-from landscape.curvature.network import top_eigenvalues, trace
+from landscape.curvature.matrices import Matrix, operator_at
 from landscape.errors import NotFiniteError
 from landscape.objective.checks import check_same_loss
 from landscape.objective.objective import Objective
@@ -75,25 +75,22 @@ def _by_lanczos(
     seed: int,
     backend: str,
 ) -> Row:
-    product = product_by(matrix, objective, w)  # one for all, for it keeps the gradient's graphs
-    size = objective.size
-    where: dict[str, Any] = {"dtype": w.dtype, "device": w.device, "seed": seed}
+    operator = operator_at(objective, w, matrix)  # one for all three: it keeps the graphs
     top = lanczos(
-        product,
-        size,
-        eigenvalues,
+        operator,
+        k=eigenvalues,
         tolerance=tolerance,
         max_matvecs=max_matvecs,
         keep_space=True,
-        **where,
+        seed=seed,
     )
     total = hutchinson(
-        product, size, matvecs=trace_matvecs, tolerance=trace_tolerance, deflate=top, **where
+        operator, matvecs=trace_matvecs, tolerance=trace_tolerance, deflate=top, seed=seed
     )
     row = _row(top, total)
     if density_probes:
         quadrature = lanczos_quadrature(
-            product, size, probes=density_probes, steps=density_steps, deflate=top, **where
+            operator, probes=density_probes, steps=density_steps, deflate=top, seed=seed
         )
         row["nodes"], row["weights"] = quadrature.nodes.numpy(), quadrature.weights.numpy()
         row["matvecs"] += quadrature.matvecs

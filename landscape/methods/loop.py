@@ -31,7 +31,8 @@ from landscape.methods.checkpoint import Checkpoint, digest
 from landscape.methods.state import Problem, State, descend, new_state
 from landscape.objective.batches import Batch
 from landscape.objective.checks import check_depends, check_division, check_loss, try_network
-from landscape.objective.objective import Checked, Objective
+from landscape.objective.mean_loss import Checked
+from landscape.objective.objective import Objective
 from landscape.objective.parameters import Choice, ParameterSpace
 from landscape.posteriors import Distribution, Posterior
 from landscape.runtime import distributed

@@ -1,4 +1,4 @@
-"""What a batch is: a pair (inputs, targets), each a tensor, or tensors in dicts and sequences."""
+"""Batches: pairs (inputs, targets), each a tensor, or tensors in dicts and sequences."""
 
 from __future__ import annotations
 
@@ -18,33 +18,34 @@ Rows = Tensor | slice
 def batch_size(inputs: Any, targets: Any, outputs: Any = None) -> int:
     """Number of examples in a batch.
 
-    It is the length that targets share with the network's outputs, or else with the inputs. A
-    tensor's length is its first axis; so is that of several tensors in a dict or a sequence. A
-    sequence of anything else, such as a list with one dict for each image, has its number of items.
+    It is the length that targets share with the network's outputs, or else with the inputs. The
+    length of a tensor is that of its first axis, also for several tensors in a dict or a sequence.
+    The length of any other sequence, such as a list with one dict for each image, is its number of
+    items.
 
     Args:
         inputs: The batch's inputs.
         targets: The batch's targets.
-        outputs: What the network made of the inputs, where it is known.
+        outputs: The network's outputs, if they are known.
 
     Raises:
-        InputError: the targets hold no tensor and are no list of examples, or have no axis.
+        InputError: the targets are neither tensors with an axis nor a list of examples.
 
     Example:
         >>> boxes = [{"boxes": torch.zeros(4, 6)}, {"boxes": torch.zeros(1, 6)}]
         >>> batch_size(torch.zeros(2, 3, 32, 32), boxes)
         2
     """
-    wanted = _lengths(targets)
-    if not wanted:
+    of_targets = _lengths(targets)
+    if not of_targets:
         raise _not_targets(targets)
-    given, made = _lengths(inputs), _lengths(outputs)
-    for others in ([given, made], [made], [given]):
-        for length in wanted:
+    of_inputs, of_outputs = _lengths(inputs), _lengths(outputs)
+    for others in ([of_inputs, of_outputs], [of_outputs], [of_inputs]):
+        for length in of_targets:
             if all(length in other for other in others):
                 return length
     # Targets of their own length, such as the boxes of all images one after the other.
-    return next((length for length in made if length in given), wanted[0])
+    return next((length for length in of_outputs if length in of_inputs), of_targets[0])
 
 
 def _not_targets(targets: Any) -> InputError:
@@ -59,42 +60,43 @@ def _not_targets(targets: Any) -> InputError:
 
 
 def _lengths(value: Any) -> list[int]:
-    """What the number of examples in ``value`` may be, most likely first."""
+    """Possible numbers of examples in ``value``, the most likely first."""
     if isinstance(value, Tensor):
         return [len(value)] if value.ndim else []
     if not isinstance(value, Mapping | list | tuple) or not value:
         return []
     items = list(value.values() if isinstance(value, Mapping) else value)
-    found = [lengths for lengths in map(_lengths, items) if lengths]
-    common = [length for length in (found or [[]])[0] if all(length in other for other in found)]
+    by_item = [lengths for lengths in map(_lengths, items) if lengths]
+    first = by_item[0] if by_item else []
+    common = [length for length in first if all(length in other for other in by_item)]
     if isinstance(value, Mapping):
         candidates = common
     elif all(isinstance(item, Tensor) for item in items):
         candidates = [*common, len(items)]
     elif any(isinstance(item, int | float) for item in items):
-        candidates = []  # labels that nobody has made a tensor of
+        candidates = []  # labels as plain numbers, not in a tensor
     else:
         candidates = [len(items), *common]
-    others = [length for lengths in found for length in lengths]
+    others = [length for lengths in by_item for length in lengths]
     return list(dict.fromkeys(candidates + ([] if common else others)))
 
 
 def examples_in(batch: Batch) -> int | None:
     """Number of examples in a batch that ``take_batch`` can divide; ``None`` for any other.
 
-    A graph with all its nodes, or an object that is no tensor, is one thing.
+    A graph with all its nodes, or an object that is no tensor, cannot be divided.
     """
     inputs, targets = batch
-    given = _lengths(inputs)
+    of_inputs = _lengths(inputs)
     for length in _lengths(targets):
         arguments = inputs if isinstance(inputs, list | tuple) else [inputs]
-        if length in given and all(_divides(value, length) for value in (*arguments, targets)):
+        if length in of_inputs and all(_divides(value, length) for value in (*arguments, targets)):
             return length
     return None
 
 
 def _divides(value: Any, length: int) -> bool:
-    """Whether ``value`` is made of so many examples, or says the same of all."""
+    """Whether ``value`` consists of so many examples, or is the same for all of them."""
     if isinstance(value, Tensor):
         return value.ndim > 0 and len(value) == length
     if isinstance(value, Mapping):
@@ -105,7 +107,7 @@ def _divides(value: Any, length: int) -> bool:
 
 
 def _is_list_of(items: list[Any] | tuple[Any, ...], length: int) -> bool:
-    """Whether each item is an example, and not one part of all examples."""
+    """Whether each item is an example, and not a part of all examples."""
     return len(items) == length and not all(
         tensors_of(item) and _divides(item, length) for item in items
     )
@@ -115,16 +117,16 @@ def take_batch(batch: Batch, rows: Rows, length: int) -> Batch:
     """Some of the examples of a batch.
 
     Args:
-        batch: A batch that ``examples_in`` says can be divided.
-        rows: The examples' indices, or a slice.
-        length: How many there are.
+        batch: A batch that can be divided; see ``examples_in``.
+        rows: Indices of the examples, or a slice.
+        length: Number of examples in the batch.
     """
     inputs, targets = batch
     return take_inputs(inputs, rows, length), take(targets, rows, length)
 
 
 def take_inputs(inputs: Any, rows: Rows, length: int) -> Any:
-    """Some examples of a batch's inputs, of which a sequence is a network's arguments."""
+    """Some examples of a batch's inputs; a sequence holds the network's arguments."""
     if isinstance(inputs, list | tuple):
         return sequence_like(inputs, [take(value, rows, length) for value in inputs])
     return take(inputs, rows, length)
@@ -144,7 +146,7 @@ def take(value: Any, rows: Rows, length: int) -> Any:
 
 
 def same_examples(first: Iterable[Batch], second: Iterable[Batch]) -> bool:
-    """Whether two sets of batches are the same examples in the same order, however divided."""
+    """Whether two sets of batches hold the same examples in the same order, however divided."""
     ours, theirs = iter(first), iter(second)
     left: list[Tensor] = []
     right: list[Tensor] = []
@@ -163,6 +165,6 @@ def same_examples(first: Iterable[Batch], second: Iterable[Batch]) -> bool:
 
 
 def _rows(tensors: list[Tensor]) -> int:
-    """How many examples tensors have, as far as their rows can be compared."""
+    """Number of examples in tensors; 0 if their rows cannot be compared."""
     comparable = all(each.ndim and each.layout is torch.strided for each in tensors)
     return min((len(each) for each in tensors), default=0) if comparable else 0

@@ -1,4 +1,4 @@
-"""Whether network, loss and data fit each other: tried once, on a few examples."""
+"""Checks, made once on a few examples, that network, loss and data fit each other."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from landscape.objective.parameters import ParameterSpace
 
 _EXAMPLES = 8
 _SAME = 100
-"""Roundings that two runs of one network may differ by, where sums are taken in another order."""
+"""Roundings by which two runs of one network may differ if sums are taken in another order."""
 _CHANGES = (0.05, 1.0)
-"""Of the weights, in their own size, of which the outputs must show one."""
+"""Changes of the weights, in their own size; the outputs must show one of them."""
 
 
 def check_batch_independence(module: nn.Module) -> None:
@@ -34,7 +34,7 @@ def check_batch_independence(module: nn.Module) -> None:
         if isinstance(layer, nn.modules.batchnorm._BatchNorm) and layer.running_mean is None:
             raise InputError(
                 f"layer '{name}' takes the statistics of its batch in evaluation mode, so that the "
-                "loss depends on how the data are cut: give it track_running_stats=True"
+                "loss depends on how the data are divided: give it track_running_stats=True"
             )
 
 
@@ -42,25 +42,25 @@ def check_precision(w: Tensor) -> None:
     """Refuse weights that are too coarse for second derivatives.
 
     Raises:
-        InputError: they are of another type than float32 and float64.
+        InputError: their type is neither float32 nor float64.
     """
     check_tensor(w)
     if w.dtype not in (torch.float32, torch.float64):
         name = str(w.dtype).removeprefix("torch.")
         raise InputError(
             f"curvature needs weights in float32 or float64, not {name}: convert the network with "
-            ".float(); a product in lower precision is hessian(w, autocast=...)"
+            ".float(); matvecs in lower precision are those of hessian(w, autocast=...)"
         )
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What a network makes of a few examples of a batch, or of a whole that cannot be divided.
+    """A network's outputs for a few examples of a batch, or for a batch that cannot be divided.
 
     Attributes:
         batch: The examples.
         outputs: The network's outputs.
-        examples: Their number; ``None`` for a whole batch.
+        examples: Number of examples; ``None`` for a whole batch.
     """
 
     batch: Batch
@@ -74,7 +74,7 @@ def try_network(
     """Run a network on a few examples of a batch, at its own weights.
 
     Raises:
-        InputError: it takes neither them nor the whole batch.
+        InputError: the network takes neither a few examples nor the whole batch.
     """
     fault: Exception | None = None
     for part, examples in _portions(criterion, batch):
@@ -91,10 +91,10 @@ def try_network(
 
 
 def check_depends(space: ParameterSpace, trial: Trial, buffers: Any = None) -> None:
-    """Refuse a network that makes the same of its inputs whatever its inferred parameters are.
+    """Refuse a network whose outputs do not depend on its inferred parameters.
 
     Raises:
-        InputError: it does, as one whose forward method is bound to another module.
+        InputError: they do not, such as where the forward method is bound to another module.
     """
     before = tensors_of(trial.outputs)
     if not before or not all(bool(each.isfinite().all()) for each in before):
@@ -107,7 +107,7 @@ def check_depends(space: ParameterSpace, trial: Trial, buffers: Any = None) -> N
             return
     raise InputError(
         "the network's outputs do not depend on any of its inferred parameters: its forward method "
-        "or a hook uses another module's, as a function does that has closed over the original "
+        "or a hook uses another module's, such as a function that has closed over the original "
         "network"
     )
 
@@ -116,7 +116,7 @@ def check_loss(criterion: Criterion, space: ParameterSpace, trial: Trial) -> Non
     """Refuse a loss that fails, or that compares each output with the targets of all examples.
 
     Raises:
-        InputError: it does.
+        InputError: the loss does so.
     """
     inputs, targets = trial.batch
     try:
@@ -140,7 +140,7 @@ def check_loss(criterion: Criterion, space: ParameterSpace, trial: Trial) -> Non
         return
     try:
         like, _ = criterion(outputs, space.move(targets).view_as(outputs), inputs)
-    except Exception:  # it does not take them in the outputs' shape
+    except Exception:  # the loss does not take targets in the outputs' shape
         return
     if not _equal(like, total, _SAME) and not _is_mean(criterion, outputs, space.move(targets)):
         raise InputError(
@@ -150,7 +150,7 @@ def check_loss(criterion: Criterion, space: ParameterSpace, trial: Trial) -> Non
 
 
 def _is_mean(criterion: Criterion, outputs: Tensor, targets: Tensor) -> bool:
-    """Whether the loss of a few examples is the mean of those of each."""
+    """Whether the loss of a few examples is the mean of their own losses."""
     outputs, targets = outputs[:_EXAMPLES], targets[:_EXAMPLES]
     pairs = zip(torch.split(outputs, 1), torch.split(targets, 1), strict=True)
     each = torch.stack([criterion(output, target)[0] for output, target in pairs])
@@ -162,21 +162,21 @@ def check_evaluation(
 ) -> bool:
     """Check on a few examples that network, loss and data fit each other.
 
-    Two runs agree; the outputs depend on the weights; and the loss is a mean over examples that
-    does not depend on how they are divided into batches, unless there is but one batch.
+    Two runs must agree, and the outputs must depend on the weights. The loss must be a mean over
+    examples that does not depend on how they are divided into batches, unless there is only one.
 
     Args:
         space: The network.
         criterion: The loss.
         buffers: The network's buffers; its own if ``None``.
-        batch: The data's first batch.
-        is_only: Whether there is no other one.
+        batch: First batch of the data.
+        is_only: Whether it is the only batch.
 
     Returns:
-        Whether network and loss take a few of its examples by themselves.
+        Whether network and loss take a few examples of the batch alone.
 
     Raises:
-        InputError: something is not so.
+        InputError: one of these conditions fails.
     """
     with torch.no_grad():
         trial = try_network(space, criterion, batch, buffers)
@@ -193,13 +193,13 @@ def check_evaluation(
         except InputError:
             if not is_only or trial.examples is None:
                 raise
-            # A loss may need the whole of its one batch, as one with a mask over all examples.
+            # A loss may need its one batch as a whole, such as one with a mask over all examples.
             few, trial = trial, Trial(batch, space.predict(space.vector(), batch[0], buffers), None)
             if _same(few.outputs, trial.outputs):
                 raise InputError(
                     f"the network returns the same for {few.examples} examples as for all: it "
-                    "reads something that was kept from an earlier pass, as a hook does that has "
-                    "closed over the original network"
+                    "reads something from an earlier pass, such as a hook that has closed over the "
+                    "original network"
                 ) from None
             check_loss(criterion, space, trial)
         if trial.examples is None:
@@ -218,12 +218,12 @@ def check_division(total: Callable[[Batch], float], batch: Batch, dtype: torch.d
     """Refuse a loss that depends on how examples are divided into batches.
 
     Args:
-        total: The summed loss of a batch.
+        total: Total loss of a batch.
         batch: Examples that can be divided.
-        dtype: What the loss is computed in.
+        dtype: Type of the loss.
 
     Raises:
-        InputError: it does, or is a sum.
+        InputError: the loss depends on the division, or is a sum.
     """
     size = examples_in(batch)
     if size is None or size < 2:
@@ -239,7 +239,7 @@ def check_division(total: Callable[[Batch], float], batch: Batch, dtype: torch.d
     except Exception as error:  # whatever a user's network or loss may raise
         raise InputError(
             f"network and loss do not take fewer than {size} examples ({_reason(error)}): the loss "
-            "would depend on how the data are cut; give all of them as one batch"
+            "would depend on how the data are divided; give all examples as one batch"
         ) from error
     if not math.isfinite(whole):
         return
@@ -251,14 +251,14 @@ def check_division(total: Callable[[Batch], float], batch: Batch, dtype: torch.d
         raise InputError(SUMS)
     raise InputError(
         "the loss of a batch is not the mean over its examples: that of "
-        f"{size} is {whole / size:.4g}, of the same in two parts {sum(parts) / size:.4g}. Let "
-        "the loss return one value an example, and the network take each by itself; or give all "
+        f"{size} is {whole / size:.4g}, of the same in two parts {sum(parts) / size:.4g}. The loss "
+        "must return one value for each example, and the network not mix examples; or give all "
         "examples as one batch"
     )
 
 
 class SameLoss:
-    """Whether pass after pass over the data finds the same loss at the same weights.
+    """A comparison of the losses of several passes over the data at the same weights.
 
     Example:
         >>> same = SameLoss()
@@ -274,23 +274,18 @@ class SameLoss:
         self._sums: Tensor | None = None
 
     def add(self, total: Tensor, weight: Tensor) -> None:
-        """The total and the weight of the pass's next batch."""
+        """Add the total loss and the weight of the pass's next batch."""
         total = total.detach()
         self._eps = torch.finfo(total.dtype).eps
         terms = torch.stack([total, total.abs(), weight.to(total)]).double()
         self._sums = terms if self._sums is None else self._sums + terms
-
-    @property
-    def is_begun(self) -> bool:
-        """Whether a pass has found anything."""
-        return self._first is not None
 
     def end_of_pass(self) -> None:
         """Compare the pass with the first one.
 
         Raises:
             InputError: weight or loss of the examples differ by more than rounding.
-            NotFiniteError: the loss is infinite or NaN, which its derivatives need not show.
+            NotFiniteError: the loss is infinite or NaN; its derivatives need not show it.
         """
         now, self._sums = self._sums, None
         if now is None:
@@ -312,10 +307,11 @@ class SameLoss:
 
 
 def check_same_loss(first: float, again: float, dtype: torch.dtype) -> None:
-    """Refuse two mean losses over the data, at the same weights, that are not the same.
+    """Refuse different mean losses over the data at the same weights.
 
     Raises:
-        InputError: they differ by more than rounding. Those that are not finite agree with all.
+        InputError: the losses differ by more than rounding. A loss that is not finite agrees with
+            every other one.
     """
     if abs(again - first) > _rounding(abs(first) + abs(again), 2, torch.finfo(dtype).eps):
         raise InputError(f"{_OTHER_DATA}: {first:.6g}, then {again:.6g}. {_SAME_DATA}")
@@ -329,20 +325,20 @@ _SAME_DATA = (
 
 
 def _rounding(size: float, count: float, eps: float) -> float:
-    """What a sum of ``count`` losses, of absolute values that sum to ``size``, may be off by."""
-    # Losses that are nearly zero are differences of numbers of the size of one.
+    """Largest rounding error of ``count`` losses whose absolute values sum to ``size``."""
+    # Losses near zero are differences of numbers of the size of one.
     return float(eps**0.5 * size + 100 * eps * count)
 
 
 def some_rows(criterion: Criterion, batch: Batch, size: int, most: int) -> Tensor:
-    """Indices of a few of a batch's ``size`` examples, of those that have a label if any do."""
+    """Indices of a few of a batch's ``size`` examples, with labels that count if there are any."""
     rows = criterion.counts(batch[1], size).nonzero().flatten().cpu()
     rows = rows if len(rows) else torch.arange(size)
     return rows[:: max(1, len(rows) // most)][:most]
 
 
 def _portions(criterion: Criterion, batch: Batch) -> list[tuple[Batch, int | None]]:
-    """A few examples of a batch, where it can be divided, and the whole; with their number."""
+    """A few examples of a batch with their number, if it can be divided; and the whole batch."""
     size = examples_in(batch)
     if not size:
         return [(batch, None)]
@@ -351,12 +347,12 @@ def _portions(criterion: Criterion, batch: Batch) -> list[tuple[Batch, int | Non
 
 
 def sizes(space: ParameterSpace, w: Tensor) -> Tensor:
-    """The size of each parameter's entries, their root mean square; of zeros that of all others."""
-    found = torch.empty_like(w)
+    """Root mean square of each parameter's entries; of all entries for a parameter of zeros."""
+    roots = torch.empty_like(w)
     usual = float(w.square().mean().sqrt()) or 1.0
     for part in space.slices:
-        found[part] = float(w[part].square().mean().sqrt()) or usual
-    return found
+        roots[part] = float(w[part].square().mean().sqrt()) or usual
+    return roots
 
 
 def normal(like: Tensor, seed: int) -> Tensor:
@@ -371,7 +367,7 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _equal(one: Tensor, other: Tensor, roundings: int = 0) -> bool:
-    """Whether two tensors are the same but for some roundings; NaN equals itself."""
+    """Whether two tensors are equal up to some roundings; NaN equals itself."""
     if one.shape != other.shape:
         return False
     if not one.is_floating_point() or not roundings:

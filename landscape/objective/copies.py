@@ -14,22 +14,22 @@ from landscape.errors import InputError
 
 
 def copy_module(model: nn.Module) -> nn.Module:
-    """A copy of a network that computes the same, to be differentiated in any way.
+    """A copy of a network that computes the same and has all derivatives.
 
-    Compiled parts are copied as what they were compiled from, for they have no second derivative.
-    Tensors that a network has kept from a forward pass (activations, a pruned weight) are copied
-    without the graph that made them. Embeddings get dense gradients.
+    A compiled part is replaced by its original, because it has no second derivative. Tensors from a
+    forward pass (activations, a pruned weight) are copied without their graphs. Embeddings get
+    dense gradients.
 
     Raises:
-        InputError: the network is scripted, wrapped for several devices or lazy, or something in it
+        InputError: the network is scripted, wrapped for several devices or lazy, or a part of it
             cannot be copied.
     """
     model = _original(model)
     if isinstance(model, torch.jit.ScriptModule):
-        raise InputError("a scripted module has no gradients to copy: pass the one it was made of")
+        raise InputError("a scripted module has no gradients to copy: pass its original")
     if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
         raise InputError(f"unwrap the {type(model).__name__}: pass its .module")
-    if any(isinstance(each, nn.UninitializedParameter) for each in model.parameters()):
+    if any(isinstance(p, nn.UninitializedParameter) for p in model.parameters()):
         raise InputError("a lazy layer has no parameters yet: call the network on a batch first")
     try:
         with torch.inference_mode(False), _WithoutGraphs():  # else the copy could have no gradient
@@ -37,25 +37,25 @@ def copy_module(model: nn.Module) -> nn.Module:
     except (RuntimeError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(
-            f"the network cannot be copied ({reason}): keep what cannot be outside of it"
+            f"the network cannot be copied ({reason}): keep that part outside of it"
         ) from error
     for layer in list(copied.modules()):
         for name, child in layer.named_children():
             setattr(layer, name, _original(child))
         if isinstance(layer, nn.Embedding | nn.EmbeddingBag):
-            layer.sparse = False  # the same numbers, of which there is a second derivative
+            layer.sparse = False  # the same numbers, with a second derivative
     return copied
 
 
 def _original(module: nn.Module) -> nn.Module:
-    # By name: to import the class takes longer than torch itself.
+    # By name: the import of the class takes longer than that of torch.
     while type(module).__name__ == "OptimizedModule" and hasattr(module, "_orig_mod"):
         module = getattr(module, "_orig_mod")  # noqa: B009
     return module
 
 
 class _WithoutGraphs(TorchFunctionMode):
-    """Within it tensors that were computed are copied as numbers alone; torch refuses to."""
+    """Within it computed tensors are copied as numbers, which torch refuses."""
 
     def __torch_function__(
         self,

@@ -1,4 +1,4 @@
-"""Whether products of a matrix are what differences of first derivatives say: tried once."""
+"""A check, made once, that matvecs agree with differences of first derivatives."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import itertools
 import math
 import warnings
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,17 +18,15 @@ from landscape.errors import InputError, LandscapeError, LandscapeWarning
 from landscape.objective.batches import Batch, examples_in, take, take_batch
 from landscape.objective.checks import normal, sizes, some_rows
 from landscape.objective.losses import are_labels
+from landscape.objective.mean_loss import MeanLoss
+from landscape.objective.operators.base import Matvec
 from landscape.objective.parameters import ParameterSpace
 
-if TYPE_CHECKING:
-    from landscape.objective.objective import Objective
-
-Product = Callable[[Tensor], Tensor]
-Operator = Callable[["Objective", Tensor], Product]
+MatrixAt = Callable[[MeanLoss, Tensor], Matvec]
 
 _EXAMPLES = 4
 _NEAR = 0.05
-"""How far from the network's own weights products are compared, in the weights' size."""
+"""Distance from the network's own weights at which matvecs are compared, in the weights' size."""
 _ROUNDINGS = 1e3
 _WORDS = {
     "hessian": "Hessian",
@@ -38,21 +36,21 @@ _WORDS = {
 }
 
 
-def compare_once(objective: Objective, batch: Batch, matrix: str, operator: Operator) -> None:
-    """Compare a product with a matrix of an objective with differences, on a few examples, once.
+def compare_once(objective: MeanLoss, batch: Batch, matrix: str, matrix_at: MatrixAt) -> None:
+    """Compare a matvec of a matrix of an objective with differences, on a few examples, once.
 
-    A product at weights near the network's own must be what differences of first derivatives say,
-    which are taken in float64. Torch has wrong second derivatives, and functions of users' own may
-    drop theirs, which nothing else shows. At the weights themselves a unit may be at its kink by
-    construction, as a ReLU is that gets a bias of zero and a blank image. The examples are given
-    wrong targets, for a network that fits its data has a Hessian of rounding errors.
+    A matvec at weights near the network's own must agree with differences of first derivatives,
+    which are taken in float64. Torch has wrong second derivatives, and a user's own functions may
+    drop theirs; nothing else shows it. At the own weights a unit may be at a kink by construction:
+    a ReLU with a bias of zero and a blank image. The examples get wrong targets, because a network
+    that fits its data has a Hessian of rounding errors.
 
     Args:
         objective: The objective.
         batch: One of its batches.
         matrix: ``"hessian"``, ``"gauss-newton"``, ``"empirical-fisher"``, or ``"torch"`` for the
             Hessian by torch's own second derivatives.
-        operator: Makes the matrix of an objective at some weights.
+        matrix_at: Returns the matrix of an objective at some weights.
 
     Raises:
         InputError: no gradient reaches the parameters.
@@ -68,20 +66,20 @@ def compare_once(objective: Objective, batch: Batch, matrix: str, operator: Oper
     if float(objective.criterion.weight(*batch)) == 0:  # another batch will do
         return
     with second_derivatives():
-        _Comparison(objective, batch, matrix, operator).run()
+        _Comparison(objective, batch, matrix, matrix_at).run()
     objective.checked.matrices.add(matrix)
 
 
 class _Comparison:
-    """The two sides: products in the network's own type, and differences in float64 if it can.
+    """Matvecs in the network's own type, and differences in float64 if the network can.
 
     Attributes:
         steps: Lengths of differences, as shares of the weights' own size.
-        tolerance: Of the comparison, relative.
+        tolerance: Relative tolerance of the comparison.
     """
 
-    def __init__(self, objective: Objective, batch: Batch, matrix: str, operator: Operator) -> None:
-        self._matrix, self._operator = matrix, operator
+    def __init__(self, objective: MeanLoss, batch: Batch, matrix: str, matrix_at: MatrixAt) -> None:
+        self._matrix, self._matrix_at = matrix, matrix_at
         self._own = objective.on(objective.space, [_tried(objective, batch)])
         w = objective.space.vector()
         self._near = w + _NEAR * sizes(objective.space, w) * normal(w, 1)
@@ -95,8 +93,8 @@ class _Comparison:
         self.steps = (1e-7, 1e-9, 1e-5) if is_exact else (1e-3, 1e-2)
         self.tolerance = 3e-4 if is_exact else 0.1
 
-    def _in_float64(self) -> tuple[Objective, Tensor]:
-        """The objective in float64, or its own type where the network cannot, and its gradient."""
+    def _in_float64(self) -> tuple[MeanLoss, Tensor]:
+        """The objective in float64, or its own type if the network cannot, and its gradient."""
         own = self._own
         try:
             space = ParameterSpace(own.space.module, own.space.names, dtype=torch.float64)
@@ -104,49 +102,49 @@ class _Comparison:
             return exact, exact.gradient(self._near.double())
         except torch.OutOfMemoryError:
             raise
-        except Exception:  # its code makes tensors of float32, say; what else it is, shows here
+        except Exception:  # such as tensors of float32 in its code; other faults show here again
             return own, own.gradient(self._near)
 
     def run(self) -> None:
         """See ``compare_once``."""
         loss = abs(float(self._objective.loss(self._w)))
         if not bool(self._gradient.isfinite().all()) or not math.isfinite(loss):
-            return  # the products that are asked for will show it
+            return  # the caller's own matvecs will show it
         self._name_unused()
         if self._lowest in (torch.bfloat16, torch.float16):
             name = str(self._lowest).removeprefix("torch.")
-            _say(
-                f"the network computes in {name} inside, whatever its weights are in: gradients "
-                f"and products are off by some {torch.finfo(self._lowest).eps:.1%} or more, and so "
-                "is all that is made of them"
+            _warn(
+                f"the network computes in {name} inside, whatever the type of its weights: "
+                f"gradients and matvecs are off by some {torch.finfo(self._lowest).eps:.1%} or "
+                "more, and so is every measurement"
             )
             return
-        product = self._product(self._own)
-        if not bool(product.isfinite().all()):
+        image = self._matvec(self._own)
+        if not bool(image.isfinite().all()):
             return
         if not self._follows_the_loss(loss):
-            self._check_symmetry(product)
+            self._check_symmetry(image)
             return
         size = max(self._scaled(self._gradient, slice(None)), loss)
-        wrong, seen = self._compare(product, size)
+        wrong, differences = self._compare(image, size)
         if wrong and self._own is not self._objective:
-            exact = self._product(self._objective)
-            wrong, seen = self._compare(exact, size)
+            exact = self._matvec(self._objective)
+            wrong, differences = self._compare(exact, size)
             if not wrong:
-                off = self._scaled(product - exact, slice(None))
-                _say(
-                    f"products are off by {off / self._scaled(exact, slice(None)):.1%} of their "
-                    "length against those in float64, as where a network computes in bfloat16 "
-                    "inside: every number measured has this error, too"
+                off = self._scaled(image - exact, slice(None))
+                _warn(
+                    f"matvecs are off by {off / self._scaled(exact, slice(None)):.1%} of their "
+                    "length against those in float64, as for a network that computes in bfloat16 "
+                    "inside: every measurement has this error, too"
                 )
-            product = exact
+            image = exact
         if wrong:
-            self._judge(wrong, seen, product)
+            self._judge(wrong, differences, image)
 
-    def _product(self, objective: Objective) -> Tensor:
+    def _matvec(self, objective: MeanLoss) -> Tensor:
         dtype = objective.space.dtype
-        product = self._operator(objective, self._near.to(dtype))(self._direction.to(dtype))
-        return product.to(self._w)
+        image = self._matrix_at(objective, self._near.to(dtype))(self._direction.to(dtype))
+        return image.to(self._w)
 
     def _name_unused(self) -> None:
         parts = zip(self._space.names, self._space.slices, strict=True)
@@ -157,85 +155,83 @@ class _Comparison:
                 "constant, or cut off from them"
             )
         if unused:
-            _say(
-                "no gradient reaches these parameters, and what is measured of them is zero: "
+            _warn(
+                "no gradient reaches these parameters, and their curvature is zero: "
                 + _some(unused)
             )
 
     def _follows_the_loss(self, loss: float) -> bool:
-        """Whether the gradient is the loss's derivative, as that of a rounded weight is not."""
-        for direction in (
-            self._direction,
-            self._sizes * normal(self._w, 2),
-        ):  # one may agree by luck
+        """Whether the gradient is the loss's derivative; that of a rounded weight is not."""
+        # Two directions: one may agree by luck.
+        for direction in (self._direction, self._sizes * normal(self._w, 2)):
             slope = float(self._gradient @ direction)
             size = float((self._gradient * direction).abs().sum())
-            found = []
+            slopes = []
             for h in self.steps:
                 ahead, behind = self._both_sides(self._objective.loss, direction, h)
-                found.append(float(ahead - behind) / (2 * h))
+                slopes.append(float(ahead - behind) / (2 * h))
                 rounding = self._rounding(loss + size, h)
-                if abs(found[-1] - slope) <= 0.1 * self.tolerance * size + rounding:
+                if abs(slopes[-1] - slope) <= 0.1 * self.tolerance * size + rounding:
                     break
             else:
-                _say(
+                _warn(
                     "the network's gradient is not the derivative of its loss (straight-through or "
                     "surrogate gradients, weights that its layers change, parts cut off from the "
-                    f"graph): along one direction they are {slope:.4g} and {found[0]:.4g}. What is "
-                    "measured is torch's derivative of that gradient, not of the loss"
+                    f"graph): along one direction they are {slope:.4g} and {slopes[0]:.4g}. The "
+                    "curvature is torch's derivative of that gradient, not of the loss"
                 )
                 return False
         return True
 
-    def _compare(self, product: Tensor, size: float) -> tuple[dict[str, slice], list[Tensor]]:
-        """Parameters of which differences, of gradients of some size, say another product.
+    def _compare(self, image: Tensor, size: float) -> tuple[dict[str, slice], list[Tensor]]:
+        """Compare a matvec with differences of gradients of some size.
 
         Returns:
-            The parameters, and what the differences say, by their lengths.
+            The parameters where they disagree, and the differences, one for each length.
         """
         wrong = dict(zip(self._space.names, self._space.slices, strict=True))
         own = _ROUNDINGS * torch.finfo(self._own.space.dtype).eps * size
-        seen: list[Tensor] = []
+        differences: list[Tensor] = []
         for h in self.steps:
-            found = self._differences(h)
-            seen.append(found)
+            difference = self._difference(h)
+            differences.append(difference)
             wrong = {
                 name: part
                 for name, part in wrong.items()
-                if self._scaled(found - product, part)
-                > self.tolerance * (self._scaled(found, part) + self._scaled(product, part))
+                if self._scaled(difference - image, part)
+                > self.tolerance * (self._scaled(difference, part) + self._scaled(image, part))
                 + self._rounding(size, h)
                 + own
             }
             if not wrong:
                 break
-        return wrong, seen
+        return wrong, differences
 
-    def _judge(self, wrong: dict[str, slice], seen: list[Tensor], product: Tensor) -> None:
-        """Refuse a product that differences agree to be wrong.
+    def _judge(self, wrong: dict[str, slice], differences: list[Tensor], image: Tensor) -> None:
+        """Refuse a matvec if differences agree with each other and not with it.
 
-        Those across a kink, or of rounding errors, do not agree with each other either.
+        Differences across a kink, or of rounding errors, do not agree with each other either.
         """
         errors = {
-            name: self._scaled(seen[0] - product, part)
-            / max(self._scaled(seen[0], part), self._scaled(product, part))
+            name: self._scaled(differences[0] - image, part)
+            / max(self._scaled(differences[0], part), self._scaled(image, part))
             for name, part in wrong.items()
             if any(
-                self._scaled(one - other, part) < 0.2 * self._scaled(one - product, part)
-                for one, other in itertools.pairwise(seen)
+                self._scaled(one - other, part) < 0.2 * self._scaled(one - image, part)
+                for one, other in itertools.pairwise(differences)
             )
         }
         if not errors:
-            _say(
-                "second derivatives could not be compared with differences of gradients, which "
-                f"agree with nothing for {_some(list(wrong))}: take care"
+            _warn(
+                "second derivatives could not be compared with differences of gradients, which do "
+                f"not agree with each other for {_some(list(wrong))}: take care"
             )
             return
         worst = max(errors, key=lambda name: errors[name])
         raise LandscapeError(
-            f"{_WORDS[self._matrix]} products are wrong, by {errors[worst]:.1%} for '{worst}': "
+            f"{_WORDS[self._matrix]} matvecs are wrong, by {errors[worst]:.1%} for '{worst}': "
             "derivatives of one of the network's operations, or of the loss, are wrong or missing, "
-            "as those of a custom autograd Function that keeps an intermediate result or is "
+            "as for a custom autograd Function that keeps an intermediate result or is "
             "once_differentiable. Write it with torch's own operations"
         )
 
@@ -245,15 +241,15 @@ class _Comparison:
         return function(self._w + h * direction), function(self._w - h * direction)
 
     def _rounding(self, size: float, h: float) -> float:
-        """What a difference of numbers of some size may be off by."""
+        """Largest rounding error of a difference quotient of numbers of some size."""
         return _ROUNDINGS * torch.finfo(self._lowest).eps * size / h
 
     def _scaled(self, vector: Tensor, part: slice) -> float:
-        """The length of a gradient's part, every entry in units of its weight's size."""
+        """Length of a gradient's part, with every entry in units of its weight's size."""
         return float((self._sizes * vector)[part].norm())
 
-    def _differences(self, h: float) -> Tensor:
-        """The product that first derivatives on both sides of w say."""
+    def _difference(self, h: float) -> Tensor:
+        """The matvec by first derivatives on both sides of w."""
         objective, space = self._objective, self._space
         if self._matrix in ("hessian", "torch"):
             ahead, behind = self._both_sides(objective.gradient, self._direction, h)
@@ -262,8 +258,8 @@ class _Comparison:
         targets = space.move(targets)
 
         def outputs_at(w: Tensor) -> Tensor:
-            found: Tensor = space.predict(w, inputs, objective.buffers)
-            return found
+            outputs: Tensor = space.predict(w, inputs, objective.buffers)
+            return outputs
 
         def residual(outputs: Tensor) -> Tensor:
             at = leaf(outputs)
@@ -284,29 +280,29 @@ class _Comparison:
         with space.at(at, objective.buffers) as network:
             return gradient_of((network(inputs) * centred).sum(), at) / weight
 
-    def _check_symmetry(self, product: Tensor) -> None:
+    def _check_symmetry(self, image: Tensor) -> None:
         other = self._sizes * normal(self._w, 2)
         dtype = self._own.space.dtype
-        reverse = self._operator(self._own, self._near)(other.to(dtype)).to(self._w)
-        size = float((other * product).abs().sum() + (self._direction * reverse).abs().sum())
-        if abs(float(other @ product - self._direction @ reverse)) > 1e-3 * size:
+        reverse = self._matrix_at(self._own, self._near)(other.to(dtype)).to(self._w)
+        size = float((other * image).abs().sum() + (self._direction * reverse).abs().sum())
+        if abs(float(other @ image - self._direction @ reverse)) > 1e-3 * size:
             raise LandscapeError(
-                "the derivative of the network's gradient is not symmetric, as that of a loss is: "
-                "it has no curvature to measure; leave out what makes its gradient another one"
+                "the derivative of the network's gradient is not symmetric: the gradient is not "
+                "that of a loss and has no curvature; leave out the operation that replaces it"
             )
 
 
-def _lowest_precision(objective: Objective, w: Tensor) -> torch.dtype:
-    """The coarsest type of what a network computes of its weights."""
-    noted = _Precisions()
+def _lowest_precision(objective: MeanLoss, w: Tensor) -> torch.dtype:
+    """The coarsest type in which a network computes anything from its weights."""
+    precisions = _Precisions()
     (batch,) = objective.batches
-    with first_derivatives(), objective.space.at(leaf(w), objective.buffers) as network, noted:
+    with first_derivatives(), objective.space.at(leaf(w), objective.buffers) as network, precisions:
         network(batch[0])
-    return max({*noted.types, w.dtype}, key=lambda dtype: torch.finfo(dtype).eps)
+    return max({*precisions.types, w.dtype}, key=lambda dtype: torch.finfo(dtype).eps)
 
 
 class _Precisions(TorchFunctionMode):
-    """Notes the types of what is computed of tensors that require a gradient."""
+    """Notes the types of results that require a gradient."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -319,17 +315,17 @@ class _Precisions(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        found = func(*args, **(kwargs or {}))
-        for tensor in tensors_of(found):
+        result = func(*args, **(kwargs or {}))
+        for tensor in tensors_of(result):
             if tensor.is_floating_point() and tensor.requires_grad:
                 self.types.add(tensor.dtype)
-        return found
+        return result
 
 
-def _tried(objective: Objective, batch: Batch) -> Batch:
-    """A few examples of a batch with wrong targets, or the whole batch if it is not divided.
+def _tried(objective: MeanLoss, batch: Batch) -> Batch:
+    """A few examples of a batch with wrong targets, or the whole batch if it cannot be divided.
 
-    Labels are those of the next class, and other targets are each other's.
+    Each label is the next class; other targets are exchanged between the examples.
     """
     size = examples_in(batch) if objective.checked.divides else None
     if not size:
@@ -339,11 +335,8 @@ def _tried(objective: Objective, batch: Batch) -> Batch:
     space = objective.space
     outputs = space.predict(space.vector(), inputs, objective.buffers)
     if are_labels(outputs, targets):
-        labels, classes, ignored = (
-            targets.long(),
-            outputs.shape[1],
-            objective.criterion.ignore_index,
-        )
+        labels, classes = targets.long(), outputs.shape[1]
+        ignored = objective.criterion.ignore_index
         other = (labels + 1) % classes
         if ignored is not None:
             other = torch.where(other == ignored, (other + 1) % classes, other)
@@ -356,5 +349,5 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
-def _say(message: str) -> None:
+def _warn(message: str) -> None:
     warnings.warn(message, LandscapeWarning, stacklevel=2)

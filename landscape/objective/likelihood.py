@@ -13,7 +13,7 @@ from landscape.errors import InputError
 
 @dataclass(frozen=True)
 class GaussianLikelihood:
-    """-log N(y; f(x), noise^2 I) in nats, constant included; one value an example.
+    """-log N(y; f(x), noise^2 I) in nats, with the constant; one value for each example.
 
     Attributes:
         noise: Standard deviation of the noise, in the targets' units.
@@ -32,14 +32,14 @@ class GaussianLikelihood:
 
     @property
     def __name__(self) -> str:
-        """What a run file calls it."""
+        """Name in run files."""
         return f"gaussian with noise {self.noise:g}"
 
     def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Shape (B,), of outputs (B, D) and targets (B, D), or (B,) for D = 1.
+        """The losses (B,) of outputs (B, D) with targets (B, D), or (B,) for D = 1.
 
         Raises:
-            InputError: the shapes are others.
+            InputError: the shapes do not fit.
         """
         error = residuals(outputs, targets) / self.noise
         constant = math.log(self.noise) + 0.5 * math.log(2 * math.pi)
@@ -47,10 +47,10 @@ class GaussianLikelihood:
 
 
 def check_noise(noise: Any) -> None:
-    """Refuse what is no standard deviation of all targets.
+    """Refuse a noise that is no standard deviation.
 
     Raises:
-        InputError: it is not one positive, finite number.
+        InputError: the noise is not one positive, finite number.
     """
     try:
         is_one = 0 < float(noise) < math.inf
@@ -63,15 +63,15 @@ def check_noise(noise: Any) -> None:
 
 
 def residuals(outputs: Tensor, targets: Tensor) -> Tensor:
-    """f(x) - y with shape (..., B, D), of outputs (..., B, D) and targets (B, D) or (B,).
+    """f(x) - y, shape (..., B, D), for outputs (..., B, D) and targets (B, D) or (B,).
 
     Raises:
-        InputError: the shapes do not match, which broadcasting would hide.
+        InputError: the shapes do not match; broadcasting would hide it.
     """
     expected = targets[:, None] if targets.ndim == 1 else targets
     if outputs.ndim < 2 or expected.ndim != 2 or outputs.shape[-2:] != expected.shape:
         raise InputError(
-            f"a Gaussian likelihood needs one output a target: outputs {tuple(outputs.shape)} do "
-            f"not fit targets {tuple(targets.shape)}"
+            "a Gaussian likelihood needs one output for each target: outputs "
+            f"{tuple(outputs.shape)} do not fit targets {tuple(targets.shape)}"
         )
     return outputs - expected

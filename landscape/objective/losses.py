@@ -1,4 +1,4 @@
-"""Losses by name or by function, as sums over batches that make up the value on all data."""
+"""Losses by name or by function, as sums over batches that add up to the value on all data."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _ELEMENTWISE: dict[Any, type[nn.Module]] = {
     F.smooth_l1_loss: nn.SmoothL1Loss,
     F.huber_loss: nn.HuberLoss,
 }
-"""Torch's functions and the classes of the same loss."""
+"""Torch's functions, and the class of the same loss for each."""
 
 SUMS = "the loss sums over examples; give it reduction='mean' or 'none'"
 
@@ -38,20 +38,20 @@ class Criterion:
     """A loss whose value on a data set is a sum of batches' totals over a sum of their weights.
 
     So the value does not depend on how the data are divided into batches. It is torch's own value
-    of the loss on the whole data set at once: where labels are ignored or classes have weights, the
-    mean over the labels that count, each with its weight.
+    of the loss on the whole data set at once. Where labels are ignored or classes have weights, it
+    is the mean over the labels that count, each with its weight.
 
     Args:
-        loss: ``"cross_entropy"``, which is ``nn.CrossEntropyLoss()``; ``"gaussian"`` (unit noise;
-            ``GaussianLikelihood`` for other); one of torch's losses, of which ``reduction="none"``
-            stands for the mean, too; or a function of (outputs, targets) that returns one value an
-            example, shape (B,), or their mean, a scalar.
+        loss: ``"cross_entropy"``, which is ``nn.CrossEntropyLoss()``; ``"gaussian"``, with unit
+            noise (for other noise pass a ``GaussianLikelihood``); one of torch's losses, where
+            ``reduction="none"`` also stands for the mean; or a function of (outputs, targets) that
+            returns one value for each example, shape (B,), or their mean, a scalar.
 
     Attributes:
-        ignore_index: Label that does not count; ``None`` where all do.
+        ignore_index: Label that does not count; ``None`` if all labels do.
 
     Raises:
-        InputError: an unknown name, or a loss that sums.
+        InputError: the name is unknown, or the loss is a sum over examples.
 
     Example:
         >>> loss = Criterion(nn.CrossEntropyLoss())
@@ -76,7 +76,7 @@ class Criterion:
         loss = _as_module(loss)
         if getattr(loss, "reduction", "mean") == "sum":
             raise InputError(SUMS)
-        # By the type itself: what a subclass computes is not known.
+        # By the type itself: a subclass may compute something else.
         self._labels = _LabelLoss(loss) if type(loss) in _CLASSES.values() else None
         self._needs_equal_shapes = type(loss) in _ELEMENTWISE.values()
         self._may_return_elements = type(loss).__module__ == nn.MSELoss.__module__
@@ -84,10 +84,10 @@ class Criterion:
         self.ignore_index = self._labels.ignore_index if self._labels else None
 
     def __call__(self, outputs: Any, targets: Any, inputs: Any = None) -> tuple[Tensor, Tensor]:
-        """A batch's total, with its graph, and its weight, two scalars.
+        """A batch's total loss with its graph, and its weight, two scalars.
 
         Args:
-            outputs: What the network makes of the inputs.
+            outputs: The network's outputs.
             targets: The batch's targets, on the same device.
             inputs: The batch's inputs, which may be needed to count its examples.
 
@@ -102,7 +102,7 @@ class Criterion:
         if self._needs_equal_shapes and outputs.shape != targets.shape:
             raise InputError(
                 f"outputs of shape {tuple(outputs.shape)} and targets of shape "
-                f"{tuple(targets.shape)}: give both one shape, for torch would compare every "
+                f"{tuple(targets.shape)}: give both one shape, because torch would compare every "
                 "output with every target"
             )
         value = self._function(outputs, targets)
@@ -114,37 +114,37 @@ class Criterion:
             total = value * examples
         elif self._may_return_elements and len(value) == examples:
             total = value.flatten(1).mean(1).sum() if value.ndim > 1 else value.sum()
-        # More values than examples are a sum over something else, or a broadcast by mistake.
+        # Other numbers of values are a sum over something else, or a broadcast by mistake.
         elif value.shape[0] != examples or value.numel() != examples:
             raise InputError(
                 f"the loss returned shape {tuple(value.shape)} for {examples} examples; "
-                "it must be one value an example or their mean"
+                "it must be one value for each example or their mean"
             )
         else:
             total = value.sum()
         return total, total.new_full((), examples, requires_grad=False)
 
     def weight(self, inputs: Any, targets: Any) -> int | Tensor:
-        """A batch's weight, before the network has made anything of it."""
+        """A batch's weight, without the network's outputs."""
         if self._labels is not None:
             return self._labels.weight(targets)
         return batch_size(inputs, targets)
 
     def check_labels(self, outputs: Any, targets: Any) -> None:
-        """Refuse labels of a whole data set that are no classes of the network's.
+        """Refuse labels of a whole data set that are no classes of the network.
 
         Args:
-            outputs: What the network makes of some of the inputs.
+            outputs: The network's outputs for some of the inputs.
             targets: All targets.
 
         Raises:
-            InputError: one is not, or none counts.
+            InputError: a label is no class, or no label counts.
         """
         if self._labels is not None and not targets.is_floating_point():
             self._labels.check_range(outputs, targets.long())
 
     def counts(self, targets: Any, examples: int) -> Tensor:
-        """Which of a batch's examples have a label that counts, shape (B,)."""
+        """Whether each of a batch's examples has a label that counts, shape (B,)."""
         if self._labels is None or targets.is_floating_point() or len(targets) != examples:
             return torch.ones(examples, dtype=torch.bool)
         counts: Tensor = targets.long() != self._labels.ignore_index
@@ -152,26 +152,26 @@ class Criterion:
 
 
 def _as_module(loss: LossFunction) -> LossFunction:
-    """Torch's functions, alone or with settings, as the class of the same loss."""
+    """One of torch's functions, alone or with settings, as the class of the same loss."""
     function: Any = loss
     settings: dict[str, Any] = {}
     if isinstance(loss, partial) and not loss.args:
         function, settings = loss.func, loss.keywords
-    made = {**_CLASSES, **_ELEMENTWISE}.get(function)
-    if made is None:
+    same_loss = {**_CLASSES, **_ELEMENTWISE}.get(function)
+    if same_loss is None:
         return loss
     try:
-        return made(**settings)
+        return same_loss(**settings)
     except TypeError:  # a setting that only the function has
         return loss
 
 
 class _LabelLoss:
-    """Torch's cross-entropy, or its loss of log-probabilities, and what torch divides it by."""
+    """Torch's cross-entropy, or its loss of log-probabilities, with the divisor of its mean."""
 
     def __init__(self, loss: Any) -> None:
-        self._each = copy.copy(loss)
-        self._each.reduction = "none"
+        self._by_label = copy.copy(loss)
+        self._by_label.reduction = "none"
         self._class_weights: Tensor | None = loss.weight
         self.ignore_index = loss.ignore_index
 
@@ -185,22 +185,22 @@ class _LabelLoss:
             targets = targets.long()
             self._check_labels(outputs, targets)
         if self._class_weights is not None:
-            self._each.weight = self._class_weights.to(outputs)
+            self._by_label.weight = self._class_weights.to(outputs)
         try:
-            total = self._each(outputs, targets).sum()
+            total = self._by_label(outputs, targets).sum()
         except (IndexError, RuntimeError) as error:
             if not isinstance(error, IndexError) and "is out of bounds" not in str(error):
                 raise
             raise InputError(
                 f"labels must be in [0, {outputs.shape[1]}), the network's outputs, or "
-                f"{self.ignore_index} where there is none, not in "
+                f"{self.ignore_index} for no label, not in "
                 f"[{int(targets.min())}, {int(targets.max())}]"
             ) from error
         return total, self.weight(targets).to(total)
 
     def weight(self, targets: Tensor) -> Tensor:
-        """How much the labels weigh together."""
-        if targets.is_floating_point():  # probabilities of classes, of which torch ignores none
+        """Total weight of the labels."""
+        if targets.is_floating_point():  # probabilities of classes: torch ignores none of them
             return torch.tensor(targets.numel() / targets.shape[1])
         labels = targets.long()
         counts = labels != self.ignore_index
@@ -216,7 +216,7 @@ class _LabelLoss:
         if not isinstance(outputs, Tensor) or outputs.ndim < 2:
             raise InputError("cross-entropy needs a model that returns logits (B, C)")
         if not labels.numel():
-            raise InputError(f"every label is {self.ignore_index}, which stands for none")
+            raise InputError(f"every label is {self.ignore_index}, which stands for no label")
         low, high = int(labels.min()), int(labels.max())
         if low < 0 or high >= outputs.shape[1]:
             raise InputError(
@@ -228,17 +228,17 @@ class _LabelLoss:
         if labels.shape != expected:
             raise InputError(
                 f"labels of shape {tuple(labels.shape)} for outputs of shape "
-                f"{tuple(outputs.shape)}: they are numbers of classes, of shape {tuple(expected)}"
+                f"{tuple(outputs.shape)}: labels are numbers of classes, of shape {tuple(expected)}"
             )
         if outputs.ndim > 1 and outputs.shape[1] == 1:
             raise InputError(
-                "one output is no choice between classes, its cross-entropy is always 0: take "
+                "one output is no choice between classes: its cross-entropy is always 0; take "
                 "nn.BCEWithLogitsLoss() for one logit"
             )
 
 
 def are_labels(outputs: Any, targets: Any) -> bool:
-    """Whether targets are numbers of classes, of which there is an output each."""
+    """Whether targets are numbers of classes, with one output for each class."""
     return (
         isinstance(outputs, Tensor)
         and isinstance(targets, Tensor)
@@ -250,7 +250,7 @@ def are_labels(outputs: Any, targets: Any) -> bool:
 
 
 def _check_probabilities(outputs: Any, targets: Any) -> None:
-    """Refuse real numbers that are no probabilities: their cross-entropy means nothing."""
+    """Refuse real numbers that are no probabilities: their cross-entropy has no meaning."""
     if not isinstance(targets, Tensor) or not targets.is_floating_point():
         return
     if torch._C._are_functorch_transforms_active():

@@ -1,4 +1,4 @@
-"""A module's parameters as one flat vector: the only place that knows how one becomes the other."""
+"""A module's parameters as one flat vector, and back."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ Slots = list[tuple[dict[str, Any], str]]
 
 
 class ParameterSpace:
-    """R^P: the inferred parameters of a module, laid end to end in the module's own order.
+    """R^P: the inferred parameters of a module, one after the other in the module's own order.
 
-    The module is copied, so that the user's is never changed; the parameters that are not inferred,
-    and the buffers, keep the values they had when the space was made. Tied weights are one
-    parameter and appear once. The row of an embedding that stands for padding is no parameter,
-    though it has its place in a vector: it keeps its value whatever the vector says.
+    The module is copied, so the user's is never changed. The buffers and the parameters that are
+    not inferred keep the values of the moment when the space was made. Tied weights are one
+    parameter and appear once. An embedding's row for padding is no parameter. It has a place in a
+    vector, but keeps its own value whatever the vector says.
 
     Args:
         model: Any module.
-        parameters: Which parameters are inferred: ``None`` for every one that requires a gradient,
-            a name or a list of them, or a predicate of (name, parameter).
-        device: Where the copy lives; the model's own device if ``None``.
+        parameters: The parameters to infer: ``None`` for all that require a gradient, a name or a
+            list of names, or a predicate of (name, parameter).
+        device: Device of the copy; the model's own if ``None``.
         dtype: Floating-point type of the copy; the model's own if ``None``.
 
     Attributes:
         module: The private copy.
         names: Names of the inferred parameters.
-        shapes: Their shapes.
+        shapes: Shapes of the inferred parameters.
         size: P, the number of inferred scalars.
 
     Raises:
@@ -63,7 +63,7 @@ class ParameterSpace:
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        with torch.inference_mode(False):  # else no gradient could be taken of the copy
+        with torch.inference_mode(False):  # otherwise the copy would have no gradient
             self.module = copy_module(model).to(device=device, dtype=dtype)
         named = dict(self.module.named_parameters())
         chosen = _choose(named, parameters)
@@ -89,17 +89,17 @@ class ParameterSpace:
             isinstance(layer, nn.GroupNorm) and layer.weight is None for layer in layers
         )
         convolves = any(isinstance(layer, nn.Conv2d) for layer in layers)
-        # Derivatives of these are slower with channels last, and grey images have no channels.
+        # Derivatives of these are slower with channels last, and grey images have one channel.
         slower = any(
             isinstance(layer, nn.MaxPool2d | nn.GroupNorm)
             or (isinstance(layer, nn.Conv2d) and layer.in_channels == 1)
             for layer in layers
         )
-        # Whether images may have their channels last, without and with derivatives; None where that
-        # is not known yet.
+        # Whether images may have their channels last, without and with derivatives; None if that is
+        # not known yet.
         can = None if convolves and self.device.type == "cpu" else False
         self._channels_last = {False: can, True: False if slower else can}
-        self._differentiates = False  # inside of its forward pass, as is found out by doing
+        self._differentiates = False  # in its forward pass; a failed pass sets it to True
         self._is_settled = False
 
     @property
@@ -125,7 +125,7 @@ class ParameterSpace:
 
     @property
     def slices(self) -> list[slice]:
-        """Where each inferred parameter lies in a vector."""
+        """The part of a vector that belongs to each inferred parameter."""
         ends = list(itertools.accumulate(self._lengths))
         return [slice(end - length, end) for end, length in zip(ends, self._lengths, strict=True)]
 
@@ -157,26 +157,28 @@ class ParameterSpace:
         *,
         training: bool = False,
     ) -> Iterator[Network]:
-        """Within it the module has ``vector`` for its inferred parameters.
+        """Within it the module has the inferred parameters of ``vector``.
 
-        Take backward passes within it, too: a network may run forward again in them, as with
-        activation checkpoints. It works on copies, whatever it changes in place; but in training
-        the running statistics in ``buffers`` are updated.
+        Take backward passes within it, too: a network with activation checkpoints runs forward
+        again in them. The network works on copies, whatever it changes in place; but in training
+        it updates the running statistics in ``buffers``.
 
         On the CPU images and convolutions are laid out with their channels last where that is
         faster; values change by rounding only.
 
         Args:
-            vector: Shape (P,).
-            buffers: Buffers by name; the module's own, in training on a copy, if ``None``.
+            vector: Inferred parameters, shape (P,).
+            buffers: Buffers by name; the module's own if ``None``, in training a copy of them.
             training: Whether dropout and batch statistics act as in training.
 
         Yields:
             The network as a function of its inputs: a tensor, a tuple of positional arguments or a
-            dict of keyword arguments. They are moved to the space's device, real ones to its type.
+            dict of keyword arguments. Inputs are moved to the space's device, and real ones
+            converted to its type.
 
         Raises:
-            InputError: the weights do not fit, or a batch in training is too small to normalise.
+            InputError: the weights do not fit, or a batch in training is too small for batch
+                normalisation.
         """
         check_tensor(vector)
         if vector.dtype != self.dtype:
@@ -190,7 +192,7 @@ class ParameterSpace:
         elif not training:
             with torch.inference_mode(False):
                 buffers = self.move(buffers)
-        with torch.inference_mode(False):  # else nothing could be differentiated by them
+        with torch.inference_mode(False):  # otherwise they would have no derivatives
             values = {**self._parts(vector), **buffers}
         with (
             self._holding(values),
@@ -217,9 +219,9 @@ class ParameterSpace:
         *,
         training: bool = False,
     ) -> Any:
-        """The module's output with ``vector`` for its inferred parameters; see ``at``.
+        """The module's output with the inferred parameters of ``vector``; see ``at``.
 
-        A network that runs forward again in the backward pass must be called within ``at``.
+        Call a network that runs forward again in the backward pass within ``at`` instead.
         """
         with self.at(vector, buffers, training=training) as network:
             return network(inputs)
@@ -229,7 +231,7 @@ class ParameterSpace:
     def predict(
         self, vector: Tensor, inputs: Any, buffers: Mapping[str, Tensor] | None = None
     ) -> Any:
-        """As ``call`` in evaluation mode, without gradients."""
+        """The same as ``call`` in evaluation mode, without gradients."""
         return self.call(vector, inputs, buffers)
 
     def move(self, value: Any) -> Any:
@@ -238,26 +240,25 @@ class ParameterSpace:
 
     def _moved(self, tensor: Tensor) -> Tensor:
         dtype = self.dtype if tensor.is_floating_point() else tensor.dtype
-        # A copy in any case: a network or a loss may change what it is given in place.
+        # Always a copy: a network or a loss may change its inputs in place.
         return tensor.to(device=self.device, dtype=dtype, non_blocking=True, copy=True)
 
     def _parts(self, vector: Tensor) -> dict[str, Tensor]:
         """Copies of a vector's parts, by name and in the parameters' shapes."""
         if torch.is_grad_enabled() and vector.requires_grad:
-            # One by one: of a view, autograd lets nothing be changed in place.
+            # One by one: autograd forbids changes of a view in place.
             parts = {name: part.clone() for name, part in self.unflatten(vector).items()}
         else:
             parts = self.unflatten(vector.clone())
-        for name, held in self._held.items():
-            own, row = held
+        for name, (own, row) in self._padded.items():
             parts[name] = torch.where(row, own, parts[name])
         return parts
 
     @cached_property
-    def _held(self) -> dict[str, tuple[Tensor, Tensor]]:
-        """Parameters with a row that stands for padding: their values, and where the row is."""
+    def _padded(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Parameters with a row for padding: their values, and a mask of the row."""
         owners = list(self.module.named_modules(remove_duplicate=False))
-        found = {}
+        padded = {}
         for name, own in zip(self.names, self._values, strict=True):
             users = [
                 (layer, key)
@@ -270,29 +271,29 @@ class ParameterSpace:
             if is_padded and not others and layer.padding_idx is not None:
                 row = torch.zeros(len(own), 1, dtype=torch.bool, device=own.device)
                 row[layer.padding_idx] = True
-                found[name] = own.detach(), row
-        return found
+                padded[name] = own.detach(), row
+        return padded
 
     def hold(self, vectors: Tensor) -> Tensor:
-        """Vectors (..., P) in which padding, which is no parameter, has the module's own value."""
-        if not self._held:
+        """Vectors (..., P) with the module's own values for padding, which is no parameter."""
+        if not self._padded:
             return vectors
         vectors = vectors.clone()
         for name, part in zip(self.names, self.slices, strict=True):
-            if name in self._held:
-                own, row = self._held[name]
+            if name in self._padded:
+                own, row = self._padded[name]
                 entries = row.expand_as(own).reshape(-1)
                 vectors[..., part] = torch.where(entries, own.reshape(-1), vectors[..., part])
         return vectors
 
     @cached_property
     def _slots(self) -> dict[str, Slots]:
-        """Where the module keeps each parameter and buffer, one that is tied in several places."""
+        """Where the module stores each parameter and buffer; a tied one has several places."""
         places: dict[int, Slots] = {}
         for layer in self.module.modules():
-            for kept in (layer._parameters, layer._buffers):
-                for key, tensor in kept.items():
-                    places.setdefault(id(tensor), []).append((kept, key))
+            for slots in (layer._parameters, layer._buffers):
+                for key, tensor in slots.items():
+                    places.setdefault(id(tensor), []).append((slots, key))
         named = (*self.module.named_parameters(), *self.module.named_buffers())
         return {name: places[id(tensor)] for name, tensor in named}
 
@@ -302,47 +303,47 @@ class ParameterSpace:
         unknown = sorted(set(values) - set(self._slots))
         if unknown:
             raise InputError(f"the network has no parameter or buffer '{unknown[0]}'")
-        before = [(kept, key, kept[key]) for name in values for kept, key in self._slots[name]]
+        before = [(slots, key, slots[key]) for name in values for slots, key in self._slots[name]]
         try:
             self._place(values)
             yield
         finally:
-            for kept, key, value in before:
-                kept[key] = value
+            for slots, key, value in before:
+                slots[key] = value
 
     def _place(self, values: Mapping[str, Tensor]) -> None:
         for name, value in values.items():
-            for kept, key in self._slots[name]:
-                kept[key] = value
+            for slots, key in self._slots[name]:
+                slots[key] = value
 
     def _update(self, buffers: Mapping[str, Tensor]) -> None:
-        """Note what layers have put in the place of their buffers; most change them in place."""
+        """Copy buffers that layers have replaced; most layers change them in place."""
         for name, buffer in buffers.items():
-            kept, key = self._slots[name][0]
-            if kept[key] is not buffer:
-                buffer.copy_(kept[key])
+            slots, key = self._slots[name][0]
+            if slots[key] is not buffer:
+                buffer.copy_(slots[key])
 
     def settle(self, inputs: Iterator[Any]) -> None:
-        """Find out how the module runs, which takes runs of its own, on two of the first examples.
+        """Choose the layout of the module now, by runs on two of the first examples.
 
-        Only who counts its runs has to call this first.
+        Only callers that count the module's runs need this first.
         """
         if not self._is_settled:
             self._is_settled = True
             with suppress(Exception), torch.no_grad():  # the run that matters raises it again
-                self.call(self.vector(), map_tensors(lambda each: each[:2], next(inputs)))
+                self.call(self.vector(), map_tensors(lambda tensor: tensor[:2], next(inputs)))
 
     def _may_lay_out(self, inputs: Any) -> bool:
-        """Whether images may have their channels last, seen once at the first two examples.
+        """Whether images may have their channels last, by one try on the first two examples.
 
-        A module with a ``view`` of feature maps cannot run so; a function with one in its backward
-        pass can, but has no derivatives.
+        A module with a ``view`` of feature maps cannot run so. A function with a ``view`` in its
+        backward pass can, but has no derivatives.
         """
         derives = torch.is_grad_enabled()
         if self._channels_last[derives] is None:
             self._channels_last[derives] = False
             with suppress(Exception):  # the run in the usual layout raises it again
-                few = self.move(map_tensors(lambda each: each[:2], inputs))
+                few = self.move(map_tensors(lambda tensor: tensor[:2], inputs))
                 self._try_channels_last(few, derives)
                 self._channels_last[derives] = True
         return bool(self._channels_last[derives])
@@ -357,7 +358,7 @@ class ParameterSpace:
 
     def __getstate__(self) -> dict[str, Any]:
         state = {name: value for name, value in self.__dict__.items() if name != "_slots"}
-        # What the module has kept from a pass may have a graph, which cannot be sent anywhere.
+        # Tensors from an earlier pass may have graphs, which cannot be pickled.
         module = copy_module(self.module)
         named = dict(module.named_parameters())
         return {**state, "module": module, "_values": [named[name] for name in self.names]}
@@ -382,7 +383,7 @@ class _Evaluated:
         return _forward(space, inputs) if torch.is_grad_enabled() else self._ungraded(inputs)
 
     def _ungraded(self, inputs: Any) -> Any:
-        """Without gradients, but for those that the module itself takes."""
+        """Without gradients, except for those that the module itself takes."""
         space = self._space
         if not space._differentiates:
             try:
@@ -415,7 +416,7 @@ def _usual(outputs: Any) -> Tensor:
     """``outputs`` in their usual layout.
 
     Raises:
-        RuntimeError: they are no tensor.
+        RuntimeError: the outputs are no tensor.
     """
     if not isinstance(outputs, Tensor):
         raise RuntimeError("a module that returns no tensor runs in its usual layout")

@@ -1,6 +1,6 @@
-"""Which of a network's parameters are inferred: by their layers' types, not by their names.
+"""Subsets of a network's parameters to infer, by the types of their layers.
 
-Each choice can be given as ``parameters=`` to a ``ParameterSpace`` and to every method's ``fit``.
+Each can be given as ``parameters=`` to a ``ParameterSpace`` and to every method's ``fit``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def head(model: nn.Module) -> list[str]:
     """Names of the parameters of the last linear layer in the module's order.
 
     Raises:
-        InputError: there is none.
+        InputError: the network has no linear layer.
     """
     linear = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
     if not linear:
@@ -32,10 +32,10 @@ def head(model: nn.Module) -> list[str]:
 def normalisation_and_head(model: nn.Module) -> list[str]:
     """Names of the scales and shifts of all normalisation layers, and of the head's parameters.
 
-    These are what FP-BMA's transfer scheme trains (arXiv 2406.15664, section 4.3).
+    FP-BMA's transfer scheme trains these (arXiv 2406.15664, section 4.3).
 
     Raises:
-        InputError: there is no head.
+        InputError: the network has no head.
     """
     layers = [layer for layer in model.modules() if isinstance(layer, NORMALISATIONS)]
     chosen = {*_names(model, layers), *head(model)}
@@ -47,10 +47,10 @@ CHOICES: dict[str, Callable[[nn.Module], list[str] | None]] = {
     "head": head,
     "normalisation-and-head": normalisation_and_head,
 }
-"""Choices by the name that the command line knows them by; ``None`` is every parameter."""
+"""Subsets by the names that the command line takes; ``None`` is every parameter."""
 
 
 def _names(model: nn.Module, layers: Sequence[nn.Module]) -> list[str]:
-    # By identity: a tied parameter has one name, and not that of every layer it is in.
+    # By identity: a tied parameter has one name, however many layers hold it.
     chosen = {id(parameter) for layer in layers for parameter in layer.parameters()}
     return [name for name, parameter in model.named_parameters() if id(parameter) in chosen]

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from landscape.objective.batches import Batch, batch_size, same_examples
 from landscape.objective.losses import Loss
-from landscape.objective.objective import Evaluation, Objective
+from landscape.objective.mean_loss import Evaluation
+from landscape.objective.objective import Objective
 from landscape.posteriors.posterior import Posterior
 from landscape.running_stats.normalisation import normalisation_layers
 

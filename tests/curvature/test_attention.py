@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from landscape.autograd.settings import second_derivatives
 from landscape.curvature import MATRICES, top_eigenvalues
+from landscape.curvature.at_weights import Backend
 from landscape.curvature.estimators.lanczos import Which
-from landscape.curvature.matrices import Matrix, product_by
-from landscape.curvature.network import Backend
+from landscape.curvature.matrices import Matrix, operator_at
 from landscape.objective.objective import Objective
 
 
@@ -48,7 +48,7 @@ def test_the_hessian_of_attention_is_the_slope_of_its_gradient() -> None:
 def test_every_matrix_of_attention_can_be_multiplied(matrix: Matrix) -> None:
     loss = objective()
     w = loss.space.vector()
-    product = product_by(matrix, loss, w)
+    product = operator_at(loss, w, matrix)
     first, second = torch.randn(2, loss.size, generator=generator(3), dtype=w.dtype)
     assert float(first @ product(second)) == pytest.approx(float(second @ product(first)))
     assert float(product(first).norm()) > 0

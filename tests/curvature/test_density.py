@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from cases import classification, dense_hessian, generator, mlp, symmetric
+from cases import classification, dense_hessian, generator, mlp, operator_of, symmetric
 from torch import Tensor
 
 from landscape.curvature import (
@@ -39,17 +39,9 @@ BULK = (GRID > -0.5) & (GRID < 1.5)
 def density(*, deflated: bool = False, probes: int = 10, steps: int = 14, seed: int = 0) -> Density:
     known = None
     if deflated:
-        known = lanczos(
-            lambda v: MATRIX @ v, 60, 3, which="magnitude", tolerance=1e-9, dtype=torch.float64
-        )
+        known = lanczos(operator_of(MATRIX), k=3, which="magnitude", tolerance=1e-9)
     found = lanczos_quadrature(
-        lambda v: MATRIX @ v,
-        60,
-        probes=probes,
-        steps=steps,
-        deflate=known,
-        seed=seed,
-        dtype=torch.float64,
+        operator_of(MATRIX), probes=probes, steps=steps, deflate=known, seed=seed
     )
     return smooth(found, GRID, 0.5)
 
@@ -80,8 +72,8 @@ def test_known_eigenpairs_have_no_error() -> None:
     torch.testing.assert_close(
         deflated.quadrature.weights.sum(1), torch.ones(10, dtype=torch.float64)
     )
-    everything = lanczos(lambda v: MATRIX @ v, 60, 60, tolerance=1e-9, dtype=torch.float64)
-    dense = lanczos_quadrature(lambda v: MATRIX @ v, 60, deflate=everything)
+    everything = lanczos(operator_of(MATRIX), k=60, tolerance=1e-9)
+    dense = lanczos_quadrature(operator_of(MATRIX.float()), deflate=everything)
     assert dense.matvecs == 0
     torch.testing.assert_close(smooth(dense, GRID, 0.5).density, TRUTH, rtol=1e-5, atol=1e-9)
 
@@ -97,10 +89,9 @@ def test_nodes_scale_with_the_operator_in_float32(unit: float) -> None:
 
 
 def test_pairs_of_another_operator_are_refused() -> None:
-    product = {"size": 60, "dtype": torch.float64}
-    pairs = lanczos(lambda v: MATRIX.flip(0, 1) @ v, k=3, which="magnitude", **product)
+    pairs = lanczos(operator_of(MATRIX.flip(0, 1)), k=3, which="magnitude")
     with pytest.raises(InputError, match="another matrix or another point"):
-        lanczos_quadrature(lambda v: MATRIX @ v, deflate=pairs, **product)
+        lanczos_quadrature(operator_of(MATRIX), deflate=pairs)
     with pytest.raises(InputError, match="pairs to deflate are of 60 dimensions"):
         lanczos_quadrature(lambda v: v, 50, deflate=pairs)
 
@@ -114,14 +105,14 @@ def test_few_steps_are_enough_for_a_wide_kernel() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_whole_mass_is_on_the_default_grid(dtype: torch.dtype) -> None:
     matrix = symmetric(SPECTRUM.to(dtype))
-    curve = smooth(lanczos_quadrature(lambda v: matrix @ v, 60, probes=4, steps=20, dtype=dtype))
+    curve = smooth(lanczos_quadrature(operator_of(matrix), probes=4, steps=20))
     assert float(torch.trapezoid(curve.density, curve.grid)) == pytest.approx(1, abs=1e-5)
     assert float(curve.grid[0]) < -3 < 9 < float(curve.grid[-1])
     assert curve.width == pytest.approx(0.12, rel=0.01)
 
 
 def test_the_nodes_have_the_moments_of_the_probes() -> None:
-    found = lanczos_quadrature(lambda v: MATRIX @ v, 60, probes=400, steps=3, dtype=torch.float64)
+    found = lanczos_quadrature(operator_of(MATRIX), probes=400, steps=3)
     for power in (0, 1, 2, 5):
         moments = (found.weights * found.nodes**power).sum(1)
         error = float(moments.std()) / 20

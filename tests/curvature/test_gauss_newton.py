@@ -6,11 +6,10 @@ from cases import classification, columns, dense_hessian, joined, mlp, shuffled,
 from torch import Tensor, nn
 from torch.func import jacrev
 
-from landscape.curvature import GaussNewton
+from landscape.curvature import EmpiricalFisher, GaussNewton
 from landscape.errors import InputError
 from landscape.models import build
 from landscape.objective.objective import Objective
-from landscape.objective.operators.gauss_newton import Centre
 
 
 def real(batches: list[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
@@ -38,7 +37,7 @@ OBJECTIVES = {
 }
 
 
-def dense(objective: Objective, w: Tensor, centre: Centre) -> Tensor:
+def dense(objective: Objective, w: Tensor, matrix: type[GaussNewton]) -> Tensor:
     """Example by example, all Jacobians and centres written out."""
     x, y = joined(list(objective.batches))
     total = torch.zeros(len(w), len(w), dtype=w.dtype)
@@ -47,7 +46,7 @@ def dense(objective: Objective, w: Tensor, centre: Centre) -> Tensor:
         jacobian = jacrev(lambda v, x=inputs: objective.space.call(v, x)[0])(w)
         outputs = objective.space.call(w, inputs)[0]
         loss = lambda f, t=target: objective.criterion(f[None], t)[0]  # noqa: E731
-        if centre == "hessian":
+        if matrix is GaussNewton:
             total += jacobian.T @ torch.func.hessian(loss)(outputs) @ jacobian
         else:
             gradient = torch.func.grad(loss)(outputs) @ jacobian
@@ -56,13 +55,13 @@ def dense(objective: Objective, w: Tensor, centre: Centre) -> Tensor:
 
 
 @pytest.mark.filterwarnings("ignore:There is a performance drop")  # of the dense one
-@pytest.mark.parametrize("centre", ["hessian", "gradient"])
+@pytest.mark.parametrize("matrix", [GaussNewton, EmpiricalFisher])
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_products_are_those_of_the_dense_matrix(name: str, centre: Centre) -> None:
+def test_products_are_those_of_the_dense_matrix(name: str, matrix: type[GaussNewton]) -> None:
     objective = OBJECTIVES[name]()
     w = objective.space.vector()
-    found = columns(GaussNewton(objective, w, centre=centre), len(w))
-    torch.testing.assert_close(found, dense(objective, w, centre), rtol=1e-9, atol=1e-12)
+    found = columns(matrix(objective, w), len(w))
+    torch.testing.assert_close(found, dense(objective, w, matrix), rtol=1e-9, atol=1e-12)
 
 
 def test_softmax_regression_has_its_hessian_for_a_gauss_newton_matrix() -> None:
@@ -78,15 +77,15 @@ def test_memory_decides_what_is_kept_and_not_what_is_found() -> None:
     kept, fresh = (GaussNewton(Objective(mlp(), data), w, memory=m) for m in (1 << 20, 3000))
     for _ in range(2):
         torch.testing.assert_close(kept(v), fresh(v))
-    assert kept._kept is not None
-    assert fresh._kept is None
+    assert kept._graphs is not None
+    assert fresh._graphs is None
 
 
 def test_a_loss_that_is_linear_in_the_outputs_has_no_gauss_newton_matrix() -> None:
     linear = Objective(nn.Linear(4, 1).double(), classification(), lambda out, _: out[:, 0])
     w = linear.space.vector()
     assert float(GaussNewton(linear, w)(w).norm()) == 0
-    assert float(GaussNewton(linear, w, centre="gradient")(w).norm()) > 0
+    assert float(EmpiricalFisher(linear, w)(w).norm()) > 0
 
 
 class Pair(nn.Module):

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from cases import generator, symmetric
+from cases import generator, operator_of, symmetric
 from torch import Tensor
 
 from landscape.curvature import lanczos
@@ -33,9 +33,7 @@ KEYS: dict[str, Callable[[Tensor], Tensor]] = {
 def test_the_extreme_eigenvalues_and_no_others(name: str, which: str) -> None:
     spectrum = SPECTRA[name].double()
     matrix = symmetric(spectrum)
-    found = lanczos(
-        lambda v: matrix @ v, len(spectrum), 8, which=which, tolerance=1e-8, dtype=torch.float64
-    )
+    found = lanczos(operator_of(matrix), k=8, which=which, tolerance=1e-8)
     truth = spectrum[KEYS[which](spectrum).argsort()[:8]]
     torch.testing.assert_close(found.values.abs(), truth.abs(), rtol=1e-7, atol=1e-7)
     if which != "magnitude":
@@ -68,7 +66,7 @@ def test_ghosts_take_no_more_products_than_a_spectrum_of_their_size_needs() -> N
 def test_a_residual_is_what_it_says(name: str, dtype: torch.dtype) -> None:
     spectrum = SPECTRA[name].to(dtype)
     matrix = symmetric(spectrum)
-    found = lanczos(lambda v: matrix @ v, len(spectrum), 5, dtype=dtype)
+    found = lanczos(operator_of(matrix), k=5)
     images = found.vectors @ matrix
     truth = (images - found.values.to(dtype)[:, None] * found.vectors).norm(dim=1).double()
     rounding = 30 * torch.finfo(dtype).eps * float(spectrum.abs().max())
@@ -105,7 +103,7 @@ def test_copies_that_the_budget_did_not_reach_are_not_said_to_have_been_looked_f
 ) -> None:
     spectrum = torch.cat([torch.tensor([10.0] * 5 + [5, 3, 2.5]), torch.linspace(0, 0.1, 92)])
     matrix = symmetric(spectrum.double())
-    found = lanczos(lambda v: matrix @ v, 100, 3, max_matvecs=budget, dtype=torch.float64)
+    found = lanczos(operator_of(matrix), k=3, max_matvecs=budget)
     if bool(found.converged.all()):
         torch.testing.assert_close(found.values, torch.full((3,), 10.0).double(), rtol=1e-3, atol=0)
     else:
@@ -117,7 +115,7 @@ def test_copies_that_the_budget_did_not_reach_are_not_said_to_have_been_looked_f
 def test_all_eigenvalues_of_a_small_operator(size: int, k: int) -> None:
     spectrum = torch.randn(size, generator=generator(), dtype=torch.float64)
     matrix = symmetric(spectrum)
-    found = lanczos(lambda v: matrix @ v, size, k, dtype=torch.float64, tolerance=1e-8)
+    found = lanczos(operator_of(matrix), k=k, tolerance=1e-8)
     torch.testing.assert_close(found.values, spectrum.sort(descending=True).values[:k])
 
 
@@ -126,7 +124,8 @@ def test_all_eigenvalues_of_a_small_operator(size: int, k: int) -> None:
 def test_what_is_left_in_an_invariant_subspace_is_not_taken_for_a_direction(
     dtype: torch.dtype, seed: int
 ) -> None:
-    found = lanczos(lambda v: v, 10, 9, seed=seed, dtype=dtype, tolerance=torch.finfo(dtype).eps)
+    identity = torch.eye(10, dtype=dtype)
+    found = lanczos(operator_of(identity), k=9, seed=seed, tolerance=torch.finfo(dtype).eps)
     torch.testing.assert_close(found.vectors @ found.vectors.T, torch.eye(9, dtype=dtype))
     torch.testing.assert_close(found.values, torch.ones(9, dtype=torch.float64))
 
@@ -134,7 +133,7 @@ def test_what_is_left_in_an_invariant_subspace_is_not_taken_for_a_direction(
 def test_a_bounded_basis_restarts_and_still_converges() -> None:
     spectrum = torch.cat([torch.tensor([3.0, 2.9, 2.8]), torch.linspace(0, 2.5, 497)]).double()
     matrix = symmetric(spectrum)
-    found = lanczos(lambda v: matrix @ v, 500, 3, tolerance=1e-6, max_basis=12, dtype=torch.float64)
+    found = lanczos(operator_of(matrix), k=3, tolerance=1e-6, max_basis=12)
     torch.testing.assert_close(found.values, spectrum[:3], rtol=1e-6, atol=0)
     assert found.matvecs > 12
 
@@ -143,8 +142,8 @@ def test_an_operator_that_is_not_symmetric_shows_in_the_residuals() -> None:
     matrix = symmetric(SPECTRA["ghosts"].double())
     skew = torch.randn(200, 200, generator=generator(5), dtype=torch.float64)
     skewed = matrix + 0.1 * (skew - skew.T)
-    clean = lanczos(lambda v: matrix @ v, 200, 3, dtype=torch.float64)
-    found = lanczos(lambda v: skewed @ v, 200, 3, dtype=torch.float64, max_matvecs=60)
+    clean = lanczos(operator_of(matrix), k=3)
+    found = lanczos(operator_of(skewed), k=3, max_matvecs=60)
     assert bool((found.residuals > 0.1).all())
     assert not found.converged.any()
     assert bool(clean.converged.all())

@@ -6,7 +6,7 @@ from cases import classification, joined, mlp
 from torch import Tensor, nn
 
 from landscape.curvature import top_eigenvalues
-from landscape.curvature.matrices import Matrix, product_by
+from landscape.curvature.matrices import Matrix, operator_at
 from landscape.models import build
 from landscape.objective.objective import Objective
 
@@ -42,7 +42,7 @@ def test_products_and_eigenvalues_are_those_of_curvlinops(matrix: Matrix, kind: 
     truth = dense(matrix, model, batches)
     objective = Objective(model, batches)
     w = objective.space.vector()
-    product = product_by(matrix, objective, w)
+    product = operator_at(objective, w, matrix)
     v = torch.randn(len(w), dtype=w.dtype, generator=torch.Generator().manual_seed(1))
     torch.testing.assert_close(product(v), truth @ v, rtol=1e-8, atol=1e-10)
     found = top_eigenvalues(objective, w, 3, matrix=matrix, tolerance=1e-8)

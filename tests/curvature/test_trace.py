@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from cases import generator, symmetric
+from cases import generator, operator_of, symmetric
 from torch import Tensor
 
 from landscape.curvature import (
     Eigenvalues,
     Estimate,
+    FunctionOperator,
     estimate_diagonal,
     estimate_squared_frobenius,
     hutch_pp,
@@ -30,23 +31,20 @@ DECAYING[5::7] *= -0.3
 NETWORK = symmetric(DECAYING)
 TRACE, SQUARES = float(SPECTRUM.double().sum()), float((SPECTRUM.double() ** 2).sum())
 Estimator = Callable[..., Any]
-F64: dict[str, Any] = {"dtype": torch.float64}
 
 
 def known(products: int = 1000, *, keep_space: bool = False) -> Eigenvalues:
     return lanczos(
-        lambda v: MATRIX @ v,
-        100,
-        3,
+        operator_of(MATRIX),
+        k=3,
         which="magnitude",
         max_matvecs=products,
         keep_space=keep_space,
-        dtype=torch.float64,
     )
 
 
 def estimate(estimator: Estimator = hutchinson, seed: int = 0, **settings: object) -> Estimate:
-    return estimator(lambda v: MATRIX @ v, 100, seed=seed, dtype=torch.float64, **settings)
+    return estimator(operator_of(MATRIX), seed=seed, **settings)
 
 
 CASES: dict[str, tuple[Estimator, float, dict[str, object], float]] = {
@@ -120,7 +118,9 @@ def test_the_pilot_that_decides_the_number_of_probes_is_thrown_away() -> None:
         (estimate_squared_frobenius, 10, {"tolerance": 0.4}),
     ):
         values.clear()
-        whole = estimator(matvec, 100, matvecs=90, dtype=torch.float64, **settings)
+        whole = estimator(
+            FunctionOperator(matvec, 100, dtype=torch.float64), matvecs=90, **settings
+        )
         assert pilot + 2 < whole.matvecs == len(values) < 90
         # The average of the rest alone, which another call with as many probes need not know.
         kept = torch.tensor(values[pilot:], dtype=torch.float64)
@@ -130,7 +130,7 @@ def test_the_pilot_that_decides_the_number_of_probes_is_thrown_away() -> None:
 
 def test_the_error_is_known_from_two_probes_and_vanishes_where_signs_are_exact() -> None:
     entries = torch.randn(50, generator=generator(7), dtype=torch.float64)
-    exact = hutchinson(lambda v: entries * v, 50, matvecs=2, dtype=torch.float64)
+    exact = hutchinson(operator_of(entries.diag()), matvecs=2)
     assert exact.value == pytest.approx(float(entries.sum()))
     assert exact.standard_error == pytest.approx(0.0, abs=1e-12)
     # Of a known variance, 2 (||A||_F^2 - sum A_ii^2), after what is known is taken out.
@@ -154,19 +154,18 @@ def test_a_search_space_that_was_kept_lowers_the_error_for_nothing() -> None:
     )
     quotients = (space.vectors @ MATRIX @ space.vectors.T).diag()
     torch.testing.assert_close(space.values, quotients)
-    product = {"matvec": lambda v: NETWORK @ v, "size": 300, "dtype": torch.float64}
-    top = lanczos(k=3, keep_space=True, **product)
+    operator = operator_of(NETWORK)
+    top = lanczos(operator, k=3, keep_space=True)
     without, by_pairs, by_space = (
-        hutchinson(matvecs=10, deflate=each, **product).standard_error
+        hutchinson(operator, matvecs=10, deflate=each).standard_error
         for each in (None, replace(top, space=None), top)
     )
     assert by_space < 0.8 * by_pairs < 0.8 * without
 
 
 def test_a_krylov_space_takes_fewer_products_than_hutch_plus_plus() -> None:
-    product = {"matvec": lambda v: NETWORK @ v, "size": 300, "dtype": torch.float64}
     ours, theirs = (
-        [estimator(tolerance=0.01, seed=seed, **product) for seed in range(20)]
+        [estimator(operator_of(NETWORK), tolerance=0.01, seed=seed) for seed in range(20)]
         for estimator in (krylov_aware, hutch_pp)
     )
     assert sum(one.converged for one in ours) >= 16
@@ -174,9 +173,9 @@ def test_a_krylov_space_takes_fewer_products_than_hutch_plus_plus() -> None:
 
 
 def test_a_krylov_space_that_is_everything_or_invariant_leaves_nothing_to_estimate() -> None:
-    found = krylov_aware(lambda v: MATRIX @ v, 100, matvecs=260, dtype=torch.float64)
+    found = krylov_aware(operator_of(MATRIX), matvecs=260)
     assert (found.value, found.standard_error) == (pytest.approx(TRACE), 0)
-    everything = lanczos(lambda v: MATRIX @ v, 100, 100, dtype=torch.float64)
+    everything = lanczos(operator_of(MATRIX), k=100)
     rest = estimate(krylov_aware, matvecs=40, deflate=everything)
     assert (rest.value, rest.standard_error) == (pytest.approx(TRACE), 0)
     zero = krylov_aware(lambda v: 0 * v, 100, matvecs=10)
@@ -190,10 +189,9 @@ def test_few_products_of_hutch_plus_plus_are_worth_many_of_hutchinson() -> None:
 
 def test_low_rank_is_exact_for_hutch_plus_plus_whatever_is_known() -> None:
     row = torch.randn(100, generator=generator(2), dtype=torch.float64)
-    for deflate in (None, lanczos(lambda v: row * (row @ v), 100, 2, dtype=torch.float64)):
-        found = hutch_pp(
-            lambda v: row * (row @ v), 100, matvecs=12, deflate=deflate, dtype=torch.float64
-        )
+    operator = FunctionOperator(lambda v: row * (row @ v), 100, dtype=torch.float64)
+    for deflate in (None, lanczos(operator, k=2)):
+        found = hutch_pp(operator, matvecs=12, deflate=deflate)
         assert found.value == pytest.approx(float(row @ row))
         assert found.standard_error < 1e-9
         assert found.matvecs == 12
@@ -226,23 +224,20 @@ def test_enough_products_multiply_the_operator_out(settings: dict[str, object]) 
 
 
 def test_hutch_plus_plus_with_nothing_left_to_sketch() -> None:
-    everything = lanczos(lambda v: MATRIX @ v, 100, 100, dtype=torch.float64)
+    everything = lanczos(operator_of(MATRIX), k=100)
     found = estimate(hutch_pp, matvecs=40, deflate=everything)
     assert found.value == pytest.approx(TRACE)
     assert found.matvecs == 40
 
 
 def test_the_diagonal_is_covered_as_often_as_it_claims() -> None:
-    found = [
-        estimate_diagonal(lambda v: MATRIX @ v, 100, matvecs=20, seed=seed, dtype=torch.float64)
-        for seed in range(200)
-    ]
+    found = [estimate_diagonal(operator_of(MATRIX), matvecs=20, seed=seed) for seed in range(200)]
     values = torch.stack([one.values for one in found])
     errors = torch.stack([one.standard_errors for one in found])
     covered = ((values - MATRIX.diag()).abs() <= 2.093 * errors).double().mean(0)
     assert float(covered.mean()) == pytest.approx(0.95, abs=0.01)
     assert float(covered.min()) >= 0.88
-    exact = estimate_diagonal(lambda v: MATRIX @ v, 100, matvecs=100, dtype=torch.float64)
+    exact = estimate_diagonal(operator_of(MATRIX), matvecs=100)
     torch.testing.assert_close(exact.values, MATRIX.diag())
     assert (float(exact.standard_errors.max()), exact.matvecs) == (0, 100)
 
@@ -312,19 +307,19 @@ def test_pairs_of_another_operator_are_refused_or_not_needed(
     for other, times in ((MATRIX.flip(0, 1), 1.0), (MATRIX + eye, 1.0), (2 * MATRIX, 2.0)):
         for settings in ({"matvecs": 8}, {"tolerance": 0.01, "matvecs": 90}):
             with pytest.raises(InputError, match="another matrix or another point"):
-                estimator(lambda v, a=other: a @ v, 100, deflate=pairs, **F64, **settings)
+                estimator(operator_of(other), deflate=pairs, **settings)
         if times == 2:
-            found = estimator(lambda v: MATRIX @ v, 100, matvecs=100, deflate=pairs, **F64)
+            found = estimator(operator_of(MATRIX), matvecs=100, deflate=pairs)
             assert (found.value, found.standard_error) == (pytest.approx(truth), 0)
     with pytest.raises(InputError, match="pairs to deflate are of 100 dimensions"):
-        estimator(lambda v: v, 50, deflate=pairs, **F64)
+        estimator(operator_of(eye[:50, :50]), deflate=pairs)
 
 
 def test_pairs_of_another_operator_that_leave_nothing_to_estimate_are_refused() -> None:
-    everything = lanczos(lambda v: MATRIX @ v, 100, 100, dtype=torch.float64)
+    everything = lanczos(operator_of(MATRIX), k=100)
     for estimator in DEFLATING:
         with pytest.raises(InputError, match="another matrix"):
-            estimator(lambda v: 2 * (MATRIX @ v), 100, matvecs=40, deflate=everything, **F64)
+            estimator(operator_of(2 * MATRIX), matvecs=40, deflate=everything)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -336,16 +331,14 @@ def test_an_operator_s_own_pairs_are_never_refused(
     low_rank = torch.cat([torch.tensor([3.0, 2.0, 1.0]), torch.zeros(57)])
     for spectrum in (SPECTRUM, DECAYING[:80], low_rank, torch.zeros(40), torch.ones(40)):
         matrix = symmetric(spectrum.double()).to(dtype)
-        size = {"size": len(matrix), "dtype": dtype}
         few = {"steps": 5} if estimator is lanczos_quadrature else {"matvecs": 9}
         for seed, products in ((0, 3), (1, 8), (2, 400)):
             pairs = lanczos(
-                lambda v, a=matrix: a @ v,
+                operator_of(matrix),
                 k=3,
                 which=which,
                 max_matvecs=products,
                 seed=seed,
                 keep_space=seed == 2,
-                **size,
             )
-            estimator(lambda v, a=matrix: a @ v, deflate=pairs, seed=seed, **few, **size)
+            estimator(operator_of(matrix), deflate=pairs, seed=seed, **few)

@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 
 from landscape.autograd import double_backward
 from landscape.curvature import by_block, top_eigenvalues, trace
-from landscape.curvature.matrices import MATRICES, Matrix, product_by
+from landscape.curvature.matrices import MATRICES, Matrix, operator_at
 from landscape.errors import InputError, LandscapeError, LandscapeWarning
 from landscape.objective.objective import Objective
 
@@ -92,7 +92,7 @@ def test_derivatives_that_a_function_drops_are_missed(
     found = objective(Layered(function), parameters=random)
     w = found.space.vector()
     for measure in (top_eigenvalues, trace):
-        with pytest.raises(LandscapeError, match=r"products are wrong, by .* for"):
+        with pytest.raises(LandscapeError, match=r"matvecs are wrong, by .* for"):
             measure(found, w, matrix=matrix)
 
 
@@ -102,7 +102,7 @@ def test_torchs_wrong_derivative_of_weight_norm_is_put_right_or_refused(backend:
     found = objective(model)
     w = found.space.vector()
     if backend == "pyhessian":
-        with pytest.raises(LandscapeError, match="torch's Hessian products are wrong"):
+        with pytest.raises(LandscapeError, match="torch's Hessian matvecs are wrong"):
             trace(found, w, matvecs=5, backend="pyhessian")
         return
     direction = torch.linspace(-1, 1, len(w), dtype=torch.float64)
@@ -135,7 +135,7 @@ def test_a_derivative_that_is_not_symmetric_is_refused() -> None:
     found = objective(Layered(Mixed.apply))
     with (
         pytest.warns(LandscapeWarning, match="gradient is not the derivative"),
-        pytest.raises(LandscapeError, match="not symmetric, as that of a loss is"),
+        pytest.raises(LandscapeError, match="not symmetric: the gradient is not that of a loss"),
     ):
         top_eigenvalues(found, found.space.vector(), 1)
 
@@ -232,7 +232,7 @@ def test_a_second_derivative_that_is_wrong_here_is_not_believed(
 
     monkeypatch.setattr(double_backward._Convolution, "forward", wrong)
     found = Objective(nn.Sequential(*layers).double(), batches)
-    with pytest.raises(LandscapeError, match=r"Hessian products are wrong, by"):
+    with pytest.raises(LandscapeError, match=r"Hessian matvecs are wrong, by"):
         found.hessian(found.space.vector())(found.space.vector())
 
 
@@ -251,7 +251,7 @@ def test_what_is_trusted_is_not_compared_again(monkeypatch: pytest.MonkeyPatch) 
     found = objective(mlp())
     w = found.space.vector()
     for matrix in MATRICES:
-        product_by(matrix, found, w)(w)
+        operator_at(found, w, matrix)(w)
     monkeypatch.setattr("landscape.objective.derivative_checks._Comparison", None)
     for matrix in MATRICES:
-        product_by(matrix, found.with_buffers({}), w)(w)
+        operator_at(found.with_buffers({}), w, matrix)(w)

@@ -14,7 +14,7 @@ from cases import (
 from torch import Tensor, nn
 
 from landscape.curvature import expected_sharpness, m_sharpness
-from landscape.curvature.matrices import Matrix, product_by
+from landscape.curvature.matrices import Matrix, operator_at
 from landscape.errors import InputError
 from landscape.methods import MAP
 from landscape.objective.losses import Criterion, Loss
@@ -266,7 +266,7 @@ def test_matrices_of_examples_are_of_those_that_count(matrix: Matrix) -> None:
     only = Objective(mlp(), [(x[kept], y[kept])])
     found = Objective(mlp(), batches)
     w, v = found.space.vector(), torch.ones(found.size, dtype=torch.float64)
-    product, truth = (product_by(matrix, each, w)(v) for each in (found, only))
+    product, truth = (operator_at(each, w, matrix)(v) for each in (found, only))
     torch.testing.assert_close(product, truth)
 
 

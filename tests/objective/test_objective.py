@@ -21,11 +21,11 @@ from cases import (
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from landscape.curvature import GaussNewton, by_block, top_eigenvalues
+from landscape.curvature import EmpiricalFisher, GaussNewton, Hessian, by_block, top_eigenvalues
 from landscape.errors import InputError, LandscapeWarning
 from landscape.objective.batches import Batch
 from landscape.objective.objective import Objective
-from landscape.objective.operators.gauss_newton import Centre
+from landscape.objective.operators.graphs import GraphOperator
 from landscape.objective.parameters import ParameterSpace
 
 
@@ -83,10 +83,10 @@ def test_a_shuffled_loader_gives_the_products_of_the_whole_data(memory: int) -> 
     torch.testing.assert_close(objective.loss(w), whole.loss(w))
 
 
-@pytest.mark.parametrize("centre", [None, "hessian", "gradient"])
+@pytest.mark.parametrize("matrix", [Hessian, GaussNewton, EmpiricalFisher])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_batches_that_change_from_pass_to_pass_are_refused(
-    centre: Centre | None, dtype: torch.dtype
+    matrix: type[GraphOperator], dtype: torch.dtype
 ) -> None:
     data = [(x.to(dtype), y) for x, y in classification()]
     x, y = joined(data)
@@ -94,10 +94,7 @@ def test_batches_that_change_from_pass_to_pass_are_refused(
 
     def product(batches: Iterable[Batch], network: nn.Module) -> Callable[[Tensor], Tensor]:
         objective = Objective(network.to(dtype), batches)
-        w = objective.space.vector()
-        if centre is None:
-            return objective.hessian(w, memory=0)
-        return GaussNewton(objective, w, centre=centre, memory=0)
+        return matrix(objective, memory=0)
 
     v = torch.ones(Objective(mlp(), data).size, dtype=dtype)
     for batches in (Noisy(data), other_examples):

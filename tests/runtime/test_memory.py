@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from landscape.autograd import tensor_memory
-from landscape.curvature.matrices import Matrix, product_by
+from landscape.curvature.matrices import Matrix, operator_at
 from landscape.objective.objective import Objective
 from landscape.runtime import memory
 
@@ -123,10 +123,10 @@ def test_what_cannot_be_counted_is_infinite() -> None:
 def test_graphs_are_freed_with_the_product_that_kept_them(matrix: Matrix) -> None:
     model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2))
     objective = Objective(model, [(torch.randn(5, 3), torch.tensor([0, 1, 0, 1, 1]))])
-    product = product_by(matrix, objective, objective.space.vector())
+    product = operator_at(objective, objective.space.vector(), matrix)
     for _ in range(2):
         product(torch.ones(objective.size))
-    weights = weakref.ref(product._w)  # type: ignore[attr-defined]
+    weights = weakref.ref(product.w)  # type: ignore[attr-defined]
     del product
     gc.collect()
     assert weights() is None

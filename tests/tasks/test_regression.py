@@ -57,7 +57,7 @@ def test_by_name_it_has_unit_noise_and_its_hessian_is_the_formula() -> None:
 def test_shapes_that_would_broadcast_are_refused() -> None:
     loss = GaussianLikelihood()
     for outputs, targets in (((4, 1), (4, 2)), ((4, 2), (4,)), ((4,), (4,)), ((3, 1), (4, 1))):
-        with pytest.raises(InputError, match="one output a target"):
+        with pytest.raises(InputError, match="one output for each target"):
             loss(torch.zeros(outputs), torch.zeros(targets))
     for noise in (0.0, -1.0, float("inf"), float("nan")):
         with pytest.raises(InputError, match="noise must be positive and finite"):
@@ -89,7 +89,7 @@ def test_predictions_of_a_linear_model_have_the_moments_of_its_posterior() -> No
     # f(x) ~ N(0, 0.25 |x|^2 = 6.25); standard error of the variance: 6.25 sqrt(2 / 4000).
     assert float(prediction.outputs.var()) == pytest.approx(6.25, abs=4 * 6.25 * (2 / 4000) ** 0.5)
     assert float(prediction.mean) == pytest.approx(0, abs=4 * 2.5 / 4000**0.5)
-    with pytest.raises(InputError, match="one output a target"):
+    with pytest.raises(InputError, match="one output for each target"):
         predict_real(posterior, [(x, torch.zeros(1, 2))], noise=1.0)
 
 

@@ -1,4 +1,4 @@
-"""Eigenpairs that are known already and taken out of an operator, if they are its own."""
+"""Known eigenpairs that are taken out of an operator, after a check that they are its own."""
 
 from __future__ import annotations
 
@@ -9,39 +9,38 @@ from torch import Tensor
 
 from landscape.curvature.estimators.krylov import check_known, length
 from landscape.curvature.estimators.lanczos import Eigenvalues
-from landscape.curvature.estimators.operator import check_finite
 from landscape.curvature.estimators.probes import signs
 from landscape.errors import InputError
+from landscape.objective.operators.base import Operator, check_finite
 
 
-def known_pairs(deflate: Eigenvalues | None, like: Tensor) -> Eigenvalues:
-    """The pairs to take out of an operator, none for ``None``, with vectors like ``like``.
+def known_pairs(deflate: Eigenvalues | None, operator: Operator) -> Eigenvalues:
+    """The pairs to take out, none for ``None``, with vectors in the operator's type.
 
     Args:
         deflate: Result of ``lanczos``.
-        like: Shape (..., n).
+        operator: The operator.
 
     Raises:
-        InputError: they are not of R^n.
+        InputError: the pairs have another number of dimensions.
     """
-    size = like.shape[-1]
     if deflate is None:
         values = torch.zeros(0, dtype=torch.float64)
-        return Eigenvalues(values, values, like.new_zeros(0, size), values > 0, 0)
-    if deflate.vectors.shape[-1] != size:
+        return Eigenvalues(values, values, operator.zeros(0), values > 0, 0)
+    if deflate.vectors.shape[-1] != operator.size:
         raise InputError(
             f"the pairs to deflate are of {deflate.vectors.shape[-1]} dimensions, the operator of "
-            f"{size}: measure them on the same parameters"
+            f"{operator.size}: measure them on the same parameters"
         )
-    return replace(deflate, vectors=deflate.vectors.to(like))
+    return replace(deflate, vectors=deflate.vectors.to(operator.device, operator.dtype))
 
 
 def allowance(pairs: Eigenvalues) -> Tensor:
-    """How far the matvecs with an operator may be from each of its pairs; see ``check_known``.
+    """How far matvecs may be from what each pair says; see ``check_known``.
 
-    Of random signs z, |r . z| is more than 10 |r| once in 10^21; and where nothing but the pairs is
-    in the operator, their values alone tell how large its rounding errors are: those of float32,
-    in which the pairs may have been measured.
+    For random signs z, |r . z| is more than 10 |r| once in 10^21. Where the operator is nothing but
+    the pairs, their values alone tell how large its rounding errors are: those of float32, in which
+    the pairs may have been measured.
     """
     rounding = torch.finfo(torch.float32).eps ** 0.5
     largest = pairs.values.abs().max() if len(pairs.values) else 0.0
@@ -50,10 +49,10 @@ def allowance(pairs: Eigenvalues) -> Tensor:
 
 
 def check_pairs(pairs: Eigenvalues, probe: Tensor, image: Tensor) -> None:
-    """Refuse pairs of another operator than the one that took ``probe``, of random signs, there.
+    """Refuse pairs of another operator than the one that took ``probe`` to ``image``.
 
     Raises:
-        InputError: they are.
+        InputError: the pairs are of another operator.
         LandscapeError: the image is not finite.
     """
     before, after = (pairs.vectors @ probe).double(), (pairs.vectors @ image).double()
@@ -65,10 +64,6 @@ def check_pairs(pairs: Eigenvalues, probe: Tensor, image: Tensor) -> None:
 
 
 def part_along(pairs: Eigenvalues, generator: torch.Generator) -> Tensor:
-    """What a probe gets along the pairs that have converged, of random signs, for ``check_pairs``.
-
-    Returns:
-        Shape (n,).
-    """
+    """A probe's part along the converged pairs, with random signs, shape (n,)."""
     values, converged = (each.to(pairs.vectors) for each in (pairs.values, pairs.converged))
     return pairs.vectors.T @ (signs(values, generator) * converged)

@@ -23,11 +23,11 @@ from torch import Tensor
 from landscape.curvature.estimators.deflation import allowance, known_pairs
 from landscape.curvature.estimators.krylov import krylov
 from landscape.curvature.estimators.lanczos import Eigenvalues
-from landscape.curvature.estimators.operator import Matvec
 from landscape.errors import InputError
+from landscape.objective.operators.base import Matvec, Operator, as_operator
 
 _POINTS = 512
-_TAILS = 5.0  # of the grid beyond the outermost nodes, in widths of the kernel
+_TAILS = 5.0  # length of the grid beyond the outermost nodes, in widths of the kernel
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,10 @@ class Quadrature:
     """The density that each of R probes sees, as m points with weights; float64.
 
     Attributes:
-        nodes: Shape (R, k + m), the k known eigenvalues first; a probe whose Krylov space ends
-            early repeats its last node.
-        weights: Shape (R, k + m); each row sums to 1, and a repeated node has weight 0.
-        matvecs: How many times the operator was applied.
+        nodes: Nodes, shape (R, k + m), the k known eigenvalues first; a probe whose Krylov space
+            ends early repeats its last node.
+        weights: Weights, shape (R, k + m); each row sums to 1, and a repeated node has weight 0.
+        matvecs: Number of matvecs taken.
     """
 
     nodes: Tensor
@@ -51,13 +51,14 @@ class Density:
     """A density of eigenvalues on a grid, of mass 1; float64.
 
     Attributes:
-        grid: Shape (G,).
+        grid: Eigenvalues, shape (G,).
         density: Mean over probes, shape (G,).
-        standard_error: Of that mean, by the spread over probes, shape (G,). What m steps cannot
-            resolve is not in it: compare with more steps. Around a single eigenvalue that was not
-            deflated the probes scatter like a squared normal, and few of them cover too seldom.
+        standard_error: Standard error of that mean by the spread over probes, shape (G,). It does
+            not contain what m steps cannot resolve: compare with more steps. Around a single
+            eigenvalue that was not deflated, the probes scatter like a squared normal, and the band
+            of a few probes covers the truth too seldom.
         width: Standard deviation of the Gaussian kernel.
-        quadrature: What was smoothed.
+        quadrature: The nodes and weights before smoothing.
     """
 
     grid: Tensor
@@ -68,56 +69,53 @@ class Density:
 
 
 def lanczos_quadrature(
-    matvec: Matvec,
-    size: int,
+    operator: Operator | Matvec,
+    size: int | None = None,
     *,
     probes: int = 10,
     steps: int = 80,
     deflate: Eigenvalues | None = None,
     seed: int = 0,
-    dtype: torch.dtype = torch.float32,
-    device: torch.device | str = "cpu",
 ) -> Quadrature:
     """Nodes and weights of the spectral density of a symmetric operator.
 
-    With ``deflate``, eigenpairs already known are nodes of weight 1 / n without error, and the
-    probes are uniform on the unit sphere orthogonal to them: single large eigenvalues make most of
-    the variance. Pairs that have not converged move the density by at most their residuals.
-    The matvecs show whether the vectors are this operator's, but not whether the values are.
+    With ``deflate``, known eigenpairs are nodes of weight 1 / n without error, and the probes are
+    uniform on the unit sphere orthogonal to them: single large eigenvalues make most of the
+    variance. Pairs that have not converged move the density by at most their residuals. The
+    matvecs show whether the vectors are this operator's, but not whether the values are.
 
     Args:
-        matvec: v -> A v on vectors of shape (size,).
-        size: n.
+        operator: A, an operator or a function v -> A v.
+        size: n, beside a function.
         probes: R, at least 2.
-        steps: m, matvecs a probe; never more than n - k. Memory is ``(k + steps) * size``.
-        deflate: The k eigenpairs of ``lanczos`` on the same operator.
-        seed: Of the probes.
-        dtype: Type of the vectors; the projected problem is always float64.
-        device: Where the vectors are.
+        steps: m, matvecs for each probe; never more than n - k. Memory is ``(k + steps) * n``.
+        deflate: The k eigenpairs that ``lanczos`` finds for the same operator.
+        seed: Seed of the probes.
 
     Raises:
         InputError: fewer than 2 probes or 1 step, or pairs to deflate whose vectors are those of
             another operator.
-        LandscapeError: a product is not finite.
+        LandscapeError: a matvec is not finite.
 
     Example:
         >>> diagonal = torch.tensor([3.0, 3.0, 1.0, -5.0])
-        >>> found = lanczos_quadrature(lambda v: diagonal * v, 4, probes=2, steps=3)
-        >>> [round(node, 3) for node in found.nodes[0].tolist()]
+        >>> quadrature = lanczos_quadrature(lambda v: diagonal * v, 4, probes=2, steps=3)
+        >>> [round(node, 3) for node in quadrature.nodes[0].tolist()]
         [-5.0, 1.0, 3.0]
     """
     check_quadrature(probes, steps)
-    generator = torch.Generator(device).manual_seed(seed)
-    pairs = known_pairs(deflate, torch.zeros(0, size, dtype=dtype, device=device))
+    operator = as_operator(operator, size)
+    size, generator = operator.size, operator.generator(seed)
+    pairs = known_pairs(deflate, operator)
     known = len(pairs.values)
     steps = min(steps, size - known)
-    basis = torch.empty(known + steps, size, dtype=dtype, device=device)
+    basis = operator.zeros(known + steps)
     nodes, weights = torch.full((2, probes, known + steps), 1 / size, dtype=torch.float64)
     basis[:known], nodes[:, :known] = pairs.vectors, pairs.values
     matvecs = 0
     for probe in range(probes if steps else 0):
-        start = torch.randn(size, dtype=dtype, device=device, generator=generator)
-        entries = list(krylov(matvec, start, basis, allowance(pairs)))
+        start = operator.normal(generator)
+        entries = list(krylov(operator, start, basis, allowance(pairs)))
         alphas, betas = torch.tensor(entries, dtype=torch.float64).T
         projected = torch.diag(alphas) + torch.diag(betas[:-1], 1) + torch.diag(betas[:-1], -1)
         values, vectors = torch.linalg.eigh(projected)
@@ -148,8 +146,8 @@ def smooth(
 
     Args:
         quadrature: Nodes and weights.
-        grid: Where; by default 512 points over all nodes and five widths beyond, so that the whole
-            mass is there.
+        grid: Grid of eigenvalues; by default 512 points over all nodes and five widths beyond, so
+            that the whole mass is on it.
         width: Standard deviation of the kernel; by default 1 % of the nodes' range.
 
     Raises:
@@ -165,20 +163,20 @@ def smooth(
     grid = grid.double().cpu()
     if grid.ndim != 1:
         raise InputError(f"the grid is a vector of eigenvalues, not of shape {tuple(grid.shape)}")
-    each = torch.stack(
+    curves = torch.stack(
         [
             torch.exp(-0.5 * ((grid[:, None] - row) / width) ** 2) @ weight
             for row, weight in zip(nodes, weights, strict=True)
         ]
     ) / (width * math.sqrt(2 * math.pi))
-    error = each.std(0) / len(each) ** 0.5
-    return Density(grid, each.mean(0), error, width, quadrature)
+    error = curves.std(0) / len(curves) ** 0.5
+    return Density(grid, curves.mean(0), error, width, quadrature)
 
 
 def smooth_together(quadratures: Sequence[Quadrature]) -> list[Density]:
-    """The densities of several quadratures, of which there is one at least, on one common grid.
+    """The densities of one or more quadratures on one common grid.
 
-    The density of a quadrature of NaN is NaN, and has no part in the grid.
+    A quadrature of NaN has a density of NaN, and no influence on the grid.
     """
     nodes = torch.cat([quadrature.nodes.flatten() for quadrature in quadratures])
     nodes = nodes[nodes.isfinite()] if bool(nodes.isfinite().any()) else nodes.new_zeros(1)
@@ -193,7 +191,7 @@ def _default_grid(nodes: Tensor, width: float) -> Tensor:
 
 
 def _default_width(nodes: Tensor) -> float:
-    """1 % of the nodes' range; of their size, or of 1, where they are all the same."""
+    """1 % of the nodes' range; of their size, or of 1, if they are all the same."""
     size = float(nodes.abs().max())
-    spread = float(nodes.max() - nodes.min())
-    return 0.01 * (spread if spread > 1e-4 * size else size or 1.0)
+    extent = float(nodes.max() - nodes.min())
+    return 0.01 * (extent if extent > 1e-4 * size else size or 1.0)

@@ -7,31 +7,31 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from landscape.curvature.estimators.operator import Matvec, check_finite
 from landscape.errors import InputError
+from landscape.objective.operators.base import Operator, check_finite
 
 
 def krylov(
-    matvec: Matvec, start: Tensor, basis: Tensor, allowed: Tensor
+    operator: Operator, start: Tensor, basis: Tensor, allowed: Tensor
 ) -> Iterator[tuple[float, float]]:
-    """The entries of the tridiagonal T = V^T A V, one step and one product at a time.
+    """The entries of the tridiagonal T = V^T A V, one step and one matvec at a time.
 
-    The rows v_1, v_2, ... of V are orthogonal to the known rows that ``basis`` begins with, and
-    are written into the rows after those. It ends when there are no more rows, or with beta = 0
-    where the space is invariant. All of a step's numbers reach the host in one reading.
+    The columns v_1, v_2, ... of V are orthogonal to the known rows at the beginning of ``basis``,
+    and are written into the rows after those. It ends when there are no more rows, or with
+    beta = 0 where the space is invariant. All numbers of a step reach the host in one transfer.
 
     Args:
-        matvec: v -> A v on vectors of shape (n,).
-        start: Of the space; what it has of the known rows is taken out.
-        basis: Shape (k + m, n), the first k rows known and orthonormal.
-        allowed: As for ``check_known``, shape (k,).
+        operator: A.
+        start: First vector of the space; its part along the known rows is taken out.
+        basis: Basis, shape (k + m, n); the first k rows are known and orthonormal.
+        allowed: Allowed distances of the known pairs, shape (k,); see ``check_known``.
 
     Yields:
         alpha_j = v_j . A v_j, and beta_j = ||A v_j - alpha_j v_j - beta_(j-1) v_(j-1)||.
 
     Raises:
-        InputError: the matvecs show that the known rows are not A's.
-        LandscapeError: a product is not finite.
+        InputError: the matvecs show that the known rows are not A's eigenvectors.
+        LandscapeError: a matvec is not finite.
     """
     known = len(allowed)
     vector, _ = orthogonalise(start, basis[:known])
@@ -39,7 +39,7 @@ def krylov(
     leaks = torch.zeros(known, dtype=torch.float64)
     for row in range(known, len(basis)):
         basis[row] = vector / norm
-        image = matvec(basis[row]).detach()
+        image = operator @ basis[row]
         vector, coefficients = orthogonalise(image, basis[: row + 1])
         norm = length(vector)
         ends = torch.stack([coefficients[-1], norm, length(image)])
@@ -61,12 +61,12 @@ def check_known(away: Tensor, allowed: Tensor, size: float, dtype: torch.dtype) 
 
     Args:
         away: |u . A z - lambda u . z| of each pair, which is |(A u - lambda u) . z|.
-        allowed: What each may be by what the pair says of itself.
+        allowed: Largest values of these that the pairs' own residuals allow.
         size: ||A z||.
-        dtype: Of the product, whose rounding is far below the root of its precision.
+        dtype: Type of the matvec, whose rounding is far below the root of its precision.
 
     Raises:
-        InputError: they do.
+        InputError: the pairs are contradicted.
     """
     if not bool((away <= allowed + torch.finfo(dtype).eps ** 0.5 * size).all()):
         raise InputError(
@@ -81,9 +81,9 @@ def length(vector: Tensor) -> Tensor:
 
 
 def orthogonalise(vector: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
-    """``vector`` less its part in the orthonormal rows of ``basis``, and the coefficients removed.
+    """``vector`` without its part in the orthonormal rows of ``basis``, and its coefficients there.
 
-    Done twice: once leaves rounding errors that grow from step to step.
+    The part is taken out twice: once leaves rounding errors that grow from step to step.
     """
     first = basis @ vector
     vector = vector - basis.T @ first

@@ -1,17 +1,16 @@
 """Extreme eigenvalues of a symmetric operator by thick-restart Lanczos (Wu & Simon 2000).
 
-Three things set this apart from the textbook recurrence, each for a trap that others fall into:
+It differs from the textbook recurrence in three points, each against a known trap:
 
 - every new vector is orthogonalised against the whole basis, twice: no ghost copies;
 - it stops on residuals ||A v - lambda v||, not on eigenvalues that stand still;
 - a Krylov space holds one copy of a repeated eigenvalue, so after convergence the search goes on
-  from a fresh random vector orthogonal to what was found, until nothing larger is left there.
+  from a fresh random vector orthogonal to all pairs so far, until nothing larger is left there.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,8 +18,8 @@ import torch
 from torch import Tensor
 
 from landscape.curvature.estimators.krylov import length, orthogonalise
-from landscape.curvature.estimators.operator import Matvec, check_finite
 from landscape.errors import InputError
+from landscape.objective.operators.base import Matvec, Operator, as_operator, check_finite
 from landscape.runtime.numbers import check_int
 
 Which = Literal["largest", "smallest", "magnitude"]
@@ -32,16 +31,16 @@ class Eigenvalues:
     """Eigenpairs of a symmetric operator, each with its error.
 
     Attributes:
-        values: Shape (k,), in the order asked for; float64.
-        residuals: ||A v - lambda v|| of each, in the values' units: an eigenvalue of A lies
-            within this distance of ``values``. It includes how unsymmetric A was seen to be.
-        vectors: Orthonormal, shape (k, n), in the operator's type.
-        converged: Whether each residual met the tolerance; and, beyond the first, whether there was
-            budget left to see that no copy of a repeated eigenvalue is missing.
-        matvecs: How many times A was applied.
-        space: All pairs of the search space, these first, if they were to be kept. Most have not
+        values: Eigenvalues, shape (k,), in the order asked for; float64.
+        residuals: ||A v - lambda v|| of each pair, in the values' units: an eigenvalue of A lies
+            within this distance of the value. It includes how unsymmetric A turned out to be.
+        vectors: Orthonormal eigenvectors, shape (k, n), in the operator's type.
+        converged: Whether each residual met the tolerance; and, beyond the first, whether the
+            budget sufficed to see that no copy of a repeated eigenvalue is missing.
+        matvecs: Number of matvecs taken.
+        space: All pairs of the search space, these first, with ``keep_space``. Most have not
             converged, but each value is its vector's Rayleigh quotient: a trace that is deflated
-            by them has a much smaller error, for no product more.
+            by them has a much smaller error, without another matvec.
     """
 
     values: Tensor
@@ -53,9 +52,9 @@ class Eigenvalues:
 
 
 def lanczos(
-    matvec: Matvec,
-    size: int,
-    k: int,
+    operator: Operator | Matvec,
+    size: int | None = None,
+    k: int = 5,
     *,
     which: Which = "largest",
     tolerance: float = 1e-3,
@@ -63,56 +62,50 @@ def lanczos(
     max_basis: int | None = None,
     keep_space: bool = False,
     seed: int = 0,
-    dtype: torch.dtype = torch.float32,
-    device: torch.device | str = "cpu",
 ) -> Eigenvalues:
     """The k extreme eigenvalues of a symmetric operator.
 
+    The projected problem is solved in float64, whatever the operator's type is.
+
     Args:
-        matvec: v -> A v on vectors of shape (size,).
-        size: n.
-        k: How many eigenvalues.
+        operator: A, an operator or a function v -> A v.
+        size: n, beside a function.
+        k: Number of eigenvalues.
         which: Algebraically ``"largest"`` or ``"smallest"``, or largest ``"magnitude"``.
         tolerance: A pair has converged when its residual is at most ``tolerance * |lambda|``, or
             at most ten roundings of the largest |lambda|: an eigenvalue of zero can give no more.
-        max_matvecs: Budget of matvecs; by default 10 n, at most 1,000. When it is spent the best
-            so far is returned, with ``converged`` false where it is.
-        max_basis: Vectors kept at most; by default 2 k + 30. Memory is ``max_basis * size``.
-        keep_space: Whether the answer has its ``space``, of up to ``max_basis`` vectors.
-        seed: Of the random starting vector.
-        dtype: Type of the vectors; the projected problem is always float64.
-        device: Where the vectors are.
+        max_matvecs: Largest number of matvecs; by default 10 n, at most 1,000. When it is spent,
+            the best pairs so far are returned, with their ``converged`` false.
+        max_basis: Largest number of vectors kept; by default 2 k + 30. Memory is ``max_basis * n``.
+        keep_space: Whether the result has its ``space``, of up to ``max_basis`` vectors.
+        seed: Seed of the random starting vector.
 
     Returns:
         Eigenpairs with their residuals.
 
     Raises:
         InputError: k is not between 1 and n, or a setting is out of range.
-        LandscapeError: a product is not finite.
+        LandscapeError: a matvec is not finite.
 
     Example:
         >>> diagonal = torch.tensor([3.0, 3.0, 1.0, -5.0])
-        >>> found = lanczos(lambda v: diagonal * v, 4, 2)
-        >>> [round(value, 3) for value in found.values.tolist()]
+        >>> top = lanczos(lambda v: diagonal * v, 4, k=2)
+        >>> [round(value, 3) for value in top.values.tolist()]
         [3.0, 3.0]
     """
-    check_request(size, k, tolerance)
-    check_which(which)
+    operator = as_operator(operator, size)
+    size = operator.size
+    check_request(size, k, tolerance, which)
     budget = min(10 * size, 1000) if max_matvecs is None else max_matvecs
     if budget < k:
         raise InputError(f"max_matvecs must be at least k = {k}, not {max_matvecs}")
     width = min(size, 2 * k + 30 if max_basis is None else max_basis)
     if width < min(size, k + 2):
         raise InputError(f"max_basis must be at least k + 2 = {k + 2}, not {max_basis}")
-    generator = torch.Generator(device).manual_seed(seed)
-
-    def random_vector() -> Tensor:
-        return torch.randn(size, dtype=dtype, device=device, generator=generator)
-
-    search = _Search(matvec, random_vector, size, which, tolerance, budget, width)
-    space = search.run(k, locked=random_vector().new_zeros(0, size), whole=keep_space)
+    search = _Search(operator, which, tolerance, budget, width, seed)
+    space = search.run(k, locked=operator.zeros(0), whole=keep_space)
     pairs = _best(space, k, which)
-    # Deflated searches: what they find beyond the k-th value was a hidden copy of a found one.
+    # Deflated searches: a value beyond the k-th is a hidden copy of one that is known.
     complete = len(pairs.values) == size
     while not complete and bool(pairs.converged.all()) and search.left > 0:
         hidden = search.run(1, locked=pairs.vectors, accuracy=float(pairs.values[-1].abs()))
@@ -122,31 +115,24 @@ def lanczos(
             break
         if search.left == 0:
             break
-        # The copy is not orthogonal to the rest of the space, which is therefore given up.
+        # The rest of the space is given up: the copy is not orthogonal to it.
         pairs = space = _best(_concatenate(pairs, search.judge(hidden.vectors[0])), k, which)
     if not complete:
         pairs.converged[1:] = False
     return _answer(pairs, search.matvecs, _answer(space, search.matvecs) if keep_space else None)
 
 
-def check_request(size: int, k: int, tolerance: float) -> None:
+def check_request(size: int, k: int, tolerance: float, which: str = "largest") -> None:
     """Refuse what no backend can answer.
 
     Raises:
-        InputError: k is not between 1 and n, or the tolerance is not positive and finite.
+        InputError: k is not between 1 and n, the tolerance is not positive and finite, or ``which``
+            is no end of the spectrum.
     """
     if not 1 <= check_int(k, "k", least=None) <= size:
         raise InputError(f"k must be between 1 and the {size} dimensions, not {k}")
     if not 0 < tolerance < math.inf:
         raise InputError(f"tolerance must be positive and finite, not {tolerance}")
-
-
-def check_which(which: str) -> None:
-    """Refuse what names no end of the spectrum.
-
-    Raises:
-        InputError: it does not.
-    """
     if which not in _WHICH:
         raise InputError(f"which is one of {', '.join(_WHICH)}, not '{which}'")
 
@@ -164,25 +150,27 @@ class _Search:
 
     def __init__(
         self,
-        matvec: Matvec,
-        random_vector: Callable[[], Tensor],
-        size: int,
+        operator: Operator,
         which: Which,
         tolerance: float,
         budget: int,
         width: int,
+        seed: int,
     ) -> None:
-        self.matvec, self.random_vector, self.size = matvec, random_vector, size
+        self.operator, self.size = operator, operator.size
         self.which, self.tolerance, self.width = which, tolerance, width
         self.left = budget
-        self.eps = torch.finfo(random_vector().dtype).eps
-        self.norm = 0.0  # largest |Ritz value| seen: the scale of rounding errors
+        self.generator = operator.generator(seed)
+        for _ in range(2):  # not used: a seed gives the numbers that it has always given
+            operator.normal(self.generator)
+        self.eps = torch.finfo(operator.dtype).eps
+        self.norm = 0.0  # largest |Ritz value| so far: the scale of rounding errors
         self.matvecs = 0
 
     def run(self, k: int, *, locked: Tensor, accuracy: float = 0.0, whole: bool = False) -> _Pairs:
         """The k extreme pairs orthogonal to the rows of ``locked``, or the ``whole`` search space.
 
-        Residuals up to ``tolerance * accuracy`` are enough, if that is more than the usual rule.
+        Residuals up to ``tolerance * accuracy`` are enough, if the usual limit is smaller.
         """
         room = min(self.width, self.size - len(locked))
         k = min(k, room)
@@ -194,14 +182,14 @@ class _Search:
         while True:
             image, coefficients = orthogonalise(self._apply(basis[filled]), basis[: filled + 1])
             image, _ = orthogonalise(image, locked)
-            # The one reading of a step from the device.
+            # The only transfer from the device in a step.
             numbers = torch.cat([coefficients, length(image)[None]]).cpu()
             check_finite(numbers)
             projected[: filled + 1, filled] = numbers[:-1]
             filled += 1
             beta = float(numbers[-1])
             if beta <= 10 * torch.finfo(image.dtype).eps * float(projected.abs().max()):
-                beta = 0.0  # an invariant subspace: what is left of the image is rounding
+                beta = 0.0  # an invariant subspace: the rest of the image is rounding
             projected[filled, filled - 1] = beta
             full, exhausted = filled == room, self.left == 0 or filled + len(locked) == self.size
             if filled >= k or full or exhausted:
@@ -212,7 +200,7 @@ class _Search:
                     vectors = mixing[:, :k].T.to(basis) @ basis[:filled]
                     return _Pairs(values[:k], residuals[:k], vectors, converged[:k])
             if full:
-                # Keep the wanted end of the spectrum and half of what is next to it.
+                # Keep the wanted end of the spectrum and half of the rest.
                 keep = k + (room - 1 - k) // 2
                 basis[:keep] = mixing[:, :keep].T.to(basis) @ basis[:filled]
                 projected.zero_()
@@ -236,11 +224,10 @@ class _Search:
     def _apply(self, v: Tensor) -> Tensor:
         self.left -= 1
         self.matvecs += 1
-        image: Tensor = self.matvec(v).detach()
-        return image
+        return self.operator @ v
 
     def _fresh(self, against: Tensor) -> Tensor:
-        vector, _ = orthogonalise(self.random_vector(), against)
+        vector, _ = orthogonalise(self.operator.normal(self.generator), against)
         unit: Tensor = vector / length(vector)
         return unit
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from landscape.errors import InputError
 
-_PRODUCTS, _MOST, _LEAST = 30, 1000, 12
+_DEFAULT, _DEFAULT_LIMIT, _LEAST = 30, 1000, 12
 
 
 @dataclass(frozen=True)
@@ -20,10 +20,10 @@ class Estimate:
 
     Attributes:
         value: The estimate, unbiased.
-        standard_error: Its standard error, from the spread of the probes; 0 where the operator was
+        standard_error: Standard error by the spread over probes; 0 where the operator was
             multiplied out exactly.
-        matvecs: How many times the operator was applied for it.
-        converged: Whether the tolerance asked for was met; true where none was.
+        matvecs: Number of matvecs taken.
+        converged: Whether the tolerance was met; true without a tolerance.
     """
 
     value: float
@@ -47,15 +47,16 @@ def units(like: Tensor) -> Iterator[Tensor]:
 
 
 def check_budget(matvecs: int | None, tolerance: float | None) -> int:
-    """The number of matvecs meant by what was asked for.
+    """The number of matvecs to take, or with a tolerance the largest number.
 
     Raises:
-        InputError: too few matvecs to know an error, or a tolerance not positive and finite.
+        InputError: the matvecs are too few for a standard error, or the tolerance is not positive
+            and finite.
     """
     if tolerance is None:
-        least, default = 2, _PRODUCTS
+        least, default = 2, _DEFAULT
     else:
-        least, default = _LEAST, _MOST
+        least, default = _LEAST, _DEFAULT_LIMIT
         if not 0 < tolerance < math.inf:
             raise InputError(f"tolerance must be positive and finite, not {tolerance}")
     budget = default if matvecs is None else matvecs

@@ -21,15 +21,15 @@ def ascend(
 ) -> Point:
     """The highest point that ``steps`` evaluations of ``value`` reach from the highest start.
 
-    A step that leads up is taken, and the direction is computed anew; one that does not is tried
-    again at half its length. The first has the full length 1.
+    The first step has length 1. After a step that leads up, the direction is computed anew. A step
+    that does not lead up is tried again at half its length.
 
     Args:
-        starts: Points to begin at, the first of which is the centre; each is evaluated once more.
-        value: What to make large.
-        direction: Upwards from a point.
+        starts: Points to begin at, the centre first; each takes one more evaluation.
+        value: The function to maximise.
+        direction: An upward direction at a point.
         move: The feasible point nearest to a point plus length times direction.
-        steps: At least 1.
+        steps: Number of evaluations, at least 1.
 
     Raises:
         LandscapeError: a value is not finite.
@@ -55,7 +55,7 @@ def ascend(
 
 
 def check_search(radius: float, steps: int) -> None:
-    """Refuse a ball without inside, and a search that does not begin.
+    """Refuse a radius that is not positive, and a search without a step.
 
     Raises:
         InputError: the radius is not positive, or there is no step.

@@ -15,6 +15,7 @@ from landscape.curvature.sharpness.ascent import ascend, check_search
 from landscape.errors import InputError, LandscapeError
 from landscape.objective.batches import Batch, examples_in, take_batch
 from landscape.objective.losses import Loss
+from landscape.objective.mean_loss import MeanLoss
 from landscape.objective.objective import Objective
 from landscape.posteriors import Posterior
 from landscape.results import effective_count
@@ -22,14 +23,14 @@ from landscape.results import effective_count
 
 @dataclass(frozen=True)
 class Sharpness:
-    """A rise of the loss, a mean over samples or batches.
+    """A rise of the loss, as a mean over samples or batches.
 
     Attributes:
         value: The mean.
-        standard_error: Standard error of the mean over what was drawn; NaN of a single one.
-        rises: Each by itself.
-        effective: Number of independent draws that they are worth; fewer than there are where
-            they are samples of a Markov chain. See ``Spread``.
+        standard_error: Standard error of the mean; NaN for a single sample or batch.
+        rises: Rise of each sample or batch.
+        effective: Number of independent draws that the rises are worth, which is smaller than their
+            number for samples of a Markov chain. See ``Spread``.
     """
 
     value: float
@@ -46,16 +47,16 @@ def expected_sharpness(
     loss: Loss = "cross_entropy",
     seed: int = 0,
 ) -> Sharpness:
-    """E_q[L(w)] - L(mean of q), running statistics re-estimated for each weights.
+    """E_q[L(w)] - L(mean of q), with running statistics re-estimated for each weights.
 
     For N(w, s^2 I) it is the average-case sharpness of w; to second order s^2 tr(H) / 2.
 
     Args:
         posterior: q. A point, or a set of fewer samples, gives as many as it has.
-        data: The fixed set to measure on, as batches.
-        samples: How many to draw.
-        loss: See ``losses.Criterion``.
-        seed: Of the samples.
+        data: Fixed data set to measure on, as batches.
+        samples: Number of samples.
+        loss: A name or a function; see ``losses.Criterion``.
+        seed: Seed of the samples.
 
     Raises:
         InputError: there is no sample to draw, or no data.
@@ -74,8 +75,8 @@ def expected_sharpness(
 
 
 def m_sharpness(
-    objective: Objective,
-    w: Tensor,
+    objective: MeanLoss,
+    w: Tensor | None = None,
     *,
     radius: float = 0.05,
     m: int | None = None,
@@ -85,59 +86,61 @@ def m_sharpness(
 ) -> Sharpness:
     """The mean over batches B of max over ||e / t|| <= radius of L_B(w + e) - L_B(w).
 
-    With t = 1 this is what SAM lowers (Foret et al., arXiv 2010.01412); adaptive, with t = |w| for
-    each weight, what ASAM does (Kwon et al., arXiv 2102.11600), which no rescaling of layers that
-    leaves the function alone can change. The maximum is searched by projected ascent: the value
-    is a lower bound, and with one step it is the rise along SAM's own perturbation, or 0 where the
-    loss falls along it.
+    With t = 1 this is what SAM lowers (Foret et al., arXiv 2010.01412). With t = |w| for each
+    weight it is what ASAM lowers (Kwon et al., arXiv 2102.11600); a rescaling of layers that leaves
+    the function alone does not change it. The maximum is searched by projected ascent, so the value
+    is a lower bound. With one step it is the rise along SAM's own perturbation, or 0 where the loss
+    falls along it.
 
     Args:
-        objective: Its buffers are kept: running statistics are those of w.
-        w: Weights, shape (P,).
+        objective: The objective. Its buffers are used as the running statistics of w.
+        w: Weights, shape (P,); the model's own if ``None``.
         radius: rho, positive.
-        m: Examples a batch; the objective's own batches if ``None``. They are split, not merged.
+        m: Number of examples in a batch; the objective's own batches if ``None``. They are split,
+            not merged.
         adaptive: Whether t = |w|.
-        steps: Evaluations of the search.
-        seed: Of the direction in which a search begins where the gradient is zero.
+        steps: Number of evaluations of the search.
+        seed: Seed of the direction in which a search begins where the gradient is zero.
 
     Returns:
-        Each batch counts by its number of examples.
+        The mean, in which each batch counts by its number of examples.
 
     Raises:
         InputError: a setting is out of range, the weights are not finite, or there is no batch.
         LandscapeError: the loss is not finite within the ball.
     """
     check_search(radius, steps)
-    if not bool(w.isfinite().all()):
+    at = objective.weights(w)
+    if not bool(at.isfinite().all()):
         raise InputError("the weights are not finite: there is no sharpness there")
-    metric: Callable[[Tensor], Tensor] = (lambda a: w**2 * a) if adaptive else (lambda a: a)
-    generator = torch.Generator(w.device).manual_seed(seed)
+    metric: Callable[[Tensor], Tensor] = (lambda a: at**2 * a) if adaptive else (lambda a: a)
+    generator = torch.Generator(at.device).manual_seed(seed)
     rises, sizes = [], []
     for batch in _split(objective.pairs(), m):
         part = objective.on(objective.space, [batch])
-        step = worst_step(part, w, radius, metric, steps, generator)
-        rises.append(float(part.loss(w + step)) - float(part.loss(w)))
+        step = worst_step(part, at, radius, metric, steps, generator)
+        rises.append(float(part.loss(at + step)) - float(part.loss(at)))
         sizes.append(float(objective.criterion.weight(*batch)))
     return average_rise(rises, sizes)
 
 
 def worst_step(
-    objective: Objective,
+    objective: MeanLoss,
     w: Tensor,
     radius: float,
     metric: Callable[[Tensor], Tensor],
     steps: int,
     generator: torch.Generator,
 ) -> Tensor:
-    """The step e that raises the loss most among those with e^T M^-1 e <= radius^2, as found.
+    """The step e with e^T M^-1 e <= radius^2 that raises the loss most, by projected ascent.
 
     Args:
         objective: L.
-        w: Where, shape (P,).
-        radius: Of the ball.
+        w: Weights, shape (P,).
+        radius: Radius of the ball.
         metric: a -> M a, symmetric and positive semi-definite. The search is over a, e = M a.
-        steps: See ``ascend``.
-        generator: For the direction where the gradient is zero.
+        steps: Number of evaluations; see ``ascend``.
+        generator: Source of the direction where the gradient is zero.
     """
 
     def dot(a: Tensor, b: Tensor) -> Tensor:
@@ -160,14 +163,14 @@ def worst_step(
         norm = float(dot(moved, metric(moved)).sqrt())
         return moved * (radius / norm) if norm > radius else moved
 
-    found = ascend(
+    best = ascend(
         [torch.zeros_like(w)],
         lambda a: float(objective.loss(w + metric(a))),
         direction,
         move,
         steps,
     )
-    return metric(found)
+    return metric(best)
 
 
 def average_rise(
@@ -176,12 +179,12 @@ def average_rise(
     """The mean of rises with its standard error.
 
     Args:
-        rises: Each by itself.
-        sizes: Weight of each; all alike if ``None``.
-        places: Where in Markov chains they are from, if so; see ``Spread.of``.
+        rises: Rise of each sample or batch.
+        sizes: Weight of each rise; all alike if ``None``.
+        places: Places of the samples in their Markov chains, if any; see ``Spread.of``.
 
     Raises:
-        InputError: there is none.
+        InputError: there are no rises.
     """
     if not rises:
         raise InputError("the data has no batch: nothing to evaluate")
@@ -190,13 +193,13 @@ def average_rise(
     weights /= weights.sum()
     mean = weights @ values
     count = len(rises)
-    spread = weights**2 @ (values - mean) ** 2
+    squares = weights**2 @ (values - mean) ** 2
     effective = float(count)
     if places is not None:
         effective, _ = effective_count(values.numpy(), places)
     error = math.nan
     if count > 1:
-        error = math.sqrt(float(spread) * count / (count - 1) * count / effective)
+        error = math.sqrt(float(squares) * count / (count - 1) * count / effective)
     return Sharpness(float(mean), error, tuple(rises), effective)
 
 
@@ -212,7 +215,7 @@ def _split(batches: Iterable[Batch], m: int | None) -> Iterator[Batch]:
         if size is None:
             raise InputError(
                 f"the batches cannot be divided into m = {m} examples each: their inputs are no "
-                "tensors with one row an example; leave m out to take them whole"
+                "tensors with one row for each example; leave m out to take them whole"
             )
         largest = max(largest, size)
         for first in range(0, size, m):

@@ -1,4 +1,4 @@
-"""The worst rise of a posterior's expected loss among the posteriors near to it."""
+"""The worst rise of a posterior's expected loss among the posteriors near it."""
 
 from __future__ import annotations
 
@@ -32,24 +32,25 @@ def worst_case_sharpness(
     """Max over q' with KL(q' || q) <= radius^2 / 2 of E_q'[L(w)] - E_q[L(w)].
 
     This is what FP-BMA lowers (arXiv 2406.15664), with the KL divergence itself and not its second
-    order. q' is searched over (mean, log sigma, U) by ascent along F^-1 g, F the Fisher information
-    of q, on one set of draws, from the better of FP-BMA's step and of its step of the mean alone;
-    its rise is then measured on another, with the same noise for q and q'. So the value is
-    unbiased for the q' that was found, and a lower bound for the worst.
+    order. The search over (mean, log sigma, U) of q' is an ascent along F^-1 g, for the Fisher
+    information F of q, on one set of draws. It begins at the better of FP-BMA's step and FP-BMA's
+    step of the mean alone. The rise is then measured on another set of draws, with the same noise
+    for q and q'. So the value is unbiased for the q' of the search, and a lower bound for the
+    worst. Running statistics are those of the samples of q, also where q' is evaluated.
 
     Args:
         posterior: q, Gaussian.
-        data: The fixed set to measure on, as batches.
-        radius: rho, positive; of the mean alone it is a length in standard deviations.
+        data: Fixed data set to measure on, as batches.
+        radius: rho, positive; for the mean alone it is a length in standard deviations.
         covariance: Whether log sigma and U move; the mean alone otherwise.
-        pairs: Mirrored draws to search on, and as many to measure on, at least 2: noise z and -z,
-            so that what is linear in z cancels.
-        steps: Evaluations of the search, from its start on.
-        loss: See ``losses.Criterion``.
-        seed: Of the draws.
+        pairs: Number of mirrored draws to search on, and of those to measure on, at least 2. A pair
+            has noise z and -z, so that terms linear in z cancel.
+        steps: Number of evaluations of the search.
+        loss: A name or a function; see ``losses.Criterion``.
+        seed: Seed of the draws.
 
     Returns:
-        Running statistics are those of the samples of q, also where q' is evaluated.
+        The mean over pairs with its standard error.
 
     Raises:
         InputError: the posterior is not Gaussian, a setting is out of range, or there is no data.
@@ -80,15 +81,15 @@ def worst_case_sharpness(
     if covariance:
         first = gradient(starts[0])
         starts += [steepest_step(q, first, radius, covariance=both) for both in (True, False)]
-    found = ascend(
+    worst = ascend(
         starts, lambda step: float(search.losses(q.moved(step)).mean()), direction, move, steps
     )
-    rises = judge.losses(q.moved(found)) - judge.losses(q)
+    rises = judge.losses(q.moved(worst)) - judge.losses(q)
     return average_rise(rises.view(2, pairs).mean(0).tolist())
 
 
 class _Draws:
-    """Losses at samples of fixed noise and of its mirror, with the statistics they have under q."""
+    """Losses at samples of fixed noise and its mirror, with the statistics of the samples of q."""
 
     def __init__(self, posterior: Posterior, base: Objective, noises: list[Noise]) -> None:
         self.noises = noises + [Noise(-noise.diagonal, -noise.factor) for noise in noises]
@@ -104,7 +105,7 @@ class _Draws:
         return torch.stack(losses).double()
 
     def gradients(self, q: Gaussian) -> list[Tensor]:
-        """By each sample's weights."""
+        """Gradients of the losses by the samples' weights."""
         pairs = zip(self._objectives, self.noises, strict=True)
         return [objective.gradient(q.transform(noise)) for objective, noise in pairs]
 

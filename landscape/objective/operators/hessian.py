@@ -1,124 +1,77 @@
-"""The Hessian of an objective at one point, as an operator."""
+"""The Hessian of an objective at fixed weights, by double backward."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import partial
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from landscape.autograd.cuda_graphs import Recorder
 from landscape.autograd.double_backward import BilinearLayers
-from landscape.autograd.settings import (
-    check_vector,
-    gradient_of,
-    leaf,
-    pulled_back,
-    second_derivatives,
-)
-from landscape.autograd.tensor_memory import SavedTensors
-from landscape.objective.checks import SameLoss, check_precision
-from landscape.objective.derivative_checks import compare_once
-from landscape.runtime.memory import spare
-
-if TYPE_CHECKING:
-    from landscape.objective.batches import Batch
-    from landscape.objective.objective import Objective
-    from landscape.objective.parameters import Network
+from landscape.autograd.settings import gradient_of
+from landscape.objective.batches import Batch
+from landscape.objective.mean_loss import MeanLoss
+from landscape.objective.operators.graphs import BatchGraph, GraphOperator, backward
+from landscape.objective.parameters import Network
 
 
-class HessianOperator:
-    """v -> H v for the Hessian of an objective at one point, by double backward.
+class Hessian(GraphOperator):
+    """v -> H v for the Hessian H of an objective at fixed weights.
 
-    The gradient's graphs of all batches are built once and kept if they fit in memory: a product
-    then costs one backward pass through them, and no forward pass. If they do not, all of them are
-    recomputed at every product: a shuffled loader gives other batches each time, so that keeping
-    some would count examples twice and others never. On a GPU the matvecs with graphs that are
-    kept are recorded; see ``Recorder``.
+    Args:
+        objective: The objective.
+        w: Weights, shape (P,); the model's own if ``None``.
+        memory: Bytes of saved activations that may be kept; by default a quarter of what is free.
+        autocast: Lower precision, such as ``torch.bfloat16``, for the network, but not for the
+            loss.
 
     Attributes:
-        size: P.
-        matvecs: How many matvecs were taken.
-        error: ||H' v - H v|| / ||H v|| of the first product H' v in lower precision, against one in
-            w's precision, which is not counted; 0 in w's precision, ``None`` before a product.
+        error: ||H' v - H v|| / ||H v|| of the first matvec H' v in lower precision, against one in
+            w's precision, which is not counted; 0 without ``autocast``, ``None`` before a matvec.
+
+    Example:
+        >>> import landscape as ls
+        >>> data = [(torch.eye(2), torch.tensor([0, 1]))]
+        >>> objective = ls.Objective(torch.nn.Linear(2, 2, bias=False), data)
+        >>> (Hessian(objective, torch.zeros(4)) @ torch.tensor([1.0, 0, 0, 0])).tolist()
+        [0.125, 0.0, -0.125, 0.0]
     """
+
+    matrix = "hessian"
 
     def __init__(
         self,
-        objective: Objective,
-        w: Tensor,
+        objective: MeanLoss,
+        w: Tensor | None = None,
+        *,
         memory: int | None = None,
         autocast: torch.dtype | None = None,
     ) -> None:
-        check_precision(w)
-        self.size = objective.size
-        self.matvecs = 0
-        self._objective = objective
-        self._w = leaf(w)
+        super().__init__(objective, w, memory=memory)
         self.error: float | None = 0.0 if autocast is None else None
         self._autocast = autocast
-        self._kept: list[Tensor] | None = None
-        self._weight = 0.0
-        self._same_loss = SameLoss()
-        self._recorder = Recorder(w.device)
-        self._memory = spare(w.device) if memory is None else memory
 
-    def __call__(self, v: Tensor) -> Tensor:
-        """H v, shape (P,)."""
-        check_vector(v, self.size)
-        self.matvecs += 1
-        objective = self._objective
-        with (
-            second_derivatives(),
-            self._recorder.stream(),
-            objective.space.at(self._w, objective.buffers) as network,
-        ):
-            v = v.to(self._w)
-            if self._kept is None:
-                found = objective.mean(self._products(network, v))
-            else:
-                found = self._recorder(self._product, v)
+    def _multiply(self, v: Tensor) -> Tensor:
+        image = super()._multiply(v)
         if self.error is None:
-            reference = objective.hessian_product(self._w, v)
-            self.error = float((found - reference).norm() / reference.norm())
-        return found
+            reference = Hessian(self.objective, self.w, memory=0).matvec(v)
+            self.error = float((image - reference).norm() / reference.norm())
+        return image
 
-    def _product(self, v: Tensor) -> Tensor:
-        """From the graphs that are kept."""
-        total = torch.zeros_like(v)
-        for gradient in self._kept or ():
-            total += self._backward(gradient, v, keep=True)
-        return total / self._weight
-
-    def _products(self, network: Network, v: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """By batches; their graphs are kept if all fit in memory."""
-        objective, saved = self._objective, SavedTensors()
-        built: list[Tensor] = []
-        weights = 0.0
-        for batch in objective.pairs():
-            compare_once(objective, batch, "hessian", HessianOperator)
-            gradient, total, weight = saved.counting(partial(self._build, network, batch))
-            self._same_loss.add(total, weight)
-            if saved.nbytes > self._memory:
-                self._memory = -1  # one pass is enough to know
-                built.clear()
-            else:
-                built.append(gradient)
-                weights += float(weight)
-            yield self._backward(gradient, v, keep=self._memory >= 0), weight
-        self._same_loss.end_of_pass()
-        if self._memory >= 0:
-            self._kept, self._weight = built, weights
-
-    def _build(self, network: Network, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """A batch's gradient with its graph, its loss and its weight."""
+    def _build(self, network: Network, batch: Batch) -> BatchGraph:
         with BilinearLayers():
-            total, weight = self._objective.batch_total(network, batch, self._autocast)
-            gradient = gradient_of(total, self._w, differentiable=True)
-        return gradient, total.detach(), weight
+            total, weight = self.objective.batch_total(network, batch, self._autocast)
+            gradient = gradient_of(total, self.w, differentiable=True)
+        return _Graph(total.detach(), weight[None], self.w, gradient)
 
-    def _backward(self, gradient: Tensor, v: Tensor, *, keep: bool) -> Tensor:
-        with BilinearLayers():  # also what a checkpoint runs again
-            return pulled_back(gradient, self._w, v, keep=keep)
+
+@dataclass(frozen=True)
+class _Graph(BatchGraph):
+    """The gradient of a batch's total loss, with its graph."""
+
+    w: Tensor
+    gradient: Tensor
+
+    def matvec(self, v: Tensor, *, keep: bool) -> Tensor:
+        """H v, summed over the examples."""
+        return backward(self.gradient, self.w, v, keep=keep)

@@ -17,8 +17,8 @@ from landscape.curvature import (
     top_eigenvalues,
     trace,
 )
-from landscape.curvature.matrices import Matrix, product_by
-from landscape.curvature.network import Backend
+from landscape.curvature.at_weights import Backend
+from landscape.curvature.matrices import Matrix, operator_at
 from landscape.errors import InputError, LandscapeError, LandscapeWarning, NotFiniteError
 from landscape.models import build
 from landscape.objective.objective import Objective
@@ -145,7 +145,7 @@ def test_trace_diagonal_and_norm_are_those_of_the_dense_hessian(name: str) -> No
 def test_every_measure_is_of_the_matrix_asked_for(matrix: Matrix) -> None:
     objective = OBJECTIVES["tanh"]()
     w = objective.space.vector()
-    dense = columns(product_by(matrix, objective, w), objective.size)
+    dense = columns(operator_at(objective, w, matrix), objective.size)
     truth = torch.linalg.eigvalsh(dense).flip(0)
     top = top_eigenvalues(objective, w, 3, matrix=matrix, tolerance=1e-8)
     torch.testing.assert_close(top.values, truth[:3])
@@ -257,7 +257,7 @@ def test_pyhessian_refuses_a_network_of_which_a_layer_has_no_part_in_the_loss() 
     objective = Objective(model, classification())
     with (
         pytest.warns(LandscapeWarning, match="no gradient reaches these parameters, .*: idle"),
-        pytest.raises(InputError, match="a loss that depends on every random parameter"),
+        pytest.raises(InputError, match="a loss that depends on every inferred parameter"),
     ):
         top_eigenvalues(objective, objective.space.vector(), 2, backend="pyhessian")
 
