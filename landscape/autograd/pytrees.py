@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 
-def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
+def map_tensors(function: Callable[[Tensor], Any], value: Any) -> Any:
     """``value`` with ``function`` applied to each tensor, in dicts, lists and tuples."""
     if isinstance(value, Tensor):
         return function(value)

@@ -61,18 +61,20 @@ class LiveTensors(TorchDispatchMode):
 
     Attributes:
         course: Bytes after each operation.
+        sizes: Number of elements of each tensor that an operation returned.
     """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.course: list[int] = []
-        self._sizes: dict[StorageWeakRef, int] = {}
+        self.sizes: list[int] = []
+        self._alive: dict[StorageWeakRef, int] = {}
 
     def nbytes(self) -> int:
         """Number of bytes that are alive now."""
-        for gone in [ref for ref in self._sizes if ref.expired()]:  # type: ignore[no-untyped-call]
-            del self._sizes[gone]
-        return sum(self._sizes.values())
+        for gone in [ref for ref in self._alive if ref.expired()]:  # type: ignore[no-untyped-call]
+            del self._alive[gone]
+        return sum(self._alive.values())
 
     def __torch_dispatch__(
         self,
@@ -84,6 +86,7 @@ class LiveTensors(TorchDispatchMode):
         result = func(*args, **(kwargs or {}))
         for tensor in tensors_of(result):
             storage = tensor.untyped_storage()
-            self._sizes[StorageWeakRef(storage)] = storage.nbytes()  # type: ignore[no-untyped-call]
+            self._alive[StorageWeakRef(storage)] = storage.nbytes()  # type: ignore[no-untyped-call]
+            self.sizes.append(tensor.numel())
         self.course.append(self.nbytes())
         return result

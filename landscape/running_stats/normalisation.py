@@ -6,23 +6,21 @@ judged with statistics of its own (SWAG, arXiv 1902.02476, section 3.2).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
+from torch.nn.modules.batchnorm import _NormBase
 
 from landscape.autograd.settings import full_precision, no_autocast
 from landscape.errors import InputError
 from landscape.objective.batches import Batch, examples_in, take_batch
-from landscape.objective.parameters import ParameterSpace
-from landscape.running_stats.chunks import Network, Parts, before_calls
-from landscape.running_stats.layerwise import Lockstep
-
-_PIECE = 1 << 19  # bytes that stay in a core's cache
+from landscape.objective.parameters import Network, ParameterSpace
+from landscape.running_stats.moments import Moments
+from landscape.running_stats.one_batch import held, joined
 
 
 @dataclass(frozen=True)
@@ -87,19 +85,20 @@ def check_statistics(space: ParameterSpace, batch: Batch) -> None:
 
 
 @torch.no_grad()
-def reestimate(
-    space: ParameterSpace, vector: Tensor, batches: Iterable[tuple[Any, Any]]
-) -> Reestimated:
+def reestimate(space: ParameterSpace, vector: Tensor, batches: Iterable[Batch]) -> Reestimated:
     """The running statistics of the weights ``vector``.
 
-    A layer's are mean and unbiased variance of all that it is given in evaluation mode, where the
-    layers before it have theirs, however the examples are divided. (In torch's training mode those
-    normalise with the biased variance: there is a difference of the order of 1 / N.)
+    The statistics of a layer are the mean and the unbiased variance of all its inputs in evaluation
+    mode, where the layers before it have theirs. They do not depend on how the examples are
+    divided. (In torch's training mode the layers before normalise with the biased variance, which
+    makes a difference of the order of 1 / N.) A layer that is called twice has the statistics of
+    both inputs. Dropout is off. A module without running statistics keeps its buffers, without a
+    pass.
 
-    The examples pass through the network once, in parts that wait for each other at each layer
-    until its statistics are known (``lockstep``). What they hold meanwhile may take a third of the
-    free memory. Parts that do not fit start again for each layer, and go as far as that layer.
-    Dropout is off. A module without running statistics keeps its buffers, without a pass.
+    All examples pass through the network once, as one batch: each layer has its statistics before
+    it normalises. The pass may take a third of the free memory. Batches that cannot be joined, or
+    whose pass does not fit, pass once for each layer, up to that layer, and once more for the
+    outputs.
 
     Args:
         space: The parameter space.
@@ -118,96 +117,83 @@ def reestimate(
             "the data to re-estimate running statistics on can be read only once; pass a list or "
             "a DataLoader"
         )
-    moments: dict[nn.Module, _Moments] = {}
-    targets: list[Any] = []
-
-    def inputs() -> Iterator[Any]:
-        targets.clear()
-        for given, wanted in batches:
-            targets.append(wanted)
-            yield given
-
-    def run(network: Network) -> list[Any]:
-        """The outputs of all parts."""
-        moments.clear()
-        lockstep = Lockstep()
-
-        def collect(layer: nn.Module, given: tuple[Tensor, ...]) -> None:
-            lockstep.step(lambda: moments.setdefault(layer, _Moments(layer)).add(given[0]))
-
-        waiting, rest = Parts(space, network, layers).divided(inputs)
-        with before_calls(layers, collect):
-            return lockstep.run(network, waiting, rest)
-
-    with full_precision(), no_autocast():
-        space.settle(inputs())
-        with space.at(vector, buffers) as network:  # on a copy of them
-            outputs = run(network)
-            buffers = space.buffers()
-    if not targets:
+    batches = held(batches)
+    if batches == []:
         raise InputError("the data to re-estimate running statistics on has no batch")
-    if any(each.too_few for each in moments.values()):
+    with full_precision(), no_autocast():
+        space.settle(inputs for inputs, _ in batches)
+        with space.at(vector, buffers) as network:  # on a copy of them
+            inputs = joined(space, network, batches)
+            if inputs is None:
+                moments, outputs, targets = _layer_by_layer(network, layers, batches)
+            else:
+                moments, outputs = _at_once(network, layers, inputs)
+                targets = [target for _, target in batches]
+            buffers = space.buffers()
+    if any(layer.too_few for layer in moments):
         raise InputError("running statistics need more than one value a channel")
     # A layer that is called twice has seen half of its inputs when it normalises them.
-    final = all(each.calls == len(outputs) for each in moments.values())
-    return Reestimated(buffers, outputs if final else None, targets)
+    is_final = all(layer.calls == len(outputs) for layer in moments)
+    return Reestimated(buffers, outputs if is_final else None, targets)
 
 
-def _var_mean(inputs: Tensor, dims: list[int]) -> tuple[Tensor, Tensor]:
-    """Variance (divisor n) and mean by channel; as ``torch.var_mean``, in a fraction of its time.
+def _at_once(
+    network: Network, layers: Sequence[nn.Module], inputs: Any
+) -> tuple[Collection[Moments], list[Any]]:
+    """Moments and outputs of one pass, in which each layer has its statistics when it is called."""
+    moments: dict[nn.Module, Moments] = {}
 
-    On the CPU that does not vectorise over the axes before and after the channel's. Here it is two
-    passes, the second in pieces that stay in the cache.
-    """
-    if inputs.device.type != "cpu":
-        variance, mean = torch.var_mean(inputs, dims, correction=0)
-        return variance, mean
-    mean = inputs.mean(dims, keepdim=True)
-    squares = torch.zeros(inputs.shape[1], dtype=torch.float64)
-    rows = max(1, len(inputs) * _PIECE // max(1, inputs.nbytes))
-    for piece in torch.split(inputs, rows):
-        squares += (piece - mean).square_().sum(dims)
-    return squares / (inputs.numel() // inputs.shape[1]), mean.flatten()
+    def settle(layer: nn.Module, given: Tensor) -> None:
+        moments.setdefault(layer, Moments(layer)).add(given)
+        moments[layer].write()
+
+    with _before_calls(layers, settle):
+        return moments.values(), [network(inputs)]
 
 
-class _Moments:
-    """Mean and variance by channel of what a layer was given so far, kept in its buffers.
+class _Reached(BaseException):
+    """A pass has reached the layer whose statistics it is for, past any ``except Exception``."""
 
-    Attributes:
-        too_few: Whether there is no variance to estimate from them.
-        calls: How often it was given something.
-    """
 
-    def __init__(self, layer: nn.Module) -> None:
-        self._over_batch = isinstance(layer, _BatchNorm)
-        self._kept: tuple[Tensor, Tensor] = (layer.running_mean, layer.running_var)  # type: ignore[assignment]
-        self._count = self.calls = 0
-        self._mean = self._variance = torch.zeros(0)
+def _layer_by_layer(
+    network: Network, layers: Sequence[nn.Module], batches: Iterable[Batch]
+) -> tuple[Collection[Moments], list[Any], list[Any]]:
+    """Moments, outputs and targets of a pass over the batches for each call of a layer."""
+    moments: dict[nn.Module, Moments] = {}
+    settled, calls = 0, 0
 
-    def add(self, inputs: Tensor) -> None:
-        """Take in a batch of shape (B, C, ...), by the update of Chan, Golub & LeVeque (1979)."""
-        self.calls += 1
-        inside = list(range(2, inputs.ndim))
-        if self._over_batch:
-            count = inputs.numel() // inputs.shape[1]
-            variance, mean = _var_mean(inputs, [0, *inside])
-        else:  # instance normalisation keeps the mean of each example's own moments
-            count = inputs.shape[0]
-            variance, mean = (m.mean(0) for m in torch.var_mean(inputs, inside, correction=1))
-        mean, variance = mean.double(), variance.double()
-        if self._count:
-            share = count / (self._count + count)
-            step = mean - self._mean
-            between = step**2 * (1 - share) if self._over_batch else 0.0
-            mean = self._mean + share * step
-            variance = self._variance + share * (variance - self._variance + between)
-        self._mean, self._variance = mean, variance
-        self._count += count
-        mean_kept, variance_kept = self._kept
-        mean_kept.copy_(mean)
-        unbiased = self._over_batch and self._count > 1
-        variance_kept.copy_(variance * (self._count / (self._count - 1)) if unbiased else variance)
+    def add(layer: nn.Module, given: Tensor) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > settled:
+            moments.setdefault(layer, Moments(layer)).add(given)
+            raise _Reached
 
-    @property
-    def too_few(self) -> bool:
-        return self._over_batch and self._count < 2
+    with _before_calls(layers, add):
+        while True:
+            outputs, targets = [], []
+            for inputs, target in batches:
+                calls = 0
+                targets.append(target)
+                with suppress(_Reached):
+                    outputs.append(network(inputs))
+            if len(outputs) == len(targets):
+                return moments.values(), outputs, targets
+            settled += 1
+            for layer in moments.values():
+                layer.write()
+
+
+@contextmanager
+def _before_calls(
+    layers: Iterable[nn.Module], hook: Callable[[nn.Module, Tensor], None]
+) -> Iterator[None]:
+    """Within it, ``hook`` is called before each of some layers, with the layer and its input."""
+
+    def call(layer: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+        hook(layer, *given, *named.values())
+
+    with ExitStack() as hooks:
+        for layer in layers:
+            hooks.enter_context(layer.register_forward_pre_hook(call, with_kwargs=True))
+        yield
