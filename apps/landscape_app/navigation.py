@@ -76,7 +76,8 @@ def compared(runs: Sequence[Run], view: View) -> html.Ul | None:
                         className="drop",
                         title=f"Take {name} off",
                     ),
-                ]
+                ],
+                **{"data-run": name},  # see address.js
             )
         )
     return html.Ul(chips, **named("Chosen runs"))

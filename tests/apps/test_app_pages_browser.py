@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from browsing import CAMERA, Visit, wait_for_frames
 from landscape_app.server import in_background
 from made import start_run, write_predictions
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Page, Route, expect
 
 from landscape.store import Run
 
@@ -200,6 +201,67 @@ def test_the_list_comes_back_sorted_filtered_and_searched_from_its_address(
     page.wait_for_function("() => document.querySelectorAll('#grid .ag-row').length === 2")
     assert rows(page) == ["swag-c", "swag-a"]
     assert page.get_by_label("Find runs").input_value() == "swag-"
+
+
+def test_choices_that_are_quicker_than_the_server_all_count(
+    show: Callable[..., Page], new_run: Callable[..., Run], tmp_path: Path
+) -> None:
+    for seed, name in enumerate(("one", "two", "three & <b>")):
+        new_run(name, seed=seed)
+    page = show(tmp_path, "/?run=one&pick=one:3")
+    expect(page.get_by_label("Show one")).to_be_checked()
+    page.locator("#compared li").wait_for()
+    with unanswered(page):
+        page.get_by_label("Show two").click()
+        page.wait_for_url("**/?run=one&run=two&pick=one:3")
+        page.get_by_label("Show one").click()
+        page.wait_for_url("**/?run=&run=two")
+        page.get_by_label("Show one").click()
+        page.get_by_label("Show three").click()
+        page.wait_for_url("**/?run=one&run=two&run=three%20%26%20%3Cb%3E")
+        expect(page.get_by_role("checkbox", checked=True)).to_have_count(3)
+        page.get_by_role("navigation", name="Pages").get_by_text("Training").click()
+        page.wait_for_url("**/training?run=one&run=two&run=three%20%26%20%3Cb%3E")
+    page.locator("#compared li").nth(2).wait_for()
+    with unanswered(page):
+        page.get_by_title("Take one off").click()
+        page.get_by_title("Take two off").click()
+    page.wait_for_url("**/training?run=&run=&run=three%20%26%20%3Cb%3E")
+    expect(page.locator("#compared li")).to_have_count(1)
+    page.locator("#training .gtitle", has_text="three & <b>").wait_for()
+
+
+def test_a_text_typed_before_the_list_has_rows_counts(
+    show: Callable[..., Page], new_run: Callable[..., Run], tmp_path: Path, visit: Visit
+) -> None:
+    for seed, name in enumerate(("swag-a", "swag-b", "map-a")):
+        new_run(name, seed=seed)
+    with unanswered(visit.page, '"runs-shown'):
+        page = show(tmp_path)
+        page.get_by_label("Find runs").fill("swag-")
+    page.wait_for_url("**/?find=swag-")
+    page.wait_for_function("() => document.querySelectorAll('#grid .ag-row').length === 2")
+    assert sorted(rows(page)) == ["swag-a", "swag-b"]
+    assert page.get_by_label("Find runs").input_value() == "swag-"
+
+
+@contextmanager
+def unanswered(page: Page, asked: str = "") -> Iterator[None]:
+    """Let the server's answers wait meanwhile: those to requests that have ``asked`` in them."""
+    waiting: list[Route] = []
+    done = False
+
+    def hold(route: Route) -> None:
+        if not done and asked in (route.request.post_data or ""):
+            waiting.append(route)
+        else:
+            route.continue_()
+
+    page.route("**/_dash-update-component*", hold)
+    yield
+    done = True
+    for route in waiting:
+        route.continue_()
 
 
 def test_an_address_keeps_the_camera(show: Callable[..., Page], complete: Run) -> None:

@@ -1,7 +1,7 @@
 // Samples chosen in a figure, by a click or a box, or typed, go into the address, and so into every
 // figure. And so does the point where a surface is sliced.
 (() => {
-  const { go, partsOf, decoded } = window.landscapeAddress;
+  const { go, runsOf, isPickOf, partsOf, queryOf, decoded } = window.landscapeAddress;
 
   const unescaped = (text) =>
     text.replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");
@@ -26,8 +26,7 @@
 
   // The address with other parts in place of those that are `old`.
   function withParts(search, old, parts) {
-    const all = [...partsOf(search).filter((part) => !old(part)), ...parts];
-    return all.length ? `?${all.join("&")}` : "";
+    return queryOf([...partsOf(search).filter((part) => !old(part)), ...parts]);
   }
 
   function brush(...values) {
@@ -115,15 +114,7 @@
 
   const isPoint = (part) => part.startsWith("at=");
 
-  function isPickOf(run) {
-    return (part) => part.startsWith("pick=") && decoded(part).replace(/:[^:]*$/, "") === `pick=${run}`;
-  }
-
-  // The run of a place: see `places` in url.py.
-  function runIn(place) {
-    const run = partsOf(window.location.search).filter((part) => part.startsWith("run="))[place];
-    return decoded(run ?? "").slice("run=".length);
-  }
+  const runIn = (place) => runsOf(window.location.search)[place] ?? "";
 
   function fillFields() {
     const parts = partsOf(window.location.search);

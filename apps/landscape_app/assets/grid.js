@@ -1,25 +1,31 @@
 // The list of runs: cells that are more than text, the field that finds, and what of it is kept in
 // the address.
 (() => {
-  // A cell is drawn again when its value changes; a link must follow the rest of its row, too.
-  function useRow(node) {
+  const { toggle, choices, runsOf, isFull } = window.landscapeAddress;
+
+  // Links and boxes follow the address at once: they do not wait until the server has answered.
+  function useAddress() {
     const [, draw] = React.useState(0);
+    const redraw = () => draw((times) => times + 1);
     React.useEffect(() => {
-      const changed = () => draw((times) => times + 1);
-      node.addEventListener("dataChanged", changed);
-      return () => node.removeEventListener("dataChanged", changed);
-    }, [node]);
-    return node.data;
+      document.addEventListener("landscape:address", redraw);
+      return () => document.removeEventListener("landscape:address", redraw);
+    }, []);
+    return redraw;
   }
 
-  function RunLink({ node }) {
-    const { name, address } = useRow(node);
-    const title = `Details of ${name}`;
-    return React.createElement(window.dash_core_components.Link, { href: address, title }, name);
+  function RunLink({ value: name }) {
+    useAddress();
+    const link = { href: `/run/${encodeURIComponent(name)}${choices()}`, title: `Details of ${name}` };
+    return React.createElement(window.dash_core_components.Link, link, name);
   }
 
   function ChooseRun({ node }) {
-    const { name, chosen, full, choose } = useRow(node);
+    const { name } = node.data;
+    const redraw = useAddress();
+    const runs = runsOf(window.location.search);
+    const chosen = runs.includes(name);
+    const full = !chosen && isFull(runs);
     return React.createElement("input", {
       type: "checkbox",
       checked: chosen,
@@ -27,7 +33,10 @@
       tabIndex: -1, // the cell is the stop, from which Space and Enter reach it: see below
       "aria-label": `Show ${name}`,
       title: full ? "Four runs are chosen already" : `${chosen ? "Take off" : "Choose"} ${name}`,
-      onChange: () => window.landscapeAddress.go(choose),
+      onChange: () => {
+        toggle(name);
+        redraw();
+      },
     });
   }
 
@@ -49,14 +58,16 @@
   });
 
   // How the list is sorted, filtered and searched is in the address: as the grid has it once it is
-  // there, and before that as the address says.
+  // there, and before that as the address says. A text that was typed before the list had rows
+  // counts more than the address.
   async function keepList() {
     const grid = await window.dash_ag_grid.getApiAsync("grid");
     await hasRows(grid); // until then the component sets its own, empty filter
     showErrors(grid);
     grid.addEventListener("rowDataUpdated", () => showErrors(grid));
     const { find, sort, filter } = window.landscapeAddress.read();
-    if (find) setFind(grid, find);
+    const typed = document.getElementById("find").value;
+    if (typed || find) setFind(grid, typed || find);
     if (sort) {
       const state = sort.split(",").map((part, sortIndex) => {
         const [, colId, way] = part.match(/^(.*?)(:desc)?$/);
@@ -65,7 +76,7 @@
       grid.applyColumnState({ state, defaultState: { sort: null } });
     }
     if (filter) grid.setFilterModel(conditions(grid, filter));
-    if (find) dash_clientside.set_props("find", { value: find });
+    if (find && !typed) dash_clientside.set_props("find", { value: find });
     grid.addEventListener("sortChanged", () => write(grid));
     grid.addEventListener("filterChanged", () => write(grid));
     document.addEventListener("input", ({ target }) => {

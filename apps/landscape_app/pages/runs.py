@@ -102,7 +102,7 @@ def fill(folder: Path, view: View) -> tuple[list[dict[str, Any]], dict[str, str]
         below.append(_inside(inside))
     height = f"{_HEADER + _ROW * min(len(runs), _MOST_ROWS)}px"
     style = {"height": height} if runs else {"display": "none"}
-    return [_row(run, view) for run in runs], style, below
+    return [_row(run, run.name in view.runs) for run in runs], style, below
 
 
 def _differences(runs: Sequence[Run]) -> list[Any]:
@@ -168,9 +168,7 @@ def _columns() -> list[dict[str, Any]]:
     return columns
 
 
-def _row(run: Summary, view: View) -> dict[str, Any]:
-    chosen = run.name in view.runs
-    full = len(view.runs) >= MOST_RUNS and not chosen
+def _row(run: Summary, chosen: bool) -> dict[str, Any]:
     written = {
         "seed": formats.ABSENT if run.seed is None else str(run.seed),
         "samples": formats.ABSENT if run.samples is None else f"{run.samples:,}",
@@ -185,10 +183,7 @@ def _row(run: Summary, view: View) -> dict[str, Any]:
     spreads = {"lambda_1": run.lambda_1, "trace": run.trace}
     return {
         "name": run.name,
-        "address": view.on("run", run.name).address,
-        "chosen": chosen,
-        "full": full,
-        "choose": "" if full else view.toggle(run.name).query,
+        "chosen": chosen,  # to sort by; the box itself follows the address
         "about": f"{run.name}, made {formats.moment(run.created_at)}",
         "method": run.method,
         "task": run.task,
