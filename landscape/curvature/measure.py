@@ -31,6 +31,7 @@ from landscape.runtime import executors
 from landscape.runtime.files import Store, Stored, stored
 from landscape.runtime.limits import MAX_DRAWN_SAMPLES
 from landscape.runtime.numbers import check_int
+from landscape.runtime.progress import reporter
 
 _COLUMNS = (
     "eigenvalues",
@@ -114,7 +115,7 @@ def measure(
     backend: Backend = "lanczos",
     store: Store | None = None,
     executor: Executor | None = None,
-    progress: Callable[[int, int, Row], None] | None = None,
+    progress: bool | Callable[[int, int, Row], None] | None = None,
 ) -> Flatness:
     """Measure the curvature of the mean loss at each of a posterior's samples.
 
@@ -141,7 +142,8 @@ def measure(
             same settings and the same loss are taken over, so that what was interrupted continues.
         executor: Where samples are measured, each by itself; see ``executors.run``.
             Here if ``None``.
-        progress: Called after each sample with (number finished, S, its row).
+        progress: Whether to show progress; by default in a terminal or a notebook only. Or a
+            function that gets (number finished, S, row of the sample) after each sample.
 
     Returns:
         The measurements, each with its error.
@@ -190,12 +192,13 @@ def measure(
     places = posterior.places(attributes["requested"], seed)
     missing = [index for index in range(count) if index not in rows]
     items = [(index, weights[index]) for index in missing]
+    report = reporter(progress, "curvature", lambda row: f"lambda_1 {row['eigenvalues'][0]:.3g}")
     for done, (position, row) in enumerate(executors.run(measure_sample, work, items, executor), 1):
         rows[missing[position]] = row
         if store is not None:
             _write(store, rows, attributes, places)
-        if progress is not None:
-            progress(count - len(missing) + done, count, row)
+        if report is not None:
+            report(count - len(missing) + done, count, row)
     columns = _columns([rows[index] for index in range(count)])
     if not np.isfinite(columns["trace"]).any():
         reason = why_not_finite(work.loss.at(weights[0]), weights[0])

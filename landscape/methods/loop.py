@@ -37,6 +37,7 @@ from landscape.objective.parameters import Choice, ParameterSpace
 from landscape.posteriors import Distribution, Posterior
 from landscape.runtime import distributed
 from landscape.runtime.devices import choose_device
+from landscape.runtime.progress import reporter
 from landscape.tasks import Data, Task
 
 __all__ = ["Method", "Problem", "Progress", "Record", "State", "descend", "new_state"]
@@ -128,7 +129,7 @@ class Method(ABC, Generic[S]):
         seed: int = 0,
         device: str = "auto",
         checkpoint: str | os.PathLike[str] | None = None,
-        progress: Progress | None = None,
+        progress: bool | Progress | None = None,
     ) -> Posterior:
         """Train on ``task.train``; the model given is not changed.
 
@@ -143,7 +144,8 @@ class Method(ABC, Generic[S]):
             checkpoint: A file that keeps the training, written after an epoch where that takes
                 little of the time. If it exists, training goes on from there to the same final
                 weights: bit by bit on the CPU.
-            progress: Called after each epoch with (epoch, epochs, record of the epoch).
+            progress: Whether to show progress; by default in a terminal or a notebook only. Or a
+                function that gets (epoch, epochs, record of the epoch) after each epoch.
 
         Returns:
             The posterior, with its per-epoch history.
@@ -179,6 +181,7 @@ class Method(ABC, Generic[S]):
         identity = self.identity(space, task, prior, seed)
         kept = Checkpoint(None if checkpoint is None else Path(checkpoint), identity)
         kept.restore(training, where)
+        report = reporter(progress, f"{self.name}: training")
         begun = time.perf_counter() - training.seconds
         while training.epoch < self.epochs and not self._has_stalled(training):
             record = self._advance(training, train, validation, kept)
@@ -186,8 +189,8 @@ class Method(ABC, Generic[S]):
             for name, value in record.items():
                 training.history.setdefault(name, []).append(value)
             kept.save(training, training.epoch, last=training.epoch == self.epochs)
-            if progress is not None:
-                progress(training.epoch, self.epochs, record)
+            if report is not None:
+                report(training.epoch, self.epochs, record)
         posterior = self.posterior(training.state)
         if training.best is not None:
             posterior = replace(posterior, distribution=training.best)

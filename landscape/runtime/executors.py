@@ -1,35 +1,28 @@
-"""Work in independent units, here or on other processes: plain functions over an executor."""
+"""Independent units of work: plain functions, run in this process or on an executor."""
 
 from __future__ import annotations
 
-import functools
 import gc
 import hashlib
 import logging
-import multiprocessing
 import os
 import pickle
 import shutil
 import signal
 import tempfile
 import threading
+import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import (
-    BrokenExecutor,
-    CancelledError,
-    Executor,
-    Future,
-    ProcessPoolExecutor,
-    as_completed,
-)
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, as_completed
 from contextlib import contextmanager
-from multiprocessing.connection import wait
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import torch
 
-from landscape.errors import InputError, LandscapeError
+from landscape.errors import InputError, LandscapeError, LandscapeWarning
 from landscape.runtime import memory
 
 Shared = TypeVar("Shared")
@@ -38,7 +31,7 @@ Result = TypeVar("Result")
 Arguments = ParamSpec("Arguments")
 
 _LOG = logging.getLogger(__name__)
-_PATIENCE = 5.0  # seconds for killed processes to be gone: they are at once, unless the disk hangs
+_POLL = 0.5  # seconds between two looks at whether the parent process still lives
 
 
 def run(
@@ -47,63 +40,80 @@ def run(
     items: Iterable[Item],
     executor: Executor | None = None,
 ) -> Iterator[tuple[int, Result]]:
-    """Yield (position of the item, ``unit(shared, item)``) as the units are finished.
+    """Yield (position of the item, ``unit(shared, item)``) as soon as a unit is finished.
+
+    A worker of ``workers`` may be killed, for example by the system when memory runs out. Results
+    that have arrived are kept, the unfinished units run once more on new workers, and a warning
+    says so. If a worker is killed again, the work ends with an error.
 
     Args:
-        unit: A function that a worker can import, of what all units share and of one item.
-        shared: What all units share; with an executor it is pickled once, and each thread of a
-            worker unpickles a copy of its own once. The processes of ``workers`` read it from a
-            file; any other executor sends it along with each unit.
-        items: One for each unit.
-        executor: Any of ``concurrent.futures``, or Dask's ``client.get_executor()``; without one
-            the units run here, in order. That of ``workers`` is ended by an error, and by whatever
-            else stops the work: nobody waits for units that nobody needs.
+        unit: A function of the shared value and one item.
+        shared: The value that all units share. An executor's workers get a pickled copy, and each
+            thread of a worker unpickles it once. The workers of ``workers`` read it from a file;
+            other executors send it with each unit.
+        items: One item for each unit.
+        executor: Any executor of ``concurrent.futures``, or Dask's ``client.get_executor()``.
+            Without one, the units run here, in order. An error or Ctrl-C kills the workers of
+            ``workers`` at once.
 
     Raises:
-        InputError: what the units share cannot be sent to another process.
-        LandscapeError: a worker died, or Dask's scheduler.
+        InputError: The shared value cannot be pickled, for example because of an open file.
+        LandscapeError: A worker died twice, or Dask's scheduler died.
     """
     if executor is None:
         for position, item in enumerate(items):
             yield position, unit(shared, item)
         return
-    pending: dict[Future[Result], int] = {}
-    with _sent(_Payload.of(shared), executor) as sent:
-        try:
-            for position, item in enumerate(items):
-                pending[executor.submit(_call, unit, sent, item)] = position
-            for future in as_completed(pending):
-                yield pending[future], future.result()
-        except BaseException as error:
-            _stop(executor, pending)
-            if isinstance(error, BrokenExecutor):
-                raise LandscapeError(
-                    "a worker process died, perhaps for want of memory; what was finished is "
-                    "saved, and the same command goes on from there"
-                ) from error
-            if isinstance(error, CancelledError):
-                raise LandscapeError(
-                    "the Dask scheduler is gone, and its work with it; what was finished is saved, "
-                    "and the same command goes on from there"
-                ) from error
-            raise
+    missing = dict(enumerate(items))
+    with _sent(_Payload.of(shared), executor) as payload:
+        restarted = False
+        while missing:
+            try:
+                futures: dict[Future[Result], int] = {}
+                for position, item in missing.items():
+                    futures[executor.submit(_call, unit, payload, item)] = position
+                for future in as_completed(futures):
+                    result = future.result()
+                    del missing[futures[future]]
+                    yield futures[future], result
+            except BaseException as error:
+                _stop(executor, futures)
+                if isinstance(error, CancelledError):
+                    raise LandscapeError(
+                        "the Dask scheduler died, and its work with it; finished results are "
+                        "saved, and the same command continues from there"
+                    ) from error
+                if not isinstance(error, BrokenExecutor):
+                    raise
+                if restarted or not isinstance(executor, _Pool):
+                    raise LandscapeError(
+                        "a worker process died, perhaps because memory ran out; finished results "
+                        "are saved, and the same command continues from there"
+                    ) from error
+                restarted = True
+                warnings.warn(
+                    "a worker process died, perhaps because memory ran out; the unfinished units "
+                    "run again",
+                    LandscapeWarning,
+                    stacklevel=2,
+                )
 
 
 @contextmanager
 def workers(processes: int = 0, dask: str | None = None) -> Iterator[Executor | None]:
-    """An executor by its settings on the command line.
+    """Give an executor by the settings of the command line.
 
     Args:
-        processes: So many on this machine; the cores are divided among them.
-        dask: The address of a Dask scheduler, ``"tcp://host:8786"``.
+        processes: Number of worker processes on this machine. They share its cores and memory.
+        dask: Address of a Dask scheduler, ``"tcp://host:8786"``.
 
     Yields:
-        The executor, or ``None`` if neither is asked for: the units then run in this process. Its
-        processes on this machine end at once with an error, and with this process, even if it is
-        killed; Ctrl-C reaches them through this process alone.
+        The executor, or ``None`` if neither is given: the units then run in this process. Worker
+        processes of this machine end at the end of the block, and also if this process is killed.
+        Ctrl-C reaches this process only.
 
     Raises:
-        InputError: both are asked for, or more processes than cores; ``distributed`` is not
+        InputError: Both are given, or there are more processes than cores; ``distributed`` is not
             installed, or no scheduler answers.
     """
     if processes < 0 or (processes and dask is not None):
@@ -115,106 +125,84 @@ def workers(processes: int = 0, dask: str | None = None) -> Iterator[Executor | 
         with _dask_client(dask) as client:
             yield client.get_executor()
     elif processes:
-        threads = max(1, cores // processes)
-        with (
-            tempfile.TemporaryDirectory(prefix="landscape-") as folder,
-            _Pool(processes, threads, Path(folder)) as pool,
-        ):
+        with tempfile.TemporaryDirectory(prefix="landscape-") as folder:
+            pool = _Pool(processes, max(1, cores // processes), Path(folder))
             try:
                 yield pool
-            except BaseException:
-                pool.abandon()
-                raise
+            finally:
+                pool.kill()
     else:
         yield None
 
 
-class _Pool(ProcessPoolExecutor):
-    """Processes of this machine that Ctrl-C does not reach, and that can be left at once.
-
-    ``ProcessPoolExecutor`` itself waits for whatever its processes are at, and its threads for
-    pipes that nobody reads any more.
+class _Pool(Executor):
+    """Loky's processes, which Ctrl-C does not reach; after ``kill`` it starts new ones.
 
     Attributes:
-        folder: What its processes read.
+        folder: Folder of the files that the workers read.
     """
 
     def __init__(self, processes: int, threads: int, folder: Path) -> None:
-        # Not forked: a fork copies the locks of torch's threads, and not the threads.
-        super().__init__(
-            processes,
-            multiprocessing.get_context("spawn"),
-            initializer=functools.partial(_begin_worker, processes, threads, folder),
-        )
         self.folder = folder
+        self._processes = processes
+        self._begin = (os.getpid(), processes, threads, folder)
+        self._loky: Executor | None = None
+        # Loky starts it too; on Python 3.11 its start ends the block of signals below.
+        resource_tracker.ensure_running()
 
     def submit(
-        self,
-        fn: Callable[Arguments, Result],
-        /,
-        *args: Arguments.args,
-        **kwargs: Arguments.kwargs,
+        self, fn: Callable[Arguments, Result], /, *args: Arguments.args, **kwargs: Arguments.kwargs
     ) -> Future[Result]:
-        with _no_interrupts():  # it starts processes
-            return super().submit(fn, *args, **kwargs)
+        from loky import ProcessPoolExecutor  # only those who ask for workers wait for its import
 
-    def abandon(self) -> None:
-        """End the processes, whatever they are at, and what waits for them; the pool is done."""
-        pool: Any = self  # with what no type checker knows of
-        calls, results = pool._call_queue, pool._result_queue
-        if calls is None:  # shut down before
-            return
-        with _no_interrupts():
-            manager, processes = pool._executor_manager_thread, list(pool._processes.values())
-            # Else the end of this process would wait until all that was submitted is written.
-            calls.cancel_join_thread()
-            # It cancels what has not begun; ``Future.cancel`` races with a pool that breaks.
-            self.shutdown(wait=False, cancel_futures=True)
-            # So that whoever reads meets an end where a process was killed in the middle of it.
-            results._writer.close()
-            for process in processes:
-                process.kill()
-            if manager is not None:
-                manager.join(_PATIENCE)
-            calls._reader.close()  # the thread that writes to it ends
-            if calls._thread is not None:  # not in the midst of giving its semaphores back
-                calls._thread.join(_PATIENCE)
+        with _no_interrupts():  # it starts processes
+            if self._loky is None:
+                self._loky = ProcessPoolExecutor(
+                    self._processes, initializer=_begin_worker, initargs=self._begin
+                )
+            return self._loky.submit(fn, *args, **kwargs)
+
+    def kill(self) -> None:
+        """End the processes at once."""
+        pool, self._loky = self._loky, None
+        if pool is not None:
+            with _no_interrupts():
+                pool.shutdown(kill_workers=True)  # type: ignore[call-arg]
 
 
 @contextmanager
 def _no_interrupts() -> Iterator[None]:
-    """Ctrl-C waits until the end, and never reaches the processes that are started meanwhile."""
+    """Delay Ctrl-C to the end of the block; processes that start within it never receive it."""
     handler = signal.getsignal(signal.SIGINT)
     pressed: list[int] = []
-    waits = callable(handler) and threading.current_thread() is threading.main_thread()
-    if waits:
+    is_delayed = callable(handler) and threading.current_thread() is threading.main_thread()
+    if is_delayed:
         signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
-    # A process inherits it, and so it holds from its first moment on.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # new processes inherit it
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        if waits:
+        if is_delayed:
             signal.signal(signal.SIGINT, handler)
     if pressed:
         signal.raise_signal(signal.SIGINT)
 
 
-def _stop(executor: Executor, pending: Iterable[Future[Any]]) -> None:
+def _stop(executor: Executor, futures: Iterable[Future[Any]]) -> None:
     if isinstance(executor, _Pool):
-        executor.abandon()
-        return
-    for future in pending:
-        future.cancel()
+        executor.kill()
+    else:
+        for future in futures:
+            future.cancel()
 
 
 class _Payload:
-    """Something pickled, that each thread of a worker unpickles once.
+    """A pickled value that each thread of a worker unpickles once.
 
     Attributes:
-        data: What was pickled, or the file that holds it.
-        digest: Of what was pickled.
+        data: The pickled bytes, or the file that holds them.
+        digest: SHA-256 of the bytes.
     """
 
     def __init__(self, data: bytes | Path, digest: str) -> None:
@@ -222,12 +210,14 @@ class _Payload:
 
     @classmethod
     def of(cls, value: object) -> _Payload:
+        import cloudpickle  # it also sends functions and classes of a notebook or script
+
         try:
-            data = pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
+            data = cloudpickle.dumps(value)
         except (pickle.PicklingError, AttributeError, TypeError) as error:
             raise InputError(
-                f"the posterior, data or loss cannot be sent to another process ({error}): define "
-                "functions and classes in a module, or work without an executor"
+                "the posterior, data or loss cannot be sent to another process "
+                f"({error}): work without an executor"
             ) from error
         return cls(data, hashlib.sha256(data).hexdigest())
 
@@ -235,8 +225,8 @@ class _Payload:
         return self
 
     def value(self) -> Any:
-        """A copy of what was pickled."""
-        # Written by ``run``, in the process that sent this one its work.
+        """A new copy of the value."""
+        # ``run`` wrote these bytes, in the process that sends this one its work.
         if isinstance(self.data, bytes):
             return pickle.loads(self.data)
         with self.data.open("rb") as file:
@@ -245,14 +235,14 @@ class _Payload:
 
 @contextmanager
 def _sent(payload: _Payload, executor: Executor) -> Iterator[Any]:
-    """What stands for the payload in each call, as small as the executor allows."""
+    """The payload in the smallest form that the executor allows."""
     client = getattr(executor, "_client", None)
     if isinstance(executor, _Pool):
         with _file(payload, executor.folder) as path:
             yield _Payload(path, payload.digest)
     elif client is None:
         yield payload
-    else:  # Dask's scheduler keeps what is submitted and makes it anew where a worker is lost.
+    else:  # Dask's scheduler keeps submitted values and computes them again if a worker is lost.
         yield client.submit(_Payload.itself, payload, pure=False)
 
 
@@ -264,7 +254,7 @@ def _file(payload: _Payload, folder: Path) -> Iterator[Path]:
             file.write(payload.data)
     except OSError as error:
         raise LandscapeError(
-            f"could not write what the workers need to {folder}: {error.strerror or error}; name "
+            f"could not write the workers' data to {folder}: {error.strerror or error}; name "
             "another folder in TMPDIR"
         ) from error
     try:
@@ -273,36 +263,31 @@ def _file(payload: _Payload, folder: Path) -> Iterator[Path]:
         Path(file.name).unlink(missing_ok=True)
 
 
-# By thread, for a module in use by one thread is not another's to use.
+# One copy for each thread: two threads cannot share a module that has other weights in use.
 _unpickled = threading.local()
 
 
-def _shared(payload: _Payload) -> Any:
+def _call(unit: Callable[[Any, Item], Result], payload: _Payload, item: Item) -> Result:
     if getattr(_unpickled, "digest", None) != payload.digest:
         _unpickled.value, _unpickled.digest = payload.value(), payload.digest
-    return _unpickled.value
+    return unit(_unpickled.value, item)
 
 
-def _call(unit: Callable[[Any, Item], Result], payload: _Payload, item: Item) -> Result:
-    return unit(_shared(payload), item)
-
-
-def _begin_worker(processes: int, threads: int, folder: Path) -> None:
-    # A terminal sends Ctrl-C to all processes; the one that waits for this one decides. Until now
-    # it was blocked, by ``_no_interrupts``.
+def _begin_worker(parent: int, processes: int, threads: int, folder: Path) -> None:
+    # A terminal sends Ctrl-C to all processes; the parent alone decides. ``_no_interrupts`` blocked
+    # the signal until now.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    threading.Thread(target=_end_with_the_parent, args=(folder,), daemon=True).start()
+    threading.Thread(target=_end_with_the_parent, args=(parent, folder), daemon=True).start()
     memory.divide_among(processes)
     torch.set_num_threads(threads)
 
 
-def _end_with_the_parent(folder: Path) -> None:
-    """End this process where the one that sent it its work is gone, killed even."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    wait([parent.sentinel])
-    shutil.rmtree(folder, ignore_errors=True)  # nobody else is left to do it
+def _end_with_the_parent(parent: int, folder: Path) -> None:
+    """End this process when its parent is gone, even if the parent was killed."""
+    while os.getppid() == parent:
+        time.sleep(_POLL)
+    shutil.rmtree(folder, ignore_errors=True)  # nobody else can remove it now
     os._exit(1)
 
 

@@ -1,48 +1,95 @@
-"""How far a long piece of work is, on standard error, with the time it will still take."""
+"""How far a long piece of work is, and how long the rest will take."""
 
 from __future__ import annotations
 
 import sys
 import time
-from typing import TextIO
+from collections.abc import Callable
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from landscape.runtime import distributed
+
+Report = Callable[..., object]
+
+
+def reporter(
+    progress: bool | Report | None, label: str, describe: Callable[[Any], str] | None = None
+) -> Report | None:
+    """The callback for the ``progress`` setting of a function.
+
+    Args:
+        progress: A callback; or whether to show progress. ``None`` shows it in a terminal or a
+            notebook only. Of several processes that train together, the first one shows it.
+        label: Name of the work.
+        describe: Text about what the callback gets as its third argument.
+    """
+    if callable(progress):
+        return progress
+    is_shown = _has_bars() if progress is None else progress
+    return Progress(label, describe) if is_shown and distributed.rank() == 0 else None
 
 
 class Progress:
-    """One line that follows ``label``: what is done, and how long the rest will take.
+    """A callback that shows progress on standard error, after each call.
 
-    On a terminal the line is rewritten in place; elsewhere (a log file) only every tenth of the
-    work is written. Nothing is written to standard output.
+    It is a bar in a terminal or a notebook, and one line for each tenth of the work elsewhere, for
+    example in a log file.
 
     Args:
-        label: What is being done.
-        stream: Where to write; standard error if ``None``.
+        label: Name of the work.
+        describe: Text about what the callback gets as its third argument; a text is shown as it is.
     """
 
-    def __init__(self, label: str, stream: TextIO | None = None) -> None:
+    def __init__(self, label: str, describe: Callable[[Any], str] | None = None) -> None:
         self._label = label
-        self._stream = stream or sys.stderr
+        self._describe = describe
         self._begun = time.monotonic()
         self._before = -1
         self._tenth = 0
-        self._shown = -1.0
+        self._bar: Any = None
 
-    def __call__(self, done: int, total: int, detail: object = None) -> None:
-        """Show that ``done`` of ``total`` units are finished; ``detail`` is shown if it is text.
+    def __call__(self, done: int, total: int, detail: Any = None) -> None:
+        """Show that ``done`` of ``total`` units are finished.
 
-        Units that were finished before the first call but one took no time here.
+        Units that were finished before the first call, all but one, took no time here.
         """
-        now = time.monotonic()
+        text = detail if self._describe is None else self._describe(detail)
+        text = text if isinstance(text, str) else ""
         if self._before < 0:
             self._before = done - 1
-        terminal, tenth = self._stream.isatty(), 10 * done // total
-        due = now - self._shown > 0.1 if terminal else tenth > self._tenth
-        if not due and done < total:
+            if _has_bars():
+                self._bar = tqdm(
+                    desc=self._label, total=total, initial=self._before, dynamic_ncols=True
+                )
+                self._bar.start_t -= time.monotonic() - self._begun
+        if self._bar is None:
+            self._line(done, total, text)
             return
-        self._shown, self._tenth = now, tenth
-        elapsed = now - self._begun
+        self._bar.set_postfix_str(text, refresh=False)
+        self._bar.update(done - self._bar.n)
+        if done == total:
+            self._bar.close()
+
+    def _line(self, done: int, total: int, text: str) -> None:
+        tenth = 10 * done // total
+        if tenth == self._tenth and done < total:
+            return
+        self._tenth = tenth
+        elapsed = time.monotonic() - self._begun
         left = elapsed / max(1, done - self._before) * (total - done)
         took = f"{elapsed:.0f} s" if done == total else f"{left:.0f} s left"
-        line = f"{self._label}: {done}/{total}, {took}{f', {detail}' * isinstance(detail, str)}"
-        end = "\n" if done == total or not terminal else ""
-        self._stream.write(f"\r\033[K{line}{end}" if terminal else f"{line}{end}")
-        self._stream.flush()
+        say(f"{self._label}: {done}/{total}, {took}{f', {text}' if text else ''}")
+
+
+def say(text: str) -> None:
+    """Write a line to standard error, above a bar if there is one."""
+    tqdm.write(text, file=sys.stderr)
+
+
+def _has_bars() -> bool:
+    """Whether standard error is a terminal or a notebook's output."""
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    return sys.stderr.isatty() or (shell is not None and "IPKernelApp" in shell.config)

@@ -82,7 +82,7 @@ def measure_curvature(trained: Trained, samples: int) -> None:
     if _count(run, "samples", "requested") < count or run.attributes["status"] != "complete":
         settings = {"samples": samples, "seed": seed}
         with workflow.in_progress(run, measurement=settings):
-            workflow.measure_curvature(trained, samples=samples, seed=seed)
+            workflow.measure_curvature(trained, samples=samples, seed=seed, progress=False)
     if _count(run, "centre", "samples") == count:
         return
     posterior, train = trained.posterior, trained.task.train

@@ -203,6 +203,7 @@ class Bench:
             seed=training.seed,
             device=self.device,
             overwrite=True,
+            progress=False,
             config={"study": training.record},
             **begin,
         ).run

@@ -51,5 +51,12 @@ def _time(bench: Bench, training: Training) -> float:
     method = methods.create(training.method, **training.settings)
     clock = time.process_time if bench.device == "cpu" else time.perf_counter
     begun = clock()
-    method.fit(begin.model, task, prior=begin.prior, seed=training.seed, device=bench.device)
+    method.fit(
+        begin.model,
+        task,
+        prior=begin.prior,
+        seed=training.seed,
+        device=bench.device,
+        progress=False,
+    )
     return clock() - begun

@@ -94,7 +94,7 @@ class Entrant:
         model = TwoWells(w)
         prior = isotropic(model, self.scale, mean=w) if self.scale else None
         method = methods.create(self.method, **chosen)
-        return method.fit(model, task(), prior=prior, seed=seed, device="cpu")
+        return method.fit(model, task(), prior=prior, seed=seed, device="cpu", progress=False)
 
 
 def _entrants() -> list[Entrant]:

@@ -20,6 +20,7 @@ from landscape.posteriors import Posterior, PosteriorLoss
 from landscape.runtime import executors
 from landscape.runtime.files import Store, Stored, member, stored
 from landscape.runtime.numbers import check_int
+from landscape.runtime.progress import reporter
 from landscape.surfaces import plane as planes
 from landscape.surfaces.losses import Losses, Progress, close
 from landscape.surfaces.plane import PLANES, Plane, PlaneKind
@@ -81,7 +82,7 @@ def surface(
     store: Store | None = None,
     name: str | None = None,
     executor: Executor | None = None,
-    progress: Progress | None = None,
+    progress: bool | Progress | None = None,
 ) -> Surface:
     """Evaluate the mean loss on a plane through a posterior.
 
@@ -105,7 +106,8 @@ def surface(
             of another one of the same name are replaced.
         name: The store has the surface as ``surfaces/<name>``; by default its kind.
         executor: Where rows are evaluated; see ``executors.run``. Here if ``None``.
-        progress: Called after each row with (number of rows finished, number of rows).
+        progress: Whether to show progress; by default in a terminal or a notebook only. Or a
+            function that gets (number of rows finished, number of rows) after each row.
 
     Returns:
         The surface.
@@ -163,7 +165,8 @@ def surface(
         if store is not None:
             _write(store, group, result, losses.finished, seed, request)
 
-    losses.complete(rows, write, progress, written=int(losses.finished.sum()))
+    report = reporter(progress, "loss surface")
+    losses.complete(rows, write, report, written=int(losses.finished.sum()))
     return result
 
 

@@ -19,6 +19,7 @@ from landscape.posteriors import Posterior, PosteriorLoss
 from landscape.runtime import executors
 from landscape.runtime.files import Store, Stored, member, stored
 from landscape.runtime.numbers import check_int
+from landscape.runtime.progress import reporter
 from landscape.surfaces import plane as planes
 from landscape.surfaces.curve import CURVES, Curve, CurveKind, check_training, lowest_curve
 from landscape.surfaces.grid import MOST_POINTS, axis, check_reach
@@ -71,7 +72,7 @@ def line(
     store: Store | None = None,
     name: str | None = None,
     executor: Executor | None = None,
-    progress: Progress | None = None,
+    progress: bool | Progress | None = None,
 ) -> Line:
     """Evaluate the mean loss along a line through a posterior, or a curve between two samples.
 
@@ -99,8 +100,9 @@ def line(
             name is replaced.
         name: The store has the line as ``lines/<name>``; by default its kind.
         executor: Where points are evaluated; see ``executors.run``. Here if ``None``.
-        progress: Called after each point with (number finished, T); for the two ends, which come
-            first, once a curve is trained.
+        progress: Whether to show progress; by default in a terminal or a notebook only. Or a
+            function that gets (number finished, T) after each point; the two ends come first, as
+            soon as a curve is trained.
 
     Returns:
         The line.
@@ -170,11 +172,12 @@ def line(
         # As a store has them, so that all points are on one curve whenever they are evaluated.
         bends = kept.bends.to(weights)
         path = Curve(torch.cat([weights[:1], bends, weights[1:2]]), path.kind)
-    if progress is not None and not kept.taken_over:
+    report = reporter(progress, "loss along a line")
+    if report is not None and not kept.taken_over:
         for done in (1, 2):
-            progress(done, points)
+            report(done, points)
     found = executors.run(_point, (mean_loss, path), x[losses.missing].tolist(), executor)
-    losses.complete(found, kept.write, progress, written=kept.written)
+    losses.complete(found, kept.write, report, written=kept.written)
     return result
 
 

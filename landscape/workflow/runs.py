@@ -70,7 +70,7 @@ def train(
     device: str = "auto",
     overwrite: bool = False,
     config: Mapping[str, Any] | None = None,
-    progress: Progress | None = None,
+    progress: bool | Progress | None = None,
 ) -> Trained:
     """Train a posterior and write its run file: training history, predictions on the test set.
 
@@ -328,7 +328,7 @@ def measure_curvature(
     trained: Trained,
     *,
     fresh: bool = False,
-    progress: Callable[..., None] | None = None,
+    progress: bool | Callable[..., None] | None = None,
     **settings: Any,
 ) -> Flatness:
     """``landscape.measure`` on the training set, each sample written as soon as it is finished.
@@ -386,7 +386,7 @@ def measure_surface(
     plane: PlaneKind | None = None,
     split: str = "train",
     fresh: bool = False,
-    progress: Callable[..., None] | None = None,
+    progress: bool | Callable[..., None] | None = None,
     **settings: Any,
 ) -> Surface:
     """``landscape.surface`` on the training set or the test set, written to the run.
@@ -415,7 +415,7 @@ def measure_line(
     *,
     split: str = "train",
     fresh: bool = False,
-    progress: Callable[..., None] | None = None,
+    progress: bool | Callable[..., None] | None = None,
     **settings: Any,
 ) -> Line:
     """``landscape.surfaces.line`` on the training set or the test set, written to the run.

@@ -19,7 +19,7 @@ import torch
 from cases import Memory, classification, mlp
 
 from landscape.curvature import measure
-from landscape.errors import InputError, LandscapeError
+from landscape.errors import InputError, LandscapeError, LandscapeWarning
 from landscape.objective.parameters import ParameterSpace
 from landscape.posteriors import Posterior, isotropic
 from landscape.runtime import executors
@@ -49,6 +49,16 @@ def whose(shared: Shared, item: int) -> tuple[int, int]:
 
 def die(shared: None, item: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_once_at_two(shared: Path, item: int) -> int:
+    """Mark a dot for each start of the unit."""
+    with (shared / str(item)).open("a") as file:
+        file.write(".")
+    if item == 2 and (shared / "2").stat().st_size == 1:
+        time.sleep(1.0)  # the results before it arrive
+        os.kill(os.getpid(), signal.SIGKILL)
+    return item
 
 
 def identity_of_the_process(shared: Path, item: int) -> int:
@@ -105,19 +115,47 @@ def test_an_error_in_a_worker_arrives_as_it_is(pool: Executor) -> None:
 
 
 def test_what_cannot_be_sent_is_said_before_anything_starts(pool: Executor) -> None:
+    lock = threading.Lock()
+
     def own(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        return torch.nn.functional.cross_entropy(outputs, targets)
+        with lock:
+            return torch.nn.functional.cross_entropy(outputs, targets)
 
     with pytest.raises(InputError, match="cannot be sent to another process"):
         measure(posterior(), classification(), samples=2, loss=own, executor=pool)
 
 
-def test_a_worker_that_dies_is_reported() -> None:
+def test_a_function_of_a_script_or_notebook_can_be_sent(pool: Executor) -> None:
+    def own(outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.cross_entropy(outputs, targets)
+
+    settings: dict[str, Any] = {"samples": 2, "eigenvalues": 1, "loss": own}
+    here = measure(posterior(), classification(), **settings)
+    there = measure(posterior(), classification(), **settings, executor=pool)
+    np.testing.assert_allclose(there.trace, here.trace, rtol=1e-9)
+
+
+def test_a_worker_that_dies_twice_is_reported() -> None:
     with (
         executors.workers(processes=1) as executor,
+        pytest.warns(LandscapeWarning, match="worker process died.* run again"),
         pytest.raises(LandscapeError, match="worker process died"),
     ):
         list(executors.run(die, None, [1, 2], executor))
+
+
+def test_a_worker_that_is_killed_costs_its_unit_alone(tmp_path: Path) -> None:
+    with (
+        executors.workers(processes=1) as executor,
+        pytest.warns(LandscapeWarning, match="worker process died") as warned,
+    ):
+        results = list(executors.run(die_once_at_two, tmp_path, range(4), executor))
+    assert results == [(0, 0), (1, 1), (2, 2), (3, 3)]
+    assert len(warned) == 1
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        **dict.fromkeys("013", "."),
+        "2": "..",
+    }
 
 
 def test_bad_requests_are_refused() -> None:
@@ -186,6 +224,6 @@ def test_a_dask_scheduler_that_dies_is_reported(
             time.sleep(0.05)
         with executors.workers(dask=json.loads(said.read_text())["address"]) as executor:
             threading.Timer(1.0, scheduler.kill).start()
-            with pytest.raises(LandscapeError, match="scheduler is gone"):
+            with pytest.raises(LandscapeError, match="scheduler died"):
                 list(executors.run(identity_of_the_process, tmp_path, range(6), executor))
     assert "has no worker yet" in caplog.text
