@@ -1,10 +1,10 @@
-"""The figures and pages behind docs/evidence.md, from the folders of ``landscape study``.
+"""Make the figures and pages of docs/evidence.md from the folders of ``landscape study``.
 
     python docs/evidence.py runs/digits runs/digits-100 runs/mnist
 
-Copies each folder's pages and its trials to ``docs/evidence/``, and draws the first one's figures;
-that of averages is the second one's, which has more samples. Needs the extra ``notebooks``
-(kaleido) and Chrome or Chromium.
+The script copies the pages and the tuning results of each folder to ``docs/evidence/``. It draws
+the figures of the first folder. The figure of averages comes from the second folder, which has
+more samples. The script needs the extra ``notebooks`` (kaleido) and Chrome or Chromium.
 """
 
 import argparse
@@ -14,10 +14,9 @@ from pathlib import Path
 import numpy as np
 import plotly.graph_objects as go
 
+from landscape.results import Spread
 from landscape.store import Run
-from landscape.store.summary import Spread
-from landscape.study import CONTESTANTS
-from landscape.study import readings as read
+from landscape.study import CANDIDATES, metrics
 from landscape.study.averaging import ORDERS, curves
 
 IMAGES = Path(__file__).parent / "images"
@@ -29,21 +28,21 @@ COLOURS = ("#3366aa", "#cc6633", "#999999")
 def main() -> None:
     """Copy the pages, and write every figure as SVG."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("folder", type=Path, help="of the studies")
-    parser.add_argument("averaging", type=Path, help="of the study of averages")
-    parser.add_argument("more", type=Path, nargs="*", help="of which only the pages are copied")
-    given = parser.parse_args()
-    for folder in (given.folder, given.averaging, *given.more):
+    parser.add_argument("folder", type=Path, help="folder of the studies")
+    parser.add_argument("averaging", type=Path, help="folder of the study of averages")
+    parser.add_argument("more", type=Path, nargs="*", help="folders whose pages are copied")
+    options = parser.parse_args()
+    for folder in (options.folder, options.averaging, *options.more):
         (PAGES / folder.name).mkdir(parents=True, exist_ok=True)
         for page in (*folder.glob("*.md"), folder / "tuning.json"):
             shutil.copy(page, PAGES / folder.name)
-    runs = results(given.folder / "runs")
+    runs = results(options.folder / "runs")
     IMAGES.mkdir(exist_ok=True)
     for name, figure in (
         ("evidence-nll", nll_figure(runs)),
         ("evidence-flatness", flatness_figure(runs)),
-        ("evidence-averaging", averaging_figure(results(given.averaging / "runs"))),
-        ("evidence-radius", radius_figure(given.folder / "ablation")),
+        ("evidence-averaging", averaging_figure(results(options.averaging / "runs"))),
+        ("evidence-radius", radius_figure(options.folder / "ablation")),
     ):
         figure.update_layout(template="plotly_white", font_size=12, margin={"t": 40, "r": 20})
         figure.write_image(IMAGES / f"{name}.svg")
@@ -51,26 +50,26 @@ def main() -> None:
 
 def results(folder: Path) -> dict[str, list[Run]]:
     """Run files by method."""
-    found = {}
-    for name in CONTESTANTS:
+    by_method = {}
+    for name in CANDIDATES:
         paths = sorted(folder.glob(f"{name}-seed*.h5"))
         if paths:
-            found[name] = [Run.open(path) for path in paths]
-    return found
+            by_method[name] = [Run.open(path) for path in paths]
+    return by_method
 
 
 def nll_figure(runs: dict[str, list[Run]]) -> go.Figure:
-    """Test NLL of every method as it is and at the best temperature, with intervals over seeds."""
-    found = {
-        label: {name: spread(each, reading) for name, each in runs.items()}
-        for label, reading in (
-            ("as trained", read.of_test("nll")),
-            ("at the best temperature", read.of_tempered("nll")),
+    """Test NLL of every method, without and with the best temperature, with intervals."""
+    series = {
+        label: {name: spread(of_method, metric) for name, of_method in runs.items()}
+        for label, metric in (
+            ("as trained", metrics.test_metric("nll")),
+            ("at the best temperature", metrics.tempered_metric("nll")),
         )
     }
-    names = sorted(runs, key=lambda name: -found["as trained"][name].mean)
+    names = sorted(runs, key=lambda name: -series["as trained"][name].mean)
     figure = go.Figure()
-    for (label, spreads), symbol in zip(found.items(), ("circle", "circle-open"), strict=True):
+    for (label, spreads), symbol in zip(series.items(), ("circle", "circle-open"), strict=True):
         figure.add_scatter(
             x=[spreads[name].mean for name in names],
             y=names,
@@ -93,12 +92,12 @@ def nll_figure(runs: dict[str, list[Run]]) -> go.Figure:
 
 
 def flatness_figure(runs: dict[str, list[Run]]) -> go.Figure:
-    """lambda_1 of the samples against test NLL, a point a method and seed."""
+    """lambda_1 of the samples against test NLL, one point per method and seed."""
     figure = go.Figure()
-    for name, each in runs.items():
+    for name, of_method in runs.items():
         figure.add_scatter(
-            x=[read.lambda_1(run) for run in each],
-            y=[read.of_test("nll")(run) for run in each],
+            x=[metrics.lambda_1(run) for run in of_method],
+            y=[metrics.test_metric("nll")(run) for run in of_method],
             mode="markers",
             name=name,
             marker={"symbol": len(figure.data), "size": 8},
@@ -118,9 +117,9 @@ def averaging_figure(runs: dict[str, list[Run]]) -> go.Figure:
     shown = [name for name in SHOWN if name in runs]
     figure = make_subplots(1, len(shown), subplot_titles=shown)
     for column, name in enumerate(shown, 1):
-        found = [curves(run)["nll"] for run in runs[name]]
+        by_seed = [curves(run)["nll"] for run in runs[name]]
         for order, colour in zip(ORDERS, COLOURS, strict=True):
-            mean = np.mean([each[order] for each in found], 0)
+            mean = np.mean([curve[order] for curve in by_seed], 0)
             figure.add_scatter(
                 x=np.arange(1, len(mean) + 1),
                 y=mean,
@@ -136,10 +135,13 @@ def averaging_figure(runs: dict[str, list[Run]]) -> go.Figure:
 
 
 def radius_figure(folder: Path) -> go.Figure:
-    """lambda_1 and test NLL over FP-BMA's radius, with the source's prior and one around zero."""
+    """lambda_1 and test NLL over FP-BMA's radius, for a prior from the source and around zero."""
     from plotly.subplots import make_subplots
 
-    shown = {"lambda_1, mean over samples": read.lambda_1, "test NLL (nats)": read.of_test("nll")}
+    shown = {
+        "lambda_1, mean over samples": metrics.lambda_1,
+        "test NLL (nats)": metrics.test_metric("nll"),
+    }
     figure = make_subplots(1, len(shown), horizontal_spacing=0.12)
     for (prefix, label), colour in zip(
         (("radius-", "prior: SWAG's posterior"), ("around-zero-radius-", "prior: N(0, s^2)")),
@@ -151,12 +153,13 @@ def radius_figure(folder: Path) -> go.Figure:
             radius = path.stem.removeprefix(prefix).partition("-seed")[0]
             runs.setdefault(float(radius), []).append(Run.open(path))
         radii = sorted(runs)
-        for column, reading in enumerate(shown.values(), 1):
-            spreads = [spread(runs[radius], reading) for radius in radii]
+        for column, metric in enumerate(shown.values(), 1):
+            spreads = [spread(runs[radius], metric) for radius in radii]
+            errors = [over_seeds.high - over_seeds.mean for over_seeds in spreads]
             figure.add_scatter(
                 x=[str(radius) for radius in radii],
-                y=[each.mean for each in spreads],
-                error_y={"array": [each.high - each.mean for each in spreads], "thickness": 1},
+                y=[over_seeds.mean for over_seeds in spreads],
+                error_y={"array": errors, "thickness": 1},
                 name=label,
                 marker_color=colour,
                 showlegend=column == 1,
@@ -178,9 +181,9 @@ def radius_figure(folder: Path) -> go.Figure:
     )
 
 
-def spread(runs: list[Run], reading: read.Reading) -> Spread:
-    """Over seeds."""
-    return Spread.of(np.array([reading(run) for run in runs]))
+def spread(runs: list[Run], metric: metrics.Metric) -> Spread:
+    """Mean and interval of a metric over seeds."""
+    return Spread.of(np.array([metric(run) for run in runs]))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import pytest
 from landscape import cli
 from landscape.cli import main
 from landscape.errors import LandscapeWarning
-from landscape.runtime.files import replacing
+from landscape.runtime.files import atomic_write
 from landscape.store import Run
 
 SHORT = ["--epochs", "12", "--samples", "3"]
@@ -496,7 +496,7 @@ def test_a_training_in_progress_keeps_its_checkpoint(
     assert main(["inspect", str(tmp_path / "run.h5")]) == 0
     assert main([*SMALL, str(tmp_path)]) == 0  # which is the one that is finished
     assert checkpoint.read_bytes() == before
-    with replacing(tmp_path / "file") as temporary:  # somebody writes
+    with atomic_write(tmp_path / "file") as temporary:  # somebody writes
         temporary.write_text("whole")
         assert main(["inspect", str(tmp_path / "run.h5")]) == 0
     assert (tmp_path / "file").read_text() == "whole"

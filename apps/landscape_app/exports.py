@@ -14,7 +14,7 @@ import plotly.offline
 
 from landscape.errors import InputError
 from landscape.runtime import limits
-from landscape.runtime.files import replacing
+from landscape.runtime.files import atomic_write
 from landscape.store import Run, Summary, ensure_writable, summarise
 from landscape.store.summary import Spread, unfinished
 from landscape_app import figures, formats
@@ -147,7 +147,7 @@ def write_csv(run: Run, folder: Path) -> tuple[list[Path], list[InputError]]:
             faults.append(InputError(f"{name} of {run.path}: {figure}"))
             continue
         path = folder / f"{figure.layout.meta['file']}.csv"
-        with replacing(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_text(to_csv(figure), encoding="utf-8")
         written.append(path)
     if not written:
@@ -171,7 +171,7 @@ def write_folder_csv(folder: Path, out: Path) -> tuple[list[Path], list[InputErr
     ensure_writable(out)
     table = out / "runs.csv"
     rows = [_flat(each) | {"unfinished": _unfinished(folder, each.name)} for each in summaries]
-    with replacing(table) as temporary:
+    with atomic_write(table) as temporary:
         temporary.write_text(as_csv(rows, list(rows[0])), encoding="utf-8")
     written = [table]
     faults = [InputError(f"{folder / each.name} cannot be read: {each.reason}") for each in broken]
@@ -255,7 +255,7 @@ def _write_page(
         raise InputError(f"the name of a page ends in .html, not '{path.name}'")
     ensure_writable(path.parent)
     config = plotly.io.json.to_json_plotly(figures.CONFIG)
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as page:
+    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8") as page:
         page.write(
             f"{_head(title, _STYLE)}<h1>{html.escape(title)}</h1>{_table(summaries)}"
             "<p>Accuracy, NLL (nat) and ECE: of the average over samples, on the test set. λ₁ and "

@@ -22,7 +22,7 @@ from landscape.errors import InputError, refused
 from landscape.posteriors import Distribution
 from landscape.posteriors.files import KINDS
 from landscape.runtime import distributed
-from landscape.runtime.files import replacing
+from landscape.runtime.files import atomic_write
 from landscape.runtime.json_text import parse_json, parse_object
 from landscape.runtime.tensor_files import all_tensors, header, open_tensors
 
@@ -75,7 +75,7 @@ class Checkpoint:
         contents = serialise(
             plain, metadata={"format": FORMAT, "digest": _digest_of_all(texts, plain), **texts}
         )
-        with replacing(self.path) as temporary:
+        with atomic_write(self.path) as temporary:
             temporary.write_bytes(contents)
         self.epoch = epoch
         self._saved = time.monotonic()

@@ -21,7 +21,7 @@ from landscape.posteriors.point import Point
 from landscape.posteriors.posterior import Distribution, Posterior
 from landscape.posteriors.samples import Samples
 from landscape.results import MARKOV_CHAINS
-from landscape.runtime.files import replacing
+from landscape.runtime.files import atomic_write
 from landscape.runtime.json_text import parse_object
 from landscape.runtime.tensor_files import all_tensors, header, open_tensors
 
@@ -80,7 +80,7 @@ def save(posterior: Posterior, path: str | os.PathLike[str]) -> Path:
         {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()},
         metadata={"format": FORMAT, "description": json.dumps(description)},
     )
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(contents)
     return path
 

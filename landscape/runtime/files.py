@@ -107,7 +107,7 @@ def remove_leftovers(folder: Path) -> None:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """A temporary path to write to, which takes the place of ``path`` at the end.
 
     The file is brought to the disk and renamed, so that a reader meets the old one or the new one
@@ -154,7 +154,7 @@ def _mode(path: Path) -> int | None:
 
 
 @contextmanager
-def held(path: Path, refusal: str) -> Iterator[None]:
+def file_lock(path: Path, refusal: str) -> Iterator[None]:
     """Keep other holders off a file that nobody replaces, at most as long as this process lives.
 
     Raises:

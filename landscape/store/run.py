@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from landscape.errors import InputError
-from landscape.runtime.files import replacing
+from landscape.runtime.files import atomic_write
 from landscape.runtime.json_text import parse_object
 from landscape.store import schema
 from landscape.store.groups import (
@@ -87,7 +87,7 @@ class Run:
         }
         run = cls(path, defaults | given)
         filled = {name: _group(name, *filling) for name, filling in (groups or {}).items()}
-        with replacing(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_bytes(file_image(run.attributes, filled))
         return run
 
@@ -231,7 +231,7 @@ class Run:
 
     def _update(self, groups: Mapping[str, Group], attributes: Mapping[str, Attribute]) -> None:
         # Onto what the file holds now: another process may be filling another group of it.
-        with replacing(self.path) as temporary:
+        with atomic_write(self.path) as temporary:
             old_attributes, old_groups = self._contents()
             self.attributes = old_attributes | dict(attributes)
             temporary.write_bytes(file_image(self.attributes, old_groups | dict(groups)))

@@ -1,8 +1,8 @@
 """The questions of arXiv 2406.15664 as experiments, each with one command.
 
-A study is a list of trainings, each of which becomes a run file, and a reading of those files into
-tables. What is finished is not done again, so that a study that was stopped goes on; the studies of
-``contest`` share one set of tuned trainings.
+A study trains posteriors, writes a run file for each, and summarises the files in tables. A study
+that was stopped continues: it does not repeat finished trainings. The studies of ``comparison``
+share one set of tuned trainings.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ from typing import Any
 
 from landscape.errors import InputError
 from landscape.runtime.devices import choose_device
-from landscape.runtime.files import replacing
+from landscape.runtime.files import atomic_write
 from landscape.runtime.progress import Progress
 from landscape.study import ablation, comparison, toy
-from landscape.study.candidates import CONTESTANTS, Contestant, chosen
+from landscape.study.candidates import CANDIDATES, Candidate, select_candidates
 from landscape.study.plan import BUDGETS, Budget, budget
-from landscape.study.runner import NETWORKS, PROBLEMS, Bench
+from landscape.study.runner import NETWORKS, PROBLEMS, Runner
 from landscape.study.tables import Table, corrected
 
-STUDIES: dict[str, Callable[[Bench, list[Contestant]], list[Table]]] = {
+STUDIES: dict[str, Callable[[Runner, list[Candidate]], list[Table]]] = {
     "generalisation": comparison.generalisation,
     "flatness": comparison.flatness,
     "averaging": comparison.averaging,
-    "ablation": lambda bench, contestants: ablation.ablation(bench),
-    "toy": lambda bench, contestants: toy.two_wells(bench.budget.restarts, bench.progress("toy")),
+    "ablation": lambda runner, candidates: ablation.ablation(runner),
+    "toy": lambda runner, candidates: toy.two_wells(runner.budget.restarts, runner.progress("toy")),
     "bound": comparison.bound,
     "compatibility": comparison.compatibility,
     "cost": comparison.cost,
 }
-"""What each study does, by the name that the command line knows it by."""
+"""Function of each study, by its name on the command line."""
 
 NOTE = (
     "Means over n seeds with Student's 95 % interval in brackets, cut at the quantity's range; of "
@@ -53,33 +53,33 @@ def study(
     only: Sequence[str] | None = None,
     progress: Callable[[str], Callable[[int, int], Any]] = Progress,
 ) -> list[Table]:
-    """Run a study, or go on with it, and write its summary to ``NAME.md`` in ``folder``.
+    """Run a study, or continue it, and write its summary to ``NAME.md`` in ``folder``.
 
     Args:
-        name: One of ``STUDIES``.
-        folder: Where run files and summary go. Studies in one folder share their trainings.
-        budget: See ``Budget``.
-        task: The target task, which has a source task: one of ``PROBLEMS``.
-        model: One of ``NETWORKS``.
-        weights: A file of weights at which the source network begins; fresh ones if ``None``.
-        device: Where to train and measure: ``"cpu"``, ``"cuda"``, or ``"auto"``.
-        only: Names of the contestants, besides FP-BMA; all of them if ``None``.
-        progress: Makes the progress callback of a piece of work from its label.
+        name: Name of the study, one of ``STUDIES``.
+        folder: Folder for run files and the summary. Studies in one folder share their trainings.
+        budget: Number of seeds, trials, epochs and samples.
+        task: Target task, one of ``PROBLEMS``. Each of them has a source task.
+        model: Name of the network, one of ``NETWORKS``.
+        weights: File with the initial weights of the source network; ``None`` for random weights.
+        device: Device for training and measuring: ``"cpu"``, ``"cuda"``, or ``"auto"``.
+        only: Names of the candidates to compare with FP-BMA; all of them if ``None``.
+        progress: Function that takes a label and returns a progress callback.
 
     Returns:
         The tables.
 
     Raises:
-        InputError: an unknown study, task, model, device or contestant, weights of another model,
-            or a folder that cannot be written or is of another task, model or weights.
-        LandscapeError: every trial of a method diverged.
+        InputError: The study, task, model, device or candidate is unknown, the weights belong to
+            another model, or the folder cannot be written or holds another task, model or weights.
+        LandscapeError: Every trial of a method diverged.
     """
     if name not in STUDIES:
         raise InputError(f"unknown study '{name}'; known: {', '.join(STUDIES)}")
-    contestants = chosen(only)
-    bench = Bench(folder, budget, progress, task, model, weights, str(choose_device(device)))
-    tables = corrected(STUDIES[name](bench, contestants))
-    with replacing(folder / f"{name}.md") as temporary:
+    candidates = select_candidates(only)
+    runner = Runner(folder, budget, progress, task, model, weights, str(choose_device(device)))
+    tables = corrected(STUDIES[name](runner, candidates))
+    with atomic_write(folder / f"{name}.md") as temporary:
         temporary.write_text(summary(name, budget, tables))
     return tables
 
@@ -87,14 +87,14 @@ def study(
 def summary(name: str, budget: Budget, tables: Sequence[Table]) -> str:
     """The Markdown page of a study."""
     spent = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in vars(budget).items())
-    note = "" if name == "toy" else f" {NOTE}"  # whose means are not over seeds
-    parts = [f"# {name}", f"Budget: {spent}.{note}", *(table.markdown() for table in tables)]
-    return "\n\n".join(parts) + "\n"
+    note = "" if name == "toy" else f" {NOTE}"  # the toy's means are not over seeds
+    sections = [f"# {name}", f"Budget: {spent}.{note}", *(table.markdown() for table in tables)]
+    return "\n\n".join(sections) + "\n"
 
 
 __all__ = [
     "BUDGETS",
-    "CONTESTANTS",
+    "CANDIDATES",
     "NETWORKS",
     "PROBLEMS",
     "STUDIES",

@@ -1,4 +1,4 @@
-"""FP-BMA with one thing changed at a time: which part of it does what?"""
+"""FP-BMA with one setting changed at a time, to see what each part of it does."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from landscape.methods import FPBMA, VI
-from landscape.study import metrics as read
-from landscape.study.candidates import CONTESTANTS, REFERENCE, Contestant
+from landscape.study import metrics
+from landscape.study.candidates import CANDIDATES, REFERENCE, Candidate
 from landscape.study.plan import Training
-from landscape.study.runner import Bench
-from landscape.study.tables import Table, compared, means
+from landscape.study.runner import Runner
+from landscape.study.tables import Table, differences, means
 from landscape.study.tuning import tune
 
 _RADII = (0.05, 0.2, 0.5, 1.0)
@@ -24,8 +24,8 @@ _STEPS: dict[str, tuple[dict[str, str], tuple[float, ...]]] = {
     "fisher-score": ({"fisher": "score"}, _LENGTHS),
     "direction-random": ({"direction": "random"}, _RADII),
 }
-"""Choices of the step, and the radii that each is tuned over: in the identity's and the score's
-units they are lengths in theta."""
+"""Variants of the perturbation, and the radii that each is tuned over. For ``identity`` and
+``score`` a radius is a length in theta."""
 
 _SWEEPS: dict[str, tuple[float, ...]] = {
     "radius": (0.0, 0.05, 0.2, 0.5, 1.0, 2.0),
@@ -42,7 +42,7 @@ _LIKE_VI = {
     "learning_rate": VI().learning_rate,
     "covariance_rate": 1.0,
 }
-_START_OF_VI = {"scale": VI().initial_scale}
+_INITIAL_SCALE_OF_VI = {"scale": VI().initial_scale}
 _RANKS = (0, 2, 20)
 _SCALES = (0.003, 0.01, 0.03)
 _FACTORS = (100.0, 1e4)
@@ -52,114 +52,131 @@ _RESTS: dict[str, tuple[str, dict[str, Any]]] = {
     "rest-trained": ("fresh-head", {}),
 }
 _SAMPLES = 3
-"""Whose curvature is measured: enough for a mean over seeds."""
+"""Number of posterior samples whose curvature is measured: enough for a mean over seeds."""
 
 Settings = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Variant:
-    """FP-BMA with these settings, from a start of ``initialisation.STARTS``."""
+    """A variant of FP-BMA.
+
+    Attributes:
+        settings: Settings of the method.
+        start: Kind of initialisation, one of ``initialisation.INITIALISATIONS``.
+        source: Settings of the source posterior.
+    """
 
     settings: Settings
     start: str = "source"
     source: Settings = field(default_factory=dict)
 
 
-def ablation(bench: Bench) -> list[Table]:
-    """The Fisher information, then one setting after the other, around the tuned FP-BMA.
+def ablation(runner: Runner) -> list[Table]:
+    """Vary the Fisher information, then one setting after the other, around the tuned FP-BMA.
 
-    Choices of the Fisher information have radii in units of their own, so each is tuned over as
-    many. Whether the frozen rest is sampled is asked of a network with batch normalisation.
+    Each kind of Fisher information has its own unit of the radius, so each is tuned over its own
+    radii. The comparison of a sampled and a fixed rest of the network uses batch normalisation.
     """
-    base = tune(bench, [CONTESTANTS[REFERENCE]])[REFERENCE].settings
-    plain = tune(bench, [CONTESTANTS["vi"]])["vi"].settings
-    compared = {
-        "What stands for the Fisher information": _steps(bench, base),
-        **groups(base, plain),
-        "Prior N(0, prior_scale^2), tuned by itself": _around_zero(bench, base),
+    base = tune(runner, [CANDIDATES[REFERENCE]])[REFERENCE].settings
+    settings_of_vi = tune(runner, [CANDIDATES["vi"]])["vi"].settings
+    comparisons = {
+        "What stands for the Fisher information": _steps(runner, base),
+        **variant_groups(base, settings_of_vi),
+        "Prior N(0, prior_scale^2), tuned by itself": _around_zero(runner, base),
     }
     return [
-        table for title, variants in compared.items() for table in _compare(bench, title, variants)
+        table
+        for title, variants in comparisons.items()
+        for table in _compare(runner, title, variants)
     ]
 
 
-def groups(base: Settings, plain: Settings) -> dict[str, dict[str, Variant]]:
-    """What is compared with what: by title, variants by name, the first of which is the reference.
+def variant_groups(base: Settings, settings_of_vi: Settings) -> dict[str, dict[str, Variant]]:
+    """Groups of variants by title. The first variant of a group is its reference.
 
     Args:
-        base: The tuned settings of FP-BMA.
-        plain: Those of mean-field variational inference under N(0, prior_scale^2).
+        base: Tuned settings of FP-BMA.
+        settings_of_vi: Tuned settings of mean-field variational inference with the prior
+            N(0, prior_scale^2).
     """
     tuned = {REFERENCE: Variant(base)}
-    found = {
+    groups = {
         f"Sweep of {setting}": tuned
         | {f"{setting}-{value}": Variant({**base, setting: value}) for value in values}
         for setting, values in _SWEEPS.items()
     }
-    found["Rank of the prior and the posterior"] = tuned | {
+    groups["Rank of the prior and the posterior"] = tuned | {
         f"rank-{rank}": Variant(base, source={"rank": rank}) for rank in _RANKS
     }
-    found["Prior N(source mean, scale^2) in place of SWAG's"] = tuned | {
+    groups["Prior N(source mean, scale^2) in place of SWAG's"] = tuned | {
         f"isotropic-{scale}": Variant(base, "isotropic", {"scale": scale}) for scale in _SCALES
     }
-    # As strong a pull to the source's mean, by a posterior that is wider to begin with.
+    # The same pull towards the source's mean, but a wider initial posterior.
     beta = base.get("beta", FPBMA().beta)
-    found["Prior covariance and beta times a factor"] = tuned | {
+    groups["Prior covariance and beta times a factor"] = tuned | {
         f"scaled-{factor:g}": Variant({**base, "beta": beta * factor}, "scaled", {"scale": factor})
         for factor in _FACTORS
     }
-    # What the worst case adds where the prior is not the source's: radius 0 without a low-rank
-    # part is VI, step for step.
-    around_zero = {**_LIKE_VI, **plain}
-    found["Prior N(0, prior_scale^2), VI's tuned settings"] = {
+    # The effect of the worst case when the prior is not the source posterior. Radius 0 without a
+    # low-rank part takes exactly the steps of VI.
+    around_zero = {**_LIKE_VI, **settings_of_vi}
+    groups["Prior N(0, prior_scale^2), VI's tuned settings"] = {
         f"around-zero-radius-{radius}": Variant(
-            {**around_zero, "radius": radius}, "isotropic", _START_OF_VI
+            {**around_zero, "radius": radius}, "isotropic", _INITIAL_SCALE_OF_VI
         )
         for radius in _RADII_AROUND_ZERO
     } | {"around-zero-low-rank": Variant({**around_zero, "radius": 0.0})}
-    found["From FP-BMA's settings to VI's, one after the other"] = tuned | _way(base, around_zero)
+    groups["From FP-BMA's settings to VI's, one after the other"] = tuned | _path_to_vi(
+        base, around_zero
+    )
     normalised = {"normalisation": "batch"}
-    found["Batch normalisation and head trained, fresh head"] = {
+    groups["Batch normalisation and head trained, fresh head"] = {
         name: Variant({**base, **settings}, start, normalised)
         for name, (start, settings) in _RESTS.items()
     }
-    return found
+    return groups
 
 
-def _way(base: Settings, end: Settings) -> dict[str, Variant]:
-    """From ``base`` to ``end`` and the start of VI, each keeping what those before it changed."""
-    settings, found = dict(base), {}
+def _path_to_vi(base: Settings, end: Settings) -> dict[str, Variant]:
+    """Variants between ``base`` and VI. Each one adds a change to those of the one before."""
+    settings, variants = dict(base), {}
     for name in ("prior_scale", "beta", "learning_rate"):
         settings[name] = end[name]
-        found[f"then-{name}"] = Variant(dict(settings))
-    found["then-diagonal"] = Variant(dict(settings), "isotropic", _START_OF_VI)
+        variants[f"then-{name}"] = Variant(dict(settings))
+    variants["then-diagonal"] = Variant(dict(settings), "isotropic", _INITIAL_SCALE_OF_VI)
     settings["covariance_rate"] = end["covariance_rate"]
-    found["then-covariance_rate"] = Variant(settings, "isotropic", _START_OF_VI)
-    return found
+    variants["then-covariance_rate"] = Variant(settings, "isotropic", _INITIAL_SCALE_OF_VI)
+    return variants
 
 
-def _around_zero(bench: Bench, base: Settings) -> dict[str, Variant]:
-    """With a prior that is not the source's, and as many trials as every method has."""
-    vi = CONTESTANTS["vi"].space
-    start: dict[str, Any] = {"start": "isotropic", "source": _START_OF_VI}
-    contestants = [
-        Contestant("zero-tuned", REFERENCE, {**vi, "radius": (0.05, 10.0)}, _LIKE_VI, **start),
-        Contestant("zero-tuned-no-step", REFERENCE, vi, {**_LIKE_VI, "radius": 0.0}, **start),
+def _around_zero(runner: Runner, base: Settings) -> dict[str, Variant]:
+    """FP-BMA with a prior around zero, tuned with as many trials as every other method."""
+    space = CANDIDATES["vi"].space
+    start: dict[str, Any] = {"start": "isotropic", "source": _INITIAL_SCALE_OF_VI}
+    candidates = [
+        Candidate("zero-tuned", REFERENCE, {**space, "radius": (0.05, 10.0)}, _LIKE_VI, **start),
+        Candidate("zero-tuned-no-step", REFERENCE, space, {**_LIKE_VI, "radius": 0.0}, **start),
     ]
-    choices = tune(bench, contestants)
+    return _tuned_variants(runner, candidates) | {REFERENCE: Variant(base)}
+
+
+def _tuned_variants(runner: Runner, candidates: list[Candidate]) -> dict[str, Variant]:
+    choices = tune(runner, candidates)
     return {
-        each.name: Variant(
-            {**each.fixed, **choices[each.name].settings}, each.start, dict(each.source)
+        candidate.name: Variant(
+            {**candidate.fixed, **choices[candidate.name].settings},
+            candidate.start,
+            dict(candidate.source),
         )
-        for each in contestants
-    } | {REFERENCE: Variant(base)}
+        for candidate in candidates
+    }
 
 
-def _steps(bench: Bench, base: Settings) -> dict[str, Variant]:
-    """FP-BMA's step in several metrics, each with a radius of its own, and none."""
-    contestants = [
-        Contestant(
+def _steps(runner: Runner, base: Settings) -> dict[str, Variant]:
+    """FP-BMA's perturbation in several metrics, each with its own radius, and none at all."""
+    candidates = [
+        Candidate(
             name,
             REFERENCE,
             fixed={**base, **step},
@@ -167,16 +184,12 @@ def _steps(bench: Bench, base: Settings) -> dict[str, Variant]:
         )
         for name, (step, radii) in _STEPS.items()
     ]
-    choices = tune(bench, contestants)
-    found = {
-        each.name: Variant({**each.fixed, **choices[each.name].settings}) for each in contestants
-    }
-    return found | {"no-step": Variant({**base, "radius": 0.0})}
+    return _tuned_variants(runner, candidates) | {"no-step": Variant({**base, "radius": 0.0})}
 
 
-def _compare(bench: Bench, title: str, variants: Mapping[str, Variant]) -> list[Table]:
-    """Means of the variants, and their NLL and lambda_1 against the first."""
-    epochs = {"epochs": bench.budget.epochs}
+def _compare(runner: Runner, title: str, variants: Mapping[str, Variant]) -> list[Table]:
+    """Means over seeds for each variant, and the differences in NLL and lambda_1 from the first."""
+    epochs = {"epochs": runner.budget.epochs}
     trainings = [
         Training(
             name,
@@ -188,27 +201,27 @@ def _compare(bench: Bench, title: str, variants: Mapping[str, Variant]) -> list[
             folder="runs" if name == REFERENCE else "ablation",
         )
         for name, variant in variants.items()
-        for seed in range(bench.budget.seeds)
+        for seed in range(runner.budget.seeds)
     ]
-    finished = bench.train_all(title, trainings, curvature=min(_SAMPLES, bench.budget.measured))
+    finished = runner.train_all(title, trainings, curvature=min(_SAMPLES, runner.budget.measured))
     columns = {
-        **read.test_metrics(finished),
-        "NLL at best T": read.collect(finished, read.of_tempered("nll")),
-        "training loss": read.collect(finished, read.train_loss),
-        "lambda_1": read.collect(finished, read.lambda_1),
+        **metrics.test_metrics(finished),
+        "NLL at best T": metrics.collect(finished, metrics.tempered_metric("nll")),
+        "training loss": metrics.collect(finished, metrics.train_loss),
+        "lambda_1": metrics.collect(finished, metrics.lambda_1),
     }
     first = next(iter(variants))
-    note = read.diverged(variants, bench.budget.seeds, finished)
+    note = metrics.diverged(variants, runner.budget.seeds, finished)
     return [
-        means(title, columns, within=read.RANGES, note=note),
-        compared(
-            f"{title}: NLL minus that of {first}", columns["NLL"], first, within=read.POSITIVE
+        means(title, columns, within=metrics.RANGES, note=note),
+        differences(
+            f"{title}: NLL minus that of {first}", columns["NLL"], first, within=metrics.POSITIVE
         ),
-        compared(
+        differences(
             f"{title}: NLL at the best temperature minus that of {first}",
             columns["NLL at best T"],
             first,
-            within=read.POSITIVE,
+            within=metrics.POSITIVE,
         ),
-        compared(f"{title}: lambda_1 minus that of {first}", columns["lambda_1"], first),
+        differences(f"{title}: lambda_1 minus that of {first}", columns["lambda_1"], first),
     ]

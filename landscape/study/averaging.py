@@ -1,4 +1,4 @@
-"""Averaging over the flattest samples first, the sharpest first, or in random order."""
+"""Averages over the flattest samples first, the sharpest first, or in random order."""
 
 from __future__ import annotations
 
@@ -32,42 +32,42 @@ Key = tuple[str, int]
 """Method and seed."""
 
 Curves = dict[str, dict[str, np.ndarray]]
-"""By metric and order."""
+"""Arrays by metric and order."""
 
 
 def curves(run: Run) -> Curves:
-    """Metrics of the average over the first n samples whose curvature is known, n = 1, ..., S.
+    """Metrics of the average over the first n samples with known curvature, n = 1, ..., S.
 
     Args:
-        run: With predictions and curvature of the same samples.
+        run: Run with predictions and curvature of the same samples.
 
     Returns:
-        By metric (``"accuracy"``, ``"nll"``, ``"ece"``) and order (``ORDERS``) an array (S,); that
-        of ``"random"`` is the mean of 20 orders.
+        Arrays of shape (S,) by metric (``"accuracy"``, ``"nll"``, ``"ece"``) and order
+        (``ORDERS``). The array of ``"random"`` is the mean of 20 orders.
     """
-    key = run.read("samples", "eigenvalues")["eigenvalues"][:, 0].tolist()
+    lambdas = run.read("samples", "eigenvalues")["eigenvalues"][:, 0].tolist()
     predictions = run.read("predictions", "log_probabilities", "labels")
-    found = torch.from_numpy(predictions["log_probabilities"][: len(key)])
+    log_probabilities = torch.from_numpy(predictions["log_probabilities"][: len(lambdas)])
     labels = torch.from_numpy(predictions["labels"])
-    flat = metrics_in_order(found, labels, key)
-    sharp = metrics_in_order(found, labels, key, descending=True)
-    drawn = metrics_in_random_orders(found, labels, orders=20)
+    flat = metrics_in_order(log_probabilities, labels, lambdas)
+    sharp = metrics_in_order(log_probabilities, labels, lambdas, descending=True)
+    shuffled = metrics_in_random_orders(log_probabilities, labels, orders=20)
     return {
         metric: {
             "flat first": flat[metric].numpy(),
             "sharp first": sharp[metric].numpy(),
-            "random": drawn[metric].mean(0).numpy(),
+            "random": shuffled[metric].mean(0).numpy(),
         }
         for metric in flat
     }
 
 
 def averaging_tables(finished: Sequence[Finished]) -> list[Table]:
-    """How much the order matters, and whether a larger average closes the gap."""
-    several = [each for each in finished if samples_measured(each.run) > 1]
-    found = {(each.training.name, each.training.seed): curves(each.run) for each in several}
-    sizes = _sizes(max(len(curve["nll"]["random"]) for curve in found.values()))
-    nll = {order: {key: curve["nll"][order] for key, curve in found.items()} for order in ORDERS}
+    """Tables of how much the order matters, and of whether a larger average closes the gap."""
+    several = [entry for entry in finished if samples_measured(entry.run) > 1]
+    by_run = {(entry.training.name, entry.training.seed): curves(entry.run) for entry in several}
+    sizes = _sizes(max(len(curve["nll"]["random"]) for curve in by_run.values()))
+    nll = {order: {key: curve["nll"][order] for key, curve in by_run.items()} for order in ORDERS}
     columns = {
         f"{order}, n = {size}": _at(nll[order], size) for order in ORDERS for size in sizes[:-1]
     }
@@ -79,23 +79,23 @@ def averaging_tables(finished: Sequence[Finished]) -> list[Table]:
             within=dict.fromkeys(columns, POSITIVE),
             note="Where a posterior has fewer samples, the last column is over all it has.",
         ),
-        *(_gaps(found, metric, sizes[:-1]) for metric in ("nll", "accuracy", "ece")),
+        *(_gaps(by_run, metric, sizes[:-1]) for metric in ("nll", "accuracy", "ece")),
         _correlations(several),
     ]
 
 
-def _gaps(found: Mapping[Key, Curves], metric: str, sizes: Sequence[int]) -> Table:
-    """The sharpest n against the flattest n, and the mean of that over methods."""
-    gaps = {  # but for the last, of all samples in either order: it is 0 whatever they are
+def _gaps(by_run: Mapping[Key, Curves], metric: str, sizes: Sequence[int]) -> Table:
+    """Differences of the sharpest n samples from the flattest n, and their mean over methods."""
+    gaps = {  # without the last value: it averages all samples in both orders, so it is always 0
         key: (curve[metric]["sharp first"] - curve[metric]["flat first"])[:-1]
-        for key, curve in found.items()
+        for key, curve in by_run.items()
     }
     columns = {f"n = {size}": _at(gaps, size) for size in sizes}
     for results in columns.values():
         seeds = {seed for values in results.values() for seed in values}
-        every = list(results.values())
+        by_method = list(results.values())
         results["mean over methods"] = {
-            seed: float(np.mean([values[seed] for values in every if seed in values]))
+            seed: float(np.mean([values[seed] for values in by_method if seed in values]))
             for seed in sorted(seeds)
         }
     better = "Negative" if metric == "accuracy" else "Positive"
@@ -109,24 +109,24 @@ def _gaps(found: Mapping[Key, Curves], metric: str, sizes: Sequence[int]) -> Tab
 
 
 def _at(curves: Mapping[Key, np.ndarray], size: int) -> Results:
-    """The number at n = ``size`` of what has so many; the last number of all for 0."""
-    found: Results = {}
+    """Values of the curves at n = ``size``, without the shorter curves; last values for size 0."""
+    results: Results = {}
     for (name, seed), values in curves.items():
         if size <= len(values):
-            found.setdefault(name, {})[seed] = float(values[size - 1])
-    return found
+            results.setdefault(name, {})[seed] = float(values[size - 1])
+    return results
 
 
 def _sizes(most: int) -> list[int]:
-    """The n that tables show, the last that of all samples."""
+    """Values of n in the tables. The last one is the number of all samples."""
     return [size for size in (1, 2, 5, 10, 20, 50) if size < most] + [most]
 
 
 def _correlations(finished: Sequence[Finished]) -> Table:
-    """Whether a posterior's flatter samples predict better, as they are and at equal fit.
+    """Correlations of flatness and test NLL over a posterior's samples.
 
-    A sample that fits the training set worse is sharper and predicts worse: the second is less
-    that.
+    A sample that fits the training set worse is sharper and also predicts worse. The second column
+    removes this effect: it holds the training loss fixed.
     """
     counts = collect(finished, lambda run: _correlation(run).count)
     fewest = {name: int(min(values.values())) for name, values in counts.items()}
@@ -148,7 +148,7 @@ def _correlation(run: Run) -> Correlation:
 
 
 def _of_samples(run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """lambda_1, test NLL and training loss of each sample that has been measured."""
+    """Values of lambda_1, test NLL and training loss of each measured sample, shape (S,) each."""
     samples = run.read("samples", "eigenvalues", "loss")
     nll = run.read("predictions", "nll")["nll"][: len(samples["loss"])]
     return samples["eigenvalues"][:, 0], nll, samples["loss"]

@@ -1,4 +1,4 @@
-"""Who takes part in a study, and among which settings each is tuned."""
+"""The methods that a study compares, and the settings that each is tuned over."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _OWN_PRIOR: Interval = (0.3, 3.0)
 
 
 @dataclass(frozen=True)
-class Contestant:
-    """A method with the settings that are tuned.
+class Candidate:
+    """A method and the settings that are tuned.
 
     Attributes:
-        name: In tables and file names.
-        method: Its name in ``landscape.methods.METHODS``.
-        space: Settings to tune, each between two bounds on a logarithmic scale.
+        name: Name in tables and file names.
+        method: Name in ``landscape.methods.METHODS``.
+        space: Settings to tune, each with the two bounds of a logarithmic scale.
         fixed: Settings that are not tuned.
-        start: ``"source"`` gives the source task's posterior to ``fit`` as the prior; ``"weights"``
-            starts at its mean with the method's own prior.
-        grid: Settings to try one after the other in place of ``space``.
-        source: Settings of the source posterior, as of ``Training``.
+        start: Kind of initialisation. ``"source"`` gives the source task's posterior to ``fit`` as
+            the prior; ``"weights"`` starts at its mean with the method's own prior.
+        grid: Settings to try one after the other instead of ``space``.
+        source: Settings of the source posterior, as in ``Training``.
     """
 
     name: str
@@ -43,9 +43,9 @@ class Contestant:
     source: Mapping[str, Any] = field(default_factory=dict)
 
     def trials(self, count: int) -> list[dict[str, Any]]:
-        """What is tried: the method's defaults, then points of a Halton sequence in ``space``.
+        """Settings to try: the method's defaults, then points of a Halton sequence in ``space``.
 
-        Each trial is the same whatever ``count``. A ``grid`` is tried whole.
+        A larger ``count`` adds trials and changes none. A ``grid`` is always tried completely.
 
         Raises:
             InputError: ``count`` is not positive.
@@ -57,18 +57,18 @@ class Contestant:
         from scipy.stats import qmc
 
         halton = qmc.Halton(max(1, len(self.space)), scramble=False)
-        points = halton.random(count)[1:]  # the first is the corner
+        points = halton.random(count)[1:]  # the first point is a corner of the space
         return [{}] + [self._at(point) for point in points]
 
     def _at(self, point: np.ndarray) -> dict[str, float]:
-        found = {}
+        settings = {}
         for (name, (low, high)), share in zip(self.space.items(), point, strict=True):
             value = low * (high / low) ** float(share)
-            found[name] = float(f"{value:.3g}")
-        return found
+            settings[name] = float(f"{value:.3g}")
+        return settings
 
 
-def _all() -> list[Contestant]:
+def _all_candidates() -> list[Candidate]:
     descent = {"learning_rate": _RATE, "weight_decay": _DECAY}
     radius = {"radius": (0.02, 0.5)}
     chain = {"temperature": _TEMPERATURE, "prior_scale": _OWN_PRIOR}
@@ -76,24 +76,24 @@ def _all() -> list[Contestant]:
     laplace = {**descent, "prior_precision": (10.0, 1e5)}
     own: dict[str, Any] = {"start": "weights"}
     variational = {"learning_rate": _RATE, "beta": (1e-8, 1e-2)}
-    found = [
-        Contestant("map", "map", descent),
-        Contestant("sam", "sam", {**descent, **radius}),
-        Contestant("fsam", "fsam", {**descent, **radius, "eta": (0.1, 10.0)}),
-        Contestant(
+    candidates = [
+        Candidate("map", "map", descent),
+        Candidate("sam", "sam", {**descent, **radius}),
+        Candidate("fsam", "fsam", {**descent, **radius, "eta": (0.1, 10.0)}),
+        Candidate(
             "bsam",
             "bsam",
             {"s0": (10.0, 1e3), "learning_rate": (1.0, 100.0), "radius": (0.01, 1.0)},
         ),
-        Contestant("swag", "swag", {**descent, "swag_rate": _RATE}),
-        Contestant("f-swag", "f-swag", {**descent, "swag_rate": _RATE, **radius}),
-        Contestant(
+        Candidate("swag", "swag", {**descent, "swag_rate": _RATE}),
+        Candidate("f-swag", "f-swag", {**descent, "swag_rate": _RATE, **radius}),
+        Candidate(
             "vi",
             "vi",
             {"learning_rate": _RATE, "beta": (1e-3, 1.0), "prior_scale": (0.05, 1.0)},
             **own,
         ),
-        Contestant(
+        Candidate(
             "moped",
             "moped",
             {
@@ -103,49 +103,47 @@ def _all() -> list[Contestant]:
                 "delta": (0.02, 0.5),
             },
         ),
-        Contestant("sgld", "sgld", {"learning_rate": (0.01, 0.2), **chain}, **own),
-        Contestant(
-            "cyclical-sgld", "cyclical-sgld", {"learning_rate": (0.03, 0.5), **chain}, **own
-        ),
-        Contestant(
+        Candidate("sgld", "sgld", {"learning_rate": (0.01, 0.2), **chain}, **own),
+        Candidate("cyclical-sgld", "cyclical-sgld", {"learning_rate": (0.03, 0.5), **chain}, **own),
+        Candidate(
             "entropy-mcmc",
             "entropy-mcmc",
             {"learning_rate": (0.01, 0.2), **chain, "eta": (3e-3, 0.1)},
             **own,
         ),
-        Contestant(
+        Candidate(
             "ptl",
             "ptl",
             {"learning_rate": (0.03, 0.5), "temperature": _TEMPERATURE, "scale": (1e3, 1e7)},
         ),
-        Contestant("ensemble", "ensemble", descent),
-        Contestant("laplace", "laplace", laplace, diagonal),
-        Contestant("laplace-sam", "laplace", laplace, {**diagonal, "base": "sam"}),
-        Contestant("fp-bma", "fp-bma", {**variational, "radius": (0.05, 2.0)}),
-        Contestant("fp-bma-radius-0", "fp-bma", variational, {"radius": 0.0}),
+        Candidate("ensemble", "ensemble", descent),
+        Candidate("laplace", "laplace", laplace, diagonal),
+        Candidate("laplace-sam", "laplace", laplace, {**diagonal, "base": "sam"}),
+        Candidate("fp-bma", "fp-bma", {**variational, "radius": (0.05, 2.0)}),
+        Candidate("fp-bma-radius-0", "fp-bma", variational, {"radius": 0.0}),
     ]
-    if find_spec("ivon"):  # an extra
+    if find_spec("ivon"):  # an optional dependency
         space = {"learning_rate": (0.02, 0.5), "weight_decay": _DECAY, "temperature": _TEMPERATURE}
-        found.append(Contestant("ivon", "ivon", space))
-    return found
+        candidates.append(Candidate("ivon", "ivon", space))
+    return candidates
 
 
-CONTESTANTS: dict[str, Contestant] = {each.name: each for each in _all()}
-"""Every method, by name; ``laplace-sam`` is Laplace around SAM, ``fp-bma-radius-0`` the control
-that is variational inference with FP-BMA's family and prior."""
+CANDIDATES: dict[str, Candidate] = {candidate.name: candidate for candidate in _all_candidates()}
+"""Every method by name. ``laplace-sam`` is Laplace around SAM. ``fp-bma-radius-0`` is the control:
+variational inference with FP-BMA's family and prior."""
 
 REFERENCE = "fp-bma"
-"""Whom the others are compared with."""
+"""Name of the candidate that the others are compared with."""
 
 
-def chosen(names: Sequence[str] | None) -> list[Contestant]:
-    """The contestants of these names and the reference, or all of them.
+def select_candidates(names: Sequence[str] | None) -> list[Candidate]:
+    """The named candidates and the reference, or all candidates for ``None``.
 
     Raises:
-        InputError: an unknown name.
+        InputError: A name is unknown.
     """
     for name in names or ():
-        if name not in CONTESTANTS:
-            raise InputError(f"unknown method '{name}'; known: {', '.join(CONTESTANTS)}")
-    wanted = set(CONTESTANTS) if names is None else {*names, REFERENCE}
-    return [each for each in CONTESTANTS.values() if each.name in wanted]
+        if name not in CANDIDATES:
+            raise InputError(f"unknown method '{name}'; known: {', '.join(CANDIDATES)}")
+    selected = set(CANDIDATES) if names is None else {*names, REFERENCE}
+    return [candidate for name, candidate in CANDIDATES.items() if name in selected]

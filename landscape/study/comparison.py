@@ -1,4 +1,4 @@
-"""One set of tuned trainings that six studies read: every method, on the same seeds."""
+"""Six studies that share one set of tuned trainings: every method on the same seeds."""
 
 from __future__ import annotations
 
@@ -9,75 +9,77 @@ from dataclasses import replace
 import numpy as np
 
 from landscape.prediction import partial_spearman, spearman
-from landscape.study import metrics as read
+from landscape.study import metrics
 from landscape.study.averaging import averaging_tables
-from landscape.study.candidates import REFERENCE, Contestant
+from landscape.study.candidates import REFERENCE, Candidate
 from landscape.study.plan import Training
-from landscape.study.runner import Bench, Finished
-from landscape.study.tables import Table, compared, correlations, means, number
+from landscape.study.runner import Finished, Runner
+from landscape.study.tables import Table, correlations, differences, means, number
 from landscape.study.timing import cpu_seconds
 from landscape.study.tuning import Choice, tune
 
 _COMPATIBLE = ("laplace", "laplace-sam", "swag", "f-swag", "sgld", "entropy-mcmc", REFERENCE)
 _LEAST_EPOCHS = 20
-"""Of a training cut to FP-BMA's time: SWAG needs snapshots enough for its rank."""
+"""Smallest number of epochs at FP-BMA's time. SWAG needs a snapshot for each unit of its rank."""
 
 
-def generalisation(bench: Bench, contestants: list[Contestant]) -> list[Table]:
-    """Accuracy, NLL, ECE and Brier score on the test set and on corrupted ones."""
-    choices = tune(bench, contestants)
-    trainings = tuned(bench, contestants, choices)
-    finished = bench.train_all("training", trainings, shifts=True)
+def generalisation(runner: Runner, candidates: list[Candidate]) -> list[Table]:
+    """Accuracy, NLL, ECE and Brier score on the test set and on the corrupted test sets."""
+    choices = tune(runner, candidates)
+    trainings = tuned_trainings(runner, candidates, choices)
+    finished = runner.train_all("training", trainings, shifts=True)
     matched: list[Table] = []
-    if bench.budget.equal_time:
-        seconds = cpu_seconds(bench, [each.training for each in finished])
-        long = bench.train_all("training as long as FP-BMA", as_long(trainings, seconds))
-        matched = _matched_tables(long)
+    if runner.budget.equal_time:
+        seconds = cpu_seconds(runner, [entry.training for entry in finished])
+        time_matched = match_time(trainings, seconds)
+        matched = _matched_tables(runner.train_all("training as long as FP-BMA", time_matched))
     return [
-        *_generalisation_tables(finished, _diverged(bench, contestants, finished)),
+        *_generalisation_tables(finished, _diverged(runner, candidates, finished)),
         *matched,
-        _settings_table(contestants, choices),
+        _settings_table(candidates, choices),
     ]
 
 
-def flatness(bench: Bench, contestants: list[Contestant]) -> list[Table]:
+def flatness(runner: Runner, candidates: list[Candidate]) -> list[Table]:
     """Curvature at each method's posterior samples."""
-    finished = measured(bench, contestants)
+    finished = measured_trainings(runner, candidates)
     columns = {
-        "lambda_1": read.collect(finished, read.lambda_1),
-        "lambda_1 / lambda_5": read.collect(finished, read.lambda_ratio),
-        "mean lambda_1 / mean lambda_5": read.collect(finished, read.lambda_ratio_of_means),
-        "trace": read.collect(finished, read.trace),
-        "training loss": read.collect(finished, read.train_loss),
-        "expected sharpness": read.collect(finished, read.expected_sharpness),
+        "lambda_1": metrics.collect(finished, metrics.lambda_1),
+        "lambda_1 / lambda_5": metrics.collect(finished, metrics.lambda_ratio),
+        "mean lambda_1 / mean lambda_5": metrics.collect(finished, metrics.lambda_ratio_of_means),
+        "trace": metrics.collect(finished, metrics.trace),
+        "training loss": metrics.collect(finished, metrics.train_loss),
+        "expected sharpness": metrics.collect(finished, metrics.expected_sharpness),
     }
     return [
         means(
             "Curvature of the training loss at posterior samples",
             columns,
-            within=read.RANGES,
-            note=_diverged(bench, contestants, finished),
+            within=metrics.RANGES,
+            note=_diverged(runner, candidates, finished),
         ),
         *(
-            compared(f"{label} minus that of FP-BMA", columns[label], REFERENCE)
+            differences(f"{label} minus that of FP-BMA", columns[label], REFERENCE)
             for label in ("lambda_1", "trace", "expected sharpness")
         ),
-        _over_methods(columns, read.test_metrics(finished)["NLL"]),
+        _over_methods(columns, metrics.test_metrics(finished)["NLL"]),
     ]
 
 
-def averaging(bench: Bench, contestants: list[Contestant]) -> list[Table]:
-    """Averages over n samples, flat first, sharp first and in random orders."""
-    return averaging_tables(measured(bench, contestants))
+def averaging(runner: Runner, candidates: list[Candidate]) -> list[Table]:
+    """Averages over n samples: flat first, sharp first and in random order."""
+    return averaging_tables(measured_trainings(runner, candidates))
 
 
-def bound(bench: Bench, contestants: list[Contestant]) -> list[Table]:
-    """lambda_1 at the averaged weights against the mean of the samples' lambda_1."""
+def bound(runner: Runner, candidates: list[Candidate]) -> list[Table]:
+    """Compare lambda_1 at the averaged weights with the mean of the samples' lambda_1."""
     finished = [
-        each for each in measured(bench, contestants) if read.samples_measured(each.run) > 1
+        entry
+        for entry in measured_trainings(runner, candidates)
+        if metrics.samples_measured(entry.run) > 1
     ]
-    centre = read.collect(finished, read.lambda_at_centre)
-    samples = read.collect(finished, read.lambda_1)
+    centre = metrics.collect(finished, metrics.lambda_at_centre)
+    samples = metrics.collect(finished, metrics.lambda_1)
     ratio = {
         name: {seed: value / samples[name][seed] for seed, value in values.items()}
         for name, values in centre.items()
@@ -86,7 +88,7 @@ def bound(bench: Bench, contestants: list[Contestant]) -> list[Table]:
         name: [value for value in values.values() if not math.isnan(value)]
         for name, values in ratio.items()
     }
-    held = {
+    at_most_mean = {
         name: f"{sum(value <= 1 for value in values)} of {len(values)}"
         for name, values in known.items()
     }
@@ -94,46 +96,50 @@ def bound(bench: Bench, contestants: list[Contestant]) -> list[Table]:
         "at the averaged weights": centre,
         "mean of the samples'": samples,
         "ratio": ratio,
-        "loss at the averaged weights": read.collect(finished, read.loss_at_centre),
-        "mean loss of the samples": read.collect(finished, read.train_loss),
+        "loss at the averaged weights": metrics.collect(finished, metrics.loss_at_centre),
+        "mean loss of the samples": metrics.collect(finished, metrics.train_loss),
     }
     table = means(
         "lambda_1 at the averaged weights against the mean of the samples'",
         columns,
-        within=read.RANGES,
+        within=metrics.RANGES,
     )
-    rows = tuple((*row, held[row[0]]) for row in table.rows)
+    rows = tuple((*row, at_most_mean[row[0]]) for row in table.rows)
     return [replace(table, columns=(*table.columns, "at most the mean"), rows=rows)]
 
 
-def compatibility(bench: Bench, contestants: list[Contestant]) -> list[Table]:
-    """Posteriors put on or beside a flat point, against FP-BMA's own."""
-    finished = [each for each in measured(bench, contestants) if each.training.name in _COMPATIBLE]
+def compatibility(runner: Runner, candidates: list[Candidate]) -> list[Table]:
+    """Compare FP-BMA with posteriors that are built on or around a flat point."""
+    finished = [
+        entry
+        for entry in measured_trainings(runner, candidates)
+        if entry.training.name in _COMPATIBLE
+    ]
     columns = {
-        **read.test_metrics(finished),
-        "lambda_1": read.collect(finished, read.lambda_1),
+        **metrics.test_metrics(finished),
+        "lambda_1": metrics.collect(finished, metrics.lambda_1),
     }
     return [
-        means("Flat points and flat posteriors", columns, within=read.RANGES),
+        means("Flat points and flat posteriors", columns, within=metrics.RANGES),
         _difference("NLL minus that of FP-BMA", columns["NLL"], "NLL"),
-        compared("lambda_1 minus that of FP-BMA", columns["lambda_1"], REFERENCE),
+        differences("lambda_1 minus that of FP-BMA", columns["lambda_1"], REFERENCE),
     ]
 
 
-def cost(bench: Bench, contestants: list[Contestant]) -> list[Table]:
-    """Time and memory of training, and what they bring."""
-    choices = tune(bench, contestants)
-    finished = bench.train_all("training", tuned(bench, contestants, choices))
+def cost(runner: Runner, candidates: list[Candidate]) -> list[Table]:
+    """Time and memory of training, next to accuracy and NLL."""
+    choices = tune(runner, candidates)
+    finished = runner.train_all("training", tuned_trainings(runner, candidates, choices))
     columns = {
-        "posterior, MB": read.collect(finished, read.posterior_megabytes),
-        "accuracy": read.collect(finished, read.of_test("accuracy")),
-        "NLL": read.collect(finished, read.of_test("nll")),
+        "posterior, MB": metrics.collect(finished, metrics.posterior_megabytes),
+        "accuracy": metrics.collect(finished, metrics.test_metric("accuracy")),
+        "NLL": metrics.collect(finished, metrics.test_metric("nll")),
     }
-    seconds = cpu_seconds(bench, [each.training for each in finished])
+    seconds = cpu_seconds(runner, [entry.training for entry in finished])
     table = means(
         "Time and memory against result",
         columns,
-        within=read.RANGES,
+        within=metrics.RANGES,
         note="Processor time of one training, the least of three rounds in turn; the source "
         "posterior, which all share, is not in it.",
     )
@@ -145,71 +151,75 @@ def cost(bench: Bench, contestants: list[Contestant]) -> list[Table]:
     return [replace(table, columns=heads, rows=rows)]
 
 
-def tuned(
-    bench: Bench, contestants: list[Contestant], choices: dict[str, Choice]
+def tuned_trainings(
+    runner: Runner, candidates: list[Candidate], choices: dict[str, Choice]
 ) -> list[Training]:
-    """The trainings of the chosen settings."""
+    """Trainings of every candidate with its chosen settings, one for each seed."""
+    epochs = {"epochs": runner.budget.epochs}
     return [
         Training(
-            each.name,
-            each.method,
-            {**each.fixed, **choices[each.name].settings, "epochs": bench.budget.epochs},
+            candidate.name,
+            candidate.method,
+            {**candidate.fixed, **choices[candidate.name].settings, **epochs},
             seed,
-            each.start,
-            dict(each.source),
+            candidate.start,
+            dict(candidate.source),
         )
-        for each in contestants
-        for seed in range(bench.budget.seeds)
+        for candidate in candidates
+        for seed in range(runner.budget.seeds)
     ]
 
 
-def measured(bench: Bench, contestants: list[Contestant]) -> list[Finished]:
-    """The tuned trainings with the curvature at their samples."""
-    choices = tune(bench, contestants)
-    trainings = tuned(bench, contestants, choices)
-    return bench.train_all("curvature", trainings, curvature=bench.budget.measured)
+def measured_trainings(runner: Runner, candidates: list[Candidate]) -> list[Finished]:
+    """Finished tuned trainings with the curvature at their samples."""
+    choices = tune(runner, candidates)
+    trainings = tuned_trainings(runner, candidates, choices)
+    return runner.train_all("curvature", trainings, curvature=runner.budget.measured)
 
 
-def as_long(trainings: Sequence[Training], seconds: Mapping[str, float]) -> list[Training]:
-    """The same trainings with as many epochs as take FP-BMA's time; multiples of 4, for cycles.
+def match_time(trainings: Sequence[Training], seconds: Mapping[str, float]) -> list[Training]:
+    """The same trainings with enough epochs to take as long as FP-BMA.
+
+    The number of epochs is a multiple of 4, so that cyclical methods finish their cycles.
 
     Args:
-        trainings: At the first comparison's epochs.
-        seconds: What one training takes, by name; what has none diverged.
+        trainings: Trainings with the epochs of the first comparison.
+        seconds: Time of one training, by name. Diverged trainings have no time and are left out.
     """
-    found = []
-    for each in trainings:
-        if each.name not in seconds:
+    matched = []
+    for training in trainings:
+        if training.name not in seconds:
             continue
-        epochs = each.settings["epochs"]
-        if each.name != REFERENCE:
-            share = seconds[REFERENCE] / seconds[each.name]
+        epochs = training.settings["epochs"]
+        if training.name != REFERENCE:
+            share = seconds[REFERENCE] / seconds[training.name]
             epochs = max(_LEAST_EPOCHS, 4 * round(epochs * share / 4))
-        settings = {**each.settings, "epochs": epochs}
-        found.append(replace(each, settings=settings, folder="matched"))
-    return found
+        settings = {**training.settings, "epochs": epochs}
+        matched.append(replace(training, settings=settings, folder="matched"))
+    return matched
 
 
-def _diverged(bench: Bench, contestants: Sequence[Contestant], finished: Sequence[Finished]) -> str:
-    return read.diverged([each.name for each in contestants], bench.budget.seeds, finished)
+def _diverged(runner: Runner, candidates: Sequence[Candidate], finished: Sequence[Finished]) -> str:
+    names = [candidate.name for candidate in candidates]
+    return metrics.diverged(names, runner.budget.seeds, finished)
 
 
-def _over_methods(columns: Mapping[str, read.Results], nll: read.Results) -> Table:
-    """Whether the flatter of two methods predicts better: a rank correlation for each seed."""
+def _over_methods(columns: Mapping[str, metrics.Results], nll: metrics.Results) -> Table:
+    """Rank correlations of flatness and test NLL over methods, one for each seed."""
     seeds = sorted({seed for values in nll.values() for seed in values})
-    plain: read.Results = {}
-    partial: read.Results = {}
+    plain: metrics.Results = {}
+    partial: metrics.Results = {}
     fewest: dict[str, int] = {}
     for label, results in columns.items():
         for seed in seeds:
             names = [name for name, values in nll.items() if seed in values]
             x, y, loss = (
-                np.array([each[name][seed] for name in names])
-                for each in (results, nll, columns["training loss"])
+                np.array([values[name][seed] for name in names])
+                for values in (results, nll, columns["training loss"])
             )
-            found = spearman(x, y)
-            plain.setdefault(label, {})[seed] = found.rho
-            fewest[label] = min(found.count, fewest.get(label, found.count))
+            correlation = spearman(x, y)
+            plain.setdefault(label, {})[seed] = correlation.rho
+            fewest[label] = min(correlation.count, fewest.get(label, correlation.count))
             if label != "training loss":
                 partial.setdefault(label, {})[seed] = partial_spearman(x, y, loss)
     one_less = {label: count - 1 for label, count in fewest.items()}
@@ -222,22 +232,22 @@ def _over_methods(columns: Mapping[str, read.Results], nll: read.Results) -> Tab
 
 
 def _generalisation_tables(finished: Sequence[Finished], note: str) -> list[Table]:
-    test = read.test_metrics(finished)
+    test = metrics.test_metrics(finished)
     tempered = {
-        label: read.collect(finished, read.of_tempered(name))
-        for name, label in {**read.LABELS, "temperature": "T"}.items()
-        if name != "accuracy"  # the same at every temperature
+        label: metrics.collect(finished, metrics.tempered_metric(name))
+        for name, label in {**metrics.LABELS, "temperature": "T"}.items()
+        if name != "accuracy"  # accuracy does not depend on the temperature
     }
     shifted = {
-        label: read.collect(finished, read.of_shifts(metric))
-        for metric, label in read.LABELS.items()
+        label: metrics.collect(finished, metrics.shifted_metric(metric))
+        for metric, label in metrics.LABELS.items()
     }
     kinds = {
-        kind: read.collect(finished, read.of_shifts("nll", kind))
-        for kind in read.kinds_of_shifts(finished[0].run)
+        kind: metrics.collect(finished, metrics.shifted_metric("nll", kind))
+        for kind in metrics.kinds_of_shifts(finished[0].run)
     }
     return [
-        means("Test set", test, within=read.RANGES, note=note),
+        means("Test set", test, within=metrics.RANGES, note=note),
         *(
             _difference(f"{label} on the test set minus that of FP-BMA", results, label)
             for label, results in test.items()
@@ -245,29 +255,29 @@ def _generalisation_tables(finished: Sequence[Finished], note: str) -> list[Tabl
         means(
             "Test set, at the temperature T that is best on validation data tuning has not seen",
             tempered,
-            within=read.RANGES,
+            within=metrics.RANGES,
             note="How well methods tell the classes apart, whatever they are sure of.",
         ),
         _difference("NLL at the best temperature minus that of FP-BMA", tempered["NLL"], "NLL"),
-        means("Mean over the corrupted test sets", shifted, within=read.RANGES),
+        means("Mean over the corrupted test sets", shifted, within=metrics.RANGES),
         _difference("NLL on the corrupted sets minus that of FP-BMA", shifted["NLL"], "NLL"),
         means(
             "NLL by kind of corruption, mean over severities",
             kinds,
-            within=dict.fromkeys(kinds, read.POSITIVE),
+            within=dict.fromkeys(kinds, metrics.POSITIVE),
         ),
     ]
 
 
-def _difference(title: str, results: read.Results, label: str) -> Table:
-    """``comparison`` with FP-BMA of numbers within the range of ``label``."""
-    return compared(title, results, REFERENCE, within=read.RANGES[label])
+def _difference(title: str, results: metrics.Results, label: str) -> Table:
+    """Differences from FP-BMA, for numbers with the range of the column ``label``."""
+    return differences(title, results, REFERENCE, within=metrics.RANGES[label])
 
 
 def _matched_tables(matched: Sequence[Finished]) -> list[Table]:
-    columns = read.test_metrics(matched)
-    epochs = {each.training.name: str(each.training.settings["epochs"]) for each in matched}
-    table = means("Test set, all trained as long as FP-BMA", columns, within=read.RANGES)
+    columns = metrics.test_metrics(matched)
+    epochs = {entry.training.name: str(entry.training.settings["epochs"]) for entry in matched}
+    table = means("Test set, all trained as long as FP-BMA", columns, within=metrics.RANGES)
     rows = tuple((*row, epochs[row[0]]) for row in table.rows)
     return [
         replace(table, columns=(*table.columns, "epochs"), rows=rows),
@@ -275,12 +285,12 @@ def _matched_tables(matched: Sequence[Finished]) -> list[Table]:
     ]
 
 
-def _settings_table(contestants: Sequence[Contestant], choices: dict[str, Choice]) -> Table:
+def _settings_table(candidates: Sequence[Candidate], choices: dict[str, Choice]) -> Table:
     rows = []
-    for each in contestants:
-        choice = choices[each.name]
-        shown = ", ".join(f"{name} {value}" for name, value in choice.settings.items())
+    for candidate in candidates:
+        choice = choices[candidate.name]
+        settings = ", ".join(f"{name} {value}" for name, value in choice.settings.items())
         nlls = number(choice.nll), number(choice.nlls[0])
-        rows.append((each.name, str(len(choice.nlls)), *nlls, shown or "the defaults"))
+        rows.append((candidate.name, str(len(choice.nlls)), *nlls, settings or "the defaults"))
     columns = ("method", "trials", "validation NLL", "at the defaults", "settings chosen")
     return Table("Settings chosen on half of the validation set", columns, tuple(rows))

@@ -1,4 +1,4 @@
-"""The main job on the embedded digits: pretrain, transfer by three methods, measure, compare."""
+"""The demo on the built-in digits: pretrain, transfer by three methods, measure and compare."""
 
 from __future__ import annotations
 
@@ -26,36 +26,37 @@ def demo(
     device: str = "auto",
     progress: Callable[[str], Any] = Progress,
 ) -> list[Summary]:
-    """Train MAP, SWAG and FP-BMA on rotated, noisy digits from a SWAG posterior of upright ones.
+    """Train MAP, SWAG and FP-BMA on rotated, noisy digits, from a SWAG posterior of upright digits.
 
-    Each is measured at ``samples`` posterior samples and written to a run file of its own in
-    ``folder``, which replaces an earlier one. What is finished stays when a later one fails.
+    Each posterior is measured at ``samples`` samples and written to its own run file in
+    ``folder``. A run file replaces an earlier one of the same name. Finished run files stay when a
+    later method fails.
 
     Args:
-        folder: Where the run files go.
-        samples: Posterior samples to predict with and to measure.
-        grid: Points along each side of the loss surface.
-        epochs: Training length of every method; each one's own if ``None``.
-        seed: Of the task, training and sampling.
-        device: ``"auto"``, or a name that torch knows.
-        progress: Makes the progress callback of a piece of work from its label.
+        folder: Folder for the run files.
+        samples: Number of posterior samples to predict with and to measure.
+        grid: Number of points along each side of the loss surface.
+        epochs: Number of epochs for every method; each method's own default if ``None``.
+        seed: Seed of the task, of training and of sampling.
+        device: ``"auto"``, or a device name that torch knows.
+        progress: Function that takes a label and returns a progress callback.
 
     Returns:
-        What each run file says, in the order of ``METHODS``.
+        Summaries of the run files, in the order of ``METHODS``.
 
     Raises:
-        InputError: a setting is out of range, or the folder cannot be written.
-        TrainingError: training diverged.
+        InputError: A setting is out of range, or the folder cannot be written.
+        TrainingError: Training diverged.
     """
     ensure_writable(folder)
     task = tasks.load("digits", seed=seed)
     upright = tasks.load("digits-upright")
     model = models.build("convnet", task, seed=seed)
 
-    def train(name: str, on: tasks.Task, method: Method[Any], **more: Any) -> workflow.Trained:
+    def train(name: str, task: tasks.Task, method: Method[Any], **more: Any) -> workflow.Trained:
         return workflow.train(
             folder / f"{name}.h5",
-            on,
+            task,
             method if epochs is None else replace(method, epochs=epochs),
             model,
             samples=samples,
@@ -83,19 +84,19 @@ def demo(
 
 
 def table(summaries: list[Summary]) -> str:
-    """The summaries as text, one line a run; a spread is over the posterior's samples."""
+    """The summaries as text, one line per run. Deviations are over the posterior's samples."""
     rows = [("run", "accuracy", "NLL", "ECE", "lambda_1", "trace", "training s")]
     rows += [
         (
-            each.name,
-            _number(each.accuracy, 3),
-            _number(each.nll, 3),
-            _number(each.ece, 3),
-            str(each.lambda_1 or "-"),
-            str(each.trace or "-"),
-            _number(each.training_seconds, 1),
+            summary.name,
+            _number(summary.accuracy, 3),
+            _number(summary.nll, 3),
+            _number(summary.ece, 3),
+            str(summary.lambda_1 or "-"),
+            str(summary.trace or "-"),
+            _number(summary.training_seconds, 1),
         )
-        for each in summaries
+        for summary in summaries
     ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(

@@ -1,4 +1,4 @@
-"""What a training on the target task starts from: the source task's posterior, in several roles."""
+"""Initial network and prior of a training on the target task, made from the source posterior."""
 
 from __future__ import annotations
 
@@ -15,54 +15,74 @@ from landscape.objective.parameters import Choice
 from landscape.posteriors import Gaussian, Posterior, isotropic, transfer
 from landscape.tasks import Task
 
-STARTS = ("source", "weights", "scaled", "isotropic", "fresh-head", "fresh-head-fixed-rest")
+INITIALISATIONS = (
+    "source",
+    "weights",
+    "scaled",
+    "isotropic",
+    "fresh-head",
+    "fresh-head-fixed-rest",
+)
 
 
 @dataclass(frozen=True)
-class Start:
-    """What ``fit`` is given."""
+class Initialisation:
+    """Arguments of ``fit``.
+
+    Attributes:
+        model: Network with its initial weights.
+        prior: Prior over its weights; ``None`` for the method's own.
+        parameters: Parameters that are inferred; ``None`` for all.
+    """
 
     model: nn.Module
     prior: Posterior | None = None
     parameters: Choice = None
 
 
-def start(kind: str, source: Posterior, task: Task, seed: int, scale: float = 0.0) -> Start:
-    """Where a training begins.
+def initialise(
+    kind: str, source: Posterior, task: Task, seed: int, scale: float = 0.0
+) -> Initialisation:
+    """Initial network and prior of a training.
+
+    - ``"source"``: the source posterior is the prior.
+    - ``"weights"``: training starts at the mean of the source posterior, with the method's own
+      prior.
+    - ``"scaled"``: the prior is the source posterior with ``scale`` times its covariance.
+    - ``"isotropic"``: the prior is N(source mean, scale^2 I).
+    - ``"fresh-head"``: the prior is the source posterior with a new head. All weights are sampled.
+    - ``"fresh-head-fixed-rest"``: the same, but only the normalisation layers and the head are
+      sampled. The other weights stay at their mean.
+
+    The head is new in every kind if the target task has another number of classes.
 
     Args:
-        kind: One of ``STARTS``. With ``"source"`` the source posterior is the prior; with
-            ``"weights"`` only its mean is taken over, and the method has its own prior; with
-            ``"scaled"`` the prior is the source posterior with ``scale`` times its covariance, with
-            ``"isotropic"`` N(source mean, scale^2 I); with ``"fresh-head"`` the source posterior
-            with a fresh head, all of it sampled, and with ``"fresh-head-fixed-rest"`` its
-            normalisation layers and head alone, the rest at its mean.
-        source: The source task's posterior. Where the target task has other classes its head is a
-            fresh one in every kind.
-        task: The target task.
-        seed: Of the fresh network.
-        scale: Of the prior, where the kind has one.
+        kind: One of ``INITIALISATIONS``.
+        source: Posterior of the source task.
+        task: Target task.
+        seed: Seed of the new head.
+        scale: Scale of the prior, for ``"scaled"`` and ``"isotropic"``.
 
     Raises:
-        InputError: an unknown kind.
+        InputError: The kind is unknown.
     """
-    if kind not in STARTS:
-        raise InputError(f"unknown start '{kind}'; known: {', '.join(STARTS)}")
+    if kind not in INITIALISATIONS:
+        raise InputError(f"unknown initialisation '{kind}'; known: {', '.join(INITIALISATIONS)}")
     if kind.startswith("fresh-head") or _has_other_classes(task):
         source = _with_fresh_head(source, task, seed)
     network = source.network()
     if kind in ("source", "fresh-head"):
-        return Start(network, source)
+        return Initialisation(network, source)
     if kind == "weights":
-        return Start(network)
+        return Initialisation(network)
     if kind == "scaled":
         q, root = source.gaussian, math.sqrt(scale)
         wider = Gaussian(q.mean, root * q.scale, root * q.factor)
-        return Start(network, replace(source, distribution=wider))
+        return Initialisation(network, replace(source, distribution=wider))
     if kind == "isotropic":
-        return Start(network, isotropic(network, scale, mean=source.mean))
-    part = source.marginal(subsets.normalisation_and_head(network))
-    return Start(part.network(), part, part.space.names)
+        return Initialisation(network, isotropic(network, scale, mean=source.mean))
+    marginal = source.marginal(subsets.normalisation_and_head(network))
+    return Initialisation(marginal.network(), marginal, marginal.space.names)
 
 
 def _has_other_classes(task: Task) -> bool:

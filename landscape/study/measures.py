@@ -1,4 +1,4 @@
-"""What a study measures of a trained posterior, written to its run file; each thing once."""
+"""Measurements that a study adds to the run file of a trained posterior, each only once."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ METRICS = ("accuracy", "nll", "ece", "brier")
 
 
 def is_tempered(run: Run) -> bool:
-    """Whether a run holds its metrics at a temperature of the half that tuning has not seen."""
+    """Whether a run holds its metrics at the temperature fitted on the half not used for tuning."""
     return "tempered" in run and run.attributes_of("tempered").get("split") == TEMPERATURE
 
 
 def measure_tempered(trained: Trained, samples: int) -> None:
-    """Metrics of the average on the test set, at the temperature best on half the validation set.
+    """Write the metrics of the averaged test predictions at the best temperature.
 
-    That half is the one that tuning has not seen.
+    The temperature is fitted on the half of the validation set that is not used for tuning.
     """
     run, seed = trained.run, _seed(trained.run)
     if is_tempered(run):
@@ -35,13 +35,13 @@ def measure_tempered(trained: Trained, samples: int) -> None:
         for data in (for_temperature(trained.task), trained.task.test)
     )
     temperature = best_temperature(validation.average, validation.labels)
-    found = Prediction(tempered(test.average, temperature)[None], test.labels)
+    prediction = Prediction(tempered(test.average, temperature)[None], test.labels)
     run.write(
         "tempered",
         {},
         {
             "temperature": temperature,
-            **found.metrics(),
+            **prediction.metrics(),
             "split": TEMPERATURE,
             "examples": len(validation.labels),
             "samples": len(test.log_probabilities),
@@ -51,31 +51,38 @@ def measure_tempered(trained: Trained, samples: int) -> None:
 
 
 def measure_shifts(trained: Trained, task: Task, samples: int) -> None:
-    """Metrics of the average on each of ``task.shifted``, with the samples of the predictions."""
+    """Write the metrics of the averaged predictions on each shifted test set of a task.
+
+    The posterior samples are the ones of the test predictions.
+    """
     run, seed = trained.run, _seed(trained.run)
     names = list(task.shifted)
     if "shifted" in run and run.attributes_of("shifted").get("shifts") == json.dumps(names):
         return
-    sets = list(task.shifted.values())
-    # As one data set, so that running statistics are estimated once a sample.
-    inputs = torch.cat([data.inputs for data in sets])
-    together = Data(inputs, torch.cat([data.targets for data in sets]))
-    found = predict(trained.posterior, together, samples=samples, seed=seed)
-    sizes = [len(data) for data in sets]
-    parts = torch.split(found.log_probabilities, sizes, dim=1)
-    labels = torch.split(found.labels, sizes)  # on the predictions' device
-    metrics = [Prediction(*each).metrics() for each in zip(parts, labels, strict=True)]
+    test_sets = list(task.shifted.values())
+    # One joined data set, so that running statistics are estimated once per sample.
+    inputs = torch.cat([data.inputs for data in test_sets])
+    joined = Data(inputs, torch.cat([data.targets for data in test_sets]))
+    prediction = predict(trained.posterior, joined, samples=samples, seed=seed)
+    sizes = [len(data) for data in test_sets]
+    log_probabilities = torch.split(prediction.log_probabilities, sizes, dim=1)
+    labels = torch.split(prediction.labels, sizes)  # on the device of the predictions
+    metrics = [
+        Prediction(*test_set).metrics() for test_set in zip(log_probabilities, labels, strict=True)
+    ]
     run.write(
         "shifted",
-        {name: [each[name] for each in metrics] for name in METRICS},
-        {"shifts": json.dumps(names), "samples": len(found.log_probabilities), "seed": seed},
+        {name: [values[name] for values in metrics] for name in METRICS},
+        {"shifts": json.dumps(names), "samples": len(prediction.log_probabilities), "seed": seed},
     )
 
 
 def measure_curvature(trained: Trained, samples: int) -> None:
-    """The five largest eigenvalues and the trace at the first ``samples`` of the predictions'.
+    """Write the curvature of the training loss.
 
-    At their mean the largest eigenvalue, and the expected sharpness (group ``centre``).
+    At each of the first ``samples`` posterior samples of the predictions these are the five
+    largest eigenvalues and the trace. The group ``centre`` holds the largest eigenvalue at the mean
+    of these samples, and the expected sharpness.
     """
     run, seed = trained.run, _seed(trained.run)
     count = trained.posterior.num_available(samples)
@@ -108,7 +115,7 @@ def measure_curvature(trained: Trained, samples: int) -> None:
 
 
 def _count(run: Run, group: str, attribute: str) -> int:
-    """An attribute of a group; 0 where there is no such group yet."""
+    """An attribute of a group, or 0 if there is no such group yet."""
     return int(run.attributes_of(group)[attribute]) if group in run else 0
 
 

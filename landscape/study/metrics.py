@@ -1,4 +1,4 @@
-"""What run files say: one number by method and seed."""
+"""Numbers that studies read from run files: one number for each method and seed."""
 
 from __future__ import annotations
 
@@ -14,90 +14,90 @@ from landscape.store import Run
 from landscape.study.measures import METRICS
 from landscape.study.runner import Finished
 
-Reading = Callable[[Run], float]
+Metric = Callable[[Run], float]
 Results = dict[str, dict[int, float]]
-"""One number by method and seed."""
+"""One number for each method and seed."""
 
 
-def collect(finished: Sequence[Finished], reading: Reading) -> Results:
-    """``reading`` of every run, by the training's name and seed."""
-    found: Results = {}
-    for each in finished:
-        found.setdefault(each.training.name, {})[each.training.seed] = reading(each.run)
-    return found
+def collect(finished: Sequence[Finished], metric: Metric) -> Results:
+    """The metric of every run, by the training's name and seed."""
+    results: Results = {}
+    for entry in finished:
+        results.setdefault(entry.training.name, {})[entry.training.seed] = metric(entry.run)
+    return results
 
 
 def diverged(names: Iterable[str], seeds: int, finished: Sequence[Finished]) -> str:
-    """A note on the trainings that are missing in a table; empty where there is none.
+    """A note on the trainings that diverged. It is empty if none did.
 
     Args:
-        names: Of all that were to be trained, each with ``seeds`` seeds.
-        seeds: How many.
-        finished: Those that have run files.
+        names: Names of all trainings of the table.
+        seeds: Number of seeds of each training.
+        finished: Trainings that did not diverge.
     """
-    counts = Counter(each.training.name for each in finished)
+    counts = Counter(entry.training.name for entry in finished)
     missing = {name: seeds - counts[name] for name in names}
     lost = [f"{name} ({count} of {seeds})" for name, count in missing.items() if count]
     return f"Diverged, and not in the means: {', '.join(lost)}." if lost else ""
 
 
-def of_test(metric: str) -> Reading:
-    """A metric of the averaged predictions on the test set: one of ``METRICS``."""
+def test_metric(metric: str) -> Metric:
+    """A metric of the averaged predictions on the test set, one of ``METRICS``."""
     return lambda run: float(run.attributes_of("predictions")[metric])
 
 
-def of_tempered(name: str) -> Reading:
+def tempered_metric(name: str) -> Metric:
     """An attribute of the averaged predictions at the best temperature."""
     return lambda run: float(run.attributes_of("tempered")[name])
 
 
-def of_shifts(metric: str, kind: str = "") -> Reading:
-    """A metric's mean over the corrupted test sets, of one kind or of all."""
+def shifted_metric(metric: str, kind: str = "") -> Metric:
+    """The mean of a metric over the corrupted test sets whose names begin with ``kind``."""
 
     def read(run: Run) -> float:
         names = json.loads(str(run.attributes_of("shifted")["shifts"]))
         values = run.read("shifted", metric)[metric]
-        wanted = [name.startswith(kind) for name in names]
-        return float(values[np.array(wanted)].mean())
+        selected = [name.startswith(kind) for name in names]
+        return float(values[np.array(selected)].mean())
 
     return read
 
 
 def kinds_of_shifts(run: Run) -> list[str]:
-    """The kinds of corruption that a run was judged on."""
+    """Kinds of corruption in a run's shifted test sets."""
     names = json.loads(str(run.attributes_of("shifted")["shifts"]))
     return list(dict.fromkeys(name.rpartition("-")[0] for name in names))
 
 
 def lambda_1(run: Run) -> float:
-    """Mean over samples of the largest Hessian eigenvalue."""
+    """The largest Hessian eigenvalue, mean over samples."""
     return float(_eigenvalues(run)[:, 0].mean())
 
 
 def lambda_ratio(run: Run) -> float:
-    """Mean over samples of lambda_1 / lambda_5."""
+    """The ratio lambda_1 / lambda_5, mean over samples."""
     values = _eigenvalues(run)
     return float((values[:, 0] / values[:, 4]).mean())
 
 
 def lambda_ratio_of_means(run: Run) -> float:
-    """Mean lambda_1 over mean lambda_5, which samples with a small lambda_5 do not dominate."""
+    """Mean lambda_1 / mean lambda_5. Samples with a small lambda_5 do not dominate this ratio."""
     values = _eigenvalues(run)
     return float(values[:, 0].mean() / values[:, 4].mean())
 
 
 def trace(run: Run) -> float:
-    """Mean over samples of the Hessian's trace."""
+    """The Hessian's trace, mean over samples."""
     return float(run.read("samples", "trace")["trace"].mean())
 
 
 def train_loss(run: Run) -> float:
-    """Mean over samples of the loss on the training set, in nats."""
+    """The training loss in nats, mean over samples."""
     return float(run.read("samples", "loss")["loss"].mean())
 
 
 def expected_sharpness(run: Run) -> float:
-    """E[L(w)] - L(posterior mean) over the samples, in nats."""
+    """E[L(w)] - L(posterior mean) in nats, with the expectation over the samples."""
     return float(run.attributes_of("centre")["expected_sharpness"])
 
 
@@ -112,23 +112,23 @@ def loss_at_centre(run: Run) -> float:
 
 
 def training_seconds(run: Run) -> float:
-    """Of training on the target task; the source posterior is shared."""
+    """Time of training on the target task, in seconds, without the source posterior."""
     return float(run.attributes["training_seconds"])
 
 
 def posterior_megabytes(run: Run) -> float:
-    """Of the posterior's file."""
+    """Size of the posterior's file in MB."""
     return (run.path.parent / str(run.attributes["posterior_file"])).stat().st_size / 1e6
 
 
 def samples_measured(run: Run) -> int:
-    """How many samples' curvature the run holds."""
+    """Number of samples whose curvature the run holds."""
     return len(_eigenvalues(run))
 
 
 def test_metrics(finished: Sequence[Finished]) -> dict[str, Results]:
-    """All ``METRICS`` on the test set, as columns of a table."""
-    return {LABELS[name]: collect(finished, of_test(name)) for name in METRICS}
+    """Columns of a table with all ``METRICS`` on the test set."""
+    return {LABELS[name]: collect(finished, test_metric(name)) for name in METRICS}
 
 
 LABELS = {"accuracy": "accuracy", "nll": "NLL", "ece": "ECE", "brier": "Brier"}
@@ -145,7 +145,7 @@ RANGES: dict[str, Range] = {
     "mean loss of the samples": POSITIVE,
     "posterior, MB": POSITIVE,
 }
-"""What a column's numbers are within, by its head; an eigenvalue may be anything."""
+"""Range of a column's numbers, by the column's head. Eigenvalues have no range."""
 
 
 def _eigenvalues(run: Run) -> np.ndarray:

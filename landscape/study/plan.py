@@ -1,4 +1,4 @@
-"""How much a study may spend, and one training of it."""
+"""The budget of a study, and the description of one training."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from landscape.errors import InputError
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """What a study may spend; the same for every method.
+    """Budget of a study, the same for every method.
 
     Attributes:
-        seeds: Of the results, counted from 0. A seed governs the labelled images, the network's
-            initial weights, the source posterior, training and sampling.
-        trials: Settings tried for each method.
-        tuning_seeds: Seeds that each trial is trained with, counted from ``FIRST_TUNING_SEED``.
-        epochs: Of every training on the target task.
-        source_epochs: Of the source posterior.
-        samples: Posterior samples to predict with.
-        measured: Posterior samples whose curvature is measured.
-        severities: Of the corrupted test sets.
-        restarts: Starts of either kind on the toy.
-        equal_time: Whether generalisation is also compared after trainings as long as FP-BMA's:
-            all of them once more.
+        seeds: Number of seeds of the results, counted from 0. A seed determines the labelled
+            images, the network's initial weights, the source posterior, training and sampling.
+        trials: Number of settings to try for each method.
+        tuning_seeds: Number of seeds of each trial, counted from ``FIRST_TUNING_SEED``.
+        epochs: Number of epochs of every training on the target task.
+        source_epochs: Number of epochs of the source posterior.
+        samples: Number of posterior samples to predict with.
+        measured: Number of posterior samples whose curvature is measured.
+        severities: Severities of the corrupted test sets.
+        restarts: Number of starting points of either kind in the toy study.
+        equal_time: Whether the study of generalisation also trains every method as long as FP-BMA
+            takes and compares the results. This repeats all trainings.
     """
 
     seeds: int = 5
@@ -42,19 +42,19 @@ class Budget:
     def __post_init__(self) -> None:
         if self.seeds < 2:
             raise InputError(
-                f"a study needs at least 2 seeds, not {self.seeds}: one has no spread to compare by"
+                f"a study needs at least 2 seeds, not {self.seeds}: one seed has no interval"
             )
         for name, value in asdict(self).items():
             if name not in ("severities", "equal_time") and value < 1:
                 raise InputError(f"{name} must be at least 1, not {value}")
         if self.measured > self.samples:
             raise InputError(
-                f"of {self.samples} samples predicted with no {self.measured} can be measured"
+                f"cannot measure {self.measured} samples: predictions use only {self.samples}"
             )
 
 
 FIRST_TUNING_SEED = 1000
-"""Tuning shares no seed with results."""
+"""First seed of tuning. Tuning and results share no seed."""
 
 BUDGETS: dict[str, Budget] = {
     "smoke": Budget(
@@ -74,10 +74,14 @@ BUDGETS: dict[str, Budget] = {
 
 
 def budget(name: str, **changes: int | tuple[int, ...] | None) -> Budget:
-    """The budget called ``name``, with what is not None in ``changes`` put in.
+    """The budget called ``name`` with some values replaced.
+
+    Args:
+        name: One of ``BUDGETS``.
+        changes: New values of attributes of ``Budget``; ``None`` keeps the old value.
 
     Raises:
-        InputError: unknown name, or a number that is too small.
+        InputError: The name is unknown, or a number is too small.
     """
     if name not in BUDGETS:
         raise InputError(f"unknown budget '{name}'; known: {', '.join(BUDGETS)}")
@@ -89,16 +93,17 @@ def budget(name: str, **changes: int | tuple[int, ...] | None) -> Budget:
 
 @dataclass(frozen=True)
 class Training:
-    """One training: a method with its settings, from a start, with a seed.
+    """One training: a method with its settings, its initialisation and its seed.
 
     Attributes:
-        name: Of its run file, without the seed.
+        name: Name of the run file, without the seed.
         method: Name of the method.
-        settings: All that differ from the method's defaults.
-        seed: Governs everything random.
-        start: See ``initialisation.start``.
-        source: Settings of the source posterior; see ``initialisation.source_of``.
-        folder: Of its run file, below the study's.
+        settings: Settings that differ from the method's defaults.
+        seed: Seed of everything random.
+        start: Kind of initialisation, as in ``initialisation.initialise``.
+        source: Settings of the source posterior, as in ``Runner.source``, and ``scale``, as in
+            ``initialisation.initialise``.
+        folder: Folder of the run file, inside the study's folder.
     """
 
     name: str
@@ -111,6 +116,6 @@ class Training:
 
     @property
     def record(self) -> dict[str, Any]:
-        """What its run file keeps, to know it again; plain JSON."""
-        kept: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        return kept
+        """The training as plain JSON. Its run file keeps this, so that it can be recognised."""
+        record: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return record

@@ -1,4 +1,4 @@
-"""A source network that begins at published weights."""
+"""Source networks with published weights."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from landscape.runtime.files import check_regular, fingerprint
 from landscape.tasks import Task
 
 _NAMES = {"downsample.": "shortcut.", "fc.": "linear."}
-"""Pieces of names in torchvision's residual networks, and in ours."""
+"""Parts of parameter names: in torchvision's residual networks, and in ours."""
 
 
 def published(network: str, task: Task, weights: Path, *, normalisation: str) -> nn.Module:
-    """The network with the weights of a file, and with the shortcuts that they are of.
+    """A network with the weights of a file. The file also determines the kind of its shortcuts.
 
     Args:
-        network: See ``models.build``.
-        task: What it was trained on.
-        weights: See ``models.load_weights``; the names may be torchvision's.
-        normalisation: Of the network, where the file has no running statistics.
+        network: Name of the network, as in ``models.build``.
+        task: Task that the network was trained on.
+        weights: File of weights, as in ``models.load_weights``. Torchvision's names are understood.
+        normalisation: Normalisation of the network. A file with running statistics overrides it.
 
     Raises:
-        InputError: the file cannot be read, or is of another network.
+        InputError: The file cannot be read, or it belongs to another network.
     """
     names = list(read_weights(weights))
     settings: dict[str, Any] = {"normalisation": normalisation}
@@ -37,11 +37,11 @@ def published(network: str, task: Task, weights: Path, *, normalisation: str) ->
     return load_weights(models.build(network, task, **settings), weights, rename=_NAMES)
 
 
-def named(weights: Path) -> str:
-    """The file's name and the beginning of its SHA-256, to know it again.
+def file_label(weights: Path) -> str:
+    """The file's name and the first 8 digits of its SHA-256, which identify it.
 
     Raises:
-        InputError: the file cannot be read.
+        InputError: The file cannot be read.
     """
     check_regular(weights)
     return f"{weights.name} ({fingerprint(weights)[:8]})"

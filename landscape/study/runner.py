@@ -1,4 +1,4 @@
-"""A transfer task as a bench: trains what a study asks for, each training once."""
+"""The runner of a study: it trains what the study needs, each training only once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from landscape.errors import InputError, TrainingError
 from landscape.posteriors import Posterior
 from landscape.store import Run, ensure_writable
 from landscape.study import validation
-from landscape.study.initialisation import start
+from landscape.study.initialisation import initialise
 from landscape.study.measures import (
     is_tempered,
     measure_curvature,
@@ -21,50 +21,50 @@ from landscape.study.measures import (
     measure_tempered,
 )
 from landscape.study.plan import Budget, Training
-from landscape.study.published import named, published
+from landscape.study.published import file_label, published
 from landscape.study.validation import TUNING
 from landscape.tasks import Task
 
-Report = Callable[[int, int], Any]
-
+ProgressCallback = Callable[[int, int], Any]
 
 PROBLEMS = ("digits", "mnist", "cifar10-jpeg", "cifar10-few-shot")
-"""Target tasks that have a source task."""
+"""Names of the target tasks. Each of them has a source task."""
 
 NETWORKS = {"convnet": "none", "resnet20": "group", "resnet18": "batch"}
-"""Networks, with their normalisation where a study does not ask for another."""
+"""Names of the networks, with their default normalisation."""
 
-_GENTLE = 0.002
-"""SWAG's learning rate from published weights: its default would undo what they have learnt."""
+_FINE_TUNING_RATE = 0.002
+"""SWAG's learning rate from published weights. The default rate would destroy these weights."""
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A training and its run file."""
+    """A finished training and its run file."""
 
     training: Training
     run: Run
 
 
 @dataclass
-class Bench:
-    """Where a study's run files are, and how they are made.
+class Runner:
+    """Trains posteriors of one transfer task and keeps their run files in one folder.
 
-    What is finished with the same settings is not done again; a file with others is replaced.
+    A training that is finished with the same settings is not repeated. A run file with other
+    settings is replaced.
 
     Attributes:
-        folder: The study's.
-        budget: See ``Budget``.
-        progress: Makes a progress callback from a label.
-        problem: One of ``PROBLEMS``. A folder is of one.
-        network: One of ``NETWORKS``. A folder is of one.
-        weights: A file of weights at which the source network begins; fresh ones if ``None``.
-        device: Where to train and measure.
+        folder: Folder of the study.
+        budget: Number of seeds, trials, epochs and samples.
+        progress: Function that takes a label and returns a progress callback.
+        problem: Name of the target task, one of ``PROBLEMS``. A folder holds one task.
+        network: Name of the network, one of ``NETWORKS``. A folder holds one network.
+        weights: File with the initial weights of the source network; ``None`` for random weights.
+        device: Device for training and measuring.
     """
 
     folder: Path
     budget: Budget
-    progress: Callable[[str], Report]
+    progress: Callable[[str], ProgressCallback]
     problem: str = PROBLEMS[0]
     network: str = "convnet"
     weights: Path | None = None
@@ -77,20 +77,20 @@ class Bench:
         if self.network not in NETWORKS:
             raise InputError(f"unknown model '{self.network}'; known: {', '.join(NETWORKS)}")
         ensure_writable(self.folder)
-        asked = f"{self.problem} with {self.network}"
+        requested = f"{self.problem} with {self.network}"
         if self.weights is not None:
-            asked += f" from {named(self.weights)}"
+            requested += f" from {file_label(self.weights)}"
         note = self.folder / "task"
         if not note.exists():
-            note.write_text(asked + "\n")
-        found = note.read_text().strip()
-        if found != asked:
+            note.write_text(requested + "\n")
+        stored = note.read_text().strip()
+        if stored != requested:
             raise InputError(
-                f"{self.folder} holds a study of {found}: name another folder for {asked}"
+                f"{self.folder} holds a study of {stored}: choose another folder for {requested}"
             )
 
     def task(self, seed: int) -> Task:
-        """The target task of a seed, with its corrupted test sets."""
+        """The target task for a seed, with its corrupted test sets."""
         task = tasks.load(self.problem, seed=seed)
         return tasks.shift(task, severities=self.budget.severities)
 
@@ -98,19 +98,16 @@ class Bench:
         """SWAG's posterior of the source task.
 
         Args:
-            seed: Of the network and of training.
-            settings: Its ``rank`` and ``normalisation``, where they are not the defaults.
+            seed: Seed of the network and of training.
+            settings: Values of ``rank`` and ``normalisation`` that differ from the defaults.
         """
         rank = settings.get("rank", 5)
-        rate = {} if self.weights is None else {"learning_rate": _GENTLE, "swag_rate": _GENTLE}
+        swag = {"epochs": self.budget.source_epochs, "rank": rank}
+        if self.weights is not None:
+            swag |= {"learning_rate": _FINE_TUNING_RATE, "swag_rate": _FINE_TUNING_RATE}
         normalisation = settings.get("normalisation", NETWORKS[self.network])
-        training = Training(
-            f"source-{normalisation}-rank{rank}",
-            "swag",
-            {"epochs": self.budget.source_epochs, "rank": rank, **rate},
-            seed,
-            folder="sources",
-        )
+        name = f"source-{normalisation}-rank{rank}"
+        training = Training(name, "swag", swag, seed, folder="sources")
         key = f"{training.name}-{seed}"
         if key not in self._sources:
             if self._known(training) is None:
@@ -130,12 +127,12 @@ class Bench:
         return source
 
     def train(self, training: Training, *, for_tuning: bool = False) -> Finished | None:
-        """The training's run file; ``None`` where it diverges.
+        """Train, or find the run file of the same training. ``None`` if training diverges.
 
         Args:
-            training: What to train.
-            for_tuning: Predict on half of the validation set: the other half and the test set are
-                then not even there.
+            training: Training to run.
+            for_tuning: Whether to predict on half of the validation set. The task then does not
+                contain the other half or the test set.
         """
         known = self._known(training)
         if known is not None and str(known.attributes.get("task")).endswith(TUNING) == for_tuning:
@@ -145,11 +142,12 @@ class Bench:
             task = validation.for_tuning(task)
         source = self.source(training.seed, training.source)
         scale = training.source.get("scale", 0.0)
-        begin = start(training.start, source, task, training.seed, scale)
+        initial = initialise(training.start, source, task, training.seed, scale)
         try:
-            return Finished(training, self._train(training, task, vars(begin)))
+            return Finished(training, self._train(training, task, vars(initial)))
         except TrainingError:
-            self.path(training).unlink(missing_ok=True)  # of other settings
+            # A run file that is still there belongs to other settings.
+            self.path(training).unlink(missing_ok=True)
             return None
 
     def train_all(
@@ -161,27 +159,27 @@ class Bench:
         shifts: bool = False,
         curvature: int = 0,
     ) -> list[Finished]:
-        """Train and measure; diverged trainings are missing in the answer.
+        """Train and measure. The result leaves out trainings that diverged.
 
         Args:
-            label: Of the progress.
-            trainings: What to train.
-            for_tuning: See ``train``.
+            label: Label of the progress.
+            trainings: Trainings to run.
+            for_tuning: Whether to predict on half of the validation set, as in ``train``.
             shifts: Whether to predict on the corrupted test sets.
-            curvature: Posterior samples at which to measure curvature.
+            curvature: Number of posterior samples at which to measure the curvature.
         """
         report, finished = self.progress(label), []
         for index, training in enumerate(trainings):
-            found = self.train(training, for_tuning=for_tuning)
-            if found is not None:
-                finished.append(found)
+            result = self.train(training, for_tuning=for_tuning)
+            if result is not None:
+                finished.append(result)
                 if not for_tuning:
-                    self._measure(found, shifts=shifts, curvature=curvature)
+                    self._measure(result, shifts=shifts, curvature=curvature)
             report(index + 1, len(trainings))
         return finished
 
     def path(self, training: Training) -> Path:
-        """Of its run file."""
+        """Path of the training's run file."""
         return self.folder / training.folder / f"{training.name}-seed{training.seed}.h5"
 
     def _known(self, training: Training) -> Run | None:
@@ -189,12 +187,12 @@ class Bench:
         if path.exists():
             run = Run.open(path)
             same = run.config.get("study") == training.record
-            whole = "predictions" in run  # else it was killed while the file was being filled
-            if same and whole and run.config["prediction"]["samples"] == self.budget.samples:
+            complete = "predictions" in run  # a killed study leaves files without predictions
+            if same and complete and run.config["prediction"]["samples"] == self.budget.samples:
                 return run
         return None
 
-    def _train(self, training: Training, task: Task, begin: dict[str, Any]) -> Run:
+    def _train(self, training: Training, task: Task, initial: dict[str, Any]) -> Run:
         return workflow.train(
             self.path(training),
             task,
@@ -205,15 +203,15 @@ class Bench:
             overwrite=True,
             progress=False,
             config={"study": training.record},
-            **begin,
+            **initial,
         ).run
 
-    def _measure(self, found: Finished, *, shifts: bool, curvature: int) -> None:
-        if is_tempered(found.run) and not (shifts or curvature):
+    def _measure(self, finished: Finished, *, shifts: bool, curvature: int) -> None:
+        if is_tempered(finished.run) and not (shifts or curvature):
             return
-        trained = workflow.load(found.run.path, device=self.device)
+        trained = workflow.load(finished.run.path, device=self.device)
         measure_tempered(trained, self.budget.samples)
         if shifts:
-            measure_shifts(trained, self.task(found.training.seed), self.budget.samples)
+            measure_shifts(trained, self.task(finished.training.seed), self.budget.samples)
         if curvature:
             measure_curvature(trained, curvature)

@@ -1,4 +1,4 @@
-"""Is a difference over seeds more than chance? Intervals, paired tests and their correction."""
+"""Intervals, paired tests and Holm's correction, for differences over seeds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from landscape.prediction.correlation import FEWEST
 from landscape.results import ANYTHING, Range, Spread
 
 _ALIKE = 1e-12
-"""A deviation that is rounding."""
+"""Deviations up to this size are rounding errors."""
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,10 @@ class Paired:
     """A comparison on the same seeds.
 
     Attributes:
-        difference: Spread of the pairs' differences, with Student's 95 % interval of the mean.
+        difference: Differences of the pairs, with Student's 95 % interval of their mean.
         t_test: p-value of the paired t-test, two-sided.
-        wilcoxon: p-value of Wilcoxon's signed-rank test, two-sided, exact up to 13 pairs. With n
-            pairs it is then never below 2^(1 - n): 0.06 for 5.
+        wilcoxon: p-value of Wilcoxon's signed-rank test, two-sided. It is exact up to 13 pairs.
+            With n pairs it is then never below 2^(1 - n): 0.06 for 5 pairs.
     """
 
     difference: Spread
@@ -39,17 +39,17 @@ def paired(
     """Compare ``values`` with ``reference``, seed by seed.
 
     Args:
-        values: Numbers, one a seed. Pairs whose difference is NaN are left out.
+        values: Numbers, one per seed. Pairs whose difference is NaN are left out.
         reference: Numbers of the same seeds, in the same order.
         within: Range of both.
 
     Returns:
-        The comparison of values - reference. p-values are 1 where all pairs are equal, and NaN
-        where a difference is infinite or there are fewer than two. Where all pairs differ by the
-        same, the interval is a point and the t-test's p-value 0.
+        Comparison of the differences values - reference. The p-values are 1 if all pairs are
+        equal. They are NaN if a difference is infinite or fewer than two pairs are left. If all
+        pairs differ by the same amount, the interval is a point and the t-test's p-value is 0.
 
     Raises:
-        InputError: fewer than two pairs, or not as many of each.
+        InputError: There are fewer than two pairs, or the numbers of values differ.
     """
     if len(values) != len(reference):
         raise InputError(f"{len(values)} and {len(reference)} values make no pairs")
@@ -67,39 +67,41 @@ def paired(
     if not difference.any():
         return Paired(spread, 1.0, 1.0)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # differences without spread
+        warnings.simplefilter("ignore", RuntimeWarning)  # all differences may be equal
         t_test = float(stats.ttest_1samp(difference, 0.0).pvalue)
         wilcoxon = float(stats.wilcoxon(difference).pvalue)
     return Paired(spread, t_test, wilcoxon)
 
 
 def mean_correlation(rhos: np.ndarray, pairs: int) -> Spread:
-    """The mean of rank correlations, one a seed, with an interval inside [-1, 1].
+    """The mean of rank correlations, one per seed, with an interval inside [-1, 1].
 
-    Student's interval of the mean, taken to Fisher's scale (artanh) by the delta method and back.
-    In simulations with 3 to 10 seeds and 6 to 18 pairs it covers 93 to 96 %; Student's own 89 to
-    95 %, and up to nine in ten leave [-1, 1].
+    The interval is Student's interval of the mean, transformed to Fisher's scale (artanh) by the
+    delta method and back. In simulations with 3 to 10 seeds and 6 to 18 pairs it covers 93 to 96 %.
+    Student's own interval covers 89 to 95 %, and up to nine in ten of these leave [-1, 1].
+
+    There is no interval for fewer than ``FEWEST`` pairs: such correlations have few possible
+    values, so all seeds often agree by chance. There is no interval either if all correlations are
+    equal.
 
     Args:
-        rhos: Correlations; NaN is left out.
-        pairs: Number of pairs behind each, less one for a partial correlation. Of fewer than
-            ``FEWEST`` there is no interval: their correlations have few values, which are often
-            the same for all seeds by chance. Nor is there one where all are the same.
+        rhos: Correlations. NaN is left out.
+        pairs: Number of pairs of each correlation, less one for a partial correlation.
     """
-    over = Spread.of(rhos)
-    known = pairs >= FEWEST and over.deviation > _ALIKE and abs(over.mean) < 1
+    student = Spread.of(rhos)
     low = high = math.nan
-    if known:
-        centre, half = math.atanh(over.mean), (over.high - over.mean) / (1 - over.mean**2)
+    if pairs >= FEWEST and student.deviation > _ALIKE and abs(student.mean) < 1:
+        centre = math.atanh(student.mean)
+        half = (student.high - student.mean) / (1 - student.mean**2)
         low, high = math.tanh(centre - half), math.tanh(centre + half)
-    return replace(over, low=low, high=high)
+    return replace(student, low=low, high=high)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's correction of p-values for their number; NaN stays and does not count.
+    """Holm's correction of p-values for their number. NaN stays NaN and does not count.
 
-    The chance that any of the corrected values is below 0.05 by accident is at most 0.05, however
-    the tests depend on each other.
+    The probability that any corrected value is below 0.05 by chance is at most 0.05, even if the
+    tests depend on each other.
     """
     adjusted = [math.nan] * len(p_values)
     known = [index for index, p in enumerate(p_values) if not math.isnan(p)]

@@ -14,19 +14,19 @@ from landscape.study.statistics import holm, mean_correlation, paired
 
 _HOLM = "t, Holm"
 _ROUNDING = 1e-13
-"""Less than this is what is left of the difference of equal numbers."""
+"""Numbers below this are rounding errors of a difference that is zero."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """What a study found.
+    """A table of results.
 
     Attributes:
-        title: What it shows.
-        columns: Their heads.
-        rows: Their cells, as text.
-        note: What a reader must know to read it.
-        p_values: p-value of each row's t-test, in a table of tests.
+        title: Title of the table.
+        columns: Heads of the columns.
+        rows: Cells of each row, as text.
+        note: Explanation below the table.
+        p_values: p-value of each row's t-test; empty in a table without tests.
     """
 
     title: str
@@ -36,7 +36,7 @@ class Table:
     p_values: tuple[float, ...] = ()
 
     def text(self) -> str:
-        """For a terminal."""
+        """The table as aligned text, for a terminal."""
         lines = (self.columns, *self.rows)
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         body = [
@@ -49,7 +49,7 @@ class Table:
         return "\n".join([self.title, *body, *([self.note] if self.note else [])])
 
     def markdown(self) -> str:
-        """For a document."""
+        """The table as Markdown."""
         lines = [self.columns, ("---",) * len(self.columns), *self.rows]
         body = ["| " + " | ".join(line) + " |" for line in lines]
         return "\n".join([f"**{self.title}**", "", *body, *(["", self.note] if self.note else [])])
@@ -64,14 +64,14 @@ def means(
     note: str = "",
     first: str = "",
 ) -> Table:
-    """The mean over seeds of each contestant's numbers with its 95 % interval.
+    """A table of means over seeds with their 95 % intervals, one row per method.
 
     Args:
         title: Title of the table.
-        columns: Numbers by column.
-        within: Range of a column's numbers, where they have one; see ``Spread.of``.
+        columns: Numbers of each column.
+        within: Ranges of the columns' numbers; a column without a range is unbounded.
         digits: Significant digits of the mean.
-        note: Text below it.
+        note: Text below the table.
         first: Head of the first column.
     """
     ranges = within or {}
@@ -92,12 +92,12 @@ def correlations(
     note: str = "",
     first: str = "",
 ) -> Table:
-    """The mean over seeds of rank correlations; see ``mean_correlation``.
+    """A table of rank correlations, averaged over seeds by ``mean_correlation``.
 
     Args:
         title: Title of the table.
-        columns: By column, the correlations, and by row how many pairs each is of at least.
-        note: Text below it.
+        columns: Correlations of each column, and the smallest number of pairs in each row.
+        note: Text below the table.
         first: Head of the first column.
     """
     spreads = {
@@ -112,24 +112,24 @@ def correlations(
 def _of_spreads(
     title: str, columns: Mapping[str, Mapping[str, Spread]], *, digits: int, note: str, first: str
 ) -> Table:
-    """A row for each name; a cell that is of fewer seeds than the row's largest n says so."""
+    """A table with one row per name. A cell shows its n if it is smaller than the row's n."""
     names = list(dict.fromkeys(name for spreads in columns.values() for name in spreads))
     rows = []
     for name in names:
-        found = [spreads.get(name) for spreads in columns.values()]
-        n = max(spread.count for spread in found if spread is not None)
-        rows.append((name, str(n), *(_cell(spread, n, digits) for spread in found)))
+        row = [spreads.get(name) for spreads in columns.values()]
+        n = max(spread.count for spread in row if spread is not None)
+        rows.append((name, str(n), *(_cell(spread, n, digits) for spread in row)))
     return Table(title, (first or "method", "n", *columns), tuple(rows), note)
 
 
 def _cell(spread: Spread | None, n: int, digits: int) -> str:
     if spread is None or not spread.count:
         return "-"
-    own = "" if spread.count == n else f" (n = {spread.count})"
-    return interval_of(spread, digits) + own
+    count = "" if spread.count == n else f" (n = {spread.count})"
+    return mean_and_interval(spread, digits) + count
 
 
-def compared(
+def differences(
     title: str,
     results: Results,
     reference: str,
@@ -138,36 +138,37 @@ def compared(
     digits: int = 2,
     first: str = "",
 ) -> Table:
-    """Every contestant minus ``reference`` on the seeds that both have, with paired tests.
+    """A table of differences from ``reference`` on common seeds, with paired tests.
 
-    Holm's correction is left to ``corrected``, which knows the other tests of the page.
+    The column of Holm's correction stays empty. ``corrected`` fills it, because the correction
+    depends on all tests of a page.
     """
     base = results[reference]
-    found = {}
+    tests = {}
     for name, values in results.items():
         common = sorted(set(values) & set(base))
         if name != reference and len(common) > 1:
             pairs = [values[seed] for seed in common], [base[seed] for seed in common]
-            found[name] = paired(*pairs, within=within)
+            tests[name] = paired(*pairs, within=within)
     rows = tuple(
         (
             name,
-            str(each.difference.count),
-            interval_of(each.difference, digits, sign=True),
-            probability(each.t_test),
+            str(test.difference.count),
+            mean_and_interval(test.difference, digits, sign=True),
+            probability(test.t_test),
             "-",
-            probability(each.wilcoxon),
+            probability(test.wilcoxon),
         )
-        for name, each in found.items()
+        for name, test in tests.items()
     )
     columns = (first or "method", "n", "difference [95 % interval]", "t", _HOLM, "Wilcoxon")
-    return Table(title, columns, rows, p_values=tuple(each.t_test for each in found.values()))
+    return Table(title, columns, rows, p_values=tuple(test.t_test for test in tests.values()))
 
 
 def corrected(tables: Sequence[Table]) -> list[Table]:
-    """The tables of one page, with all their t-tests corrected together by Holm."""
+    """The tables of one page, with Holm's correction over all their t-tests."""
     adjusted = iter(holm([p for table in tables for p in table.p_values]))
-    found = []
+    page = []
     for table in tables:
         rows = table.rows
         if table.p_values:
@@ -175,16 +176,16 @@ def corrected(tables: Sequence[Table]) -> list[Table]:
             rows = tuple(
                 (*row[:column], probability(next(adjusted)), *row[column + 1 :]) for row in rows
             )
-        found.append(replace(table, rows=rows))
-    return found
+        page.append(replace(table, rows=rows))
+    return page
 
 
 def _array(values: Mapping[int, float]) -> np.ndarray:
     return np.array(list(values.values()), dtype=float)
 
 
-def interval_of(spread: Spread, digits: int, *, sign: bool = False) -> str:
-    """Mean and interval as text."""
+def mean_and_interval(spread: Spread, digits: int, *, sign: bool = False) -> str:
+    """Mean and interval as text. The interval is left out if it is not known."""
 
     def show(value: float) -> str:
         return number(value, digits, sign=sign)
@@ -195,7 +196,13 @@ def interval_of(spread: Spread, digits: int, *, sign: bool = False) -> str:
 
 
 def number(value: float, digits: int = 3, *, sign: bool = False) -> str:
-    """A number with so many significant digits and no exponent where it has no need of one."""
+    """A number with ``digits`` significant digits. Very large and very small ones get an exponent.
+
+    Args:
+        value: The number.
+        digits: Number of significant digits.
+        sign: Whether positive numbers have a plus sign.
+    """
     if not math.isfinite(value):
         return str(value)
     value = 0.0 if abs(value) < _ROUNDING else value

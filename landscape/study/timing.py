@@ -1,62 +1,67 @@
-"""How long each method's training takes, measured so that a busy machine does not decide it."""
+"""Training time of each method, measured so that other work on the machine has little effect."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from landscape import methods
-from landscape.runtime.files import replacing
-from landscape.study.initialisation import start
+from landscape.runtime.files import atomic_write
+from landscape.study.initialisation import initialise
 from landscape.study.plan import Training
-from landscape.study.runner import Bench
+from landscape.study.runner import Runner
 
 _ROUNDS = 3
 
 
-def cpu_seconds(bench: Bench, trainings: Sequence[Training]) -> dict[str, float]:
-    """Processor time of one training of each name, in seconds: the least of three rounds.
+def cpu_seconds(runner: Runner, trainings: Sequence[Training]) -> dict[str, float]:
+    """Processor time of one training of each name, in seconds: the minimum of three rounds.
 
-    On another device than the CPU it is the time on the clock.
+    On devices other than the CPU it is wall-clock time.
 
-    In a round all methods take their turn, on the data of the first training of their name. What
-    was measured is kept in ``pace.json`` of the study's folder, and taken from there for the same
-    settings: else a study that goes on would match other times.
+    In a round every method is trained once, on the data of the first training of its name. The
+    times are stored in ``timing.json`` in the study's folder, or read from there if the settings
+    are the same. A study that continues must match the same times as before. Studies of earlier
+    versions stored them in ``pace.json``, which is still read.
     """
-    path = bench.folder / "pace.json"
-    known = json.loads(path.read_text()) if path.exists() else {}
-    first = {each.name: each for each in reversed(trainings)}
-    found: dict[str, list[float]] = {}
-    report = bench.progress("processor time")
+    path, earlier = runner.folder / "timing.json", runner.folder / "pace.json"
+    stored: dict[str, Any] = {}
+    for file in (earlier, path):
+        if file.exists():
+            stored |= json.loads(file.read_text())
+    first = {training.name: training for training in reversed(trainings)}
+    times: dict[str, list[float]] = {}
+    report = runner.progress("processor time")
     for turn in range(_ROUNDS):
         for index, (name, training) in enumerate(first.items()):
-            same = known.get(name, {}).get("training") == training.record
-            seconds = known[name]["seconds"] if same else _time(bench, training)
-            found.setdefault(name, []).append(seconds)
+            same = stored.get(name, {}).get("training") == training.record
+            seconds = stored[name]["seconds"] if same else _time(runner, training)
+            times.setdefault(name, []).append(seconds)
             report(turn * len(first) + index + 1, _ROUNDS * len(first))
-    least = {name: min(values) for name, values in found.items()}
-    known |= {
+    least = {name: min(values) for name, values in times.items()}
+    stored |= {
         name: {"training": first[name].record, "seconds": value} for name, value in least.items()
     }
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(known, indent=2) + "\n")
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(stored, indent=2) + "\n")
     return least
 
 
-def _time(bench: Bench, training: Training) -> float:
-    task = bench.task(training.seed)
-    source = bench.source(training.seed, training.source)
-    begin = start(training.start, source, task, training.seed)
+def _time(runner: Runner, training: Training) -> float:
+    task = runner.task(training.seed)
+    source = runner.source(training.seed, training.source)
+    initial = initialise(training.start, source, task, training.seed)
     method = methods.create(training.method, **training.settings)
-    clock = time.process_time if bench.device == "cpu" else time.perf_counter
-    begun = clock()
+    clock = time.process_time if runner.device == "cpu" else time.perf_counter
+    started = clock()
     method.fit(
-        begin.model,
+        initial.model,
         task,
-        prior=begin.prior,
+        prior=initial.prior,
         seed=training.seed,
-        device=bench.device,
+        device=runner.device,
         progress=False,
     )
-    return clock() - begun
+    return clock() - started

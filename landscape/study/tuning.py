@@ -1,4 +1,4 @@
-"""Settings chosen on half the validation set: as many trials for every method, on equal seeds."""
+"""Tuning on half of the validation set, with the same number of trials and seeds per method."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from landscape.errors import LandscapeError
-from landscape.runtime.files import replacing
-from landscape.study.candidates import Contestant
+from landscape.runtime.files import atomic_write
+from landscape.study.candidates import Candidate
 from landscape.study.plan import FIRST_TUNING_SEED, Training
-from landscape.study.runner import Bench, Finished
+from landscape.study.runner import Finished, Runner
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What tuning found.
+    """Result of tuning one method.
 
     Attributes:
-        settings: Of the best trial; what it does not name is the method's default.
-        nll: Its validation NLL, the mean over tuning seeds, in nats.
-        trials: How many there were.
-        nlls: Of every trial; infinite where a training diverged.
+        settings: Settings of the best trial. Settings that are not named have their defaults.
+        nll: Validation NLL of the best trial in nats, mean over tuning seeds.
+        trials: Number of trials.
+        nlls: Validation NLL of every trial; infinite if one of its trainings diverged.
     """
 
     settings: dict[str, Any]
@@ -31,64 +31,64 @@ class Choice:
     nlls: list[float]
 
 
-def tune(bench: Bench, contestants: list[Contestant]) -> dict[str, Choice]:
-    """The settings of least NLL of the averaged predictions on the half for tuning.
+def tune(runner: Runner, candidates: list[Candidate]) -> dict[str, Choice]:
+    """Choose for each candidate the settings whose averaged predictions have the smallest NLL.
 
-    The trainings see the task without its test set and the other half of its validation set; see
-    ``validation``. What was chosen is also written to
-    ``tuning.json`` of the study's folder.
+    The NLL is that of the half of the validation set for tuning. The trainings get a task without
+    the test set and without the other half (module ``validation``). The choices are also written
+    to ``tuning.json`` in the study's folder.
 
     Raises:
-        LandscapeError: all trials of a method diverged.
+        LandscapeError: All trials of a candidate diverged.
     """
     choices = {}
-    for contestant in contestants:
-        trials = contestant.trials(bench.budget.trials)
+    for candidate in candidates:
+        trials = candidate.trials(runner.budget.trials)
         trainings = [
             training
             for index, settings in enumerate(trials)
-            for training in _trainings(bench, contestant, index, settings)
+            for training in _trainings(runner, candidate, index, settings)
         ]
-        finished = bench.train_all(f"tuning {contestant.name}", trainings, for_tuning=True)
-        choices[contestant.name] = _best(contestant.name, trials, finished, bench)
-    path = bench.folder / "tuning.json"
-    known = json.loads(path.read_text()) if path.exists() else {}
-    found = known | {name: asdict(choice) for name, choice in choices.items()}
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(found, indent=2) + "\n")
+        finished = runner.train_all(f"tuning {candidate.name}", trainings, for_tuning=True)
+        choices[candidate.name] = _best(candidate.name, trials, finished, runner)
+    path = runner.folder / "tuning.json"
+    stored = json.loads(path.read_text()) if path.exists() else {}
+    stored |= {name: asdict(choice) for name, choice in choices.items()}
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(stored, indent=2) + "\n")
     return choices
 
 
 def _trainings(
-    bench: Bench, contestant: Contestant, index: int, settings: dict[str, Any]
+    runner: Runner, candidate: Candidate, index: int, settings: dict[str, Any]
 ) -> list[Training]:
     return [
         Training(
-            f"{contestant.name}-trial{index}",
-            contestant.method,
-            {**contestant.fixed, **settings, "epochs": bench.budget.epochs},
+            f"{candidate.name}-trial{index}",
+            candidate.method,
+            {**candidate.fixed, **settings, "epochs": runner.budget.epochs},
             FIRST_TUNING_SEED + offset,
-            contestant.start,
-            dict(contestant.source),
+            candidate.start,
+            dict(candidate.source),
             folder="tuning",
         )
-        for offset in range(bench.budget.tuning_seeds)
+        for offset in range(runner.budget.tuning_seeds)
     ]
 
 
 def _best(
-    name: str, trials: list[dict[str, Any]], finished: list[Finished], bench: Bench
+    name: str, trials: list[dict[str, Any]], finished: list[Finished], runner: Runner
 ) -> Choice:
-    found: dict[str, list[float]] = {}
-    for each in finished:
-        nll = float(each.run.attributes_of("predictions")["nll"])
-        found.setdefault(each.training.name, []).append(nll)
+    by_trial: dict[str, list[float]] = {}
+    for entry in finished:
+        nll = float(entry.run.attributes_of("predictions")["nll"])
+        by_trial.setdefault(entry.training.name, []).append(nll)
     nlls = []
     for index in range(len(trials)):
-        values = found.get(f"{name}-trial{index}", [])
-        whole = len(values) == bench.budget.tuning_seeds
-        nlls.append(sum(values) / len(values) if whole else math.inf)
+        values = by_trial.get(f"{name}-trial{index}", [])
+        complete = len(values) == runner.budget.tuning_seeds
+        nlls.append(sum(values) / len(values) if complete else math.inf)
     best = min(range(len(trials)), key=nlls.__getitem__)
     if not math.isfinite(nlls[best]):
-        raise LandscapeError(f"{name}: every trial diverged; see the settings in its search space")
+        raise LandscapeError(f"{name}: every trial diverged; check the settings it is tuned over")
     return Choice(trials[best], nlls[best], len(trials), nlls)

@@ -1,8 +1,8 @@
-"""The validation set in two halves: settings are chosen on one, temperatures on the other.
+"""Two halves of the validation set: one for choosing settings, one for fitting temperatures.
 
-A temperature that is fitted where the settings were chosen is not that of data the settings have
-not seen. A study's tasks have the same validation examples for every seed, in the order of a fixed
-draw, and none of them is ever trained on; each half is every other one.
+The settings are adapted to the half they were chosen on, so a temperature fitted there would be
+biased. A study's task has the same validation examples in the same order for every seed. No
+training uses them. Each half takes every second example.
 """
 
 from __future__ import annotations
@@ -14,18 +14,19 @@ import torch
 from landscape.tasks import Data, Task
 
 TUNING = "(tuning)"
-"""Behind a task's name where its test set is the half for tuning."""
+"""Suffix of the name of a task whose test set is the half for tuning."""
 TEMPERATURE = "validation, the half that tuning does not see"
+"""Name of the half for temperatures in run files."""
 
 
 def for_tuning(task: Task) -> Task:
-    """The task with half of its validation set for its validation and test sets; none shifted."""
+    """A task whose validation and test set are the half for tuning, without shifted test sets."""
     half = _half(task.validation, 0)
     return replace(task, name=f"{task.name} {TUNING}", validation=half, test=half, shifted={})
 
 
 def for_temperature(task: Task) -> Data:
-    """The other half of the validation set."""
+    """The half of the validation set for fitting temperatures."""
     return _half(task.validation, 1)
 
 

@@ -53,11 +53,11 @@ def load(name: str, **settings: object) -> Task:
     """Make the task called ``name``.
 
     Args:
-        name: One of ``TASKS``.
-        **settings: What that task takes, e.g. ``shots`` and ``seed``.
+        name: Name of the task, one of ``TASKS``.
+        **settings: Arguments of the task's function, for example ``shots`` and ``seed``.
 
     Raises:
-        InputError: unknown task or setting, or a setting that the task refuses.
+        InputError: The task or a setting is unknown, or the task refuses a setting.
     """
     if name not in TASKS:
         raise InputError(f"unknown task '{name}'; known: {', '.join(TASKS)}")
@@ -74,10 +74,10 @@ def load(name: str, **settings: object) -> Task:
 
 
 def _checked(task: str, name: str, value: object, known: inspect.Parameter) -> object:
-    """A setting of the type that its task states; it may come from a run file.
+    """A setting, checked against the type in its task's signature. It may come from a run file.
 
     Raises:
-        InputError: it is of another type, or no number that can be used.
+        InputError: The setting has another type, or a number is too large.
     """
     what = f"task '{task}': {name}"
     kind = str(known.annotation)

@@ -1,4 +1,4 @@
-"""Your own data: arrays, tensors, data sets, or an .npz file of arrays."""
+"""Tasks from your own data: arrays, tensors, data sets, or an .npz file of arrays."""
 
 from __future__ import annotations
 
@@ -39,28 +39,30 @@ def arrays(
 ) -> Task:
     """A task from data in memory.
 
-    Inputs of 8-bit integers are taken for images: channels are put first (after the examples) and
-    values divided by 255. Others are taken as they are; so are
-    targets, but for a column of class numbers, which becomes a vector.
+    8-bit integer inputs are treated as images: the channels are moved to the front (after the
+    examples), and the values are divided by 255. Other inputs are not changed. Targets are not
+    changed either, except that a column of class numbers becomes a vector.
 
     Args:
-        train: ``(inputs, targets)`` of arrays or tensors, a ``Data``, or a ``Dataset`` of pairs.
-            For a network of several arguments inputs are a tuple, or a dict by their names.
-        test: The same.
-        validation: The same; if ``None`` it is cut off ``train``, never off ``test``.
-        validation_share: Which share; 0 for no validation set.
-        classes: Their names; numbers up to the highest label if ``None``.
-        loss: See ``Task``.
-        standardise: Give inputs the mean 0 and deviation 1 of the training examples, by channel of
-            an image or by feature. Without it whole numbers, such as those of words, stay whole;
-            inputs of several tensors are never changed.
-        shots: Training examples of every class; 0 for all.
-        seed: Which examples are validation, and which are the shots.
-        augment: See ``Task``.
-        name: Of the task.
+        train: Training examples: ``(inputs, targets)`` of arrays or tensors, a ``Data``, or a
+            ``Dataset`` of pairs. For a network with several arguments the inputs are a tuple, or a
+            dict by argument name.
+        test: Test examples in the same form.
+        validation: Validation examples in the same form. If ``None`` they are taken from
+            ``train``, never from ``test``.
+        validation_share: Fraction of ``train`` that is taken; 0 for no validation set.
+        classes: Names of the classes; numbers up to the highest label if ``None``.
+        loss: Loss, as in ``Task``.
+        standardise: Whether to standardise the inputs to mean 0 and standard deviation 1 over the
+            training examples, per image channel or per feature. If false, integers such as those
+            of words stay integers. Inputs of several tensors are never changed.
+        shots: Number of training examples of every class; 0 for all.
+        seed: Seed that selects the validation examples and the shots.
+        augment: Random changes of the training inputs, as in ``Task``.
+        name: Name of the task.
 
     Raises:
-        InputError: the data do not fit each other.
+        InputError: The data do not fit each other.
 
     Example:
         >>> task = arrays((np.eye(20), [0, 1] * 10), (np.eye(20)[:4], [0, 1, 0, 1]))
@@ -94,32 +96,33 @@ def npz(
 ) -> Task:
     """A task from an ``.npz`` file with ``x_train``, ``y_train``, ``x_test`` and ``y_test``.
 
-    It may hold ``x_validation`` and ``y_validation`` (or ``x_val``, ``y_val``), and ``classes``,
-    the classes' names. See ``arrays``.
+    The file may also hold ``x_validation`` and ``y_validation`` (or ``x_val`` and ``y_val``), and
+    ``classes``, the names of the classes. ``arrays`` describes how the data are prepared.
 
     Args:
-        path: The file.
-        shots: Training examples of every class; 0 for all.
-        seed: Which examples are validation, and which are the shots.
-        validation_share: Of the training set, if the file has no validation set.
-        standardise: See ``arrays``.
-        augment: Whether training images are cropped and flipped at random.
+        path: Path of the file.
+        shots: Number of training examples of every class; 0 for all.
+        seed: Seed that selects the validation examples and the shots.
+        validation_share: Fraction of the training set used for validation, if the file has no
+            validation set.
+        standardise: Whether to standardise the inputs, as in ``arrays``.
+        augment: Whether to crop and flip training images at random.
 
     Raises:
-        InputError: the file cannot be read, lacks an array, or its arrays do not fit each other.
+        InputError: The file cannot be read, lacks an array, or its arrays do not fit each other.
     """
-    found = read_npz(Path(path))
+    stored = read_npz(Path(path))
     validation = None
-    for ending in ("validation", "val"):
-        if f"x_{ending}" in found:
-            validation = pair(found, ending, path)
+    for split in ("validation", "val"):
+        if f"x_{split}" in stored:
+            validation = pair(stored, split, path)
     return assemble(
         "arrays",
-        as_data(pair(found, "train", path)),
+        as_data(pair(stored, "train", path)),
         None if validation is None else as_data(validation),
-        as_data(pair(found, "test", path)),
+        as_data(pair(stored, "test", path)),
         prepare=real_inputs,
-        classes=class_names(found, "classes", path),
+        classes=class_names(stored, "classes", path),
         standardise=standardise,
         validation_share=validation_share,
         shots=shots,
@@ -137,10 +140,10 @@ def npz(
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
-    """All arrays of a file; objects, which could run code, are refused.
+    """All arrays of a file. Arrays of objects are refused, because they could run code.
 
     Raises:
-        InputError: the file cannot be read, or would unpack to more than arrays do.
+        InputError: The file cannot be read, or it is suspiciously small for its contents.
     """
     check_regular(path)
     with refused(f"cannot read arrays from {path}"), path.open("rb") as stream:
@@ -155,18 +158,18 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
             )
         stream.seek(0)
         with np.load(stream, allow_pickle=False) as file:
-            return {name: _read_whole(file, name, path) for name in file.files}
+            return {name: _array(file, name, path) for name in file.files}
 
 
-def _read_whole(file: Any, name: str, path: Path) -> np.ndarray:
+def _array(file: Any, name: str, path: Path) -> np.ndarray:
     array = file[name]
-    if not isinstance(array, np.ndarray):  # other files in the archive come as bytes
-        raise InputError(f"{path}: '{printable(name)}' is no array")
+    if not isinstance(array, np.ndarray):  # numpy returns other members of the archive as bytes
+        raise InputError(f"{path}: '{printable(name)}' is not an array")
     return array
 
 
 def real_inputs(inputs: Tensor) -> Tensor:
-    """8-bit images as (N, channels, height, width) in [0, 1]; other inputs as they are."""
+    """8-bit images as (N, channels, height, width) in [0, 1]. Other inputs are not changed."""
     if inputs.dtype != torch.uint8:
         return inputs
     if inputs.ndim == 3:
@@ -176,36 +179,45 @@ def real_inputs(inputs: Tensor) -> Tensor:
     return inputs.float() / 255
 
 
-def class_names(found: Mapping[str, np.ndarray], name: str, path: str) -> list[str] | None:
-    """The names of the classes, from an array of a file; ``None`` if the file has none.
+def class_names(stored: Mapping[str, np.ndarray], name: str, path: str) -> list[str] | None:
+    """The names of the classes in an array of a file, or ``None`` if there is no such array.
 
     Raises:
-        InputError: the array is no list of names.
+        InputError: The array is not a list.
     """
-    if name not in found:
+    if name not in stored:
         return None
-    if found[name].ndim != 1:
+    if stored[name].ndim != 1:
         raise InputError(f"{path}: '{name}' must be a list of the classes' names")
-    return [str(value) for value in found[name]]
+    return [str(value) for value in stored[name]]
 
 
-def pair(found: Mapping[str, np.ndarray], ending: str, path: str) -> tuple[Any, Any]:
-    """The arrays ``x_ending`` and ``y_ending`` of a file.
+def require(stored: Mapping[str, np.ndarray], names: Sequence[str], path: object) -> list[Any]:
+    """The named arrays of a file.
 
     Raises:
-        InputError: there is none.
+        InputError: An array is missing.
     """
-    for name in (f"x_{ending}", f"y_{ending}"):
-        if name not in found:
-            raise InputError(f"{path} has no array '{name}'; it holds {', '.join(found)}")
-    return found[f"x_{ending}"], found[f"y_{ending}"]
+    for name in names:
+        if name not in stored:
+            raise InputError(f"{path} has no array '{name}'; it holds {', '.join(stored)}")
+    return [stored[name] for name in names]
+
+
+def pair(stored: Mapping[str, np.ndarray], split: str, path: object) -> list[Any]:
+    """The arrays ``x_SPLIT`` and ``y_SPLIT`` of a file.
+
+    Raises:
+        InputError: An array is missing.
+    """
+    return require(stored, (f"x_{split}", f"y_{split}"), path)
 
 
 def as_data(examples: Examples) -> Data:
-    """Examples in whatever form as ``Data``: integer targets are classes, others real.
+    """Examples as ``Data``. Integer targets are class numbers, other targets are real.
 
     Raises:
-        InputError: they are no examples.
+        InputError: The examples have none of the forms of ``Examples``.
     """
     if isinstance(examples, Data):
         return examples
@@ -220,7 +232,7 @@ def as_data(examples: Examples) -> Data:
 
 
 def _inputs(value: Any) -> Any:
-    """An array, or several for a network of several arguments: in a tuple, or a dict by name."""
+    """Inputs as a tensor, or as a tuple or dict of tensors for a network with several arguments."""
     if isinstance(value, Mapping):
         return {name: _tensor(part) for name, part in value.items()}
     if isinstance(value, tuple) and all(getattr(part, "ndim", 0) > 0 for part in value):
@@ -232,10 +244,7 @@ def _collect(dataset: Any) -> tuple[Any, Tensor]:
     """All examples of a map-style data set."""
     try:
         pairs = [dataset[index] for index in range(len(dataset))]
-        return (
-            _stacked([inputs for inputs, _ in pairs]),
-            torch.stack([_tensor(target) for _, target in pairs]),
-        )
+        return _stacked([inputs for inputs, _ in pairs]), _stack([target for _, target in pairs])
     except (TypeError, ValueError, RuntimeError, KeyError) as error:
         raise InputError(
             "examples are (inputs, targets) or a Dataset of pairs of equally shaped tensors: "
@@ -244,19 +253,21 @@ def _collect(dataset: Any) -> tuple[Any, Tensor]:
 
 
 def _stacked(inputs: list[Any]) -> Any:
-    """One example's arrays after the other, each by itself where there are several."""
+    """The inputs of all examples, stacked. Several arguments are stacked separately."""
     first = inputs[0] if inputs else None
     if isinstance(first, Mapping):
-        return {name: torch.stack([_tensor(each[name]) for each in inputs]) for name in first}
+        return {name: _stack([example[name] for example in inputs]) for name in first}
     if isinstance(first, tuple):
-        return tuple(
-            torch.stack([_tensor(part) for part in each]) for each in zip(*inputs, strict=True)
-        )
-    return torch.stack([_tensor(each) for each in inputs])
+        return tuple(map(_stack, zip(*inputs, strict=True)))
+    return _stack(inputs)
+
+
+def _stack(values: Sequence[Any]) -> Tensor:
+    return torch.stack([_tensor(value) for value in values])
 
 
 def _tensor(value: Any) -> Tensor:
-    """Real numbers in single precision unless they are a tensor already."""
+    """A tensor. Real numbers get single precision, except those of a tensor."""
     if isinstance(value, Tensor):
         return value
     try:

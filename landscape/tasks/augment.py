@@ -1,4 +1,4 @@
-"""Random changes of training images, drawn anew every time."""
+"""Random changes of training images, drawn again for every batch."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from landscape.errors import InputError
 
 
 class Augment(Protocol):
-    """Makes other inputs (B, ...) of a batch; ``generator`` is on their device."""
+    """A function that changes the inputs (B, ...) of a batch at random."""
 
     def __call__(self, inputs: Tensor, generator: torch.Generator) -> Tensor:
-        """The changed inputs, of the same shape."""
+        """Changed inputs of the same shape. ``generator`` is on the inputs' device."""
 
 
 @dataclass(frozen=True)
 class CropAndFlip:
-    """Images (B, C, H, W) moved by up to ``padding`` pixels and mirrored by chance.
+    """Shift images (B, C, H, W) by up to ``padding`` pixels, and flip half of them.
 
-    He et al. (arXiv 1512.03385), section 4.2: pad by 4 zeros, crop at random, flip half of them. On
-    standardised images a zero is the mean colour. All on the images' device, without a loop.
+    He et al. (arXiv 1512.03385), section 4.2, pad images with 4 zeros, crop them at random and flip
+    half of them. In standardised images zero is the mean colour.
 
     Attributes:
-        padding: Pixels on each side.
-        flip: Whether half of the images are mirrored left to right.
+        padding: Number of pixels on each side.
+        flip: Whether to flip each image left to right with probability 1/2.
     """
 
     padding: int = 4
@@ -38,7 +38,7 @@ class CropAndFlip:
             raise InputError(f"padding must be at least 0, not {self.padding}")
 
     def __call__(self, inputs: Tensor, generator: torch.Generator) -> Tensor:
-        """The changed images."""
+        """Changed images, computed on the images' device without a loop."""
         if inputs.ndim != 4:
             raise InputError(
                 f"CropAndFlip takes images (B, C, H, W), not shape {tuple(inputs.shape)}"
@@ -51,8 +51,8 @@ class CropAndFlip:
         rows = top + torch.arange(height, device=device)
         columns = left + torch.arange(width, device=device)
         if self.flip:
-            mirrored = torch.randint(2, (count, 1), generator=generator, device=device) == 1
-            columns = torch.where(mirrored, columns.flip(1), columns)
+            flipped = torch.randint(2, (count, 1), generator=generator, device=device) == 1
+            columns = torch.where(flipped, columns.flip(1), columns)
         padded = torch.nn.functional.pad(inputs, (self.padding,) * 4)
         return padded[
             torch.arange(count, device=device)[:, None, None, None],

@@ -1,7 +1,7 @@
-"""CIFAR-10 and CIFAR-100 (Krizhevsky 2009), from the folders that their archives unpack to.
+"""CIFAR-10 and CIFAR-100 (Krizhevsky 2009), from the folders of their unpacked archives.
 
-Both published formats are read: the binary one, and the pickled one ("python version") through an
-unpickler that makes nothing but arrays, so that a file cannot run code.
+Both published formats can be read: the binary one and the pickled one ("python version"). The
+module ``pickles`` reads pickles without running code.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PIXELS = 3 * 32 * 32
 
 @dataclass(frozen=True)
 class _Kind:
-    """How one of the two data sets lies on the disk; test files come last."""
+    """File names and format of one of the two data sets. The test file is the last one."""
 
     name: str
     binary: str
@@ -65,7 +65,7 @@ _HUNDRED = _Kind(
     "fine_label_names.txt",
     "fine_label_names",
     "fine_labels",
-    2,  # the coarse label comes first
+    2,  # the first byte is the coarse label
     100,
 )
 
@@ -81,17 +81,18 @@ def cifar10(
     """CIFAR-10 from a local folder.
 
     Args:
-        path: The folder ``cifar-10-batches-py`` or ``cifar-10-batches-bin``, or the one around it.
-        shots: Training images of every class; 0 for all.
-        seed: Which training images are for validation, and which are the shots.
-        validation_share: Of the 50,000 training images; the 10,000 test images stay as they are.
-        augment: Whether training images are cropped and flipped at random.
+        path: Folder ``cifar-10-batches-py`` or ``cifar-10-batches-bin``, or its parent folder.
+        shots: Number of training images of every class; 0 for all.
+        seed: Seed that selects the validation images and the shots.
+        validation_share: Fraction of the 50,000 training images used for validation. The 10,000
+            test images are always the same.
+        augment: Whether to crop and flip training images at random.
 
     Returns:
         A task with inputs (N, 3, 32, 32), standardised by channel.
 
     Raises:
-        InputError: the files are not there or cannot be read.
+        InputError: The files are missing or cannot be read.
     """
     return _cifar(_TEN, path, shots, seed, validation_share, augment)
 
@@ -104,14 +105,21 @@ def cifar100(
     validation_share: float = 0.1,
     augment: bool = True,
 ) -> Task:
-    """CIFAR-100 with its 100 fine labels; see ``cifar10``.
+    """CIFAR-100 with its 100 fine labels, from a local folder.
 
     Args:
-        path: The folder ``cifar-100-python`` or ``cifar-100-binary``, or the one around it.
-        shots: See ``cifar10``.
-        seed: See ``cifar10``.
-        validation_share: See ``cifar10``.
-        augment: See ``cifar10``.
+        path: Folder ``cifar-100-python`` or ``cifar-100-binary``, or its parent folder.
+        shots: Number of training images of every class; 0 for all.
+        seed: Seed that selects the validation images and the shots.
+        validation_share: Fraction of the 50,000 training images used for validation. The 10,000
+            test images are always the same.
+        augment: Whether to crop and flip training images at random.
+
+    Returns:
+        A task with inputs (N, 3, 32, 32), standardised by channel.
+
+    Raises:
+        InputError: The files are missing or cannot be read.
     """
     return _cifar(_HUNDRED, path, shots, seed, validation_share, augment)
 
@@ -122,13 +130,13 @@ def _cifar(
     folder, is_binary = _find(kind, Path(path))
     names = kind.binary_files if is_binary else kind.pickled_files
     read = _read_binary if is_binary else _read_pickled
-    parts = [read(kind, folder / name) for name in names]
-    images, labels = (torch.cat(group) for group in zip(*parts[:-1], strict=True))
+    *train, test = (read(kind, folder / name) for name in names)
+    images, labels = (torch.cat(tensors) for tensors in zip(*train, strict=True))
     return assemble(
         kind.name,
         Data(images, labels),
         None,
-        Data(*parts[-1]),
+        Data(*test),
         prepare=real_inputs,
         classes=_class_names(kind, folder, is_binary),
         validation_share=validation_share,
@@ -151,13 +159,16 @@ def _find(kind: _Kind, path: Path) -> tuple[Path, bool]:
             if (folder / files[-1]).is_file():
                 return folder, is_binary
     raise InputError(
-        f"{path} holds no {kind.name}: unpack its archive there, so that there is a folder "
+        f"{path} does not contain {kind.name}: unpack its archive there; this makes a folder "
         f"{kind.pickled} or {kind.binary}"
     )
 
 
 def _read_binary(kind: _Kind, path: Path) -> tuple[Tensor, Tensor]:
-    """Rows of label and 3072 bytes: red, green, blue, each row by row."""
+    """Images and labels of a binary file.
+
+    Each image is its labels followed by 3072 bytes: the red, green and blue channel, row by row.
+    """
     rows = np.frombuffer(read_bytes(path), dtype=np.uint8)
     width = kind.label_bytes + _PIXELS
     if len(rows) == 0 or len(rows) % width:
@@ -168,9 +179,9 @@ def _read_binary(kind: _Kind, path: Path) -> tuple[Tensor, Tensor]:
 
 
 def _read_pickled(kind: _Kind, path: Path) -> tuple[Tensor, Tensor]:
-    found = unpickle(path)
-    labels: Any = found.get(kind.label_key)
-    pixels: Any = found.get("data")
+    contents = unpickle(path)
+    labels: Any = contents.get(kind.label_key)
+    pixels: Any = contents.get("data")
     is_table = (
         isinstance(pixels, np.ndarray)
         and pixels.dtype == np.uint8

@@ -1,4 +1,4 @@
-"""CIFAR-10-C and CIFAR-100-C: test images under common corruptions, from their .npy files."""
+"""CIFAR-10-C and CIFAR-100-C: test images with common corruptions, from their .npy files."""
 
 from __future__ import annotations
 
@@ -21,25 +21,26 @@ def cifar_c(
     kinds: Sequence[str] = ("gaussian_noise", "motion_blur", "fog", "jpeg_compression"),
     severities: Sequence[int] = (1, 3, 5),
 ) -> Task:
-    """``task`` with the test sets of a CIFAR-10-C or CIFAR-100-C folder as ``shifted``.
+    """Add the test sets of a CIFAR-10-C or CIFAR-100-C folder to a task.
 
-    Hendrycks & Dietterich 2019 (arXiv 1903.12261): one ``.npy`` file a kind, 10,000 images of each
-    of five severities one after the other, and ``labels.npy``.
+    The folder (Hendrycks & Dietterich 2019, arXiv 1903.12261) has one ``.npy`` file for each kind
+    of corruption. A file holds 10,000 images for each of the five severities, in this order. The
+    file ``labels.npy`` holds the labels.
 
     Args:
-        task: From ``cifar10`` or ``cifar100``, whose scaling is applied.
-        path: The folder.
-        kinds: Which files.
-        severities: Of 1 to 5.
+        task: Task made by ``cifar10`` or ``cifar100``. Its scaling is applied.
+        path: Path of the folder.
+        kinds: Names of the files to read, without ``.npy``.
+        severities: Severities to read, from 1 to 5.
 
     Returns:
         The task with ``shifted["fog-3"]`` and so on.
 
     Raises:
-        InputError: a file is missing or is none of these.
+        InputError: A file is missing or has another format.
     """
     if task.scaling is None:
-        raise InputError(f"task '{task.name}' keeps no scaling to apply to corrupted images")
+        raise InputError(f"task '{task.name}' has no scaling to apply to corrupted images")
     if not set(severities) <= {1, 2, 3, 4, 5}:
         raise InputError(f"severities are 1 to 5, not {list(severities)}")
     labels = _npy(Path(path) / "labels.npy", 1)
@@ -52,12 +53,12 @@ def cifar_c(
             or images.dtype != np.uint8
             or labels.dtype.kind not in "iu"
         ):
-            raise InputError(f"{path}: {kind}.npy and labels.npy are not five sets of images")
+            raise InputError(f"{path}: {kind}.npy and labels.npy do not hold five sets of images")
         size = len(labels) // 5
         for severity in severities:
-            part = slice((severity - 1) * size, severity * size)
-            inputs = real_inputs(torch.from_numpy(np.array(images[part])))
-            targets = torch.from_numpy(labels[part].astype(np.int64))
+            rows = slice((severity - 1) * size, severity * size)
+            inputs = real_inputs(torch.from_numpy(np.array(images[rows])))
+            targets = torch.from_numpy(labels[rows].astype(np.int64))
             shifted[f"{kind}-{severity}"] = Data(task.scaling.apply(inputs), targets)
     return replace(task, shifted=shifted)
 
@@ -67,5 +68,5 @@ def _npy(path: Path, ndim: int) -> np.ndarray:
     with refused(f"cannot read {path}"):
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     if not isinstance(array, np.ndarray) or array.ndim != ndim:
-        raise InputError(f"{path} is no array of {ndim} axes")
+        raise InputError(f"{path} is not an array of {ndim} axes")
     return array

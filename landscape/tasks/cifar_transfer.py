@@ -1,7 +1,7 @@
-"""CIFAR-10 with few labels as a target: after its own clean images, or after Tiny ImageNet.
+"""Transfer to CIFAR-10 with few labels, from its own clean images or from Tiny ImageNet.
 
 The images of CIFAR-10 (Krizhevsky 2009) and Tiny ImageNet (Le & Yang 2015) are read from ``.npz``
-files in one folder, JPEG files in the arrays that ``Jpegs`` reads.
+files in one folder. Most of these files hold JPEG images, which ``Jpegs`` reads.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from landscape.errors import InputError
-from landscape.tasks.arrays import as_data, class_names, read_npz, real_inputs
+from landscape.tasks.arrays import as_data, class_names, read_npz, real_inputs, require
 from landscape.tasks.augment import CropAndFlip
 from landscape.tasks.data_folder import data_folder, only_file
 from landscape.tasks.jpegs import Jpegs
@@ -31,31 +31,27 @@ _SIZE = 32
 _POOL, _VALIDATION, _TESTS = 2000, 1000, 3000
 _SHARE = 0.05
 _PARTITION_SEED = 20240615
-"""Every seed is judged on the same images."""
+"""Seed of the splits. All seeds are tested on the same images."""
 
 
 def cifar10_lossless(*, path: str = "", augment: bool = True) -> Task:
-    """A source task: CIFAR-10's training images as they were published, or some of them.
+    """A source task: all or some of CIFAR-10's training images as they were published.
 
     Args:
-        path: Folder with a file ``cifar10_lossless*.npz`` of ``x`` (N, 32, 32, 3), 8 bits, and
-            ``y``; that of the environment variable ``LANDSCAPE_DATA`` if empty.
-        augment: Whether training images are cropped and flipped at random.
+        path: Folder with a file ``cifar10_lossless*.npz``, which holds 8-bit ``x`` (N, 32, 32, 3)
+            and ``y``. If empty, the environment variable ``LANDSCAPE_DATA`` names the folder.
+        augment: Whether to crop and flip training images at random.
 
     Returns:
         A task with inputs (N, 3, 32, 32), standardised by its training set. A quarter of the
-        images is its test set: a network that was trained on CIFAR-10 has seen them.
+        images is its test set. A network that was trained on CIFAR-10 has seen these images.
 
     Raises:
-        InputError: there is no such file, or it does not hold what it should.
+        InputError: The file is missing, or it has another format.
     """
     folder = data_folder(path, _WHAT)
     file = only_file(folder, _LOSSLESS)
-    found = read_npz(file)
-    for name in ("x", "y"):
-        if name not in found:
-            raise InputError(f"{file} has no array '{name}'; it holds {', '.join(found)}")
-    images = as_data((found["x"], found["y"]))
+    images = as_data(require(read_npz(file), ("x", "y"), file))
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(_PARTITION_SEED))
     tests = len(images) // 4
     return assemble(
@@ -73,27 +69,28 @@ def cifar10_lossless(*, path: str = "", augment: bool = True) -> Task:
 
 
 def cifar10_jpeg(*, path: str = "", shots: int = 10, seed: int = 0, augment: bool = True) -> Task:
-    """CIFAR-10 compressed to lossy JPEG, after the same images without loss.
+    """Transfer from CIFAR-10 to its images after lossy JPEG compression.
 
-    The target for networks that were trained on all of CIFAR-10's training images, for which
-    compression is a shift: labelled, validation and test images all come from CIFAR-10's test set,
-    which such networks have not seen. The ``source`` is ``cifar10_lossless``.
+    This target task is meant for networks that were trained on all training images of CIFAR-10.
+    Compression shifts the distribution of the images. The labelled, validation and test images
+    come from CIFAR-10's test set, which such networks have not seen. The ``source`` is
+    ``cifar10_lossless``.
 
     Args:
-        path: Folder with files ``cifar10_lossless*.npz`` and ``cifar10_jpg_test*.npz``; that of the
-            environment variable ``LANDSCAPE_DATA`` if empty.
-        shots: Labelled training images of every class.
-        seed: Which images of a pool of 2,000 are the labelled ones; the other splits do not depend
-            on it.
-        augment: Whether training images are cropped and flipped at random.
+        path: Folder with the files ``cifar10_lossless*.npz`` and ``cifar10_jpg_test*.npz``. If
+            empty, the environment variable ``LANDSCAPE_DATA`` names the folder.
+        shots: Number of labelled training images of every class.
+        seed: Seed that selects the labelled images from a pool of 2,000. The other splits do not
+            depend on it.
+        augment: Whether to crop and flip training images at random.
 
     Returns:
-        A task with inputs (N, 3, 32, 32), standardised by the source's training set, and 10
-        classes; 1,000 validation and 3,000 test images.
+        A task with inputs (N, 3, 32, 32), standardised by the source's training set, 10 classes,
+        1,000 validation images and 3,000 test images.
 
     Raises:
-        InputError: a file is missing or does not hold what it should, Pillow is missing, or a
-            class has fewer images.
+        InputError: A file is missing or has another format, Pillow is missing, or a class has too
+            few images.
     """
     folder = data_folder(path, _WHAT)
     source = cifar10_lossless(path=str(folder), augment=augment)
@@ -106,20 +103,21 @@ def cifar10_jpeg(*, path: str = "", shots: int = 10, seed: int = 0, augment: boo
 
 
 def tiny_imagenet(*, path: str = "", augment: bool = True) -> Task:
-    """A source task: Tiny ImageNet, 200 classes, brought to 32 x 32 pixels.
+    """A source task: Tiny ImageNet with 200 classes, resized to 32 x 32 pixels.
 
     Args:
-        path: Folder with a file ``tinyimagenet_jpeg*.npz`` of ``jpeg_train``, ``length_train``,
-            ``y_train``, ``jpeg_val``, ``length_val``, ``y_val`` and maybe ``wnids``, the classes'
-            names; that of the environment variable ``LANDSCAPE_DATA`` if empty.
-        augment: Whether training images are cropped and flipped at random.
+        path: Folder with a file ``tinyimagenet_jpeg*.npz``, which holds ``jpeg_train``,
+            ``length_train``, ``y_train``, ``jpeg_val``, ``length_val``, ``y_val`` and optionally
+            ``wnids``, the names of the classes. If empty, the environment variable
+            ``LANDSCAPE_DATA`` names the folder.
+        augment: Whether to crop and flip training images at random.
 
     Returns:
-        A task with inputs (N, 3, 32, 32), standardised by its training set, whose test set are the
-        file's validation images.
+        A task with inputs (N, 3, 32, 32), standardised by its training set. Its test set is the
+        file's validation set.
 
     Raises:
-        InputError: there is no such file, it does not hold what it should, or Pillow is missing.
+        InputError: The file is missing or has another format, or Pillow is missing.
     """
     folder = data_folder(path, _WHAT)
     file = only_file(folder, _TINY)
@@ -144,23 +142,23 @@ def tiny_imagenet(*, path: str = "", augment: bool = True) -> Task:
 def cifar10_few_shot(
     *, path: str = "", shots: int = 10, seed: int = 0, augment: bool = True
 ) -> Task:
-    """CIFAR-10 with few labels after Tiny ImageNet, its ``source``.
+    """Transfer from Tiny ImageNet, the ``source``, to CIFAR-10 with few labels.
 
     Args:
-        path: Folder with files ``tinyimagenet_jpeg*.npz``, ``cifar10_jpg_train*.npz`` and
-            ``cifar10_jpg_test*.npz``, the last two of ``jpeg``, ``length`` and ``y``; that of the
-            environment variable ``LANDSCAPE_DATA`` if empty.
-        shots: Labelled training images of every class.
-        seed: Which training images are the labelled ones; the other splits do not depend on it.
-        augment: Whether training images are cropped and flipped at random.
+        path: Folder with the files ``tinyimagenet_jpeg*.npz``, ``cifar10_jpg_train*.npz`` and
+            ``cifar10_jpg_test*.npz``. The last two hold ``jpeg``, ``length`` and ``y``. If empty,
+            the environment variable ``LANDSCAPE_DATA`` names the folder.
+        shots: Number of labelled training images of every class.
+        seed: Seed that selects the labelled training images. The other splits do not depend on it.
+        augment: Whether to crop and flip training images at random.
 
     Returns:
         A task with inputs (N, 3, 32, 32), standardised by the source's training set, and 10
-        classes; 1,000 validation images are cut off the training set.
+        classes. 1,000 validation images are taken from the training set.
 
     Raises:
-        InputError: a file is missing or does not hold what it should, Pillow is missing, or a
-            class has fewer images.
+        InputError: A file is missing or has another format, Pillow is missing, or a class has too
+            few images.
     """
     folder = data_folder(path, _WHAT)
     source = tiny_imagenet(path=str(folder), augment=augment)
@@ -179,7 +177,7 @@ def _target(
     splits: tuple[Tensor, Tensor, Tensor],
     settings: dict[str, Any],
 ) -> Task:
-    """The task of the images at the positions of pool, validation and test set."""
+    """A target task from the images at the positions of the pool, validation and test set."""
     scaling = source.scaling
     assert scaling is not None
     pool, validation, test = (images.at(positions) for positions in splits)
@@ -200,7 +198,7 @@ def _target(
 
 
 def _shuffled(count: int, *, at_least: int, name: str) -> Tensor:
-    """Positions in the order of every seed."""
+    """Random positions of the images, the same for all seeds."""
     if count < at_least:
-        raise InputError(f"{name} holds {count} images, and {at_least} are needed")
+        raise InputError(f"{name} holds {count} images, but {at_least} are needed")
     return torch.randperm(count, generator=torch.Generator().manual_seed(_PARTITION_SEED))

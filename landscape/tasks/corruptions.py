@@ -1,8 +1,8 @@
-"""The test set under other conditions: noise, blur, rotation, lower contrast, in five severities.
+"""Corrupted test sets: noise, blur, rotation and lower contrast in five severities.
 
-Computed here, so that no download is needed. The severities of noise, blur and contrast are those
-that Hendrycks & Dietterich 2019 (arXiv 1903.12261) chose for 32 x 32 images in CIFAR-10-C; the
-images are not the same as theirs, which were rounded to 8 bits after each corruption.
+The corruptions are computed here, so no download is needed. The severities of noise, blur and
+contrast are the ones of CIFAR-10-C (Hendrycks & Dietterich 2019, arXiv 1903.12261) for 32 x 32
+images. The images differ from those of CIFAR-10-C, which are rounded to 8 bits.
 """
 
 from __future__ import annotations
@@ -32,22 +32,23 @@ def shift(
     seed: int = 0,
     scaling: Scaling | None = None,
 ) -> Task:
-    """``task`` with corrupted copies of its test set as ``shifted["noise-1"]`` and so on.
+    """Add corrupted copies of the test set to a task, as ``shifted["noise-1"]`` and so on.
 
     Args:
-        task: Of images (C, H, W).
-        kinds: Of ``CORRUPTIONS``.
-        severities: Of 1 to 5.
-        seed: Of the noise and the directions of rotation.
-        scaling: How the task's images were standardised; the task's own by default.
+        task: Task with images (C, H, W).
+        kinds: Kinds of corruption, from ``CORRUPTIONS``.
+        severities: Severities from 1 to 5.
+        seed: Seed of the noise and of the directions of rotation.
+        scaling: Scaling that standardised the images; the task's own by default.
 
     Raises:
-        InputError: unknown kind or severity, no images, or no scaling is known.
+        InputError: A kind or severity is unknown, the inputs are not images, or their scaling is
+            not known.
     """
     scaling = scaling or task.scaling
     if scaling is None:
         raise InputError(
-            f"task '{task.name}' keeps no scaling: give the mean and deviation that took its "
+            f"task '{task.name}' has no scaling: give the mean and deviation that standardised its "
             "images from [0, 1] (scaling=Scaling(mean, deviation))"
         )
     images = scaling.invert(task.test.inputs)
@@ -61,16 +62,16 @@ def shift(
 
 
 def corrupt(images: Tensor, kind: str, severity: int, generator: torch.Generator) -> Tensor:
-    """Images (N, C, H, W) in [0, 1], corrupted and cut to [0, 1] again.
+    """Corrupt images and clip them to [0, 1].
 
     Args:
-        images: Real values.
-        kind: One of ``CORRUPTIONS``.
-        severity: 1 to 5.
-        generator: On the images' device.
+        images: Real images in [0, 1], shape (N, C, H, W).
+        kind: Kind of corruption, one of ``CORRUPTIONS``.
+        severity: Severity from 1 to 5.
+        generator: Random generator on the images' device.
 
     Raises:
-        InputError: unknown kind or severity, or no images.
+        InputError: The kind or severity is unknown, or the inputs are not images.
     """
     if kind not in CORRUPTIONS:
         raise InputError(f"unknown corruption '{kind}'; known: {', '.join(CORRUPTIONS)}")
@@ -85,7 +86,7 @@ def corrupt(images: Tensor, kind: str, severity: int, generator: torch.Generator
 
 
 def rotate(images: Tensor, degrees: Tensor) -> Tensor:
-    """Images (N, C, H, W) turned counter-clockwise by angles (N,); zeros come in at the corners."""
+    """Rotate images (N, C, H, W) counter-clockwise by angles (N,). Empty corners are zero."""
     angle = degrees.to(images) * (math.pi / 180)
     cosine, sine, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
     ratio = images.shape[3] / images.shape[2]  # the grid's units are half sides, not pixels
@@ -100,7 +101,12 @@ def rotate(images: Tensor, degrees: Tensor) -> Tensor:
 
 
 def blur(images: Tensor, deviation: float) -> Tensor:
-    """Images (N, C, H, W) under a Gaussian of ``deviation`` pixels, cut at four of them."""
+    """Blur images (N, C, H, W) by a Gaussian filter, truncated at four standard deviations.
+
+    Args:
+        images: Images to blur.
+        deviation: Standard deviation of the filter in pixels.
+    """
     radius = int(4 * deviation + 0.5)
     offset = torch.arange(-radius, radius + 1).to(images)
     kernel = torch.exp(-0.5 * (offset / deviation) ** 2)
@@ -123,7 +129,7 @@ def _blur(images: Tensor, level: int, generator: torch.Generator) -> Tensor:
 
 
 def _rotation(images: Tensor, level: int, generator: torch.Generator) -> Tensor:
-    """One angle a severity, to either side by chance."""
+    """Rotate by the severity's angle, in a random direction."""
     side = torch.randint(2, (len(images),), generator=generator, device=images.device) * 2 - 1
     return rotate(images, side * _DEGREES[level])
 

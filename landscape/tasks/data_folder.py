@@ -1,4 +1,4 @@
-"""The folder of data sets that tasks read when they are given no path."""
+"""The default folder of data sets, for tasks without a path."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ VARIABLE = "LANDSCAPE_DATA"
 
 
 def data_folder(path: str, what: str) -> Path:
-    """``path``, or the folder that the environment variable names.
+    """``path``, or the folder that the environment variable ``LANDSCAPE_DATA`` names.
 
     Args:
-        path: May be empty.
-        what: Is read from there, for the error.
+        path: Path of the folder, or an empty string.
+        what: Data sets that are read from it, for the error message.
 
     Raises:
-        InputError: neither is given.
+        InputError: Both are empty.
     """
-    found = path or os.environ.get(VARIABLE, "")
-    if not found:
+    folder = path or os.environ.get(VARIABLE, "")
+    if not folder:
         raise InputError(f"{what} are read from a folder: give its path, or set {VARIABLE} to it")
-    return Path(found).resolve()
+    return Path(folder).resolve()
 
 
 def only_file(folder: Path, pattern: str) -> Path:
-    """The folder's one file that has such a name.
+    """The only file in a folder that matches a pattern.
 
     Raises:
-        InputError: there is none, or several.
+        InputError: No file matches, or several do.
     """
     paths = sorted(folder.glob(pattern))
     if len(paths) != 1:
-        raise InputError(f"{folder} must hold one file {pattern}, and holds {len(paths)}")
+        raise InputError(f"{folder} must hold one file {pattern}, but holds {len(paths)}")
     return paths[0]

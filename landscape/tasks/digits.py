@@ -1,8 +1,8 @@
-"""Handwritten digits: pretrain on upright ones, transfer to rotated and noisy ones.
+"""Handwritten digits: pretraining on upright digits, transfer to rotated and noisy digits.
 
-The 1,797 images of 8 x 8 pixels that scikit-learn ships (UCI "Optical Recognition of Handwritten
-Digits", test part; Alpaydin & Kaynak 1998). No image is in two splits, and none of the source
-task's is in the target task.
+The data are the 1,797 images of 8 x 8 pixels in scikit-learn (UCI "Optical Recognition of
+Handwritten Digits", test part; Alpaydin & Kaynak 1998). The splits and the two tasks share no
+image.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from landscape.tasks.few_shot import choose_shots
 from landscape.tasks.scaling import Scaling
 from landscape.tasks.task import Data, Task
 
-# One fixed partition, so that every seed is judged on the same test images.
+# All seeds use the same splits, so that they are tested on the same images.
 _PARTITION_SEED = 20240615
 _SOURCE, _SOURCE_SIZES, _TARGET_SIZES = 900, (700, 100), (300, 200)
 _CLASSES = tuple(str(digit) for digit in range(10))
 
 
 def digits_upright() -> Task:
-    """The source task: 700 training, 100 validation and 100 test images as they are.
+    """The source task: 700 training, 100 validation and 100 test images, unchanged.
 
     Returns:
         A task with inputs (N, 1, 8, 8), standardised by its training set, and 10 classes.
@@ -37,20 +37,20 @@ def digits_upright() -> Task:
 
 
 def digits(*, shots: int = 10, seed: int = 0, rotation: float = 60.0, noise: float = 0.2) -> Task:
-    """The transfer task; its ``source`` is the upright one.
+    """The target task: rotated, noisy digits. Its ``source`` is the task of upright digits.
 
     Args:
-        shots: Labelled training images of every class of the target task.
-        seed: Which images of the pool are the labelled ones; the other splits do not depend on it.
-        rotation: Target images are rotated by an angle drawn from [0, rotation] degrees.
-        noise: Standard deviation of the noise added to target images, whose range is [0, 1].
+        shots: Number of labelled training images of every class.
+        seed: Seed that selects the labelled images. The other splits do not depend on it.
+        rotation: Largest angle in degrees. Each image is rotated by a random angle up to it.
+        noise: Standard deviation of the noise that is added to the images in [0, 1].
 
     Returns:
-        A task with inputs (N, 1, 8, 8), standardised by the source training set, and 10 classes:
-        200 validation and 397 test images.
+        A task with inputs (N, 1, 8, 8), standardised by the source training set, 10 classes, 200
+        validation images and 397 test images.
 
     Raises:
-        InputError: a class of the pool has fewer than ``shots`` images, or a setting is negative.
+        InputError: A class has fewer than ``shots`` images, or a setting is negative.
     """
     if rotation < 0 or noise < 0:
         raise InputError("digits: rotation and noise must not be negative")
@@ -81,7 +81,7 @@ def _shuffled_images() -> tuple[np.ndarray, Tensor]:
 
 
 def _scaling(images: np.ndarray) -> Scaling:
-    """The moments of the source task's training images."""
+    """Scaling by the mean and deviation of the source task's training images."""
     reference = images[: _SOURCE_SIZES[0]]
     return Scaling(torch.tensor(reference.mean()), torch.tensor(reference.std()))
 

@@ -1,4 +1,4 @@
-"""k examples of every class."""
+"""Random selection of a few examples of every class."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ from landscape.errors import InputError
 
 
 def choose_shots(targets: Tensor, shots: int, generator: torch.Generator) -> Tensor:
-    """Indices of ``shots`` random examples of every class in ``targets`` (N,), class by class.
+    """Indices of ``shots`` random examples of every class, ordered by class.
+
+    Args:
+        targets: Class numbers, shape (N,).
+        shots: Number of examples of every class.
+        generator: Random generator.
 
     Raises:
         InputError: ``shots`` is not positive, or a class has fewer examples.

@@ -1,4 +1,4 @@
-"""Images in a folder for every class; Pillow, which reads them, is optional."""
+"""Tasks from image files, with one folder for each class. This needs Pillow."""
 
 from __future__ import annotations
 
@@ -31,24 +31,23 @@ def image_folder(
     validation_share: float = 0.1,
     augment: bool = True,
 ) -> Task:
-    """A task from ``path/train/CLASS/*.png``, ``path/test/CLASS/*`` and maybe ``path/validation``.
+    """A task from the images in ``path/train/CLASS``, ``path/test/CLASS``.
 
-    Images are brought to ``size`` x ``size`` pixels: scaled so that the shorter side fits, and the
-    middle cut out.
+    A folder ``path/validation`` is optional. Images are resized so that their shorter side has
+    ``size`` pixels, then cropped to the central square.
 
     Args:
-        path: The folder.
-        size: Height and width.
-        gray: One channel instead of three.
-        shots: Training images of every class; 0 for all.
-        seed: Which training images are for validation, if there is no folder for it, and which are
-            the shots.
-        validation_share: Of the training images, in that case.
-        augment: Whether training images are cropped and flipped at random.
+        path: Path of the folder.
+        size: Height and width of the images in pixels.
+        gray: Whether to convert images to one gray channel.
+        shots: Number of training images of every class; 0 for all.
+        seed: Seed that selects the shots, and the validation images if they have no folder.
+        validation_share: Fraction of the training images used for validation in that case.
+        augment: Whether to crop and flip training images at random.
 
     Returns:
-        A task with inputs (N, channels, size, size), standardised by channel; classes are the
-        names of the folders below ``train``.
+        A task with inputs (N, channels, size, size), standardised by channel. The classes are the
+        names of the folders in ``train``.
 
     Raises:
         InputError: Pillow or a folder is missing, or an image cannot be read.
@@ -58,17 +57,17 @@ def image_folder(
     if size * size > limits.MAX_PIXELS:
         raise InputError(f"{size:,} x {size:,} pixels are more than {limits.MAX_PIXELS:,}")
     folder = Path(path)
-    splits = [name for name in ("train", "test") if not (folder / name).is_dir()]
-    if splits:
-        raise InputError(f"{path} has no folder '{splits[0]}'; there must be train and test")
-    classes = sorted(each.name for each in (folder / "train").iterdir() if each.is_dir())
+    for name in ("train", "test"):
+        if not (folder / name).is_dir():
+            raise InputError(f"{path} has no folder '{name}'; there must be train and test")
+    classes = sorted(entry.name for entry in (folder / "train").iterdir() if entry.is_dir())
     if not classes:
         raise InputError(f"{folder / 'train'} has no folder of images for any class")
-    given = [folder / name for name in _VALIDATION if (folder / name).is_dir()]
+    validation = [folder / name for name in _VALIDATION if (folder / name).is_dir()]
     return assemble(
         "image-folder",
         _read(folder / "train", classes, size, gray),
-        _read(given[0], classes, size, gray) if given else None,
+        _read(validation[0], classes, size, gray) if validation else None,
         _read(folder / "test", classes, size, gray),
         prepare=real_inputs,
         classes=classes,
@@ -89,9 +88,9 @@ def image_folder(
 
 
 def _read(folder: Path, classes: list[str], size: int, gray: bool) -> Data:
-    unknown = sorted({each.name for each in folder.iterdir() if each.is_dir()} - set(classes))
+    unknown = sorted({entry.name for entry in folder.iterdir() if entry.is_dir()} - set(classes))
     if unknown:
-        raise InputError(f"{folder / unknown[0]} is of a class that has no training images")
+        raise InputError(f"{folder / unknown[0]} is a class without training images")
     files = [
         (file, label)
         for label, name in enumerate(classes)
@@ -99,7 +98,7 @@ def _read(folder: Path, classes: list[str], size: int, gray: bool) -> Data:
         if file.suffix.lower() in SUFFIXES
     ]
     if not files:
-        raise InputError(f"{folder} holds no image ({', '.join(SUFFIXES)})")
+        raise InputError(f"{folder} contains no images ({', '.join(SUFFIXES)})")
     shape = (len(files), size, size, 1 if gray else 3)
     check_room(math.prod(shape), torch.device("cpu"), f"{len(files):,} images")
     pixels = np.empty(shape, dtype=np.uint8)

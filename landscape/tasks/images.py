@@ -1,4 +1,4 @@
-"""Pixels of image files; Pillow, which reads them, is optional."""
+"""Pixels of image files, read by Pillow, which is an optional dependency."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from landscape.runtime.files import check_regular
 
 
 def decode(source: Path | BinaryIO, name: str, size: int, *, gray: bool = False) -> np.ndarray:
-    """An image scaled so that its shorter side has ``size`` pixels, with the middle cut out.
+    """Read an image, resize it so that its shorter side has ``size`` pixels, and crop its centre.
 
     Args:
-        source: The file.
-        name: Of the image, for errors.
-        size: Height and width.
-        gray: One channel instead of three.
+        source: Path or open file of the image.
+        name: Name of the image for error messages.
+        size: Height and width in pixels.
+        gray: Whether to convert the image to one gray channel.
 
     Returns:
         8-bit pixels, shape (size, size, channels).
@@ -33,7 +33,7 @@ def decode(source: Path | BinaryIO, name: str, size: int, *, gray: bool = False)
     if isinstance(source, Path):
         check_regular(source)
     message = f"cannot read the image {name}"
-    # Pillow warns of large images; they are refused here before a pixel is unpacked.
+    # Pillow only warns of large images. The size check below refuses them before they are unpacked.
     with refused(message), warnings.catch_warnings():
         warnings.simplefilter("ignore", pillow.DecompressionBombWarning)
         with pillow.open(source) as image:

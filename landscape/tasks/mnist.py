@@ -1,7 +1,7 @@
-"""Handwritten digits of MNIST with few labels, whose source task is the letters of EMNIST.
+"""Transfer from the letters of EMNIST to the digits of MNIST with few labels.
 
-Both are 28 x 28 images (LeCun et al. 1998; Cohen et al., arXiv 1702.05373), read from ``.npz``
-files of ``x_train``, ``y_train``, ``x_test`` and ``y_test`` in one folder.
+Both data sets have 28 x 28 images (LeCun et al. 1998; Cohen et al., arXiv 1702.05373). They are
+read from ``.npz`` files in one folder with ``x_train``, ``y_train``, ``x_test`` and ``y_test``.
 """
 
 from __future__ import annotations
@@ -22,40 +22,40 @@ _BOTH = "EMNIST and MNIST"
 _VALIDATION = 1000
 _SHARE = 0.05
 _PARTITION_SEED = 20240615
-"""Every seed is judged on the same validation images."""
+"""Seed of the splits. All seeds use the same validation images."""
 
 
 def emnist_letters(*, path: str = "") -> Task:
-    """The source task: upper and lower case letters, 26 classes.
+    """The source task: upper and lower case letters in 26 classes.
 
     Args:
-        path: Folder with a file ``emnist_letters*.npz``; that of the environment variable
-            ``LANDSCAPE_DATA`` if empty.
+        path: Folder with a file ``emnist_letters*.npz``. If empty, the environment variable
+            ``LANDSCAPE_DATA`` names the folder.
 
     Returns:
         A task with inputs (N, 1, 28, 28), standardised by its training set.
 
     Raises:
-        InputError: there is no such file, or it does not hold what it should.
+        InputError: The file is missing or has another format.
     """
     return _letters(data_folder(path, _BOTH))
 
 
 def mnist(*, path: str = "", shots: int = 10, seed: int = 0) -> Task:
-    """The target task; its ``source`` is ``emnist_letters``.
+    """The target task: digits. Its ``source`` is ``emnist_letters``.
 
     Args:
-        path: Folder with files ``emnist_letters*.npz`` and ``mnist*.npz``; that of the environment
-            variable ``LANDSCAPE_DATA`` if empty.
-        shots: Labelled training images of every class.
-        seed: Which training images are the labelled ones; the other splits do not depend on it.
+        path: Folder with the files ``emnist_letters*.npz`` and ``mnist*.npz``. If empty, the
+            environment variable ``LANDSCAPE_DATA`` names the folder.
+        shots: Number of labelled training images of every class.
+        seed: Seed that selects the labelled training images. The other splits do not depend on it.
 
     Returns:
         A task with inputs (N, 1, 28, 28), standardised by the source's training set, and 10
-        classes; 1,000 validation images are cut off the training set.
+        classes. 1,000 validation images are taken from the training set.
 
     Raises:
-        InputError: a file is missing or does not hold what it should, or a class has fewer images.
+        InputError: A file is missing or has another format, or a class has too few images.
     """
     folder = data_folder(path, _BOTH)
     source = _letters(folder)
@@ -93,19 +93,18 @@ def _letters(folder: Path) -> Task:
 
 
 def _digits(folder: Path) -> tuple[Data, Data, Data]:
-    """Pool of labelled images, validation and test set."""
+    """The pool of labelled images, the validation set and the test set."""
     train, test = _read(folder, _DIGITS)
     if len(train) <= _VALIDATION:
         raise InputError(
-            f"mnist: {len(train)} training images leave none beside {_VALIDATION} for validation"
+            f"mnist: {len(train)} training images leave none after {_VALIDATION} for validation"
         )
     order = torch.randperm(len(train), generator=torch.Generator().manual_seed(_PARTITION_SEED))
     return train.subset(order[_VALIDATION:]), train.subset(order[:_VALIDATION]), test
 
 
 def _read(folder: Path, pattern: str) -> tuple[Data, Data]:
-    """Training and test set of a file."""
+    """The training and test set of a file."""
     path = only_file(folder, pattern)
     arrays = read_npz(path)
-    train, test = (as_data(pair(arrays, part, str(path))) for part in ("train", "test"))
-    return train, test
+    return as_data(pair(arrays, "train", path)), as_data(pair(arrays, "test", path))

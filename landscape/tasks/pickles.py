@@ -1,8 +1,8 @@
-"""Pickled arrays, read without running anything: a file can call nothing, and nests as it likes.
+"""A reader of pickled arrays that runs no code from the file.
 
-Python's own unpickler calls what a file names, and dies of a key that is nested a million deep.
-Here a pickle is only a list of instructions for a stack of plain values; arrays are made from their
-bytes.
+Python's own unpickler calls the functions that a file names, and it crashes on a key that is nested
+a million levels deep. This reader treats a pickle as a list of instructions for a stack of plain
+values. It makes arrays from their bytes.
 """
 
 from __future__ import annotations
@@ -39,24 +39,24 @@ _NAMES = {
 
 
 def unpickle(path: Path) -> dict[str, Any]:
-    """The dictionary of a file, its keys as strings.
+    """The dictionary in a file, with strings as keys.
 
     Raises:
-        InputError: the file cannot be read, or holds anything but plain values and arrays.
+        InputError: The file cannot be read, or holds anything but plain values and arrays.
     """
     contents = io.BytesIO(read_bytes(path))
     with refused(f"cannot read {path}"):
-        found = _Stack(contents).run()
-        if not isinstance(found, dict):
+        value = _Stack(contents).run()
+        if not isinstance(value, dict):
             raise ValueError("it holds no dictionary")
-        return {key: _array(value) for key, value in found.items()}
+        return {key: _array(item) for key, item in value.items()}
 
 
 def read_bytes(path: Path) -> bytes:
     """The contents of a file.
 
     Raises:
-        InputError: it cannot be read.
+        InputError: The file cannot be read.
     """
     check_regular(path)
     with refused(f"cannot read {path}"):
@@ -64,16 +64,16 @@ def read_bytes(path: Path) -> bytes:
 
 
 class _Name:
-    """Something that a pickle calls, by its name; it is never looked up."""
+    """The name of a function that a pickle calls. The function is never looked up."""
 
     def __init__(self, module: object, name: object) -> None:
         self.name = f"{module}.{name}"
         if self.name not in _NAMES:
-            raise ValueError(f"it wants {printable(self.name)}, which is no array")
+            raise ValueError(f"it calls {printable(self.name)}, which does not make an array")
 
 
-class _Made:
-    """What calling a name would make: a type of numbers or an array, from what is said of it."""
+class _Call:
+    """A call in a pickle that makes a number type or an array: its name, arguments and state."""
 
     def __init__(self, name: str, arguments: tuple[Any, ...]) -> None:
         self.name, self.arguments = name, arguments
@@ -81,7 +81,7 @@ class _Made:
 
 
 class _Stack:
-    """The instructions of a pickle, on values of these kinds alone."""
+    """The stack of a pickle's instructions. It holds plain values, names and calls only."""
 
     def __init__(self, contents: io.BytesIO) -> None:
         self.contents = contents
@@ -90,17 +90,17 @@ class _Stack:
         self.memo: dict[int, Any] = {}
 
     def run(self) -> Any:
-        """The value that is left at the end."""
+        """Run all instructions and return the last value on the stack."""
         while True:
             opcode = _OPCODES.get(self.contents.read(1))
             if opcode is None:
-                raise ValueError("it is no pickle, or ends too early")
+                raise ValueError("it is not a pickle, or ends too early")
             if opcode.name == "STOP":
                 return self.values.pop()
             self._do(opcode.name, self._argument(opcode))
 
     def _argument(self, opcode: Any) -> Any:
-        if opcode.name == "STRING":  # as Python 2 wrote bytes; pickletools takes them for ASCII
+        if opcode.name == "STRING":  # bytes from Python 2, which pickletools would read as ASCII
             line = self.contents.readline().strip()
             return codecs.escape_decode(line[1:-1])[0].decode("latin1")
         return None if opcode.arg is None else opcode.arg.reader(self.contents)
@@ -140,11 +140,11 @@ class _Stack:
         elif name == "STACK_GLOBAL":
             values.append(_Name(*self._pop(2)))
         elif name == "REDUCE":
-            called, arguments = self._pop(2)
-            values.append(_called(_of_kind(called, _Name).name, _of_kind(arguments, tuple)))
+            function, arguments = self._pop(2)
+            values.append(_call(_of_kind(function, _Name).name, _of_kind(arguments, tuple)))
         elif name == "BUILD":
             (state,) = self._pop(1)
-            _of_kind(values[-1], _Made).state = state
+            _of_kind(values[-1], _Call).state = state
         elif name not in ("PROTO", "FRAME"):
             raise ValueError(f"it holds more than plain values and arrays ({name})")
 
@@ -152,9 +152,9 @@ class _Stack:
         if count > len(self.values):
             raise ValueError("it is damaged")
         start = len(self.values) - count
-        taken = self.values[start:]
+        popped = self.values[start:]
         del self.values[start:]
-        return taken
+        return popped
 
     def _above_mark(self) -> list[Any]:
         return self._pop(len(self.values) - self.marks.pop())
@@ -169,23 +169,23 @@ def _of_kind(value: Any, kind: type) -> Any:
 def _put(target: dict[str, Any], items: list[Any]) -> dict[str, Any]:
     for key, value in zip(items[::2], items[1::2], strict=True):
         if not isinstance(key, str | bytes):
-            raise ValueError("it holds a key that is no text")
+            raise ValueError("it holds a key that is not a string")
         target[key.decode("latin1") if isinstance(key, bytes) else key] = value
     return target
 
 
-def _called(name: str, arguments: tuple[Any, ...]) -> Any:
-    if name == "_codecs.encode":  # how old protocols write bytes
+def _call(name: str, arguments: tuple[Any, ...]) -> Any:
+    if name == "_codecs.encode":  # old protocols write bytes in this way
         return _of_kind(arguments[0], str).encode("latin1")
-    return _Made(name, arguments)
+    return _Call(name, arguments)
 
 
 def _array(value: Any) -> Any:
-    """The array that was described; anything else as it is."""
-    if not isinstance(value, _Made) or not value.name.endswith("_reconstruct"):
+    """The array that a call describes. Other values are returned unchanged."""
+    if not isinstance(value, _Call) or not value.name.endswith("_reconstruct"):
         return value
     _, shape, kind, by_columns, contents = value.state
-    numbers = np.dtype(_type_name(_of_kind(kind, _Made)))
+    numbers = np.dtype(_type_name(_of_kind(kind, _Call)))
     raw = contents.encode("latin1") if isinstance(contents, str) else _of_kind(contents, bytes)
     if not all(type(length) is int and length >= 0 for length in _of_kind(shape, tuple)):
         raise ValueError("it is damaged")
@@ -194,12 +194,12 @@ def _array(value: Any) -> Any:
     return np.frombuffer(raw, numbers).reshape(shape, order="F" if by_columns else "C")
 
 
-def _type_name(kind: _Made) -> str:
+def _type_name(kind: _Call) -> str:
     name = kind.arguments[0] if kind.arguments else ""
     name = name.decode("latin1") if isinstance(name, bytes) else str(name)
     order = kind.state[1] if isinstance(kind.state, tuple) and len(kind.state) > 1 else "|"
     order = order.decode("latin1") if isinstance(order, bytes) else order
     full = name if name[:1] in "<>|=" else f"{order}{name}"
     if kind.name != "numpy.dtype" or not _NUMBERS.fullmatch(full):
-        raise ValueError("it holds an array of no numbers")
+        raise ValueError("it holds an array that does not consist of numbers")
     return full

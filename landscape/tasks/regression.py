@@ -1,4 +1,4 @@
-"""Real targets from a table: an .npz file of arrays, or a .csv file."""
+"""Regression tasks from a table: an .npz file of arrays, or a .csv file."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import torch
 from landscape.errors import InputError, printable, reason, refused
 from landscape.objective.likelihood import GaussianLikelihood
 from landscape.runtime.files import check_regular
-from landscape.tasks.arrays import as_data, pair, read_npz, real_inputs
+from landscape.tasks.arrays import as_data, pair, read_npz, real_inputs, require
 from landscape.tasks.splits import assemble, cut
 from landscape.tasks.task import Data, Task
 
-# One fixed partition of a table, so that every seed is judged on the same test examples.
+# All seeds use the same test examples of a table.
 _PARTITION_SEED = 20240615
 
 
@@ -28,38 +28,38 @@ def regression(
     validation_share: float = 0.1,
     seed: int = 0,
 ) -> Task:
-    """Regression with Gaussian noise; inputs and targets are standardised by the training examples.
+    """Regression with Gaussian noise. Inputs and targets are standardised over training examples.
 
     Args:
-        path: A ``.csv`` file of numbers below a line of names; or an ``.npz`` file with
-            ``x_train``, ``y_train``, ``x_test`` and ``y_test`` (and maybe ``x_validation``,
-            ``y_validation``), or with ``x`` and ``y``.
-        target: The column of a ``.csv`` file to predict; the last one if empty.
+        path: Path of a ``.csv`` file with a line of names above the numbers, or of an ``.npz``
+            file. The latter holds ``x_train``, ``y_train``, ``x_test`` and ``y_test`` (and
+            optionally ``x_validation`` and ``y_validation``), or just ``x`` and ``y``.
+        target: Column of a ``.csv`` file to predict; the last one if empty.
         noise: Standard deviation of the likelihood, in standard deviations of the target.
-        test_share: Of the table, if it comes in one piece; always the same examples.
-        validation_share: Of the training examples, if there is no validation set.
-        seed: Which examples are for validation.
+        test_share: Fraction of the table used for testing, if it has no test set. The examples do
+            not depend on the seed.
+        validation_share: Fraction of the training examples used for validation, if there is no
+            validation set.
+        seed: Seed that selects the validation examples.
 
     Returns:
-        A task with loss ``GaussianLikelihood(noise)``; ``task.target_scaling`` leads back to the
-        target's units.
+        A task with the loss ``GaussianLikelihood(noise)``. ``task.target_scaling`` converts
+        predictions to the target's units.
 
     Raises:
-        InputError: the file cannot be read or holds something else.
+        InputError: The file cannot be read or has another format.
     """
     validation = None
     if Path(path).suffix.lower() == ".csv":
         train, test = _cut_test(_read_csv(Path(path), target), test_share)
     else:
-        found = read_npz(Path(path))
-        if "x" in found:
-            if "y" not in found:
-                raise InputError(f"{path} has no array 'y'; it holds {', '.join(found)}")
-            train, test = _cut_test(_real(as_data((found["x"], found["y"]))), test_share)
+        stored = read_npz(Path(path))
+        if "x" in stored:
+            train, test = _cut_test(_real(as_data(require(stored, ("x", "y"), path))), test_share)
         else:
-            train, test = (_real(as_data(pair(found, part, path))) for part in ("train", "test"))
-            if "x_validation" in found:
-                validation = _real(as_data(pair(found, "validation", path)))
+            train, test = (_real(as_data(pair(stored, split, path))) for split in ("train", "test"))
+            if "x_validation" in stored:
+                validation = _real(as_data(pair(stored, "validation", path)))
     return assemble(
         "regression",
         train,

@@ -1,4 +1,4 @@
-"""Standardised inputs, and the way back."""
+"""Standardisation of inputs, and its inverse."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Scaling:
-    """x -> (x - mean) / deviation, by channel of an image or by feature.
+    """The map x -> (x - mean) / deviation, per image channel or per feature.
 
     Attributes:
-        mean: Shape that broadcasts with one input.
-        deviation: The same, positive.
+        mean: Mean, in a shape that broadcasts with one input.
+        deviation: Standard deviation in the same shape, positive.
     """
 
     mean: Tensor
@@ -22,9 +22,9 @@ class Scaling:
 
     @staticmethod
     def of(inputs: Tensor) -> Scaling:
-        """The moments of training inputs: (N, C, H, W) by channel, others (N, ...) by entry.
+        """The scaling of training inputs: (N, C, H, W) per channel, others (N, ...) per entry.
 
-        What does not vary is only centred.
+        Constant channels and entries are only centred.
 
         Example:
             >>> Scaling.of(torch.tensor([[1.0, 5.0], [3.0, 5.0]])).apply(torch.tensor([[3.0, 6.0]]))
@@ -40,5 +40,5 @@ class Scaling:
         return (inputs - self.mean.to(inputs)) / self.deviation.to(inputs)
 
     def invert(self, inputs: Tensor) -> Tensor:
-        """The inputs that ``apply`` was given."""
+        """Inputs before standardisation."""
         return inputs * self.deviation.to(inputs) + self.mean.to(inputs)

@@ -1,4 +1,4 @@
-"""A task from splits that were read: validation cut off, shots chosen, inputs standardised."""
+"""Assembly of tasks: split off validation data, choose shots, and standardise inputs."""
 
 from __future__ import annotations
 
@@ -36,27 +36,28 @@ def assemble(
     augment: Augment | None = None,
     settings: Mapping[str, object] | None = None,
 ) -> Task:
-    """Make a task; the test set only ever goes through ``prepare`` and the training set's scaling.
+    """Make a task. The test set is changed only by ``prepare`` and the training set's scaling.
 
     Args:
-        name: Of the task.
+        name: Name of the task.
         train: Training examples.
-        validation: Validation examples; ``None`` to cut a share off the training set.
+        validation: Validation examples; ``None`` to split them off the training set.
         test: Test examples.
-        prepare: Makes real inputs of those given, a split at a time, after examples were chosen.
-        classes: Names; numbers up to the highest label if ``None``.
-        loss: See ``Task``.
-        standardise: Give inputs the mean 0 and deviation 1 of the training examples; several
-            tensors stay as they are.
-        standardise_targets: The same for targets, which are real then.
-        validation_share: Of the training set, if it is cut; 0 for no validation set.
-        shots: Training examples of every class; 0 for all.
-        seed: Which examples are validation, and which are the shots.
-        augment: See ``Task``.
-        settings: See ``Task``.
+        prepare: Function that converts a split's inputs to real inputs, after the choice of
+            examples.
+        classes: Names of the classes; numbers up to the highest label if ``None``.
+        loss: Loss, as in ``Task``.
+        standardise: Whether to standardise the inputs to mean 0 and standard deviation 1 over the
+            training examples. Inputs of several tensors are never changed.
+        standardise_targets: Whether to standardise real targets in the same way.
+        validation_share: Fraction of the training set to split off; 0 for no validation set.
+        shots: Number of training examples of every class; 0 for all.
+        seed: Seed that selects the validation examples and the shots.
+        augment: Random changes of the training inputs, as in ``Task``.
+        settings: Settings for the record, as in ``Task``.
 
     Raises:
-        InputError: labels, shapes or settings do not fit each other.
+        InputError: Labels, shapes or settings do not fit each other.
     """
     generator = torch.Generator().manual_seed(seed)
     if not len(train) or not len(test):
@@ -69,13 +70,12 @@ def assemble(
     if shots:
         train = train.subset(choose_shots(train.targets, shots, generator))
     splits = [data.with_inputs(prepare) for data in (train, validation, test)]
-    shapes = [[tuple(each.shape[1:]) for each in tensors_of(data.inputs)] for data in splits]
+    shapes = [[tuple(tensor.shape[1:]) for tensor in tensors_of(data.inputs)] for data in splits]
     if any(shape != shapes[0] for shape in shapes):
         raise InputError(f"{name}: inputs of one split have another shape: {shapes}")
     for data in splits:
-        if not all(
-            bool(each.isfinite().all()) for each in (*tensors_of(data.inputs), data.targets)
-        ):
+        tensors = (*tensors_of(data.inputs), data.targets)
+        if not all(bool(tensor.isfinite().all()) for tensor in tensors):
             raise InputError(f"{name}: inputs or targets hold NaN or infinity")
     scaling = None
     if standardise and isinstance(splits[0].inputs, Tensor):
@@ -104,10 +104,10 @@ def assemble(
 
 
 def cut(train: Data, share: float, generator: torch.Generator) -> tuple[Data, Data]:
-    """``train`` without a random ``share`` of its examples, and these.
+    """Split a random ``share`` off the examples. Returns the other examples and the share.
 
     Raises:
-        InputError: the share is not in [0, 1), or leaves no training example.
+        InputError: The share is not in [0, 1), or leaves no training example.
     """
     if not 0 <= share < 1:
         raise InputError(f"the validation share must be in [0, 1), not {share}")
@@ -119,7 +119,7 @@ def cut(train: Data, share: float, generator: torch.Generator) -> tuple[Data, Da
 
 
 def _with_labels(data: Data) -> Data:
-    """Class numbers that come as a column, which can mean nothing else, as a vector."""
+    """Data with a column of class numbers as a vector. A column can have no other meaning."""
     targets = data.targets
     if targets.is_floating_point() or targets.ndim != 2 or targets.shape[1] != 1:
         return data
@@ -131,24 +131,23 @@ def _real(inputs: Tensor) -> Tensor:
 
 
 def _names(name: str, splits: Sequence[Data], classes: Sequence[str] | None) -> tuple[str, ...]:
-    """The classes' names, of labels (N, ...) or of probabilities (N, C, ...)."""
-    targets = [data.targets for data in splits if len(data)]
-    if all(part.is_floating_point() and part.ndim > 1 for part in targets):
-        high = targets[0].shape[1] - 1
-        return tuple(classes) if classes is not None else tuple(map(str, range(high + 1)))
-    labels = []
-    for part in targets:
-        if part.dtype != torch.long:
+    """Names of the classes, for labels (N, ...) or probabilities (N, C, ...)."""
+    all_targets = [data.targets for data in splits if len(data)]
+    if all(targets.is_floating_point() and targets.ndim > 1 for targets in all_targets):
+        count = all_targets[0].shape[1]
+        return tuple(map(str, range(count)) if classes is None else classes)
+    for targets in all_targets:
+        if targets.dtype != torch.long:
             raise InputError(
-                f"{name}: targets must be class numbers, not {part.dtype} of shape "
-                f"{tuple(part.shape)}; real numbers are for the task 'regression'"
+                f"{name}: targets must be class numbers, not {targets.dtype} of shape "
+                f"{tuple(targets.shape)}; real numbers are for the task 'regression'"
             )
-        labels.append(part[part != _IGNORED])
-    labels = [part for part in labels if part.numel()]
-    if not labels:
-        raise InputError(f"{name}: every label is {_IGNORED}, which stands for none")
-    low, high = min(int(part.min()) for part in labels), max(int(part.max()) for part in labels)
-    names = tuple(classes) if classes is not None else tuple(map(str, range(high + 1)))
+    labels = torch.cat([targets.flatten() for targets in all_targets])
+    labels = labels[labels != _IGNORED]
+    if not len(labels):
+        raise InputError(f"{name}: every label is {_IGNORED}, which means no label")
+    low, high = int(labels.min()), int(labels.max())
+    names = tuple(map(str, range(high + 1)) if classes is None else classes)
     if low < 0 or high >= len(names):
         raise InputError(f"{name}: labels must be in [0, {len(names)}), not in [{low}, {high}]")
     return names

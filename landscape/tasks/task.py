@@ -1,4 +1,4 @@
-"""What a network is trained for: data in splits that do not share an example."""
+"""Tasks: the data sets of a learning problem, in splits that share no example."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from landscape.tasks.scaling import Scaling
 
 @dataclass(frozen=True)
 class Data:
-    """Examples in memory; iterating gives batches.
+    """Examples in memory. Iteration gives batches.
 
     Attributes:
-        inputs: A tensor (N, ...), or several for a network of several arguments, in a tuple or in
-            a dict by the arguments' names.
-        targets: Shape (N, ...).
-        batch_size: Examples a batch.
+        inputs: Tensor (N, ...), or several tensors for a network with several arguments, in a
+            tuple or in a dict by argument name.
+        targets: Targets, shape (N, ...).
+        batch_size: Number of examples per batch.
 
     Example:
         >>> data = Data(torch.zeros(5, 2), torch.zeros(5, dtype=torch.long), batch_size=2)
@@ -40,11 +40,11 @@ class Data:
     batch_size: int = 512
 
     def __post_init__(self) -> None:
-        lengths = {len(each) if each.ndim else 0 for each in tensors_of(self.inputs)}
+        lengths = {len(tensor) if tensor.ndim else 0 for tensor in tensors_of(self.inputs)}
         if lengths != {len(self.targets)}:
-            found = ", ".join(map(str, sorted(lengths))) or "no"
+            counts = ", ".join(map(str, sorted(lengths))) or "no"
             raise InputError(
-                f"{found} inputs and {len(self.targets)} targets: there must be as many"
+                f"{counts} inputs and {len(self.targets)} targets: the numbers must be equal"
             )
         if self.batch_size < 1:
             raise InputError(f"the batch size must be at least 1, not {self.batch_size}")
@@ -53,25 +53,25 @@ class Data:
         return len(self.targets)
 
     def __iter__(self) -> Iterator[Batch]:
-        """Batches in the order of the data; the last may be smaller."""
+        """Batches in the order of the data. The last one may be smaller."""
         for first in range(0, len(self), self.batch_size):
             yield self._at(slice(first, first + self.batch_size))
 
     def shuffled(self, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
-        """Batches of one epoch, in an order that ``generator`` (on the CPU) draws."""
+        """Batches of one epoch in random order. ``generator`` is on the CPU."""
         order = torch.randperm(len(self), generator=generator).to(self.targets.device)
-        for chosen in torch.split(order, batch_size):
-            yield self._at(chosen)
+        for rows in torch.split(order, batch_size):
+            yield self._at(rows)
 
     def _at(self, rows: Rows) -> Batch:
         return take_inputs(self.inputs, rows, len(self)), self.targets[rows]
 
-    def subset(self, chosen: Tensor) -> Data:
-        """The examples of the given indices."""
-        return Data(*self._at(chosen), self.batch_size)
+    def subset(self, indices: Tensor) -> Data:
+        """The examples at the given indices."""
+        return Data(*self._at(indices), self.batch_size)
 
     def with_inputs(self, function: Callable[[Tensor], Tensor]) -> Data:
-        """The same data with each tensor of the inputs replaced."""
+        """The same data with ``function`` applied to each tensor of the inputs."""
         return Data(map_tensors(function, self.inputs), self.targets, self.batch_size)
 
     def to(self, device: torch.device | str) -> Data:
@@ -85,19 +85,19 @@ class Task:
     """Data sets of one learning problem.
 
     Attributes:
-        name: Its name.
-        train: What is trained on.
-        validation: What settings are chosen on; never the test set.
-        test: What results are reported on.
+        name: Name of the task.
+        train: Training set.
+        validation: Validation set for choosing settings. It shares no example with the test set.
+        test: Test set.
         classes: Names of the classes.
-        loss: See ``losses.Criterion``.
-        source: The task to pretrain on, if this is a transfer task.
-        settings: What ``tasks.load`` was given, for the record.
-        shifted: More test sets, by name: the same problem under other conditions.
-        augment: Changes the inputs of every training batch at random; in training only, not where
-            curvature is measured or running statistics are estimated.
-        scaling: How inputs were standardised, if they were.
-        target_scaling: How real targets were.
+        loss: Loss, as in ``losses.Criterion``.
+        source: Task for pretraining, if this is a transfer task.
+        settings: Settings given to ``tasks.load``, for the record.
+        shifted: Further test sets by name: the same problem under other conditions.
+        augment: Random changes of the inputs of every training batch. They apply to training only,
+            not to curvature measurements or estimates of running statistics.
+        scaling: Scaling that standardised the inputs, if any.
+        target_scaling: Scaling that standardised real targets, if any.
     """
 
     name: str
@@ -115,20 +115,22 @@ class Task:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Examples in each split; others' under ``shifted/`` and ``source/``."""
-        own = {name: len(data) for name, data in self._splits()}
-        inherited = self.source.sizes if self.source else {}
-        return own | {f"source/{name}": size for name, size in inherited.items()}
+        """Number of examples in each split, with the prefixes ``shifted/`` and ``source/``."""
+        own = {"train": self.train, "validation": self.validation, "test": self.test}
+        splits = own | {f"shifted/{name}": data for name, data in self.shifted.items()}
+        sizes = {name: len(data) for name, data in splits.items()}
+        of_source = self.source.sizes if self.source else {}
+        return sizes | {f"source/{name}": size for name, size in of_source.items()}
 
     @property
     def outputs(self) -> int:
-        """Numbers that a network gives for one input: one a class, or one a target."""
+        """Number of a network's outputs for one input: the number of classes or real targets."""
         return len(self.classes) or math.prod(self.train.targets.shape[1:])
 
     def fingerprint(self) -> str:
-        """SHA-256 of the splits' arrays, the source task's included, as a hexadecimal string.
+        """SHA-256 of the arrays of this task and its source, as a hexadecimal string.
 
-        Shifted test sets are no part of it: one may be added after training.
+        Shifted test sets are not included, because they may be added after training.
         """
         digest = hashlib.sha256()
         for data in (self.train, self.validation, self.test):
@@ -137,8 +139,3 @@ class Task:
         if self.source:
             digest.update(self.source.fingerprint().encode())
         return digest.hexdigest()
-
-    def _splits(self) -> tuple[tuple[str, Data], ...]:
-        shifted = ((f"shifted/{name}", data) for name, data in self.shifted.items())
-        own = (("train", self.train), ("validation", self.validation), ("test", self.test))
-        return (*own, *shifted)

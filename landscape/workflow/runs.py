@@ -30,7 +30,7 @@ from landscape.prediction import Prediction, RealPrediction, predict, predict_re
 from landscape.running_stats.normalisation import normalisation_layers
 from landscape.runtime import distributed
 from landscape.runtime.devices import choose_device, describe_device
-from landscape.runtime.files import fingerprint, held, remove_leftovers
+from landscape.runtime.files import file_lock, fingerprint, remove_leftovers
 from landscape.store import Run, ensure_new, schema
 from landscape.store.run import Filling
 from landscape.surfaces import Line, PlaneKind, Surface, grid, line, surface
@@ -255,7 +255,7 @@ def _alone(path: Path, weights: Path) -> AbstractContextManager[None]:
         f"another process is measuring {path} or a run with the same weights: wait until it is "
         "done, or copy both files to another folder"
     )
-    return held(weights, refusal) if weights.exists() else nullcontext()
+    return file_lock(weights, refusal) if weights.exists() else nullcontext()
 
 
 def _weights(run: Run) -> Path:

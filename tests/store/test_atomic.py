@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from landscape.errors import InputError, LandscapeError
-from landscape.runtime.files import replacing
+from landscape.runtime.files import atomic_write
 from landscape.store import Run, ensure_writable
 
 WRITER = """
@@ -107,7 +107,7 @@ def test_what_a_killed_writer_left_behind_is_removed_by_the_next(tmp_path: Path)
     path, other = tmp_path / "file[1]", tmp_path / ".file1.12ab.tmp"
     (tmp_path / ".file[1].12ab.tmp").write_text("half")
     other.write_text("another file's")
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text("new")
     assert sorted(tmp_path.iterdir()) == sorted([other, path])
 
@@ -117,7 +117,7 @@ def test_an_error_while_writing_keeps_the_old_file(tmp_path: Path) -> None:
     path.write_text("old")
 
     def write() -> None:
-        with replacing(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_text("half")
             raise LandscapeError("stopped")
 

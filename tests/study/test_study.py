@@ -19,11 +19,11 @@ from landscape.methods import create
 from landscape.store import Run
 from landscape.study import STUDIES, ablation, study, toy, validation
 from landscape.study.ablation import Variant
-from landscape.study.candidates import CONTESTANTS, Contestant
-from landscape.study.comparison import as_long, tuned
+from landscape.study.candidates import CANDIDATES, Candidate
+from landscape.study.comparison import match_time, tuned_trainings
 from landscape.study.metrics import diverged
 from landscape.study.plan import Training
-from landscape.study.runner import Bench
+from landscape.study.runner import Runner
 from landscape.study.statistics import holm
 from landscape.study.tables import probability
 from landscape.study.timing import cpu_seconds
@@ -103,10 +103,10 @@ def test_the_other_studies_read_the_same_trainings(
 
 
 def test_other_settings_replace_a_run_and_no_more(folder: Path, counted: Counted) -> None:
-    bench = Bench(folder, replace(TINY, epochs=5), silent)
-    tune(bench, [CONTESTANTS["map"]])
+    runner = Runner(folder, replace(TINY, epochs=5), silent)
+    tune(runner, [CANDIDATES["map"]])
     assert counted.names == ["map-trial0-seed1000", "map-trial1-seed1000"]
-    tune(Bench(folder, TINY, silent), [CONTESTANTS["map"]])
+    tune(Runner(folder, TINY, silent), [CANDIDATES["map"]])
     assert len(counted.names) == 4
 
 
@@ -122,13 +122,13 @@ def test_a_result_holds_its_score_at_the_best_temperature(folder: Path) -> None:
 
 
 def test_trainings_that_diverged_are_named(folder: Path) -> None:
-    bench = Bench(folder, TINY, silent)
+    runner = Runner(folder, TINY, silent)
     trainings = [
         Training(name, "map", {"epochs": 4, "learning_rate": rate}, seed)
         for name, rate in (("calm", 0.01), ("wild", 1e30))
         for seed in range(2)
     ]
-    finished = bench.train_all("", trainings)
+    finished = runner.train_all("", trainings)
     assert diverged(["calm", "wild"], 2, finished) == (
         "Diverged, and not in the means: wild (2 of 2)."
     )
@@ -136,13 +136,13 @@ def test_trainings_that_diverged_are_named(folder: Path) -> None:
 
 
 def test_a_run_file_without_predictions_is_made_again(folder: Path, counted: Counted) -> None:
-    bench = Bench(folder, TINY, silent)
+    runner = Runner(folder, TINY, silent)
     training = Training("map-trial0", "map", {"epochs": 4}, 1000, folder="tuning")
-    path = bench.path(training)
-    assert bench.train(training, for_tuning=True) is not None
+    path = runner.path(training)
+    assert runner.train(training, for_tuning=True) is not None
     assert counted.names == []
     Run.create(path, overwrite=True, config=Run.open(path).config)
-    assert bench.train(training, for_tuning=True) is not None
+    assert runner.train(training, for_tuning=True) is not None
     assert counted.names == ["map-trial0-seed1000"]
     assert "predictions" in Run.open(path)
 
@@ -150,13 +150,13 @@ def test_a_run_file_without_predictions_is_made_again(folder: Path, counted: Cou
 def test_matched_trainings_take_as_long(folder: Path) -> None:
     trainings = [Training(name, name, {"epochs": 100}, 0) for name in ("map", "fp-bma", "sgld")]
     seconds = {"map": 0.5, "fp-bma": 2.0}
-    found = {each.name: each.settings["epochs"] for each in as_long(trainings, seconds)}
+    found = {each.name: each.settings["epochs"] for each in match_time(trainings, seconds)}
     assert found == {"map": 400, "fp-bma": 100}
-    bench = Bench(folder, TINY, silent)
+    runner = Runner(folder, TINY, silent)
     trainings = [Training("map", "map", {"epochs": epochs}, 0) for epochs in (20, 2)]
-    long, short = (cpu_seconds(bench, [each])["map"] for each in trainings)
+    long, short = (cpu_seconds(runner, [each])["map"] for each in trainings)
     assert long > 2 * short
-    assert cpu_seconds(bench, trainings[1:])["map"] == short  # kept
+    assert cpu_seconds(runner, trainings[1:])["map"] == short  # kept
 
 
 def poisoned(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,34 +189,34 @@ def test_the_halves_of_the_validation_set_are_the_same_for_every_seed() -> None:
 def test_what_was_tuned_and_tempered_on_the_whole_validation_set_is_done_again(
     folder: Path, counted: Counted
 ) -> None:
-    bench = Bench(folder, TINY, silent)
+    runner = Runner(folder, TINY, silent)
     training = Training("map-trial1", "map", {"epochs": 4, "learning_rate": 0.01}, 1000)
-    path = bench.path(training)
-    assert bench.train(training) is not None  # as a result
+    path = runner.path(training)
+    assert runner.train(training) is not None  # as a result
     Run.open(path).write("tempered", {}, {"temperature": 7.0})  # by an earlier version
-    bench.train_all("", [training])
+    runner.train_all("", [training])
     assert Run.open(path).attributes_of("tempered")["temperature"] != 7.0
     counted.names.clear()
-    assert bench.train(training, for_tuning=True) is not None
+    assert runner.train(training, for_tuning=True) is not None
     assert counted.names == ["map-trial1-seed1000"]
 
 
 def test_tuning_does_not_read_the_test_set_or_what_the_temperature_is_for(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    contestants = [CONTESTANTS["map"], CONTESTANTS["fp-bma"]]
-    clean = tune(Bench(folder, TINY, silent), contestants)
+    candidates = [CANDIDATES["map"], CANDIDATES["fp-bma"]]
+    clean = tune(Runner(folder, TINY, silent), candidates)
     poisoned(monkeypatch)
     shutil.copytree(folder / "sources", tmp_path / "sources")
-    bench = Bench(tmp_path, TINY, silent)
-    assert tune(bench, contestants) == clean
+    runner = Runner(tmp_path, TINY, silent)
+    assert tune(runner, candidates) == clean
     with pytest.raises(InputError, match="NaN"):  # the poison would show
-        bench.train_all("", tuned(bench, contestants, clean))
+        runner.train_all("", tuned_trainings(runner, candidates, clean))
 
 
 def test_the_best_trial_is_that_of_the_least_validation_nll(folder: Path) -> None:
-    bench = Bench(folder, TINY, silent)
-    found = tune(bench, [CONTESTANTS["map"]])["map"]
+    runner = Runner(folder, TINY, silent)
+    found = tune(runner, [CANDIDATES["map"]])["map"]
     runs = [Run.open(folder / "tuning" / f"map-trial{index}-seed1000.h5") for index in range(2)]
     nlls = [run.attributes_of("predictions")["nll"] for run in runs]
     assert found.nlls == nlls
@@ -227,16 +227,16 @@ def test_the_best_trial_is_that_of_the_least_validation_nll(folder: Path) -> Non
 
 
 def test_a_method_of_which_every_trial_diverges_is_named(folder: Path) -> None:
-    hopeless = Contestant("hopeless", "map", grid=({"learning_rate": 1e6},))
+    hopeless = Candidate("hopeless", "map", grid=({"learning_rate": 1e6},))
     with pytest.raises(LandscapeError, match="hopeless: every trial diverged"):
-        tune(Bench(folder, TINY, silent), [hopeless])
+        tune(Runner(folder, TINY, silent), [hopeless])
 
 
 def test_an_ablation_trains_its_variants(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     steps = {"fisher-identity": ({"fisher": "identity"}, (0.1,))}
     rest = {"rest-fixed": Variant({}, "fresh-head-fixed-rest", {"normalisation": "batch"})}
     monkeypatch.setattr(ablation, "_STEPS", steps)
-    monkeypatch.setattr(ablation, "groups", lambda base, plain: {"Rest": rest})
+    monkeypatch.setattr(ablation, "variant_groups", lambda base, settings_of_vi: {"Rest": rest})
     monkeypatch.setattr(ablation, "_SAMPLES", 1)
     tables = study("ablation", folder, TINY, progress=silent)
     anew = tables[8]
@@ -255,7 +255,7 @@ def test_an_ablation_trains_its_variants(folder: Path, monkeypatch: pytest.Monke
 def test_an_ablation_changes_one_thing_at_a_time() -> None:
     base = {"learning_rate": 0.01, "beta": 1e-6, "radius": 0.3}
     plain = {"learning_rate": 0.02, "prior_scale": 0.1}
-    groups = ablation.groups(base, plain)
+    groups = ablation.variant_groups(base, plain)
     around_zero = groups.pop("Prior N(0, prior_scale^2), VI's tuned settings")
     radii = [variant.settings.pop("radius") for variant in around_zero.values()]
     assert len({repr(variant.settings) for variant in around_zero.values()}) == 1
@@ -279,7 +279,7 @@ def test_an_ablation_changes_one_thing_at_a_time() -> None:
 def test_the_command(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(toy, "ENTRANTS", [toy.Entrant("map", "map")])
+    monkeypatch.setattr(toy, "TOY_CANDIDATES", [toy.ToyCandidate("map", "map")])
     assert main(["study", "toy", "--budget", "smoke", "--out", str(tmp_path)]) == 0
     assert "the posterior under a flat prior" in capsys.readouterr().out
     assert main(["study", "toy", "--budget", "smoke", "--json", "--out", str(tmp_path)]) == 0
@@ -287,13 +287,13 @@ def test_the_command(
 
 
 def test_a_folder_is_of_one_task(folder: Path) -> None:
-    with pytest.raises(InputError, match="holds a study of digits with convnet: name another"):
+    with pytest.raises(InputError, match="holds a study of digits with convnet: choose another"):
         study("generalisation", folder, TINY, task="mnist", only=ONLY, progress=silent)
 
 
 def test_a_study_of_a_resnet_has_group_normalisation(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, replace(TINY, source_epochs=10), silent, network="resnet20")
-    network = bench.source(0, {"rank": 2}).network()
+    runner = Runner(tmp_path, replace(TINY, source_epochs=10), silent, network="resnet20")
+    network = runner.source(0, {"rank": 2}).network()
     assert any(isinstance(layer, torch.nn.GroupNorm) for layer in network.modules())
     assert network(torch.zeros(1, 1, 8, 8)).shape == (1, 10)
 
@@ -319,17 +319,17 @@ def test_a_source_begins_at_published_weights(
 
     monkeypatch.setattr(workflow, "train", noted)
     weights = tmp_path / "published.pt"
-    bench = Bench(tmp_path / "one", TINY, silent, "digits", "resnet20", weights)
+    runner = Runner(tmp_path / "one", TINY, silent, "digits", "resnet20", weights)
     with pytest.raises(KeyboardInterrupt):
-        bench.source(0, {})
+        runner.source(0, {})
     for name, value in network.state_dict().items():
         assert torch.equal(begun[0].state_dict()[name], value)
     assert "from published.pt (" in (tmp_path / "one" / "task").read_text()
-    Bench(tmp_path / "one", TINY, silent, "digits", "resnet20", weights)
+    Runner(tmp_path / "one", TINY, silent, "digits", "resnet20", weights)
     for other in (None, tmp_path / "other.pt"):
         torch.save({**state, "fc.bias": state["fc.bias"] + 1}, tmp_path / "other.pt")
-        with pytest.raises(InputError, match="name another folder"):
-            Bench(tmp_path / "one", TINY, silent, "digits", "resnet20", other)
+        with pytest.raises(InputError, match="choose another folder"):
+            Runner(tmp_path / "one", TINY, silent, "digits", "resnet20", other)
 
 
 def test_a_task_of_other_classes_begins_with_a_fresh_head(
@@ -346,7 +346,7 @@ def test_a_task_of_other_classes_begins_with_a_fresh_head(
     for name in ("vi", "fp-bma"):
         trained = workflow.load(tmp_path / f"study/runs/{name}-seed0.h5", device="cpu")
         assert len(trained.task.classes) == 10
-    source = Bench(tmp_path / "study", brief, silent, "mnist").source(0, {})
+    source = Runner(tmp_path / "study", brief, silent, "mnist").source(0, {})
     assert source.network()(torch.zeros(1, 1, 28, 28)).shape == (1, 26)
 
 
@@ -366,7 +366,7 @@ def test_a_task_of_other_classes_begins_with_a_fresh_head(
         (["toy", "--device", "abacus"], "device 'abacus' cannot be used"),
         (["toy", "--severities", "1,x"], "'1,x' is no list such as 1,3,5"),
         (["toy", "--trials", "0"], "trials must be at least 1, not 0"),
-        (["toy", "--samples", "3", "--measured", "4"], "of 3 samples predicted with no 4"),
+        (["toy", "--samples", "3", "--measured", "4"], "4 samples: predictions use only 3"),
     ],
 )
 def test_bad_requests_are_one_line(

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 
 from landscape.store import Run
-from landscape.study import metrics as read
+from landscape.study import metrics
 from landscape.study.averaging import averaging_tables, curves
 from landscape.study.plan import Training
 from landscape.study.runner import Finished
 from landscape.study.statistics import holm
 from landscape.study.tables import (
     Table,
-    compared,
     corrected,
     correlations,
+    differences,
     means,
     number,
     probability,
@@ -46,15 +46,15 @@ def run(tmp_path: Path) -> Run:
 
 
 def test_what_a_run_says(run: Run) -> None:
-    assert read.lambda_1(run) == pytest.approx(14 / 3)
-    assert read.lambda_ratio(run) == pytest.approx((4 + 2 + 4) / 3)
-    assert read.lambda_ratio_of_means(run) == pytest.approx(14 / 4)
-    assert read.trace(run) == 7
-    assert read.of_shifts("nll")(run) == 4
-    assert read.of_shifts("nll", "noise")(run) == 2
-    assert read.kinds_of_shifts(run) == ["noise", "blur"]
+    assert metrics.lambda_1(run) == pytest.approx(14 / 3)
+    assert metrics.lambda_ratio(run) == pytest.approx((4 + 2 + 4) / 3)
+    assert metrics.lambda_ratio_of_means(run) == pytest.approx(14 / 4)
+    assert metrics.trace(run) == 7
+    assert metrics.shifted_metric("nll")(run) == 4
+    assert metrics.shifted_metric("nll", "noise")(run) == 2
+    assert metrics.kinds_of_shifts(run) == ["noise", "blur"]
     finished = [Finished(Training("swag", "swag", {}, seed), run) for seed in (0, 3)]
-    assert read.collect(finished, read.training_seconds) == {"swag": {0: 2.5, 3: 2.5}}
+    assert metrics.collect(finished, metrics.training_seconds) == {"swag": {0: 2.5, 3: 2.5}}
 
 
 def test_the_order_of_averaging(run: Run) -> None:
@@ -90,7 +90,7 @@ def test_means_and_comparisons() -> None:
     results = {"sam": {0: 1.0, 1: 2.0, 2: 3.0}, "fp-bma": {0: 2.0, 1: 4.0, 5: 9.0}}
     table = means("NLL", {"NLL": results}, digits=3)
     assert table.rows[0] == ("sam", "3", "2.00 [-0.484, 4.48]")
-    (row,) = compared("difference", results, "fp-bma").rows
+    (row,) = differences("difference", results, "fp-bma").rows
     assert row[:3] == ("sam", "2", "-1.5 [-7.9, +4.9]")  # on the seeds that both have
     cut = means("NLL", {"NLL": results}, within={"NLL": (0.0, math.inf)})
     assert cut.rows[0] == ("sam", "3", "2.00 [0.00, 4.48]")
@@ -104,10 +104,10 @@ def test_each_column_has_its_own_n() -> None:
     assert first == ("sam", "3", "2.00 [-0.484, 4.48]", "2.00 [-10.7, 14.7] (n = 2)")
     assert second == ("map", "3", "2.00 [-0.484, 4.48]", "-")
     results = {"sam": part, "map": whole, "fp-bma": {0: 5.0, 1: 5.0, 2: 6.0}}
-    sam, other = compared("", results, "fp-bma").rows
+    sam, other = differences("", results, "fp-bma").rows
     assert (sam[1], other[1]) == ("2", "3")
     assert sam[2].startswith("-3.5 [")
-    assert compared("", results, "sam").rows[0][1] == "2"
+    assert differences("", results, "sam").rows[0][1] == "2"
 
 
 def test_holms_correction_is_for_all_tests_of_a_page() -> None:
@@ -118,7 +118,7 @@ def test_holms_correction_is_for_all_tests_of_a_page() -> None:
             name: dict(enumerate(generator.normal(shift, 1, 5)))
             for name, shift in (("sam", 2.0), ("swag", 0.5), ("fp-bma", 0.0))
         }
-        tables.append(compared(title, results, "fp-bma"))
+        tables.append(differences(title, results, "fp-bma"))
     p_values = [p for table in tables for p in table.p_values]
     assert len(p_values) == 4
     page = corrected([means("", {"NLL": results}), *tables])

@@ -6,7 +6,14 @@ import torch
 from scipy import integrate, stats
 
 from landscape.study import toy
-from landscape.study.toy import BARRIERS, EXAMPLES, FLAT_MASS, Entrant, TwoWells, mass_in_flat_well
+from landscape.study.toy import (
+    BARRIERS,
+    EXAMPLES,
+    FLAT_MASS,
+    ToyCandidate,
+    TwoWells,
+    mass_in_flat_well,
+)
 
 
 def loss(w: float) -> torch.Tensor:
@@ -48,17 +55,17 @@ def test_the_barriers_are_where_both_wells_are_as_high() -> None:
 
 
 def test_gradient_descent_stays_in_the_well_where_it_starts_and_a_wide_sam_does_not() -> None:
-    descent = Entrant("map", "map", {"weight_decay": 0.0, "momentum": 0.0})
+    descent = ToyCandidate("map", "map", {"weight_decay": 0.0, "momentum": 0.0})
     starts = np.array([BARRIERS[0] - 0.1, BARRIERS[0] + 0.1, 4.0])
     assert mass_in_flat_well(descent, starts) == [1.0, 0.0, 0.0]
-    sam = Entrant("sam", "sam", {"weight_decay": 0.0, "radius": 0.5})
+    sam = ToyCandidate("sam", "sam", {"weight_decay": 0.0, "radius": 0.5})
     assert mass_in_flat_well(sam, np.array([2.0])) == [1.0]
 
 
 def test_the_table_has_a_row_for_each_entrant_and_the_closed_forms() -> None:
     calls = []
-    entrants = [Entrant("map", "map", {"weight_decay": 0.0})]
-    (table,) = toy.two_wells(2, lambda done, total: calls.append((done, total)), entrants)
+    candidates = [ToyCandidate("map", "map", {"weight_decay": 0.0})]
+    (table,) = toy.two_wells(2, lambda done, total: calls.append((done, total)), candidates)
     # Wilson's interval of 2 of 2 and of 0 of 2: within [0, 1], and not a point.
     assert table.rows[0][1:] == ("1.00 [0.342, 1.00]", "0.00 [0.00, 0.658]", "0 of 2")
     assert [row[1] for row in table.rows[1:]] == ["0.909", "0.664"]

@@ -105,13 +105,13 @@ def test_a_pickled_file_can_call_nothing(tmp_path: Path) -> None:
     Harmful.path = str(tmp_path / "made")
     for bad in (Harmful(), {"data": np.array([Harmful()], dtype=object)}, {"data": print}):
         (folder / "data_batch_2").write_bytes(pickle.dumps(bad))
-        with pytest.raises(InputError, match=r"cannot read .*data_batch_2: it wants "):
+        with pytest.raises(InputError, match=r"cannot read .*data_batch_2: it calls "):
             tasks.cifar10(str(folder))
     assert not (tmp_path / "made").exists()
 
 
 def test_bad_folders_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no cifar10: unpack its archive there"):
+    with pytest.raises(InputError, match="does not contain cifar10: unpack its archive there"):
         tasks.cifar10(str(tmp_path))
     pickled = write(tmp_path, 10, binary=False)
     for bad in (b"", b"text", pickle.dumps([1]), pickle.dumps({"data": 1})):
@@ -145,7 +145,7 @@ def test_corrupted_images_become_shifted_test_sets(tmp_path: Path) -> None:
     for settings, message in (
         ({"kinds": ["frost"]}, "cannot read .*frost.npy"),
         ({"kinds": ["fog"], "severities": [6]}, "severities are 1 to 5"),
-        ({"kinds": ["labels"]}, "no array of 4 axes"),
+        ({"kinds": ["labels"]}, "not an array of 4 axes"),
     ):
         with pytest.raises(InputError, match=message):
             tasks.cifar_c(task, str(tmp_path), **settings)  # type: ignore[arg-type]

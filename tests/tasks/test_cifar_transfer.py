@@ -123,18 +123,18 @@ def test_files_that_are_not_what_they_should_be_are_refused(folder: Path) -> Non
     good = jpegs(90, 120, 10, 32)
     cases = [
         ({"jpeg": good["jpeg"], "length": good["length"]}, "has no array 'y'; it holds jpeg"),
-        (good | {"jpeg": good["jpeg"][:-1]}, "must be the bytes of all files"),
-        (good | {"y": good["y"][:-1]}, "must be the bytes of all files"),
+        (good | {"jpeg": good["jpeg"][:-1]}, "must hold the bytes of all files"),
+        (good | {"y": good["y"][:-1]}, "must hold the bytes of all files"),
         (good | {"y": good["y"] + 1}, r"labels must be in \[0, 10\), not in \[1, 10\]"),
         (good | {"jpeg": np.zeros_like(good["jpeg"])}, r"cannot read the image \d+ of .*test120"),
-        (jpegs(0, 100, 10, 32), "holds 100 images, and 110 are needed"),
+        (jpegs(0, 100, 10, 32), "holds 100 images, but 110 are needed"),
     ]
     for arrays, message in cases:
         np.savez(file, **arrays)
         with pytest.raises(InputError, match=message):
             tasks.load("cifar10-jpeg", shots=2)
     (folder / "cifar10_lossless_train80.npz").unlink()
-    with pytest.raises(InputError, match=r"must hold one file cifar10_lossless\*.npz, and holds 0"):
+    with pytest.raises(InputError, match=r"must hold one file cifar10_lossless\*.npz, but holds 0"):
         tasks.load("cifar10-jpeg")
     np.savez(folder / "cifar10_lossless.npz", x=np.zeros(3))
     with pytest.raises(InputError, match="has no array 'y'; it holds x"):

@@ -94,7 +94,7 @@ def test_a_task_gets_shifted_test_sets_of_its_own_images() -> None:
 
 def test_bad_requests_are_refused() -> None:
     bare = replace(tasks.load("digits"), scaling=None)
-    with pytest.raises(InputError, match="task 'digits' keeps no scaling"):
+    with pytest.raises(InputError, match="task 'digits' has no scaling"):
         tasks.shift(bare)
     scaling = Scaling(torch.zeros(()), torch.ones(()))
     assert len(tasks.shift(bare, scaling=scaling).shifted) == 20

@@ -69,8 +69,8 @@ def test_arrays_are_made_of_as_many_bytes_as_they_say(tmp_path: Path) -> None:
         ((10**12,), "|u1", "abc", "does not have 3 bytes"),
         ((2, -3), "|u1", "abcdef", "damaged"),
         ((True, 6), "|u1", "abcdef", "damaged"),
-        ((1,), "|O8", "abcdefgh", "no numbers"),
-        ((1,), "|V8", "abcdefgh", "no numbers"),
+        ((1,), "|O8", "abcdefgh", "does not consist of numbers"),
+        ((1,), "|V8", "abcdefgh", "does not consist of numbers"),
         ((1,), "|u1", 5, "damaged"),
     ):
         path.write_bytes(_array(shape, kind, contents))
@@ -129,7 +129,7 @@ FILES: dict[str, tuple[Callable[[], bytes], str]] = {
     "large shape": (lambda: _member("x_train.npy", _header("(1000000000000,)")), "cannot read"),
     "negative shape": (lambda: _member("x_train.npy", _header("(-5,)")), "cannot read"),
     "no shape": (lambda: _member("x_train.npy", _header("(" * 5000)), "cannot read"),
-    "text": (lambda: _member("x_train.txt", b"hello"), "is no array"),
+    "text": (lambda: _member("x_train.txt", b"hello"), "is not an array"),
     "nothing": (lambda: b"", "cannot read"),
 }
 
@@ -170,7 +170,7 @@ def test_jpegs_of_lengths_that_do_not_add_up_are_refused(tmp_path: Path) -> None
         np.array(8),
     ):
         np.savez(tmp_path / "j.npz", jpeg=stream, length=lengths, y=np.zeros(lengths.shape, int))
-        with pytest.raises(InputError, match="must be the bytes of all files"):
+        with pytest.raises(InputError, match="must hold the bytes of all files"):
             Jpegs.read(tmp_path / "j.npz", 8)
 
 

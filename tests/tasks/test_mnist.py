@@ -68,13 +68,13 @@ def test_without_a_folder_or_a_file_one_line_says_what_is_missing(
     monkeypatch.delenv(VARIABLE, raising=False)
     with pytest.raises(InputError, match=f"give its path, or set {VARIABLE}"):
         tasks.load(name)
-    with pytest.raises(InputError, match=r"must hold one file emnist_letters\*.npz, and holds 0"):
+    with pytest.raises(InputError, match=r"must hold one file emnist_letters\*.npz, but holds 0"):
         tasks.load(name, path=str(tmp_path))
 
 
 def test_files_that_are_not_what_they_should_be_are_refused(folder: Path) -> None:
     write_images(folder / "mnist_small.npz", 10, 1000, 40)
-    with pytest.raises(InputError, match="leave none beside 1000"):
+    with pytest.raises(InputError, match="leave none after 1000"):
         tasks.load("mnist")
     write_images(folder / "mnist_small.npz", 12, 1300, 40)
     with pytest.raises(InputError, match="labels must be in"):
