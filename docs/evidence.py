@@ -15,7 +15,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from landscape.store import Run
-from landscape.store.summary import Spread
+from landscape.store.summary import SampleMean
 from landscape.study import CONTESTANTS
 from landscape.study import readings as read
 from landscape.study.averaging import ORDERS, curves
@@ -178,9 +178,9 @@ def radius_figure(folder: Path) -> go.Figure:
     )
 
 
-def spread(runs: list[Run], reading: read.Reading) -> Spread:
+def spread(runs: list[Run], reading: read.Reading) -> SampleMean:
     """Over seeds."""
-    return Spread.of(np.array([reading(run) for run in runs]))
+    return SampleMean.of(np.array([reading(run) for run in runs]))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import pytest
 from landscape import workflow
 from landscape.cli import main
 from landscape.errors import InputError, LandscapeError
-from landscape.runtime.files import held
+from landscape.runtime.files import file_lock
 from landscape.store import Run
 
 TRAIN = ["train", "digits", "swag", "--epochs", "10", "--rank", "3", "--samples", "2"]
@@ -81,7 +81,7 @@ def test_one_process_at_a_time_works_on_a_run(
 ) -> None:
     path = copied(measured, tmp_path)
     before = path.read_bytes()
-    with held(path.with_suffix(".safetensors"), ""):
+    with file_lock(path.with_suffix(".safetensors"), ""):
         for command in ("measure", "surface"):
             assert main([command, str(path), "--fresh"]) == 2
             assert f"another process is measuring {path} or a run" in capsys.readouterr().err

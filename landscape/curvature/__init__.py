@@ -14,7 +14,7 @@ from landscape.curvature.estimators.lanczos import Eigenvalues, lanczos
 from landscape.curvature.estimators.probes import Estimate
 from landscape.curvature.estimators.trace import hutch_pp, hutchinson, krylov_aware
 from landscape.curvature.matrices import MATRICES
-from landscape.curvature.measure import Flatness, measure
+from landscape.curvature.measurement import Flatness, measure
 from landscape.curvature.network import (
     diagonal,
     spectral_density,

@@ -11,7 +11,7 @@ import numpy as np
 
 from landscape.errors import InputError
 from landscape.prediction.correlation import FEWEST
-from landscape.results import ANYTHING, Range, Spread
+from landscape.results import ANYTHING, Range, SampleMean
 
 _ALIKE = 1e-12
 """A deviation that is rounding."""
@@ -22,13 +22,13 @@ class Paired:
     """A comparison on the same seeds.
 
     Attributes:
-        difference: Spread of the pairs' differences, with Student's 95 % interval of the mean.
+        difference: SampleMean of the pairs' differences, with Student's 95 % interval of the mean.
         t_test: p-value of the paired t-test, two-sided.
         wilcoxon: p-value of Wilcoxon's signed-rank test, two-sided, exact up to 13 pairs. With n
             pairs it is then never below 2^(1 - n): 0.06 for 5.
     """
 
-    difference: Spread
+    difference: SampleMean
     t_test: float
     wilcoxon: float
 
@@ -61,7 +61,7 @@ def paired(
         difference = np.asarray(values, dtype=float) - np.asarray(reference, dtype=float)
     difference = difference[~np.isnan(difference)]
     low, high = within
-    spread = Spread.of(difference, within=(low - high, high - low))
+    spread = SampleMean.of(difference, within=(low - high, high - low))
     if len(difference) < 2 or not np.isfinite(difference).all():
         return Paired(spread, math.nan, math.nan)
     if not difference.any():
@@ -73,7 +73,7 @@ def paired(
     return Paired(spread, t_test, wilcoxon)
 
 
-def mean_correlation(rhos: np.ndarray, pairs: int) -> Spread:
+def mean_correlation(rhos: np.ndarray, pairs: int) -> SampleMean:
     """The mean of rank correlations, one a seed, with an interval inside [-1, 1].
 
     Student's interval of the mean, taken to Fisher's scale (artanh) by the delta method and back.
@@ -86,7 +86,7 @@ def mean_correlation(rhos: np.ndarray, pairs: int) -> Spread:
             ``FEWEST`` there is no interval: their correlations have few values, which are often
             the same for all seeds by chance. Nor is there one where all are the same.
     """
-    over = Spread.of(rhos)
+    over = SampleMean.of(rhos)
     known = pairs >= FEWEST and over.deviation > _ALIKE and abs(over.mean) < 1
     low = high = math.nan
     if known:

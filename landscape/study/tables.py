@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from landscape.results import ANYTHING, Range, Spread
+from landscape.results import ANYTHING, Range, SampleMean
 from landscape.study.metrics import Results
 from landscape.study.statistics import holm, mean_correlation, paired
 
@@ -69,7 +69,7 @@ def means(
     Args:
         title: Title of the table.
         columns: Numbers by column.
-        within: Range of a column's numbers, where they have one; see ``Spread.of``.
+        within: Range of a column's numbers, where they have one; see ``SampleMean.of``.
         digits: Significant digits of the mean.
         note: Text below it.
         first: Head of the first column.
@@ -77,7 +77,7 @@ def means(
     ranges = within or {}
     spreads = {
         label: {
-            name: Spread.of(_array(values), within=ranges.get(label, ANYTHING))
+            name: SampleMean.of(_array(values), within=ranges.get(label, ANYTHING))
             for name, values in results.items()
         }
         for label, results in columns.items()
@@ -110,7 +110,12 @@ def correlations(
 
 
 def _of_spreads(
-    title: str, columns: Mapping[str, Mapping[str, Spread]], *, digits: int, note: str, first: str
+    title: str,
+    columns: Mapping[str, Mapping[str, SampleMean]],
+    *,
+    digits: int,
+    note: str,
+    first: str,
 ) -> Table:
     """A row for each name; a cell that is of fewer seeds than the row's largest n says so."""
     names = list(dict.fromkeys(name for spreads in columns.values() for name in spreads))
@@ -122,7 +127,7 @@ def _of_spreads(
     return Table(title, (first or "method", "n", *columns), tuple(rows), note)
 
 
-def _cell(spread: Spread | None, n: int, digits: int) -> str:
+def _cell(spread: SampleMean | None, n: int, digits: int) -> str:
     if spread is None or not spread.count:
         return "-"
     own = "" if spread.count == n else f" (n = {spread.count})"
@@ -183,7 +188,7 @@ def _array(values: Mapping[int, float]) -> np.ndarray:
     return np.array(list(values.values()), dtype=float)
 
 
-def interval_of(spread: Spread, digits: int, *, sign: bool = False) -> str:
+def interval_of(spread: SampleMean, digits: int, *, sign: bool = False) -> str:
     """Mean and interval as text."""
 
     def show(value: float) -> str:

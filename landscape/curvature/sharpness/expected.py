@@ -29,7 +29,7 @@ class Sharpness:
         standard_error: Standard error of the mean over what was drawn; NaN of a single one.
         rises: Each by itself.
         effective: Number of independent draws that they are worth; fewer than there are where
-            they are samples of a Markov chain. See ``Spread``.
+            they are samples of a Markov chain. See ``SampleMean``.
     """
 
     value: float
@@ -178,7 +178,7 @@ def average_rise(
     Args:
         rises: Each by itself.
         sizes: Weight of each; all alike if ``None``.
-        places: Where in Markov chains they are from, if so; see ``Spread.of``.
+        places: Where in Markov chains they are from, if so; see ``SampleMean.of``.
 
     Raises:
         InputError: there is none.
