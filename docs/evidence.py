@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import plotly.graph_objects as go
 
-from landscape.results import Spread
+from landscape.results import SampleMean
 from landscape.store import Run
 from landscape.study import CANDIDATES, metrics
 from landscape.study.averaging import ORDERS, curves
@@ -181,9 +181,9 @@ def radius_figure(folder: Path) -> go.Figure:
     )
 
 
-def spread(runs: list[Run], metric: metrics.Metric) -> Spread:
+def spread(runs: list[Run], metric: metrics.Metric) -> SampleMean:
     """Mean and interval of a metric over seeds."""
-    return Spread.of(np.array([metric(run) for run in runs]))
+    return SampleMean.of(np.array([metric(run) for run in runs]))
 
 
 if __name__ == "__main__":

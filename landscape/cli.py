@@ -353,7 +353,7 @@ def _app(options: argparse.Namespace) -> None:
 
 def _report(path: Path, as_json: bool) -> None:
     """Print what a run file says."""
-    from landscape.store import Run, Spread, summarise
+    from landscape.store import Run, SampleMean, summarise
     from landscape.store.summary import unfinished
 
     run = Run.open(path)
@@ -370,7 +370,7 @@ def _report(path: Path, as_json: bool) -> None:
         shown = ", ".join(value) if isinstance(value, tuple) else value
         if isinstance(value, dict):
             shown = ", ".join(f"{name} {barrier:.4g}" for name, barrier in value.items())
-        if isinstance(value, Spread):
+        if isinstance(value, SampleMean):
             shown = f"{value}{value.interval()}, n = {value.counted()}"
         print(f"{field.name:22} {'-' if shown in (None, '') else printable(str(shown))}")
     if lacking:

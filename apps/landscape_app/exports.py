@@ -16,7 +16,7 @@ from landscape.errors import InputError
 from landscape.runtime import limits
 from landscape.runtime.files import atomic_write
 from landscape.store import Run, Summary, ensure_writable, summarise
-from landscape.store.summary import Spread, unfinished
+from landscape.store.summary import SampleMean, unfinished
 from landscape_app import figures, formats
 from landscape_app.data import BrokenRun, NotMeasured, list_runs, load_run, surface_names
 from landscape_app.table import Row, as_csv, to_csv
@@ -206,7 +206,7 @@ def write_report(folder: Path, path: Path) -> None:
     _write_page(path, f"Runs in {folder.absolute().name}", summaries, parts, broken)
 
 
-def _spread(run: Summary, found: Spread | None) -> str:
+def _spread(run: Summary, found: SampleMean | None) -> str:
     """A mean over samples, with their number where it is not that of the run's column."""
     own = "" if found is None or found.count == run.samples else f" (n = {found.count})"
     return formats.spread(found) + own
@@ -225,7 +225,7 @@ def _flat(found: Summary) -> Row:
     line: Row = {}
     for name, value in asdict(found).items():
         if name in _SPREADS:
-            parts = value or {part.name: "" for part in fields(Spread)}
+            parts = value or {part.name: "" for part in fields(SampleMean)}
             line |= {f"{name}_{part}": number for part, number in parts.items()}
         elif isinstance(value, tuple):
             line[name] = " ".join(value)

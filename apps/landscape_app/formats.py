@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from landscape.store import Spread
+from landscape.store import SampleMean
 
 ABSENT = "–"
 _LONGEST_LABEL = 100
@@ -45,7 +45,7 @@ def percent(value: float | None) -> str:
     return f"{100 * value:.1f} %"
 
 
-def spread(found: Spread | None) -> str:
+def spread(found: SampleMean | None) -> str:
     """``12.3 ± 4.5``, mean and standard deviation; the mean alone where there is no deviation."""
     if found is None:
         return ABSENT
@@ -53,7 +53,7 @@ def spread(found: Spread | None) -> str:
     return mean if math.isnan(found.deviation) else f"{mean} ± {number(found.deviation, 2)}"
 
 
-def counted(found: Spread) -> str:
+def counted(found: SampleMean) -> str:
     """``30 samples``, and what those of a Markov chain are worth."""
     samples = count(found.count, "sample")
     if found.effective < found.count:

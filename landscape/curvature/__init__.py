@@ -21,7 +21,7 @@ from landscape.curvature.estimators.lanczos import Eigenvalues, lanczos
 from landscape.curvature.estimators.probes import Estimate
 from landscape.curvature.estimators.trace import hutch_pp, hutchinson, krylov_aware
 from landscape.curvature.matrices import MATRICES
-from landscape.curvature.measure import Flatness, measure
+from landscape.curvature.measurement import Flatness, measure
 from landscape.curvature.sharpness.expected import Sharpness, expected_sharpness, m_sharpness
 from landscape.curvature.sharpness.kl_ball import worst_case_sharpness
 from landscape.objective.operators.base import FunctionOperator, Operator

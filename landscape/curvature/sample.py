@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from dataclasses import dataclass
@@ -32,12 +31,6 @@ class SampleWork:
 
     loss: PosteriorLoss
     settings: dict[str, Any]
-
-    @property
-    def request(self) -> str:
-        """The settings, and which parameters, as text."""
-        names = self.loss.posterior.space.names
-        return json.dumps({**self.settings, "parameters": names}, sort_keys=True)
 
 
 def measure_sample(work: SampleWork, sample: tuple[int, Tensor]) -> Row:

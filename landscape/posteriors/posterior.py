@@ -98,7 +98,7 @@ class Posterior:
         """Where in their Markov chains the samples are that ``sample`` draws with the same seed.
 
         Returns:
-            Chain and place in it of each, shape (count, 2), for ``Spread``; ``None`` where the
+            Chain and place in it of each, shape (count, 2), for ``SampleMean``; ``None`` where the
             samples are independent draws.
         """
         if not isinstance(self.distribution, Samples):

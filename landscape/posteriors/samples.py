@@ -60,9 +60,9 @@ class Samples:
         return self.vectors[self._drawn(count, generator)]
 
     def places(self, count: int, generator: torch.Generator) -> np.ndarray | None:
-        """Where in their chains the samples are that ``sample`` draws, (count, 2); see ``Spread``.
+        """Places in their chains of the samples that ``sample`` draws; see ``SampleMean``.
 
-        ``None`` where samples are independent of each other.
+        Shape (count, 2); ``None`` where samples are independent of each other.
         """
         if self.chain is None:
             return None

@@ -26,7 +26,7 @@ class Correlation:
             pairs, or pairs worth fewer independent ones, and where rho is NaN.
         high: Upper end of the interval, in [rho, 1].
         count: n, the number of pairs; those with a value that is not finite do not count.
-        effective: Number of independent pairs that they are worth; see ``Spread``.
+        effective: Number of independent pairs that they are worth; see ``SampleMean``.
     """
 
     rho: float
@@ -50,7 +50,7 @@ def spearman(x: np.ndarray, y: np.ndarray, *, places: np.ndarray | None = None) 
     Args:
         x: Shape (n,). Pairs in which a value is not finite are left out.
         y: Shape (n,).
-        places: Places of the pairs in Markov chains, shape (n, 2); see ``Spread.of``. n in the
+        places: Places of the pairs in Markov chains, shape (n, 2); see ``SampleMean.of``. n in the
             variance is then the number of independent pairs that they are worth for the mean of
             the products of their ranks, and the interval is Student's. Of two AR(1) chains of 30 or
             100 samples it covers 97 to 99 % at the coefficients 0 and 0.5, and 93 to 95 % at 0.9.

@@ -1,4 +1,4 @@
-"""Where results go: the interface of a store, and files of which a reader never meets half."""
+"""Files that a reader never meets half written, and locks on them."""
 
 from __future__ import annotations
 
@@ -10,63 +10,11 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Protocol
-
-import numpy as np
 
 from landscape.errors import InputError, LandscapeError, printable, reason
-from landscape.runtime.limits import MAX_NAME
-
-
-class Stored(Protocol):
-    """One group of a store: its variables by name, and what was noted about it."""
-
-    @property
-    def attributes(self) -> Mapping[str, str | int | float]:
-        """What was noted."""
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        """A variable."""
-
-
-class Store(Protocol):
-    """Where finished units go, and are taken up from; ``landscape.store.Run`` is one."""
-
-    def write(
-        self,
-        group: str,
-        variables: Mapping[str, object],
-        attributes: Mapping[str, str | int | float] | None = None,
-    ) -> None:
-        """Put the variables of one group away, in place of what it held."""
-
-    def read(self, group: str) -> Stored:
-        """What was put away; KeyError where nothing was."""
-
-
-def member(family: str, name: str) -> str:
-    """The group that a store has a surface or a line as.
-
-    Raises:
-        InputError: the name is empty, too long, or has a slash.
-    """
-    if not name or "/" in name:
-        raise InputError(f"'{name}' cannot be a name in a store: it is empty or has a slash")
-    if len(name.encode("utf-8", "replace")) > MAX_NAME:
-        raise InputError(f"'{printable(name)}' is longer than {MAX_NAME} bytes")
-    return f"{family}/{name}"
-
-
-def stored(store: Store | None, group: str, request: str) -> Stored | None:
-    """What a store holds of the same request (the attribute ``request``), if anything."""
-    try:
-        found = None if store is None else store.read(group)
-    except KeyError:
-        return None
-    return found if found is not None and found.attributes.get("request") == request else None
 
 
 def check_regular(path: Path) -> None:
@@ -158,7 +106,7 @@ def file_lock(path: Path, refusal: str) -> Iterator[None]:
     """Keep other holders off a file that nobody replaces, at most as long as this process lives.
 
     Raises:
-        InputError: another process holds it; the line is ``refusal``.
+        InputError: another process has the lock; the message is ``refusal``.
     """
     descriptor = os.open(path, os.O_RDONLY)
     try:

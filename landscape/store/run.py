@@ -30,7 +30,7 @@ from landscape.store.versions import git_commit, library_versions
 if TYPE_CHECKING:
     import xarray
 
-Filling = tuple[Mapping[str, object], Mapping[str, Attribute]]
+Contents = tuple[Mapping[str, object], Mapping[str, Attribute]]
 """A group's variables and attributes."""
 
 
@@ -57,7 +57,7 @@ class Run:
         path: str | os.PathLike[str],
         *,
         overwrite: bool = False,
-        groups: Mapping[str, Filling] | None = None,
+        groups: Mapping[str, Contents] | None = None,
         **attributes: Any,
     ) -> Run:
         """Start a run file, with status ``"running"`` unless another is given.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from landscape.errors import printable
-from landscape.results import MARKOV_CHAINS, Spread, spectrum_spreads
+from landscape.results import MARKOV_CHAINS, SampleMean, spectrum_means
 from landscape.store import schema
 from landscape.store.groups import Group, group_names, read_group
 from landscape.store.run import Run
@@ -28,7 +28,7 @@ class Summary:
         matrix: Which matrix the next four are of: ``"hessian"``, or another of ``measure``'s.
         lambda_1: Its largest eigenvalue, over samples.
         lambda_ratio: Mean over samples of lambda_1 / lambda_5; None of fewer than 5 eigenvalues.
-        lambda_ratio_of_means: Mean lambda_1 / mean lambda_5; see ``spectrum_spreads``.
+        lambda_ratio_of_means: Mean lambda_1 / mean lambda_5; see ``spectrum_means``.
         trace: Its trace, over samples.
         surfaces: Names of the loss surfaces.
         line_barriers: For each line or curve, by its name, how much higher the loss gets than at
@@ -48,10 +48,10 @@ class Summary:
     ece: float | None
     rmse: float | None
     matrix: str | None
-    lambda_1: Spread | None
-    lambda_ratio: Spread | None
-    lambda_ratio_of_means: Spread | None
-    trace: Spread | None
+    lambda_1: SampleMean | None
+    lambda_ratio: SampleMean | None
+    lambda_ratio_of_means: SampleMean | None
+    trace: SampleMean | None
     surfaces: tuple[str, ...]
     line_barriers: dict[str, float]
 
@@ -80,7 +80,7 @@ def summarise(run: Run) -> Summary:
     samples = count(predictions, "samples")
     measured = len(trace) or len(eigenvalues) or None
     places = places_of(run, flatness, measured or 0)
-    spreads = spectrum_spreads(eigenvalues, trace, places=places)
+    spreads = spectrum_means(eigenvalues, trace, places=places)
     return Summary(
         name=run.path.stem,
         method=str(run.attributes.get("method", "")),
@@ -106,7 +106,7 @@ def summarise(run: Run) -> Summary:
 
 
 def places_of(run: Run, group: Group, samples: int) -> np.ndarray | None:
-    """Where in their Markov chains the samples of a group are; see ``Spread.of``.
+    """Where in their Markov chains the samples of a group are; see ``SampleMean.of``.
 
     Args:
         run: The run.

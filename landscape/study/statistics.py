@@ -11,7 +11,7 @@ import numpy as np
 
 from landscape.errors import InputError
 from landscape.prediction.correlation import FEWEST
-from landscape.results import ANYTHING, Range, Spread
+from landscape.results import ANYTHING, Range, SampleMean
 
 _ALIKE = 1e-12
 """Deviations up to this size are rounding errors."""
@@ -28,7 +28,7 @@ class Paired:
             With n pairs it is then never below 2^(1 - n): 0.06 for 5 pairs.
     """
 
-    difference: Spread
+    difference: SampleMean
     t_test: float
     wilcoxon: float
 
@@ -61,7 +61,7 @@ def paired(
         difference = np.asarray(values, dtype=float) - np.asarray(reference, dtype=float)
     difference = difference[~np.isnan(difference)]
     low, high = within
-    spread = Spread.of(difference, within=(low - high, high - low))
+    spread = SampleMean.of(difference, within=(low - high, high - low))
     if len(difference) < 2 or not np.isfinite(difference).all():
         return Paired(spread, math.nan, math.nan)
     if not difference.any():
@@ -73,7 +73,7 @@ def paired(
     return Paired(spread, t_test, wilcoxon)
 
 
-def mean_correlation(rhos: np.ndarray, pairs: int) -> Spread:
+def mean_correlation(rhos: np.ndarray, pairs: int) -> SampleMean:
     """The mean of rank correlations, one per seed, with an interval inside [-1, 1].
 
     The interval is Student's interval of the mean, transformed to Fisher's scale (artanh) by the
@@ -88,7 +88,7 @@ def mean_correlation(rhos: np.ndarray, pairs: int) -> Spread:
         rhos: Correlations. NaN is left out.
         pairs: Number of pairs of each correlation, less one for a partial correlation.
     """
-    student = Spread.of(rhos)
+    student = SampleMean.of(rhos)
     low = high = math.nan
     if pairs >= FEWEST and student.deviation > _ALIKE and abs(student.mean) < 1:
         centre = math.atanh(student.mean)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from landscape.results import ANYTHING, Range, Spread
+from landscape.results import ANYTHING, Range, SampleMean
 from landscape.study.metrics import Results
 from landscape.study.statistics import holm, mean_correlation, paired
 
@@ -77,7 +77,7 @@ def means(
     ranges = within or {}
     spreads = {
         label: {
-            name: Spread.of(_array(values), within=ranges.get(label, ANYTHING))
+            name: SampleMean.of(_array(values), within=ranges.get(label, ANYTHING))
             for name, values in results.items()
         }
         for label, results in columns.items()
@@ -110,7 +110,12 @@ def correlations(
 
 
 def _of_spreads(
-    title: str, columns: Mapping[str, Mapping[str, Spread]], *, digits: int, note: str, first: str
+    title: str,
+    columns: Mapping[str, Mapping[str, SampleMean]],
+    *,
+    digits: int,
+    note: str,
+    first: str,
 ) -> Table:
     """A table with one row per name. A cell shows its n if it is smaller than the row's n."""
     names = list(dict.fromkeys(name for spreads in columns.values() for name in spreads))
@@ -122,7 +127,7 @@ def _of_spreads(
     return Table(title, (first or "method", "n", *columns), tuple(rows), note)
 
 
-def _cell(spread: Spread | None, n: int, digits: int) -> str:
+def _cell(spread: SampleMean | None, n: int, digits: int) -> str:
     if spread is None or not spread.count:
         return "-"
     count = "" if spread.count == n else f" (n = {spread.count})"
@@ -184,7 +189,7 @@ def _array(values: Mapping[int, float]) -> np.ndarray:
     return np.array(list(values.values()), dtype=float)
 
 
-def mean_and_interval(spread: Spread, digits: int, *, sign: bool = False) -> str:
+def mean_and_interval(spread: SampleMean, digits: int, *, sign: bool = False) -> str:
     """Mean and interval as text. The interval is left out if it is not known."""
 
     def show(value: float) -> str:

@@ -1,10 +1,10 @@
 """The loss over planes, lines and curves in parameter space."""
 
-from landscape.surfaces.curve import CURVES, Curve, CurveKind, lowest_curve
+from landscape.surfaces.curves import CURVES, Curve, CurveKind, lowest_curve
 from landscape.surfaces.directions import filter_normalised, orthonormal_pair
 from landscape.surfaces.grid import Surface, surface
-from landscape.surfaces.line import LINES, Line, LineKind, line
-from landscape.surfaces.plane import (
+from landscape.surfaces.lines import LINES, Line, LineKind, line
+from landscape.surfaces.planes import (
     PLANES,
     Plane,
     PlaneKind,

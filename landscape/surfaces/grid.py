@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable
 from concurrent.futures import Executor
@@ -17,13 +16,14 @@ from landscape.objective.batches import Batch
 from landscape.objective.checks import check_same_loss
 from landscape.objective.losses import Loss
 from landscape.posteriors import Posterior, PosteriorLoss
+from landscape.posteriors.fingerprints import fingerprints
+from landscape.results.resume import Entry, Store, member
 from landscape.runtime import executors
-from landscape.runtime.files import Store, Stored, member, stored
 from landscape.runtime.numbers import check_int
 from landscape.runtime.progress import reporter
-from landscape.surfaces import plane as planes
-from landscape.surfaces.losses import Losses, Progress, close
-from landscape.surfaces.plane import PLANES, Plane, PlaneKind
+from landscape.surfaces import planes
+from landscape.surfaces.losses import Losses, Progress
+from landscape.surfaces.planes import PLANES, Plane, PlaneKind
 
 MOST_POINTS = 10_000_000
 """Of a surface or a line: more would take a machine's life, and a file no reader takes."""
@@ -123,7 +123,7 @@ def surface(
     kind = "own" if isinstance(plane, Plane) else plane
     group = member("surfaces", kind if name is None else name)
     settings = {"shape": list(shape), "samples": count, "margin": margin, "extent": extent}
-    request = json.dumps({**settings, "seed": seed, "parameters": posterior.space.names})
+    settings |= {"kind": kind, "seed": seed, "parameters": posterior.space.names}
     mean_loss = PosteriorLoss(posterior, data, loss)
     weights = posterior.sample(count, seed)
     planes.check_finite(weights)
@@ -132,6 +132,7 @@ def surface(
         if isinstance(plane, Plane)
         else planes.of_kind(plane, mean_loss, weights, seed)
     )
+    own = {"origin": chosen.origin, "basis": chosen.basis} if kind == "own" else {}
     projection = chosen.project(weights)
     if extent is None and (plane == "random" or (plane == "eigenvectors" and count == 1)):
         extent = float(posterior.mean.norm())
@@ -139,10 +140,15 @@ def surface(
         axis(along, points, margin, extent)
         for along, points in zip(projection.coordinates.T, reversed(shape), strict=True)
     )
-    twice = [*weights, weights[0]]
-    own = dict(executors.run(PosteriorLoss.evaluate, mean_loss, twice, executor))
-    check_same_loss(own[0].loss, own[count].loss, weights.dtype)
+    entry = Entry.of(store, group, settings, lambda: fingerprints(mean_loss, **own))
     losses = Losses(*shape)
+    stored, sample_loss = entry.read(), np.empty(0)
+    with suppress(KeyError):  # a file from anybody may lack any variable
+        if stored is not None:
+            losses.take_over(stored)
+            sample_loss = stored["sample_loss"]
+    if len(sample_loss) != count:
+        sample_loss = _sample_losses(mean_loss, weights, executor)
     result = Surface(
         x=x,
         y=y,
@@ -151,23 +157,39 @@ def surface(
         sample_x=projection.coordinates[:, 0].cpu().numpy(),
         sample_y=projection.coordinates[:, 1].cpu().numpy(),
         sample_off_plane=projection.off_plane.cpu().numpy(),
-        sample_loss=np.array([own[index].loss for index in range(count)]),
+        sample_loss=sample_loss,
         plane=chosen,
         variance_share=planes.variance_share(chosen, weights),
     )
-    found = stored(store, group, request)
-    with suppress(KeyError):  # a file from anybody may lack any variable
-        if found is not None and _is_of(found, result, mean_loss):
-            losses.take_over(found)
-    rows = executors.run(_row, (mean_loss, chosen, x), y[losses.missing].tolist(), executor)
+    attributes: dict[str, str | int | float] = {
+        "kind": chosen.kind,
+        "x_axis": chosen.axes[0],
+        "y_axis": chosen.axes[1],
+        "seed": seed,
+    }
+    if not np.isnan(result.variance_share):
+        attributes["variance_share"] = result.variance_share
 
     def write() -> None:
-        if store is not None:
-            _write(store, group, result, losses.finished, seed, request)
+        entry.write({**result.variables(), "finished": losses.finished}, attributes)
 
     report = reporter(progress, "loss surface")
-    losses.complete(rows, write, report, written=int(losses.finished.sum()))
+    rows = executors.run(_row, (mean_loss, chosen, x), y[losses.missing].tolist(), executor)
+    losses.complete(rows, write, report)
     return result
+
+
+def _sample_losses(loss: PosteriorLoss, weights: Tensor, executor: Executor | None) -> np.ndarray:
+    """The loss of each sample, shape (S,), of weights (S, P).
+
+    Raises:
+        InputError: the loss of the first is another one at a second pass over the data.
+    """
+    twice = [*weights, weights[0]]
+    evaluations = dict(executors.run(PosteriorLoss.evaluate, loss, twice, executor))
+    values = np.array([evaluations[index].loss for index in range(len(twice))])
+    check_same_loss(float(values[0]), float(values[-1]), weights.dtype)
+    return values[:-1]
 
 
 def _given(plane: Plane, weights: Tensor) -> Plane:
@@ -186,43 +208,8 @@ def _row(shared: tuple[PosteriorLoss, Plane, np.ndarray], y: float) -> np.ndarra
     loss, plane, x = shared
     together = max(1, min(_TOGETHER, _BYTES // plane.origin.nbytes))
     pieces = np.array_split(x, math.ceil(len(x) / together))
-    found = [each for piece in pieces for each in loss.evaluate_each(plane.row(piece, y))]
-    return np.array([[each.loss for each in found], [each.accuracy for each in found]])
-
-
-def _is_of(found: Stored, result: Surface, loss: PosteriorLoss) -> bool:
-    """Whether a store's rows are of this very surface.
-
-    The settings do not name the posterior, the data and the plane. Where the samples fall and their
-    losses give them away, and the loss at a finished point, for a point is on many planes.
-    """
-    reach = float(max(np.abs(result.x).max(), np.abs(result.y).max()))
-    same = all(
-        close(found[name], getattr(result, name), reach)
-        for name in ("x", "y", "sample_x", "sample_y")
-    )
-    rows = np.flatnonzero(found["finished"])
-    if not same or not close(found["sample_loss"], result.sample_loss) or not len(rows):
-        return False
-    farthest = rows[np.abs(result.y[rows]).argmax()]
-    w = result.plane.at(float(result.x[0]), float(result.y[farthest]))
-    return close(found["loss"][farthest, :1], np.array([loss.evaluate(w).loss]))
-
-
-def _write(
-    store: Store, group: str, result: Surface, finished: np.ndarray, seed: int, request: str
-) -> None:
-    attributes: dict[str, str | int | float] = {
-        "kind": result.plane.kind,
-        "x_axis": result.plane.axes[0],
-        "y_axis": result.plane.axes[1],
-        "seed": seed,
-        "request": request,
-    }
-    if not np.isnan(result.variance_share):
-        attributes["variance_share"] = result.variance_share
-    variables = {**result.variables(), "finished": finished}
-    store.write(group, variables, attributes)
+    points = [point for piece in pieces for point in loss.evaluate_each(plane.row(piece, y))]
+    return np.array([[point.loss for point in points], [point.accuracy for point in points]])
 
 
 def check_surface(

@@ -1,16 +1,15 @@
 """From settings to a run file, and from a run file back to its posterior: what commands do."""
 
-from landscape.workflow.runs import (
-    Trained,
+from landscape.workflow.loading import Trained, load
+from landscape.workflow.measuring import (
     check_surface,
     in_progress,
-    load,
     measure_curvature,
     measure_line,
     measure_surface,
-    tidy,
-    train,
 )
+from landscape.workflow.resume import tidy
+from landscape.workflow.training import train
 
 __all__ = [
     "Trained",

@@ -1,36 +1,46 @@
-"""What a run holds already: gone on with, or replaced where that was asked for."""
+"""What a run holds already: work that continues, or is replaced if that was asked for."""
 
 from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from landscape.errors import InputError
-from landscape.runtime.json_text import parse_object
+from landscape.methods.checkpoint import digest_of_checkpoint
+from landscape.results.resume import FINGERPRINTS, differences, request_of
+from landscape.runtime.files import fingerprint, remove_leftovers
 from landscape.store import Run
 from landscape.store.groups import Group
 
+CHECKPOINT = ".checkpoint.safetensors"
+
 
 @dataclass(frozen=True)
-class KeptOnSplit:
-    """A store that notes which data a measurement was made on, and loses none unasked.
+class SplitStore:
+    """A run as the store of what is measured on one split; it replaces nothing unasked.
 
     Attributes:
         run: The run to write to.
-        asked: The settings of the measurement, by the names that its ``request`` has for them.
-        split: The data.
-        examples: How many those are.
-        fresh: Whether what the run holds already is to be measured anew.
+        settings: Settings of the measurement, by their names in its request.
+        split: Name of the split.
+        examples: Number of examples in the split.
+        fresh: Whether what the run holds is measured anew.
+        fingerprints: Computes what else the measurement depends on, by name.
+        is_own: Computes whether the posterior and the data are the run's own.
     """
 
     run: Run
-    asked: Mapping[str, Any]
+    settings: Mapping[str, Any]
     split: str
     examples: int
     fresh: bool
+    fingerprints: Callable[[], Mapping[str, str]]
+    is_own: Callable[[], bool]
 
     def write(
         self,
@@ -38,34 +48,37 @@ class KeptOnSplit:
         variables: Mapping[str, object],
         attributes: Mapping[str, str | int | float] | None = None,
     ) -> None:
-        """Put the variables of one group away, in place of what it held."""
+        """Write the variables of one group, in place of what it held."""
         noted: dict[str, str | int | float] = {"split": self.split, "examples": self.examples}
         self.run.write(self._name(group), variables, {**(attributes or {}), **noted})
 
     def read(self, group: str) -> Group:
-        """What was put away.
+        """Read one group.
+
+        A group of an older version does not say of which weights and data it is. If a command
+        wrote it, these are the run's own.
 
         Raises:
-            KeyError: nothing was, or it is to be measured anew.
+            KeyError: there is none, or it is measured anew.
             InputError: it was measured with other settings.
         """
         if self.fresh:
             raise KeyError(group)
-        found = self.run.read(self._name(group))
-        refuse_to_replace(self.run, self._differences(found))
-        return found
-
-    def _differences(self, found: Group) -> list[str]:
-        try:
-            request = parse_object(str(found.attributes["request"]), "the request")
-        except (KeyError, InputError):
-            return ["it does not say which"]
-        now = {name: json.loads(json.dumps(self.asked.get(name), default=str)) for name in request}
-        return [
-            f"{name} was {str(there)[:50]} there and is {str(now[name])[:50]} now"
-            for name, there in request.items()
-            if there != now[name]
-        ]
+        stored = self.run.read(self._name(group))
+        request = request_of(stored)
+        if request is not None and FINGERPRINTS not in request:
+            noted = (stored.attributes.get("split"), stored.attributes.get("examples"))
+            if noted == (self.split, self.examples) and self.is_own():
+                request[FINGERPRINTS] = dict(self.fingerprints())
+                attributes = {**stored.attributes, "request": json.dumps(request)}
+                stored = replace(stored, attributes=attributes)
+        changed = differences(stored, self.settings, self.fingerprints)
+        if changed:
+            raise InputError(
+                f"{self.run.path} holds what was measured with other settings "
+                f"({', '.join(changed)}): --fresh replaces it, in Python fresh=True"
+            )
+        return stored
 
     def _name(self, group: str) -> str:
         return group if self.split == "train" else f"{group}-{self.split}"
@@ -79,14 +92,36 @@ def with_defaults(function: Callable[..., Any], settings: Mapping[str, Any]) -> 
     }
 
 
-def refuse_to_replace(run: Run, differences: Sequence[str]) -> None:
-    """Nothing is lost without being asked for.
+def is_finished(path: Path, weights: Path, training: str, settings: Mapping[str, Any]) -> bool:
+    """Whether a run file holds this very training and its predictions, with its weights beside it.
 
     Raises:
-        InputError: there are differences.
+        InputError: the file cannot be read.
     """
-    if differences:
-        raise InputError(
-            f"{run.path} holds what was measured with other settings ({', '.join(differences)}): "
-            "--fresh replaces it, in Python fresh=True"
-        )
+    if not path.exists():
+        return False
+    run = Run.open(path)
+    plain = json.loads(json.dumps(settings))
+    return (
+        run.attributes.get("training_fingerprint") == training
+        and all(run.config.get(name) == value for name, value in plain.items())
+        and "predictions" in run
+        and weights.exists()
+        and run.attributes.get("posterior_fingerprint") == fingerprint(weights)
+    )
+
+
+def tidy(folder: Path) -> None:
+    """Remove what killed commands left in a folder of runs and nobody needs any more.
+
+    That is temporary files, and the checkpoints of trainings whose run files and weights are whole.
+    Nothing else is touched, and nothing where it cannot be read or written.
+    """
+    remove_leftovers(folder)
+    with suppress(OSError):
+        for checkpoint in sorted(folder.glob(f"*{CHECKPOINT}")):
+            path = checkpoint.with_name(checkpoint.name.removesuffix(CHECKPOINT) + ".h5")
+            with suppress(InputError):
+                training = digest_of_checkpoint(checkpoint)
+                if is_finished(path, path.with_suffix(".safetensors"), training, {}):
+                    checkpoint.unlink()

@@ -181,9 +181,9 @@ def test_the_summary_is_of_the_largest_eigenvalue_and_the_trace() -> None:
     assert summary["samples"] == 4
     assert summary["lambda_1"] == pytest.approx(mean)
     spread = (sum((value - mean) ** 2 for value in largest) / 3) ** 0.5
-    assert summary["lambda_1_spread"] == pytest.approx(spread)
+    assert summary["lambda_1_deviation"] == pytest.approx(spread)
     assert summary["trace"] == pytest.approx(found.trace.mean())
-    assert summary["trace_spread"] == pytest.approx(found.trace.std() * (4 / 3) ** 0.5)
+    assert summary["trace_deviation"] == pytest.approx(found.trace.std() * (4 / 3) ** 0.5)
     half = 3.182 * spread / 2  # Student's quantile at 3 degrees of freedom
     assert summary["lambda_1_low"] == pytest.approx(mean - half, rel=1e-3)
     assert summary["lambda_1_high"] == pytest.approx(mean + half, rel=1e-3)
@@ -279,8 +279,8 @@ def test_a_point_posterior_has_one_sample_and_no_spread() -> None:
     space = ParameterSpace(mlp())
     found = measure(Posterior(space, Point(space.vector())), classification(), samples=30)
     assert found.trace.shape == (1,)
-    assert np.isnan(found.summary()["lambda_1_spread"])
-    assert np.isnan(found.summary()["trace_spread"])
+    assert np.isnan(found.summary()["lambda_1_deviation"])
+    assert np.isnan(found.summary()["trace_deviation"])
 
 
 def test_each_sample_has_its_own_running_statistics() -> None:

@@ -10,7 +10,7 @@ import xarray
 from groups import GROUPS
 
 from landscape.errors import InputError
-from landscape.store import Run, Spread, schema, summarise
+from landscape.store import Run, SampleMean, schema, summarise
 from landscape.store.summary import unfinished
 
 
@@ -128,7 +128,7 @@ def test_a_summary_of_a_chain_knows_its_order_or_has_no_interval(tmp_path: Path)
     found = summarise(run).trace
     assert found is not None
     assert found.effective < 10 < found.count == 30
-    assert found.high - found.low > 2 * (Spread.of(walk).high - Spread.of(walk).low)
+    assert found.high - found.low > 2 * (SampleMean.of(walk).high - SampleMean.of(walk).low)
     run.write("samples", {"trace": walk[order]})  # as written before
     older = summarise(run).trace
     assert older is not None
@@ -189,13 +189,13 @@ def test_the_documentation_names_everything_in_the_schema() -> None:
 def test_a_summary_s_interval_is_student_s() -> None:
     # Student's table: t(4 degrees of freedom, 97.5 %) = 2.776.
     values = np.array([1.0, 2.0, 3.0, 4.0, 5.0])
-    spread = Spread.of(values)
+    spread = SampleMean.of(values)
     assert (spread.mean, spread.count) == (3, 5)
     assert spread.deviation == pytest.approx(np.sqrt(2.5))
     assert spread.low == pytest.approx(3 - 2.776 * np.sqrt(0.5), abs=1e-3)
     assert spread.high == pytest.approx(3 + 2.776 * np.sqrt(0.5), abs=1e-3)
-    alone = Spread.of(values[:1])
+    alone = SampleMean.of(values[:1])
     assert np.isnan([alone.deviation, alone.low, alone.high]).all()
     draws = np.random.default_rng(0).normal(size=(2000, 4))
-    covered = [found.low <= 0 <= found.high for found in map(Spread.of, draws)]
+    covered = [found.low <= 0 <= found.high for found in map(SampleMean.of, draws)]
     assert np.mean(covered) == pytest.approx(0.95, abs=0.02)

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from landscape.errors import InputError
-from landscape.results import Spread
+from landscape.results import SampleMean
 from landscape.study.statistics import holm, mean_correlation, paired
 
 VALUES, REFERENCE = (np.random.default_rng(s).normal(s, 1, 8).tolist() for s in (0, 1))
@@ -53,12 +53,12 @@ def test_a_paired_test_needs_pairs() -> None:
 
 def test_an_interval_of_a_mean_correlation_stays_within_1() -> None:
     rhos = np.array([0.99, 0.95, 0.6])
-    plain, found = Spread.of(rhos), mean_correlation(rhos, 10)
+    plain, found = SampleMean.of(rhos), mean_correlation(rhos, 10)
     assert plain.high > 1
     assert (found.mean, found.count) == (plain.mean, 3)
     assert -1 < found.low < found.mean < found.high < 1
     narrow = np.array([0.30, 0.31, 0.29])  # where Fisher's scale is straight
-    assert mean_correlation(narrow, 10).low == pytest.approx(Spread.of(narrow).low, abs=1e-3)
+    assert mean_correlation(narrow, 10).low == pytest.approx(SampleMean.of(narrow).low, abs=1e-3)
 
 
 @pytest.mark.parametrize("pairs", [4, 5])

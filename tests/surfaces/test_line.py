@@ -163,7 +163,7 @@ def test_an_interrupted_line_continues_with_the_points_that_are_missing(
 
     with pytest.raises(KeyboardInterrupt):
         line(ring(), BATCHES, **settings, store=store, progress=stop)
-    assert np.asarray(store.writes[-1][1]["finished"]).tolist() == [1, 1, 0, 0, 1]
+    assert np.asarray(store.writes[-1][1]["finished"]).tolist() == [1, 1, 1, 0, 0]
     seen: list[int] = []
     with monkeypatch.context() as patch:  # nor is a curve trained again
 

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from landscape.runtime import limits
-from landscape.store import Group, Run, Spread
+from landscape.store import Group, Run, SampleMean
 from landscape_app import formats
 from landscape_app.data import read_each
 from landscape_app.figures import samples, theme
@@ -165,7 +165,7 @@ def trace_figure(
         )
         figure.add_traces(samples.with_bars(trace, colour))
         if len(values) > 1:
-            means[position] = Spread.of(values).mean
+            means[position] = SampleMean.of(values).mean
     for position, mean in means.items():
         name = samples.plain_name(runs[position])
         figure.add_scatter(

@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from landscape.store import Group, Run, Spread
+from landscape.store import Group, Run, SampleMean
 from landscape.store.summary import number, places_of
 from landscape_app.data import read, read_each
 from landscape_app.figures import samples, theme
@@ -30,7 +30,7 @@ class MetricRow:
 
     name: str
     average: float | None
-    single: Spread | None
+    single: SampleMean | None
     lowest: float = math.nan
     highest: float = math.nan
 
@@ -138,5 +138,5 @@ def _row(run: Run, group: Group, name: str) -> MetricRow:
     values = group.get(name, np.empty(0))
     if not len(values):
         return MetricRow(name, average, None)
-    over = Spread.of(values, places=places_of(run, group, len(values)))
+    over = SampleMean.of(values, places=places_of(run, group, len(values)))
     return MetricRow(name, average, over, float(values.min()), float(values.max()))

@@ -30,7 +30,7 @@ class Sharpness:
         standard_error: Standard error of the mean; NaN for a single sample or batch.
         rises: Rise of each sample or batch.
         effective: Number of independent draws that the rises are worth, which is smaller than their
-            number for samples of a Markov chain. See ``Spread``.
+            number for samples of a Markov chain. See ``SampleMean``.
     """
 
     value: float
@@ -181,7 +181,7 @@ def average_rise(
     Args:
         rises: Rise of each sample or batch.
         sizes: Weight of each rise; all alike if ``None``.
-        places: Places of the samples in their Markov chains, if any; see ``Spread.of``.
+        places: Places of the samples in their Markov chains, if any; see ``SampleMean.of``.
 
     Raises:
         InputError: there are no rises.

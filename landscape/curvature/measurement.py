@@ -26,10 +26,10 @@ from landscape.errors import InputError, LandscapeError
 from landscape.objective.batches import Batch
 from landscape.objective.losses import Loss
 from landscape.posteriors import Posterior, PosteriorLoss
-from landscape.results import spectrum_spreads
+from landscape.posteriors.fingerprints import fingerprints
+from landscape.results import spectrum_means
+from landscape.results.resume import Entry, Store, Stored
 from landscape.runtime import executors
-from landscape.runtime.files import Store, Stored, stored
-from landscape.runtime.limits import MAX_DRAWN_SAMPLES
 from landscape.runtime.numbers import check_int
 from landscape.runtime.progress import reporter
 
@@ -80,21 +80,21 @@ class Flatness:
     places: np.ndarray | None = None
 
     def summary(self) -> dict[str, float]:
-        """Means over samples, each with its deviation, interval and n; see ``spectrum_spreads``.
+        """Means over samples, each with its deviation, interval and n; see ``spectrum_means``.
 
         Returns:
-            For each: ``_spread`` is the standard deviation, ``_low`` and ``_high`` are the ends of
-            the 95 % interval of the mean, ``_count`` is the number of samples that have a value,
-            and ``_effective`` the number of independent draws that they are worth.
+            The number of samples, and for each quantity its mean by its name; with the endings
+            ``_deviation`` the standard deviation, ``_low`` and ``_high`` the ends of the mean's
+            95 % interval, ``_count`` the number of samples that have a value, ``_effective`` the
+            number of independent draws that they are worth.
         """
-        found: dict[str, float] = {"samples": len(self.trace)}
-        for name, over in spectrum_spreads(
-            self.eigenvalues, self.trace, places=self.places
-        ).items():
-            found |= {name: over.mean, f"{name}_spread": over.deviation}
-            found |= {f"{name}_low": over.low, f"{name}_high": over.high}
-            found |= {f"{name}_count": over.count, f"{name}_effective": over.effective}
-        return found
+        summary: dict[str, float] = {"samples": len(self.trace)}
+        means = spectrum_means(self.eigenvalues, self.trace, places=self.places)
+        for name, over in means.items():
+            summary |= {name: over.mean, f"{name}_deviation": over.deviation}
+            summary |= {f"{name}_low": over.low, f"{name}_high": over.high}
+            summary |= {f"{name}_count": over.count, f"{name}_effective": over.effective}
+        return summary
 
 
 def measure(
@@ -179,15 +179,16 @@ def measure(
     count = posterior.num_available(samples)
     weights = posterior.sample(count, seed)
     work = SampleWork(PosteriorLoss(posterior, data, loss), settings)
-    rows = _taken_over(work, store)
+    request = {**settings, "parameters": posterior.space.names}
+    entry = Entry.of(store, "samples", request, lambda: fingerprints(work.loss))
+    rows = _stored_rows(entry, work)
     attributes: dict[str, Any] = {
         "backend": backend,
         "matrix": matrix,
         "tolerance": tolerance,
         "requested": max(count, 1 + max(rows, default=0)),
         "seed": seed,
-        "parameters": f"{posterior.space.size} random parameters",
-        "request": work.request,
+        "parameters": f"{posterior.space.size} inferred parameters",
     }
     places = posterior.places(attributes["requested"], seed)
     missing = [index for index in range(count) if index not in rows]
@@ -196,7 +197,7 @@ def measure(
     for done, (position, row) in enumerate(executors.run(measure_sample, work, items, executor), 1):
         rows[missing[position]] = row
         if store is not None:
-            _write(store, rows, attributes, places)
+            _write(entry, rows, attributes, places)
         if report is not None:
             report(count - len(missing) + done, count, row)
     columns = _columns([rows[index] for index in range(count)])
@@ -205,70 +206,56 @@ def measure(
         raise LandscapeError(f"no sample has finite curvature. At the first, {reason}")
     densities = smooth_together(_quadratures(columns)) if density_probes else ()
     return Flatness(
-        **{each.name: columns[each.name] for each in fields(Flatness) if each.name in columns},
+        **{field.name: columns[field.name] for field in fields(Flatness) if field.name in columns},
         densities=tuple(densities),
         places=None if places is None else places[:count],
     )
 
 
-def _taken_over(work: SampleWork, store: Store | None) -> dict[int, Row]:
-    """The samples that a store holds of this very measurement, by number, asked for or not."""
-    found = stored(store, "samples", work.request)
-    if store is None or found is None:
+def _stored_rows(entry: Entry, work: SampleWork) -> dict[int, Row]:
+    """The samples of the same request that are stored, asked for or not, by their numbers."""
+    samples = entry.read()
+    if samples is None:
         return {}
-    try:
-        rows = _rows(found, _COLUMNS)
+    try:  # a file from anybody may lack any variable
+        rows = _rows(samples, _COLUMNS)
         if work.settings["density_probes"]:
-            density = stored(store, "density", work.request)
-            if density is None:
-                return {}
-            # It is written first, and may hold a sample more.
-            densities = _rows(density, ("nodes", "weights"))
-            rows = {
-                index: row | densities[index] for index, row in rows.items() if index in densities
-            }
-    except KeyError:  # a file from anybody may lack any variable
+            density = entry.at("density").read()
+            # The density is written first, and may hold a sample more.
+            spectra = {} if density is None else _rows(density, ("nodes", "weights"))
+            rows = {index: row | spectra[index] for index, row in rows.items() if index in spectra}
+    except KeyError:
         return {}
-    # The settings do not name the posterior and the data; the loss of one gives them away.
-    first, last = min(rows, default=-1), max(rows, default=-1)
-    posterior = work.loss.posterior
-    if first < 0 or first >= MAX_DRAWN_SAMPLES or posterior.num_available(last + 1) <= last:
-        return {}
-    w = posterior.sample(first + 1, work.settings["seed"])[first]
-    loss = work.loss.evaluate(w).loss
-    return rows if np.isclose(loss, rows[first]["loss"], rtol=1e-4, equal_nan=True) else {}
+    last = max(rows, default=-1)
+    return rows if work.loss.posterior.num_available(last + 1) > last else {}
 
 
-def _rows(found: Stored, names: Sequence[str]) -> dict[int, Row]:
+def _rows(stored: Stored, names: Sequence[str]) -> dict[int, Row]:
     """Some variables of a group, by the number of the sample.
 
     Raises:
         KeyError: the group lacks one.
     """
-    columns = [found[name] for name in names]
+    columns = [stored[name] for name in names]
     return {
         int(index): dict(zip(names, values, strict=True))
-        for index, *values in zip(found["sample"], *columns, strict=True)
+        for index, *values in zip(stored["sample"], *columns, strict=True)
     }
 
 
 def _write(
-    store: Store,
-    rows: dict[int, Row],
-    attributes: dict[str, Any],
-    places: np.ndarray | None,
+    entry: Entry, rows: dict[int, Row], attributes: dict[str, Any], places: np.ndarray | None
 ) -> None:
-    columns = _columns([rows[index] for index in sorted(rows)])
-    finished = {"sample": sorted(rows), **{name: columns[name] for name in _COLUMNS}}
+    numbers = sorted(rows)
+    columns = _columns([rows[index] for index in numbers])
+    finished = {"sample": numbers, **{name: columns[name] for name in _COLUMNS}}
     if places is not None:
-        finished |= dict(zip(("chain", "place"), places[sorted(rows)].T, strict=True))
+        finished |= dict(zip(("chain", "place"), places[numbers].T, strict=True))
     if "nodes" in columns:
         densities = smooth_together(_quadratures(columns))
-        about = {name: attributes[name] for name in ("matrix", "seed", "request")}
-        store.write(
-            "density",
+        entry.at("density").write(
             {
-                "sample": sorted(rows),
+                "sample": numbers,
                 "grid": densities[0].grid.numpy(),
                 "density": np.stack([density.density for density in densities]),
                 "standard_error": np.stack([density.standard_error for density in densities]),
@@ -278,10 +265,10 @@ def _write(
             {
                 "kernel_width": densities[0].width,
                 "probes": len(densities[0].quadrature.nodes),
-                **about,
+                **{name: attributes[name] for name in ("matrix", "seed")},
             },
         )
-    store.write("samples", finished, attributes)
+    entry.write(finished, attributes)
 
 
 def _quadratures(columns: dict[str, np.ndarray]) -> list[Quadrature]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from concurrent.futures import Executor
 from contextlib import suppress
@@ -16,15 +15,16 @@ from landscape.errors import InputError
 from landscape.objective.batches import Batch
 from landscape.objective.losses import Loss
 from landscape.posteriors import Posterior, PosteriorLoss
+from landscape.posteriors.fingerprints import fingerprints
+from landscape.results.resume import Entry, Store, Stored, member
 from landscape.runtime import executors
-from landscape.runtime.files import Store, Stored, member, stored
 from landscape.runtime.numbers import check_int
 from landscape.runtime.progress import reporter
-from landscape.surfaces import plane as planes
-from landscape.surfaces.curve import CURVES, Curve, CurveKind, check_training, lowest_curve
+from landscape.surfaces import planes
+from landscape.surfaces.curves import CURVES, Curve, CurveKind, check_training, lowest_curve
 from landscape.surfaces.grid import MOST_POINTS, axis, check_reach
-from landscape.surfaces.losses import Losses, Progress, close
-from landscape.surfaces.plane import PLANES, PlaneKind
+from landscape.surfaces.losses import Losses, Progress
+from landscape.surfaces.planes import PLANES, PlaneKind
 
 LineKind = PlaneKind | CurveKind
 LINES = (*PLANES, *CURVES)
@@ -131,8 +131,11 @@ def line(
     planes.check_finite(weights)
     if kind in ("samples", *CURVES) and count < 2:
         raise InputError("a line between samples needs two; use kind='random'")
-    names = posterior.space.names
-    settings: dict[str, object] = {"points": points, "seed": seed, "parameters": names}
+    settings: dict[str, object] = {"kind": kind, "points": points, "seed": seed}
+    settings["parameters"] = posterior.space.names
+    attributes: dict[str, str | int | float] = {"kind": kind, "seed": seed}
+    if kind in ("samples", *CURVES):
+        attributes["distance"] = float((weights[1] - weights[0]).double().norm())
     path: Curve | _Straight
     if kind == "bezier" or kind == "chain":
         x, path = np.linspace(0, 1, points), Curve(weights[:2], kind)  # without its bend as yet
@@ -148,17 +151,25 @@ def line(
         reach = weights[:2] if kind == "samples" else weights
         along = (reach - path.origin).double() @ path.direction.double()
         x = axis(along, points, margin, extent)
-    losses = Losses(points)
-    for index, values in executors.run(_point, (mean_loss, path), x[[0, -1]].tolist(), executor):
-        losses.put(-index, values)  # the ends, by which a store's line is known
-    result = Line(x, losses.loss, losses.accuracy, kind, about)
-    kept = _Kept(store, group, result, losses, {"seed": seed, "request": json.dumps(settings)})
-    if kind == "samples" or isinstance(path, Curve):
-        kept.attributes["distance"] = float((weights[1] - weights[0]).double().norm())
-    kept.take_over(posterior.space.size)
+    attributes["x_axis"] = about
+    entry = Entry.of(store, group, settings, lambda: fingerprints(mean_loss))
+    stored, losses, bends = entry.read(), Losses(points), None
+    with suppress(KeyError):  # a file from anybody may lack any variable
+        if stored is not None:
+            losses.take_over(stored)
+            bends = _bends(stored, posterior.space.size) if kind in CURVES else None
+    if kind in CURVES and bends is None and len(losses.missing):
+        losses = Losses(points)  # points of a curve that is not known are none of another one
+
+    def write() -> None:
+        variables = {"x": x, **losses.variables()}
+        if bends is not None and bends.numel() <= _LARGEST:
+            variables["bends"] = bends.cpu().numpy()
+        entry.write(variables, attributes)
+
     if isinstance(path, Curve) and len(losses.missing):
-        if kept.bends is None:
-            path = lowest_curve(
+        if bends is None:
+            curve = lowest_curve(
                 mean_loss,
                 weights[0],
                 weights[1],
@@ -167,18 +178,14 @@ def line(
                 learning_rate=learning_rate,
                 seed=seed,
             )
-            kept.bends = path.knots[1:-1].float()
-            kept.write()
-        # As a store has them, so that all points are on one curve whenever they are evaluated.
-        bends = kept.bends.to(weights)
-        path = Curve(torch.cat([weights[:1], bends, weights[1:2]]), path.kind)
+            bends = curve.knots[1:-1].float()
+            write()
+        # In the precision of a store: all points are on one curve whenever they are evaluated.
+        path = Curve(torch.cat([weights[:1], bends.to(weights), weights[1:2]]), path.kind)
     report = reporter(progress, "loss along a line")
-    if report is not None and not kept.taken_over:
-        for done in (1, 2):
-            report(done, points)
-    found = executors.run(_point, (mean_loss, path), x[losses.missing].tolist(), executor)
-    losses.complete(found, kept.write, report, written=kept.written)
-    return result
+    results = executors.run(_point, (mean_loss, path), x[losses.missing].tolist(), executor)
+    losses.complete(results, write, report)
+    return Line(x, losses.loss, losses.accuracy, kind, about)
 
 
 @dataclass(frozen=True)
@@ -193,85 +200,22 @@ class _Straight:
         return self.origin + t * self.direction
 
 
-@dataclass
-class _Kept:
-    """A line and what a store holds of it.
+def _bends(stored: Stored, size: int) -> Tensor | None:
+    """The bend of a stored curve, shape (1, size), if it has one that can be used.
 
-    Attributes:
-        store: The store, if there is one.
-        group: Where it has the line.
-        line: The line.
-        losses: Its losses, as far as they are evaluated.
-        attributes: What is noted about it; ``request`` tells one line from another.
-        bends: A curve's trained knots between its ends, in float32, shape (1, P), once known.
-        written: How many points the store holds.
-        taken_over: Whether any of them were there before.
+    Raises:
+        KeyError: it has none, as a curve of a large network.
     """
-
-    store: Store | None
-    group: str
-    line: Line
-    losses: Losses
-    attributes: dict[str, str | int | float]
-    bends: Tensor | None = None
-    written: int = 0
-    taken_over: bool = False
-
-    def write(self) -> None:
-        """Write the line as far as it is known."""
-        if self.store is None:
-            return
-        variables = {"x": self.line.x, **self.losses.variables()}
-        if self.bends is not None and self.bends.numel() <= _LARGEST:
-            variables["bends"] = self.bends.cpu().numpy()
-        about = {"kind": self.line.kind, "x_axis": self.line.axis, **self.attributes}
-        self.store.write(self.group, variables, about)
-        self.written = int(self.losses.finished.sum())
-
-    def take_over(self, size: int) -> None:
-        """Take what the store holds of this very line in R^size, whose ends are evaluated."""
-        found = stored(self.store, self.group, str(self.attributes["request"]))
-        with suppress(KeyError):  # a file from anybody may lack any variable
-            if found is None or not self._is_of(found):
-                return
-            is_curve = self.line.kind in CURVES
-            if is_curve:
-                self.bends = _bends(found, size)
-            # Points of a curve whose bend is not known are of no use beside those of another.
-            if is_curve and self.bends is None and not found["finished"].all():
-                return
-            if close(found["x"], self.line.x):
-                self.losses.take_over(found)
-                self.written, self.taken_over = int(self.losses.finished.sum()), True
-
-    def _is_of(self, found: Stored) -> bool:
-        # The settings do not name the posterior and the data; the ends give them away.
-        ends, distance = [0, -1], found.attributes.get("distance", 0.0)
-        if len(found["finished"]) < 2 or not found["finished"][ends].all():
-            return False
-        if isinstance(distance, str) or not np.isclose(
-            distance, self.attributes.get("distance", 0.0), rtol=1e-4
-        ):
-            return False
-        return close(found["loss"][ends], self.losses.loss[ends])
-
-
-def _bends(found: Stored, size: int) -> Tensor | None:
-    """A stored curve's bend, shape (1, size), if it has a sound one."""
-    try:
-        bends = found["bends"]
-    except KeyError:  # too large to be kept
-        return None
-    return (
-        torch.from_numpy(bends) if bends.shape == (1, size) and np.isfinite(bends).all() else None
-    )
+    bends = stored["bends"]
+    usable = bends.shape == (1, size) and np.isfinite(bends).all()
+    return torch.from_numpy(bends) if usable else None
 
 
 def _point(shared: tuple[PosteriorLoss, Curve | _Straight], t: float) -> np.ndarray:
     """Loss and accuracy at one point, shape (2,): the unit of work."""
     loss, path = shared
-    found = loss.evaluate(path.at(t))
-    return np.array([found.loss, found.accuracy])
+    evaluation = loss.evaluate(path.at(t))
+    return np.array([evaluation.loss, evaluation.accuracy])
 
 
 def _straight(

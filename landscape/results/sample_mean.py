@@ -15,7 +15,7 @@ ANYTHING: Range = (-math.inf, math.inf)
 
 
 @dataclass(frozen=True)
-class Spread:
+class SampleMean:
     """Mean and standard deviation over samples, and the confidence interval of the mean.
 
     Attributes:
@@ -40,7 +40,7 @@ class Spread:
     @classmethod
     def of(
         cls, values: np.ndarray, *, places: np.ndarray | None = None, within: Range = ANYTHING
-    ) -> Spread:
+    ) -> SampleMean:
         """The spread of a vector, of which NaN is left out.
 
         Args:
@@ -70,7 +70,7 @@ class Spread:
     @classmethod
     def of_ratio(
         cls, numerator: np.ndarray, denominator: np.ndarray, *, places: np.ndarray | None = None
-    ) -> Spread:
+    ) -> SampleMean:
         """The ratio of two means over the same samples, by the delta method.
 
         Its deviation is that of r + (x - r y) / mean(y), r the ratio, which has the mean r. On
@@ -109,15 +109,15 @@ class Spread:
         return f"{self.mean:.3g} +- {self.deviation:.2g}"
 
 
-def spectrum_spreads(
+def spectrum_means(
     eigenvalues: np.ndarray, trace: np.ndarray, *, places: np.ndarray | None = None
-) -> dict[str, Spread]:
+) -> dict[str, SampleMean]:
     """What curvature at posterior samples comes to.
 
     Args:
         eigenvalues: Largest ones at each sample, descending, shape (S, k).
         trace: Traces, shape (S,).
-        places: Places in Markov chains; see ``Spread.of``.
+        places: Places in Markov chains; see ``SampleMean.of``.
 
     Returns:
         ``"lambda_1"`` and ``"trace"``; for k >= 5 also ``"lambda_ratio"``, the mean of lambda_1 /
@@ -126,14 +126,14 @@ def spectrum_spreads(
     """
     found = {}
     if eigenvalues.size:
-        found["lambda_1"] = Spread.of(eigenvalues[:, 0], places=places)
+        found["lambda_1"] = SampleMean.of(eigenvalues[:, 0], places=places)
     if eigenvalues.size and eigenvalues.shape[1] >= 5:
         largest, fifth = eigenvalues[:, 0], eigenvalues[:, 4]
         with np.errstate(invalid="ignore", divide="ignore"):
-            found["lambda_ratio"] = Spread.of(largest / fifth, places=places)
-        found["lambda_ratio_of_means"] = Spread.of_ratio(largest, fifth, places=places)
+            found["lambda_ratio"] = SampleMean.of(largest / fifth, places=places)
+        found["lambda_ratio_of_means"] = SampleMean.of_ratio(largest, fifth, places=places)
     if trace.size:
-        found["trace"] = Spread.of(trace, places=places)
+        found["trace"] = SampleMean.of(trace, places=places)
     return found
 
 
@@ -148,9 +148,9 @@ def effective_count(values: np.ndarray, places: np.ndarray) -> tuple[float, floa
     reversible chain is one as well: samples may be missing. Of several chains, the cycles of
     cyclical SGLD say, each counts as one draw of its mean, whatever it is inside.
 
-    On AR(1) chains the interval of ``Spread`` covers, with 30 samples, 99 % at the coefficient 0,
-    96 % at 0.5 and 89 % at 0.9; with 100 samples 97 %, 95 % and 94 %. Student's with n in place of
-    it: 95 %, 75 % and 32 %.
+    On AR(1) chains the interval of ``SampleMean`` covers, with 30 samples, 99 % at the coefficient
+    0, 96 % at 0.5 and 89 % at 0.9; with 100 samples 97 %, 95 % and 94 %. Student's with n in place
+    of it: 95 %, 75 % and 32 %.
 
     Args:
         values: Shape (n,).

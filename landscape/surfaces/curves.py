@@ -15,7 +15,7 @@ from landscape.objective.batches import Batch, batch_size
 from landscape.objective.objective import Objective
 from landscape.posteriors import PosteriorLoss
 from landscape.running_stats.normalisation import normalisation_layers
-from landscape.surfaces import plane as planes
+from landscape.surfaces import planes
 
 CurveKind = Literal["bezier", "chain"]
 CURVES = ("bezier", "chain")

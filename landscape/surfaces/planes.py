@@ -146,7 +146,8 @@ def principal(vectors: Tensor) -> Plane:
     check_finite(vectors, "vector")
     mean = vectors.double().mean(0)
     centred = vectors.double() - mean
-    values, rotation = torch.linalg.eigh(centred @ centred.T)
+    gram = (centred @ centred.T).cpu()  # the axes have the same signs on every device
+    values, rotation = (part.to(vectors.device) for part in torch.linalg.eigh(gram))
     # The eigenvalues are squares of lengths, exact to a rounding of the largest.
     noise = max(_rounding(vectors), 1e-7 * float(values[-1].clamp_min(0).sqrt()))
     shares = values.flip(0)[:2] / values.sum()
@@ -164,9 +165,9 @@ def eigenvectors(objective: Objective, w: Tensor, seed: int) -> Plane:
         LandscapeError: a Hessian product is not finite.
     """
     with torch.enable_grad():  # a caller may have no use for gradients
-        found = top_eigenvalues(objective, w, 2, seed=seed)
-    basis = orthonormal_pair(*found.vectors.to(w))
-    first, second = (f"eigenvector of {float(value):.3g}" for value in found.values)
+        top = top_eigenvalues(objective, w, 2, seed=seed)
+    basis = orthonormal_pair(*top.vectors.to(w))
+    first, second = (f"eigenvector of {float(value):.3g}" for value in top.values)
     return Plane(w, basis, "eigenvectors", (f"Hessian {first}", f"Hessian {second}"))
 
 

@@ -1,0 +1,161 @@
+"""Fingerprints of what a result depends on: the posterior's weights, the data, and the loss."""
+
+from __future__ import annotations
+
+import hashlib
+import types
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from landscape.autograd.pytrees import tensors_of
+from landscape.objective.batches import Batch
+from landscape.objective.objective import Objective
+from landscape.posteriors.loss import PosteriorLoss
+from landscape.running_stats.normalisation import normalisation_layers
+
+_PLAIN = (bool, int, float, complex, str, bytes, type(None))
+
+
+def fingerprints(loss: PosteriorLoss, **others: Tensor) -> dict[str, str]:
+    """SHA-256 of what the mean loss at a posterior's samples depends on.
+
+    The code of the network's classes is not part of it; that of a loss function is.
+
+    Args:
+        loss: The mean loss. Its data are read once.
+        **others: Tensors that a result also depends on, by name.
+
+    Returns:
+        ``"posterior"`` of the distribution, the network's layers with their settings, fixed
+        parameters and buffers, and the data that running statistics are estimated on; ``"data"`` of
+        the examples, in whatever order and batches; ``"loss"``, its name or a fingerprint of the
+        function and all that it holds; and those of the others.
+
+    Raises:
+        InputError: the data can be read only once.
+    """
+    posterior, space = loss.posterior, loss.posterior.space
+    data = _examples(Objective(space, loss.data, loss.loss).batches)
+    calibration = None
+    if normalisation_layers(space.module) and posterior.calibration is not None:
+        same = posterior.calibration is loss.data
+        calibration = data if same else _examples(posterior.calibration)
+    distribution = posterior.distribution
+    inferred = set(space.names)
+    fixed = {n: p for n, p in space.module.named_parameters() if n not in inferred}
+    weights = (space.signature, distribution.kind, distribution.tensors(), calibration)
+    network = (_layers(space.module), fixed, dict(space.module.named_buffers()))
+    return {
+        "posterior": _digest(weights, network),
+        "data": data,
+        "loss": loss.loss if isinstance(loss.loss, str) else _digest(loss.loss),
+        **{name: _digest(tensor) for name, tensor in others.items()},
+    }
+
+
+def _examples(data: Iterable[Batch]) -> str:
+    """The examples as a multiset: the sum of their digests."""
+    total = 0
+    for batch in data:
+        for digest in _rows(tensors_of(batch)) or [hashlib.sha256(_digest(batch).encode())]:
+            total += int.from_bytes(digest.digest())
+    return f"{total % 2**256:064x}"
+
+
+def _rows(tensors: list[Tensor]) -> list[Any]:
+    """A digest of each example of a batch; none if the tensors are no rows of examples."""
+    plain = all(tensor.ndim and tensor.layout is torch.strided for tensor in tensors)
+    if not plain or len({len(tensor) for tensor in tensors}) != 1 or not len(tensors[0]):
+        return []
+    kind = hashlib.sha256(repr([(str(t.dtype), t.shape[1:]) for t in tensors]).encode())
+    digests = []
+    for row in np.concatenate([_bytes(tensor) for tensor in tensors], 1):
+        digests.append(kind.copy())
+        digests[-1].update(row)
+    return digests
+
+
+def _bytes(tensor: Tensor) -> np.ndarray:
+    """The bytes of a tensor, shape (n, number of bytes of a row)."""
+    if not tensor.numel():
+        return np.empty((len(tensor), 0), "u1")
+    return tensor.detach().cpu().reshape(len(tensor), -1).contiguous().view(torch.uint8).numpy()
+
+
+def _layers(module: nn.Module) -> list[Any]:
+    """Each layer's name, class and settings."""
+    return [
+        (name, type(layer).__qualname__, _settings(layer)) for name, layer in module.named_modules()
+    ]
+
+
+def _settings(layer: nn.Module) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in vars(layer).items()
+        if not name.startswith("_") and name != "training" and _is_plain(value)
+    }
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, _PLAIN) or (
+        isinstance(value, tuple | list) and all(isinstance(item, _PLAIN) for item in value)
+    )
+
+
+def _digest(*values: Any) -> str:
+    """SHA-256 of values of any kind, as a hexadecimal string."""
+    hashed = hashlib.sha256()
+    _update(hashed, values, ())
+    return hashed.hexdigest()
+
+
+def _update(hashed: Any, value: Any, around: tuple[int, ...]) -> None:
+    """Add a value, which may hold others.
+
+    Args:
+        hashed: The hash.
+        value: The value.
+        around: Identities of the values that hold this one.
+    """
+    hashed.update(f"{type(value).__qualname__} ".encode())
+    if isinstance(value, _PLAIN):
+        hashed.update(f"{value!r},".encode())
+    elif isinstance(value, Tensor) and value.layout is torch.strided:
+        hashed.update(f"{value.dtype} {tuple(value.shape)} ".encode())
+        hashed.update(_bytes(value.reshape(-1)))
+    elif id(value) not in around:
+        around = (*around, id(value))
+        for part in _parts(value):
+            _update(hashed, part, around)
+    hashed.update(b";")
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    """What a value is made of."""
+    if isinstance(value, Tensor):
+        sparse = value.to_sparse_coo().coalesce()  # type: ignore[no-untyped-call]
+        return tuple(value.shape), sparse.indices(), sparse.values()
+    if isinstance(value, np.ndarray | np.generic):
+        return value.dtype.str, value.shape, value.tobytes()
+    if isinstance(value, nn.Module):
+        return _layers(value), dict(value.named_parameters()), dict(value.named_buffers())
+    if isinstance(value, Mapping):
+        return [part for item in value.items() for part in item]
+    if isinstance(value, set | frozenset):
+        return sorted(map(repr, value))
+    if isinstance(value, tuple | list):
+        return value
+    if isinstance(value, types.CodeType):
+        return value.co_code, value.co_names, value.co_consts
+    name = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
+    if isinstance(value, types.FunctionType) and not value.__module__.startswith("torch."):
+        held = [cell.cell_contents for cell in value.__closure__ or ()]
+        return *name, value.__code__, value.__defaults__, value.__kwdefaults__, held
+    if isinstance(value, type | types.FunctionType | types.BuiltinFunctionType):
+        return name
+    return *name, *value.__reduce_ex__(2)[1:]  # as it would be pickled

@@ -1,0 +1,99 @@
+"""From a run file back to its posterior and its task."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from landscape import models, posteriors, tasks
+from landscape.errors import InputError
+from landscape.posteriors import Posterior
+from landscape.runtime.devices import choose_device
+from landscape.runtime.files import file_lock, fingerprint
+from landscape.store import Run
+from landscape.tasks import Task
+from landscape.workflow.resume import tidy
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A posterior with its task and the run file that is about it.
+
+    Attributes:
+        run: The run file.
+        posterior: The posterior.
+        task: The task.
+        before: Whether the same training was finished before, and nothing was trained now.
+    """
+
+    run: Run
+    posterior: Posterior
+    task: Task
+    before: bool = False
+
+
+def load(path: Path, *, device: str = "auto") -> Trained:
+    """The posterior and task of a run file, rebuilt from its settings and the weights beside it.
+
+    Raises:
+        InputError: the run or its weights cannot be read, or it was not made by ``train``.
+    """
+    run = Run.open(path)
+    tidy(path.parent)
+    weights = weights_of(run)
+    settings = dict(run.config["task"])
+    name, data = str(settings.pop("name")), Path(str(settings.get("path") or "/"))
+    try:
+        task = tasks.load(name, **settings)
+    except InputError as error:
+        if data.is_absolute() or data.exists():
+            raise
+        raise InputError(
+            f"{error}; the path is as seen from the folder where {path} was trained: start there"
+        ) from error
+    # Only what is read from files can change; what is computed may differ by a rounding elsewhere.
+    recorded = run.attributes.get("data_fingerprint")
+    if "path" in task.settings and task.fingerprint() != recorded:
+        raise InputError(
+            f"{task.settings['path']} does not hold the data that {path} was trained on: it "
+            "changed since, or this version reads it differently"
+        )
+    description = posteriors.describe(weights)
+    if run.attributes.get("posterior_fingerprint", "") not in ("", fingerprint(weights)):
+        raise InputError(
+            f"{weights} does not hold the weights that {path} is about: put those back, or train "
+            "again with --overwrite"
+        )
+    posterior = posteriors.load(
+        weights,
+        models.rebuild(description["architecture"], most=weights.stat().st_size),
+        device=choose_device(device),
+        calibration=task.train,
+    )
+    return Trained(run, posterior, task)
+
+
+def weights_of(run: Run) -> Path:
+    """The posterior's file beside a run file, whatever folder the run names.
+
+    Raises:
+        InputError: the run was not made by ``train``.
+    """
+    name = Path(str(run.attributes.get("posterior_file", ""))).name
+    task = run.config.get("task")
+    if not name or not isinstance(task, dict) or not isinstance(task.get("name"), str):
+        raise InputError(
+            f"{run.path} names no posterior to measure (status: {run.attributes.get('status')}); "
+            "train it first with 'landscape train'"
+        )
+    return run.path.parent / name
+
+
+def lock(path: Path, weights: Path) -> AbstractContextManager[None]:
+    """Lock a run against other processes that work on it, or on a run with the same weights."""
+    refusal = (
+        f"another process is measuring {path} or a run with the same weights: wait until it is "
+        "done, or copy both files to another folder"
+    )
+    return file_lock(weights, refusal) if weights.exists() else nullcontext()

@@ -1,0 +1,192 @@
+"""From settings to a run file."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from landscape import posteriors
+from landscape.errors import InputError
+from landscape.methods import Method
+from landscape.methods.checkpoint import OtherTrainingError, identity_digest
+from landscape.methods.loop import Progress
+from landscape.objective.likelihood import GaussianLikelihood
+from landscape.objective.parameters import Choice, ParameterSpace
+from landscape.posteriors import Posterior
+from landscape.prediction import Prediction, RealPrediction, predict, predict_real
+from landscape.running_stats.normalisation import normalisation_layers
+from landscape.runtime import distributed
+from landscape.runtime.devices import choose_device, describe_device
+from landscape.runtime.files import fingerprint
+from landscape.store import Run, ensure_new, schema
+from landscape.store.run import Contents
+from landscape.tasks import Task
+from landscape.workflow.loading import Trained, lock
+from landscape.workflow.resume import CHECKPOINT, is_finished, tidy
+
+
+def train(
+    path: Path,
+    task: Task,
+    method: Method[Any],
+    model: torch.nn.Module,
+    *,
+    prior: Posterior | None = None,
+    parameters: Choice = None,
+    samples: int = 30,
+    seed: int = 0,
+    device: str = "auto",
+    overwrite: bool = False,
+    config: Mapping[str, Any] | None = None,
+    progress: bool | Progress | None = None,
+) -> Trained:
+    """Train a posterior and write its run file: training history, predictions on the test set.
+
+    The posterior's weights go beside the run file, into one of the same name in ``.safetensors``.
+    No earlier run is replaced before training has succeeded. Until then a checkpoint lies there in
+    ``.checkpoint.safetensors``, and the same call continues from it. Where the run file is of the
+    same training already, it is read, and nothing is trained.
+
+    Args:
+        path: The run file, ending in ``.h5``. That it can be written is checked before training.
+        task: What to train on; see ``tasks.load``.
+        method: The method, with its settings.
+        model: A network for the task.
+        prior: See the method.
+        parameters: Which parameters are inferred; see ``ParameterSpace``.
+        samples: Samples to average predictions over.
+        seed: Governs training and the samples.
+        device: ``"auto"``, or a name that torch knows.
+        overwrite: Replace an existing run file, and a checkpoint of another training.
+        config: More settings, for the record.
+        progress: See ``Method.fit``.
+
+    Raises:
+        InputError: the settings do not fit each other, ``path`` cannot be written, or another
+            process is measuring what is there.
+        TrainingError: training diverged.
+    """
+    if samples < 1:
+        raise InputError(f"the number of samples must be at least 1, not {samples}")
+    leads = distributed.rank() == 0
+    weights = path.with_suffix(".safetensors")
+    where = choose_device(device)
+    settings = {
+        "task": {"name": task.name, **task.settings},
+        "method": {"name": method.name, **asdict(method)},
+        "model": getattr(model, "architecture", None),
+        "prediction": {"samples": samples},
+        **(config or {}),
+    }
+    identity = method.identity(ParameterSpace(model, parameters), task, prior, seed)
+    training = identity_digest(identity)
+    if not overwrite and is_finished(path, weights, training, settings):
+        tidy(path.parent)
+        posterior = posteriors.load(weights, model, device=where, calibration=task.train)
+        return Trained(Run.open(path), posterior, task, before=True)
+    if leads:
+        ensure_new(path, overwrite=overwrite)
+        schema.attribute("config", settings)  # that it can be stored is known before training
+        tidy(path.parent)
+        with lock(path, weights):
+            pass
+    begun = time.perf_counter()
+    checkpoint = path.with_suffix(CHECKPOINT)
+    fit = partial(
+        method.fit,
+        model,
+        task,
+        prior=prior,
+        parameters=parameters,
+        seed=seed,
+        device=str(where),
+        checkpoint=checkpoint,
+        progress=progress,
+    )
+    try:
+        posterior = fit()
+    except OtherTrainingError:
+        if not overwrite or not leads:
+            raise
+        checkpoint.unlink()
+        posterior = fit()
+    if not leads:
+        distributed.wait_for_all()
+        return Trained(Run.open(path), posterior, task)
+    seconds = time.perf_counter() - begun
+    prediction = _predict(posterior, task, samples, seed)
+    space = posterior.space
+    layers = normalisation_layers(space.module)
+    with lock(path, weights):
+        run = Run.create(
+            path,
+            overwrite=overwrite,
+            groups={
+                "training": (posterior.history, {}),
+                "predictions": _prediction_group(prediction, seed, posterior),
+            },
+            status="complete",
+            method=method.name,
+            task=task.name,
+            seed=seed,
+            config=settings,
+            task_sizes=task.sizes,
+            classes=list(task.classes),
+            loss=task.loss if isinstance(task.loss, str) else getattr(task.loss, "__name__", "own"),
+            parameters=", ".join(space.names),
+            parameter_count=space.size,
+            normalisation="running statistics re-estimated for each sample on the training set"
+            if layers
+            else "the network keeps no running statistics",
+            data_fingerprint=task.fingerprint(),
+            device=describe_device(where),
+            dtype=str(space.dtype).removeprefix("torch."),
+            posterior_file=posterior.save(weights).name,
+            posterior_fingerprint=fingerprint(weights),
+            training_fingerprint=training,
+            training_seconds=seconds,
+        )
+    checkpoint.unlink(missing_ok=True)
+    distributed.wait_for_all()
+    return Trained(run, posterior, task)
+
+
+def _predict(
+    posterior: Posterior, task: Task, samples: int, seed: int
+) -> Prediction | RealPrediction:
+    loss = GaussianLikelihood() if task.loss == "gaussian" else task.loss
+    if isinstance(loss, GaussianLikelihood):
+        return predict_real(posterior, task.test, noise=loss.noise, samples=samples, seed=seed)
+    return predict(posterior, task.test, samples=samples, seed=seed)
+
+
+def _prediction_group(
+    prediction: Prediction | RealPrediction, seed: int, posterior: Posterior
+) -> Contents:
+    by_sample = prediction.sample_metrics()
+    places = posterior.places(len(by_sample), seed)
+    variables: dict[str, object]
+    variables = {name: [metrics[name] for metrics in by_sample] for name in by_sample[0]}
+    if isinstance(prediction, Prediction):
+        examples = len(prediction.labels)
+        variables |= {
+            "log_probabilities": prediction.log_probabilities.cpu().numpy(),
+            "labels": prediction.labels.cpu().numpy(),
+        }
+    else:
+        examples = len(prediction.targets)
+    if places is not None:
+        variables |= dict(zip(("chain", "place"), places.T, strict=True))
+    return variables, {
+        "split": "test",
+        "examples": examples,
+        "samples": len(by_sample),
+        "seed": seed,
+        **prediction.metrics(),
+    }
