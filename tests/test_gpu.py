@@ -16,7 +16,7 @@ from landscape.cli import main
 from landscape.curvature import measure, spectral_density, top_eigenvalues, trace
 from landscape.curvature.matrices import MATRICES, Matrix, operator_at
 from landscape.methods import METHODS
-from landscape.running_stats import chunks, normalisation
+from landscape.running_stats import normalisation, one_batch
 from landscape.runtime import executors
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
@@ -196,12 +196,13 @@ def test_surfaces_are_those_of_the_cpu(norm: str) -> None:
     assert abs(there.accuracy - here.accuracy).max() < 2 / 37
 
 
-def test_running_statistics_of_parts_that_wait_are_those_of_the_cpu(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("share", [0.0, 4 / 3])
+def test_running_statistics_are_those_of_the_cpu(
+    share: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also on a stream of the caller's, which the parts' threads have to follow."""
-    for limit in ("_TOGETHER", "_PART", "_PART_ON_GPU"):
-        monkeypatch.setattr(chunks, limit, 0)
+    """As one batch and layer by layer, also on a stream of the caller's."""
+    monkeypatch.setattr(one_batch, "_SMALL", 0)
+    monkeypatch.setattr(one_batch, "_SHARE", share)
     torch.manual_seed(0)
     model = ls.models.build(
         "resnet20", input_shape=(1, 8, 8), classes=3, normalisation="batch"

@@ -15,7 +15,7 @@ from landscape.objective.objective import Objective
 from landscape.objective.parameters import ParameterSpace
 from landscape.posteriors import isotropic
 from landscape.prediction import predict
-from landscape.running_stats import chunks, normalisation
+from landscape.running_stats import normalisation, one_batch
 from landscape.running_stats.normalisation import check_statistics, reestimate
 from landscape.surfaces import surface
 from landscape.tasks import arrays
@@ -64,16 +64,19 @@ def given_in_evaluation(
     return found
 
 
-@pytest.fixture(params=["one part", "parts that wait", "two that wait", "none that waits"])
+@pytest.fixture(params=["one batch", "layer by layer", "layer by layer, read again"])
 def divided(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However the examples are divided."""
-    if request.param != "one part":
-        monkeypatch.setattr(chunks, "_TOGETHER", 300)
-        monkeypatch.setattr(chunks, "_PART", 0)
-    if request.param == "two that wait":
-        monkeypatch.setattr(chunks, "_THREADS", 0)
-    if request.param == "none that waits":
-        monkeypatch.setattr(chunks, "spare", lambda _: 0)
+    """All examples as one batch, or batch by batch for each layer."""
+    if request.param != "one batch":
+        layer_by_layer(monkeypatch)
+    if request.param == "layer by layer, read again":
+        monkeypatch.setattr(one_batch, "spare", lambda _: 0)
+
+
+def layer_by_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave no memory for the pass of all examples."""
+    monkeypatch.setattr(one_batch, "_SMALL", 0)
+    monkeypatch.setattr(one_batch, "_SHARE", 0)
 
 
 @pytest.mark.usefixtures("divided")
@@ -125,12 +128,6 @@ def test_a_caller_in_inference_mode_gets_the_same() -> None:
         inside = reestimate(space, space.vector(), classification()).buffers
     for name, value in outside.items():
         assert torch.equal(inside[name], value)
-
-
-def test_there_are_no_outputs_where_a_layer_is_called_twice() -> None:
-    twice = nn.BatchNorm1d(4).double()
-    space = ParameterSpace(nn.Sequential(twice, nn.Tanh(), twice))
-    assert reestimate(space, space.vector(), classification()).outputs is None
 
 
 def test_a_run_that_a_layout_makes_start_again_counts_once() -> None:
@@ -198,27 +195,112 @@ def test_data_that_give_no_statistics_are_refused() -> None:
             reestimate(space, space.vector(), batches)
 
 
-def test_inputs_that_cannot_be_joined_pass_once_too() -> None:
-    """Other shapes, and tensors in a dict."""
+class Counting(nn.Module):
+    """Notes the sizes of its batches, but for those of the passes that try it out."""
 
-    class Counting(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.calls, self.layers = 0, Branches()
+    def __init__(self) -> None:
+        super().__init__()
+        self.passes: list[int] = []
+        self.layers = Branches()
 
-        def forward(self, x: Tensor) -> Tensor:
-            self.calls += len(x) > 2  # fewer are to see what they take
-            return self.layers(x.flatten(0, -2))
+    def forward(self, x: Tensor, scale: float = 1.0) -> Tensor:
+        if len(x) > 2:
+            self.passes.append(len(x))
+        return self.layers(x.flatten(0, -2) * scale)
 
+
+def check_statistics_of(data: list[Tensor], inputs: list[object], passes: list[int]) -> None:
+    """Compare with all examples, flattened, and count the passes."""
+    space = ParameterSpace(Counting().double())
+    batches = [(each, x[..., 0]) for each, x in zip(inputs, data, strict=True)]
+    found = reestimate(space, space.vector(), batches)
+    assert space.module.passes == passes
+    every = torch.cat([x.flatten(0, -2) for x in data])
+    for name, value in given_in_evaluation(space, found.buffers, every).items():
+        torch.testing.assert_close(found.buffers[name], value)
+
+
+def test_tensors_in_dicts_and_tuples_are_joined() -> None:
+    data = [torch.randn(size, 4, generator=generator(), dtype=torch.float64) for size in (3, 5, 4)]
+    check_statistics_of(data, [{"x": x, "scale": 1.0} for x in data], [12])
+    check_statistics_of(data, [(x, torch.ones(len(x), 1)) for x in data], [12])
+
+
+def test_inputs_that_cannot_be_joined_pass_once_for_each_layer() -> None:
+    """Other shapes, numbers that differ, and tensors without a row for each example."""
     shapes = [(3, 4), (3, 2, 4), (4, 2, 4)]
     data = [torch.randn(shape, generator=generator(), dtype=torch.float64) for shape in shapes]
-    for batches in ([(x, None) for x in data], [({"x": x}, None) for x in data]):
-        space = ParameterSpace(Counting().double())
-        found = reestimate(space, space.vector(), batches)
-        assert space.module.calls == (2 if isinstance(batches[0][0], Tensor) else 3)
-        every = torch.cat([x.flatten(0, -2) for x in data])
-        for name, value in given_in_evaluation(space, found.buffers, every).items():
-            torch.testing.assert_close(found.buffers[name], value)
+    passes = (3 + 1) * [3, 3, 4]  # three layers, and the outputs
+    check_statistics_of(data, list(data), passes)
+    check_statistics_of(data, [{"x": x} for x in data], passes)
+    alike = [x.reshape(-1, 4) for x in data]
+    passes = (3 + 1) * [3, 6, 8]
+    signs = [1.0, 1.0, -1.0]
+    scaled = [{"x": sign * x, "scale": sign} for sign, x in zip(signs, alike, strict=True)]
+    check_statistics_of(alike, list(scaled), passes)
+    check_statistics_of(alike, [(x, torch.ones(())) for x in alike], passes)
+
+
+def test_one_batch_that_cannot_be_divided_passes_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever it holds, and however little memory there is."""
+    layer_by_layer(monkeypatch)
+    monkeypatch.setattr(one_batch, "spare", lambda _: 0)
+    x = torch.randn(9, 4, generator=generator(), dtype=torch.float64)
+    check_statistics_of([x], [(x, torch.ones(()))], [9])
+
+
+def test_a_layer_that_is_called_twice_has_the_statistics_of_both_inputs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """At its second call it has those of the first alone, however the data are divided."""
+    twice = nn.BatchNorm1d(4).double()
+    space = ParameterSpace(nn.Sequential(twice, nn.Tanh(), twice))
+    x, _ = joined(classification())
+    normalised = (x - x.mean(0)) / (x.var(0) + twice.eps).sqrt()
+    both = torch.cat([x, normalised.tanh()])
+    for _ in range(2):
+        found = reestimate(space, space.vector(), classification())
+        assert found.outputs is None
+        torch.testing.assert_close(found.buffers["0.running_mean"], both.mean(0))
+        torch.testing.assert_close(found.buffers["0.running_var"], both.var(0))
+        layer_by_layer(monkeypatch)
+
+
+@pytest.mark.usefixtures("divided")
+def test_a_network_that_catches_exceptions_has_its_statistics_too() -> None:
+    class Catching(Branches):
+        def forward(self, inputs: Tensor) -> Tensor:
+            try:
+                return super().forward(inputs)
+            except Exception:
+                return torch.zeros(len(inputs), 3)
+
+    x, _ = joined(classification())
+    space = ParameterSpace(Catching().double())
+    found = reestimate(space, space.vector(), classification())
+    for name, value in given_in_evaluation(space, found.buffers, x).items():
+        torch.testing.assert_close(found.buffers[name], value)
+
+
+@pytest.mark.usefixtures("divided")
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_an_error_of_the_network_is_raised_and_leaves_nothing_behind(
+    error: type[BaseException],
+) -> None:
+    class Failing(Branches):
+        def forward(self, inputs: Tensor) -> Tensor:
+            outputs = super().forward(inputs)
+            if len(inputs) > 2:
+                raise error("in the network")
+            return outputs
+
+    space = ParameterSpace(Failing().double())
+    before = space.buffers()
+    with pytest.raises(error, match="in the network"):
+        reestimate(space, space.vector(), classification())
+    for name, value in space.buffers().items():
+        assert torch.equal(value, before[name])
+    assert not any(layer._forward_pre_hooks for layer in space.module.modules())
 
 
 class ByName(nn.Module):
