@@ -1,4 +1,4 @@
-"""Networks, by name; any ``torch.nn.Module`` works as well."""
+"""Networks by name. Any other ``torch.nn.Module`` works as well."""
 
 from __future__ import annotations
 
@@ -34,19 +34,20 @@ _PACKAGES: dict[str, Callable[..., nn.Module]] = {
 
 
 def build(name: str, task: Task | None = None, *, seed: int = 0, **settings: Any) -> nn.Module:
-    """Make the network called ``name``, with the initial weights of ``seed``.
+    """Make the network called ``name``, with random initial weights.
 
-    The network remembers in its attribute ``architecture`` how it was built, so that a saved
-    posterior can be loaded without its code.
+    The attribute ``architecture`` of the network records how it was built. With it a saved
+    posterior can be loaded without a network.
 
     Args:
-        name: One of ``MODELS``, or ``"torchvision:NETWORK"`` or ``"timm:NETWORK"``.
-        task: Fills in ``input_shape`` and ``classes``.
-        seed: Governs the initial weights; the global generator is left as it was.
-        **settings: What that network takes.
+        name: Name of the network: one of ``MODELS``, ``"torchvision:NETWORK"`` or
+            ``"timm:NETWORK"``.
+        task: Task that determines ``input_shape`` and ``classes``.
+        seed: Seed of the initial weights. The global random generator is not changed.
+        **settings: Arguments of the network.
 
     Raises:
-        InputError: unknown network or setting.
+        InputError: The network or a setting is unknown.
     """
     package, _, network = name.partition(":")
     if package in _PACKAGES and network:
@@ -61,13 +62,13 @@ def build(name: str, task: Task | None = None, *, seed: int = 0, **settings: Any
         shape = tuple(task.train.inputs.shape[1:])
         settings = {"input_shape": shape, "classes": task.outputs} | settings
     with torch.random.fork_rng(devices=[]):
-        # The CPU's generator alone: torch.manual_seed would also reset every other device's.
+        # torch.manual_seed would also reset the generators of all other devices.
         torch.default_generator.manual_seed(seed)
         try:
             model = make(**settings)
         except TypeError as error:
             raise InputError(f"model '{name}': {reason(error)}") from error
-    # Whoever rebuilds it has other weights to put in, and perhaps not that file.
+    # A rebuilt network gets other weights, and this file may not exist any more.
     settings.pop("weights", None)
     model.architecture = {"name": name, **settings}  # type: ignore[assignment]
     return model
@@ -77,42 +78,42 @@ def rebuild(architecture: dict[str, Any] | None, most: int | None = None) -> nn.
     """The network that a saved posterior describes, with arbitrary weights.
 
     Args:
-        architecture: Description of the network; it may come from anybody.
-        most: Number of weights above which the network is refused before it takes memory: no more
-            than the bytes of the posterior's file.
+        architecture: Description of the network. It may come from an untrusted file.
+        most: Largest allowed number of weights, for example the size of the posterior's file in
+            bytes. Larger networks are refused before they take memory.
 
     Raises:
-        InputError: the network was not made by ``build``, cannot be made, or is too large. Load a
-            posterior over a network of your own into that network.
+        InputError: The network was not made by ``build``, cannot be made, or is too large. A
+            posterior over your own network must be loaded into that network.
     """
     if not architecture:
         raise InputError(
-            "this posterior is over a network of your own: load it with "
+            "this posterior belongs to a network of your own: load it with "
             "landscape.posteriors.load(path, model)"
         )
     settings = dict(architecture)
     name = str(settings.pop("name", ""))
-    settings.pop("weights", None)  # others are put in
+    settings.pop("weights", None)  # the posterior has its own weights
     with refused("this posterior describes a network that cannot be built"):
         if most is not None and name in MODELS:
-            with torch.device("meta"), _at_most(most):  # where weights take no memory
+            with torch.device("meta"), _limited_weights(most):  # takes no memory
                 build(name, **settings)
-        with _at_most(most):
+        with _limited_weights(most):
             return build(name, **settings)
 
 
 @contextmanager
-def _at_most(most: int | None) -> Iterator[None]:
-    """Refuse to build a network of more weights."""
+def _limited_weights(most: int | None) -> Iterator[None]:
+    """Refuse to build networks with more than ``most`` weights inside the block."""
     count = 0
 
     def add(_: nn.Module, __: str, parameter: nn.Parameter) -> None:
         nonlocal count
-        count += max(1, parameter.numel())  # an empty one takes time, too
+        count += max(1, parameter.numel())  # an empty parameter also takes time
         if most is not None and count > most:
             raise InputError(
-                f"this posterior describes a network of more than {most:,} weights, which its file "
-                "cannot hold"
+                f"this posterior describes a network of more than {most:,} weights, but its file "
+                "is too small for them"
             )
 
     hook = register_module_parameter_registration_hook(add)

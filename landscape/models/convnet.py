@@ -10,13 +10,13 @@ from landscape.models.layers import image_shape, normalise
 
 
 class ConvNet(nn.Module):
-    """Two 3 x 3 convolutions with ReLU, a 2 x 2 maximum pool, and a linear head.
+    """Two 3 x 3 convolutions with ReLU, 2 x 2 max pooling, and a linear head.
 
     Args:
-        input_shape: (channels, height, width) of an image.
+        input_shape: Shape (channels, height, width) of an image.
         classes: Number of outputs.
-        width: Channels of the first convolution; the second has twice as many.
-        normalisation: ``"none"``, ``"batch"`` or ``"group"`` after each convolution.
+        width: Number of channels of the first convolution. The second has twice as many.
+        normalisation: Normalisation after each convolution: ``"none"``, ``"batch"`` or ``"group"``.
     """
 
     def __init__(

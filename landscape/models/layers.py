@@ -1,4 +1,4 @@
-"""What several networks share: normalisation by name, and the shape of an image."""
+"""Parts shared by several networks: normalisation layers, and a check of image shapes."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ NORMALISATIONS = ("none", "batch", "group")
 
 
 def normalise(kind: str, channels: int) -> nn.Module:
-    """A layer that normalises ``channels`` channels.
+    """A normalisation layer.
 
     Args:
-        kind: ``"none"``, ``"batch"``, or ``"group"`` with 8 groups, fewer if they do not divide
-            the channels.
+        kind: Kind of normalisation: ``"none"``, ``"batch"`` or ``"group"``. Group normalisation has
+            8 groups, or fewer if 8 does not divide the number of channels.
         channels: Number of channels.
 
     Raises:
-        InputError: unknown ``kind``.
+        InputError: The kind is unknown.
     """
     if kind == "batch":
         return nn.BatchNorm2d(channels)
@@ -36,7 +36,7 @@ def image_shape(network: str, input_shape: Sequence[int]) -> tuple[int, int, int
     """``input_shape`` as (channels, height, width).
 
     Raises:
-        InputError: it is not that of an image.
+        InputError: The shape is not that of an image.
     """
     if len(input_shape) != 3:
         raise InputError(

@@ -18,13 +18,13 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 
 class MLP(nn.Module):
-    """Linear layers with an activation between them; inputs of any shape are flattened.
+    """Linear layers with activations between them. Inputs of any shape are flattened.
 
     Args:
         input_shape: Shape of one input.
         classes: Number of outputs.
-        widths: Units of each hidden layer; none for a linear model.
-        activation: One of ``ACTIVATIONS``.
+        widths: Number of units of each hidden layer; empty for a linear model.
+        activation: Name of the activation, one of ``ACTIVATIONS``.
     """
 
     def __init__(

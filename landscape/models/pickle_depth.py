@@ -1,6 +1,7 @@
-"""How deep the values of a pickle lie in each other, before anything is made of it.
+"""The nesting depth of a pickle's values, found without making the values.
 
-Python takes the hash of a key by recursion without end: one of a million tuples kills the process.
+Python computes the hash of a nested key by unlimited recursion. A key of a million nested tuples
+kills the process.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ _MARKED = {pickletools.markobject, pickletools.stackslice}
 
 
 def check_depth(stream: IO[bytes]) -> None:
-    """Read one pickle, up to its end, without making its values.
+    """Read one pickle up to its end, without making its values.
 
     Raises:
-        ValueError: its values are nested more than 500 deep, or it is no pickle.
+        ValueError: The values are nested more than 500 levels deep, or the pickle is damaged.
     """
     depths: list[int] = []
     marks: list[int] = []
@@ -46,11 +47,11 @@ def check_depth(stream: IO[bytes]) -> None:
                 start = marks.pop() - (name in _FILLED)
             if start < 0:
                 raise ValueError("it holds a damaged pickle")
-            taken = depths[start:]
-            if name in _FILLED:  # is as deep as before, or as what is put into it
-                deepest = max(taken[0], 1 + max(taken[1:], default=-1))
+            operands = depths[start:]
+            if name in _FILLED:  # the depth of the container, or one more than that of an item
+                depth = max(operands[0], 1 + max(operands[1:], default=-1))
             else:
-                deepest = 1 + max(taken, default=-1)
-            if deepest > _MOST:
-                raise ValueError(f"it holds values that are nested more than {_MOST} deep")
-            depths[start:] = [deepest] * len(opcode.stack_after)
+                depth = 1 + max(operands, default=-1)
+            if depth > _MOST:
+                raise ValueError(f"it holds values that are nested more than {_MOST} levels deep")
+            depths[start:] = [depth] * len(opcode.stack_after)

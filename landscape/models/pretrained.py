@@ -1,4 +1,4 @@
-"""Networks of torchvision and timm, by their names there; both packages are optional."""
+"""Networks of torchvision and timm by name. Both packages are optional dependencies."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from landscape.models.weights import load_weights, read_weights
 def torchvision(
     network: str, input_shape: Sequence[int], classes: int, weights: str = "", **settings: Any
 ) -> nn.Module:
-    """A network of ``torchvision.models``, e.g. ``"resnet18"``.
+    """A network of ``torchvision.models``, for example ``"resnet18"``.
 
     Args:
-        network: Its name.
-        input_shape: (channels, height, width) of an image; channels must be what it takes.
+        network: Name of the network.
+        input_shape: Shape (channels, height, width) of an image. The network must accept this
+            number of channels.
         classes: Number of outputs.
-        weights: A local file of its weights for any number of classes; with another number than
-            ``classes`` the head starts anew. Random weights if empty. Nothing is downloaded.
-        **settings: What it takes besides.
+        weights: Local file of weights; random weights if empty. Nothing is downloaded. The head is
+            random if the file is for another number of classes.
+        **settings: Further arguments of the network.
 
     Raises:
         InputError: torchvision is missing or has no such network, or the weights do not fit.
@@ -43,21 +44,21 @@ def torchvision(
 def timm(
     network: str, input_shape: Sequence[int], classes: int, weights: str = "", **settings: Any
 ) -> nn.Module:
-    """A network of timm, e.g. ``"vit_tiny_patch16_224"``.
+    """A network of timm, for example ``"vit_tiny_patch16_224"``.
 
     Args:
-        network: Its name.
-        input_shape: (channels, height, width) of an image.
+        network: Name of the network.
+        input_shape: Shape (channels, height, width) of an image.
         classes: Number of outputs.
-        weights: See ``torchvision``.
-        **settings: What it takes besides, e.g. ``img_size``.
+        weights: Local file of weights, as in ``torchvision``.
+        **settings: Further arguments of the network, for example ``img_size``.
 
     Raises:
         InputError: timm is missing or has no such network, or the weights do not fit.
     """
     channels, _, _ = image_shape(f"timm:{network}", input_shape)
     package = _package("timm")
-    # Its other names ("hf-hub:...") would download what a run file of a stranger names.
+    # Other names ("hf-hub:...") would start a download, and the name may come from a run file.
     if network not in package.list_models():
         raise InputError(f"timm has no network '{network}'; see timm.list_models()")
     model: nn.Module = package.create_model(
@@ -69,7 +70,7 @@ def timm(
 def _package(name: str) -> Any:
     try:
         return importlib.import_module(name)
-    except (ImportError, RuntimeError) as error:  # RuntimeError: not made for this torch
+    except (ImportError, RuntimeError) as error:  # RuntimeError: built for another torch
         raise InputError(
             f"this network needs {name}: pip install 'landscape[vision]' ({error})"
         ) from error
@@ -78,17 +79,17 @@ def _package(name: str) -> Any:
 def _with_weights(model: nn.Module, path: str) -> nn.Module:
     if not path:
         return model
-    found = read_weights(Path(path))
+    weights = read_weights(Path(path))
     head = _head(model)
     fits = all(
-        value.shape == found[name].shape
+        value.shape == weights[name].shape
         for name, value in model.state_dict().items()
-        if name.startswith(head) and name in found
+        if name.startswith(head) and name in weights
     )
     return load_weights(model, path, new=[] if fits else [head])
 
 
 def _head(model: nn.Module) -> str:
-    """The name of the last layer with parameters, and a dot."""
+    """The name of the last layer with parameters, followed by a dot."""
     names = [name for name, _ in model.named_parameters()]
     return names[-1].rpartition(".")[0] + "."

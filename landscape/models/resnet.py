@@ -14,21 +14,23 @@ SHORTCUTS = ("pad", "convolution")
 
 
 class ResNet(nn.Module):
-    """A 3 x 3 stem, stages of basic blocks, the mean over all pixels, and a linear head.
+    """A 3 x 3 stem, stages of basic blocks, global average pooling, and a linear head.
 
-    Each stage but the first halves the image. The names of the modules are those of the usual
-    PyTorch implementations for CIFAR, so that their weights load.
+    Each stage except the first halves the image size. The modules have the same names as in the
+    usual PyTorch implementations for CIFAR, so their weights can be loaded.
 
     Args:
-        input_shape: (channels, height, width) of an image.
+        input_shape: Shape (channels, height, width) of an image.
         classes: Number of outputs.
-        blocks: Blocks of each stage.
-        width: Channels of the first stage; each stage has twice as many as the one before it.
-        normalisation: ``"none"``, ``"batch"`` or ``"group"`` after each convolution. Without, the
-            convolutions have biases and the last of each block starts at zero, so that the signal
-            does not grow with the depth (De & Smith 2020, arXiv 2002.10444).
-        shortcut: Where a block changes the shape: ``"pad"`` takes every second pixel and adds
-            channels of zeros (option A, no parameters), ``"convolution"`` is 1 x 1 (option B).
+        blocks: Number of blocks in each stage.
+        width: Number of channels of the first stage. Each stage has twice as many as the previous.
+        normalisation: Normalisation after each convolution: ``"none"``, ``"batch"`` or ``"group"``.
+            With ``"none"`` the convolutions have biases, and the last convolution of each block
+            starts at zero. The signal then does not grow with the depth (De & Smith 2020, arXiv
+            2002.10444).
+        shortcut: Shortcut of blocks that change the shape. ``"pad"`` takes every second pixel and
+            adds channels of zeros (option A, no parameters). ``"convolution"`` is a 1 x 1
+            convolution (option B).
     """
 
     def __init__(
@@ -61,7 +63,7 @@ class ResNet(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the initial weights of the convolutions; the last layer's are torch's own."""
+        """Draw the initial weights of the convolutions. The last layer keeps torch's defaults."""
         _initialise(self, zero_last=self.zero_last)
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -84,15 +86,15 @@ def cifar_resnet(
     """The network of section 4.2 of the paper: depth 6 n + 2 in three stages of n blocks.
 
     Args:
-        input_shape: See ``ResNet``.
-        classes: See ``ResNet``.
-        depth: 20, 32, 44, 56, 110, ...
-        width: 16 in the paper.
-        normalisation: See ``ResNet``.
-        shortcut: See ``ResNet``.
+        input_shape: Shape (channels, height, width) of an image.
+        classes: Number of outputs.
+        depth: Depth: 20, 32, 44, 56, 110, ...
+        width: Number of channels of the first stage, 16 in the paper.
+        normalisation: Normalisation, as in ``ResNet``.
+        shortcut: Kind of shortcut, as in ``ResNet``.
 
     Raises:
-        InputError: ``depth`` is not 6 n + 2.
+        InputError: The depth is not 6 n + 2.
 
     Example:
         >>> network = cifar_resnet((3, 32, 32), 10)
@@ -112,20 +114,20 @@ def resnet18(
     normalisation: str = "batch",
     shortcut: str = "convolution",
 ) -> ResNet:
-    """ResNet-18 with the stem for small images: 3 x 3, without pooling.
+    """ResNet-18 with a stem for small images: a 3 x 3 convolution without pooling.
 
     Args:
-        input_shape: See ``ResNet``.
-        classes: See ``ResNet``.
-        width: 64 in the paper.
-        normalisation: See ``ResNet``.
-        shortcut: See ``ResNet``.
+        input_shape: Shape (channels, height, width) of an image.
+        classes: Number of outputs.
+        width: Number of channels of the first stage, 64 in the paper.
+        normalisation: Normalisation, as in ``ResNet``.
+        shortcut: Kind of shortcut, as in ``ResNet``.
     """
     return ResNet(input_shape, classes, (2, 2, 2, 2), width, normalisation, shortcut)
 
 
 class _Block(nn.Module):
-    """relu(shortcut(x) + norm(conv(relu(norm(conv(x))))))."""
+    """A basic block: relu(shortcut(x) + norm(conv(relu(norm(conv(x))))))."""
 
     def __init__(self, before: int, after: int, stride: int, kind: str, shortcut: str) -> None:
         super().__init__()
@@ -147,7 +149,7 @@ class _Block(nn.Module):
 
 
 class _Pad(nn.Module):
-    """Every ``stride``-th pixel, with channels of zeros on both sides."""
+    """A shortcut of every ``stride``-th pixel, with channels of zeros added on both sides."""
 
     def __init__(self, channels: int, stride: int) -> None:
         super().__init__()

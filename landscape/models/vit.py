@@ -15,14 +15,15 @@ class ViT(nn.Module):
     """Patches, a class token, learned positions, pre-normalised blocks, and a linear head.
 
     Args:
-        input_shape: (channels, height, width) of an image; the patch size must divide both sides.
+        input_shape: Shape (channels, height, width) of an image. The patch size must divide the
+            height and the width.
         classes: Number of outputs.
         patch: Side of a square patch in pixels.
-        width: Length of a token; the heads must divide it.
+        width: Dimension of a token. The number of heads must divide it.
         depth: Number of blocks.
-        heads: Attention heads of a block.
-        expansion: Hidden units of a block's perceptron, in widths.
-        dropout: Share of a block's outputs that is dropped in training.
+        heads: Number of attention heads per block.
+        expansion: Number of hidden units of a block's perceptron, divided by ``width``.
+        dropout: Dropout probability of a block's outputs in training.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class ViT(nn.Module):
 
 
 class _Block(nn.Module):
-    """x + attention(norm(x)), then y + perceptron(norm(y))."""
+    """A block: y = x + attention(norm(x)), then y + perceptron(norm(y))."""
 
     def __init__(self, width: int, heads: int, expansion: int, dropout: float) -> None:
         super().__init__()
@@ -85,7 +86,7 @@ class _Block(nn.Module):
 
 
 class _Attention(nn.Module):
-    """softmax(Q K^T / sqrt(d)) V in each head, of tokens (B, T, width)."""
+    """Attention softmax(Q K^T / sqrt(d)) V in each head, for tokens (B, T, width)."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()

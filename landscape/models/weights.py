@@ -1,4 +1,4 @@
-"""Weights of a trained network, from a local file."""
+"""Weights of trained networks from local files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from landscape.runtime.files import check_regular
 from landscape.runtime.tensor_files import all_tensors, open_tensors
 
 _LEGACY_PICKLES = 5
-"""Pickles at the beginning of a file that torch wrote before version 1.6."""
+"""Number of pickles at the start of files from before torch 1.6."""
 
 
 def load_weights(
@@ -28,40 +28,40 @@ def load_weights(
     rename: Mapping[str, str] | None = None,
     new: Sequence[str] = (),
 ) -> nn.Module:
-    """Put the weights of a file into ``model``, which is changed and returned.
+    """Load the weights of a file into ``model``, which is changed and returned.
 
-    They may lie under ``state_dict`` or ``model``, and names may begin with ``module.`` (of
-    ``DataParallel``). Only tensors are read: a file cannot run code.
+    The file may hold the weights directly, or under ``state_dict`` or ``model``. Names may begin
+    with ``module.`` (from ``DataParallel``). Only tensors are read, so a file cannot run code.
 
     Args:
-        model: The network.
-        path: A ``.safetensors`` file, or one of ``torch.save``.
-        rename: Pieces of names in the file and what they are in ``model``; e.g.
+        model: Network to load the weights into.
+        path: A ``.safetensors`` file, or a file written by ``torch.save``.
+        rename: Replacements in the names of the file, for example
             ``{"downsample.": "shortcut.", "fc.": "linear."}``.
-        new: Beginnings of names in ``model`` whose values stay, e.g. ``["linear."]`` for a new
-            head; the file's values of them are ignored.
+        new: Prefixes of parameter names of ``model`` that keep their values, for example
+            ``["linear."]`` for a new head. The file's values for them are ignored.
 
     Raises:
-        InputError: the file cannot be read, or it does not hold exactly the model's weights.
+        InputError: The file cannot be read, or it does not hold exactly the model's weights.
     """
-    path = Path(path)
-    found = {_renamed(name, rename or {}): value for name, value in read_weights(path).items()}
-    found = {name: value for name, value in found.items() if not name.startswith(tuple(new))}
-    wanted = {n: v for n, v in model.state_dict().items() if not n.startswith(tuple(new))}
-    # Files written before 2018 do not count batches, and nothing here depends on the count.
-    missing = [n for n in wanted if n not in found and not n.endswith("num_batches_tracked")]
-    unknown = [n for n in found if n not in wanted]
+    path, prefixes = Path(path), tuple(new)
+    weights = {_renamed(name, rename or {}): value for name, value in read_weights(path).items()}
+    weights = {name: value for name, value in weights.items() if not name.startswith(prefixes)}
+    expected = {n: v for n, v in model.state_dict().items() if not n.startswith(prefixes)}
+    # Files from before 2018 have no count of batches, and nothing here depends on it.
+    missing = [n for n in expected if n not in weights and not n.endswith("num_batches_tracked")]
+    unknown = [n for n in weights if n not in expected]
     if missing or unknown:
-        parts = [f"no '{missing[0]}' ({len(missing)} missing)"] if missing else []
-        parts += [f"'{unknown[0]}' ({len(unknown)} unknown)"] if unknown else []
-        raise InputError(f"{path} is of another network: it holds {' and '.join(parts)}")
-    for name, value in found.items():
-        if value.shape != wanted[name].shape:
+        problems = [f"no '{missing[0]}' ({len(missing)} missing)"] if missing else []
+        problems += [f"'{unknown[0]}' ({len(unknown)} unknown)"] if unknown else []
+        raise InputError(f"{path} belongs to another network: it holds {' and '.join(problems)}")
+    for name, value in weights.items():
+        if value.shape != expected[name].shape:
             raise InputError(
-                f"{path} is of another network: '{name}' has shape {tuple(value.shape)} there and "
-                f"{tuple(wanted[name].shape)} in the model"
+                f"{path} belongs to another network: '{name}' has shape {tuple(value.shape)} in "
+                f"the file and {tuple(expected[name].shape)} in the model"
             )
-    model.load_state_dict(found, strict=False)
+    model.load_state_dict(weights, strict=False)
     return model
 
 
@@ -69,7 +69,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """The tensors of a file by name.
 
     Raises:
-        InputError: the file is missing, damaged, or holds something else.
+        InputError: The file is missing or damaged, or holds something else.
     """
     if path.suffix == ".safetensors":
         with open_tensors(path, "weights") as file:
@@ -85,10 +85,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def _check_pickled(path: Path) -> None:
-    """Check what torch does not: how much a file unpacks to, and how deep it is nested.
+    """Check the unpacked size and the nesting depth of a file, which torch does not check.
 
     Raises:
-        ValueError: one of the two is beyond what weights are.
+        ValueError: One of the two is larger than weights need.
     """
     with path.open("rb") as stream:
         if not zipfile.is_zipfile(stream):
@@ -110,7 +110,7 @@ def _usable(path: Path, loaded: Any) -> dict[str, Tensor]:
     if not isinstance(loaded, dict) or not all(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in loaded.items()
     ):
-        raise InputError(f"{path} holds no weights by name")
+        raise InputError(f"{path} does not hold named weights")
     for name, value in loaded.items():
         if value.layout is not torch.strided or value.is_quantized or value.dtype.is_complex:
             raise InputError(f"{path}: '{printable(name)}' is sparse, quantised or complex")

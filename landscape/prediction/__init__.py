@@ -1,4 +1,4 @@
-"""Averaging predictions over a posterior, and scoring them."""
+"""Predictions averaged over a posterior, and their metrics."""
 
 from landscape.prediction.averaging import Prediction, predict
 from landscape.prediction.calibration import Calibration, calibration

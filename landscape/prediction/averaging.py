@@ -1,4 +1,4 @@
-"""Bayesian model averaging: p(y | x) = mean over samples of softmax f(x; w_s)."""
+"""Bayesian model averaging: p(y | x) = mean over samples s of softmax f(x; w_s)."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _IGNORED = -100
 
 @dataclass(frozen=True)
 class Prediction:
-    """Each sample's predictions on one data set, and their average.
+    """Predictions of each posterior sample on one data set, and their average.
 
     Attributes:
-        log_probabilities: log p(class | x_n, w_s), shape (S, N, C).
-        labels: Shape (N,).
+        log_probabilities: Values of log p(class | x_n, w_s), shape (S, N, C).
+        labels: Class numbers, shape (N,).
     """
 
     log_probabilities: Tensor
@@ -31,7 +31,7 @@ class Prediction:
 
     @property
     def probabilities(self) -> Tensor:
-        """Each sample's probabilities, shape (S, N, C)."""
+        """Probabilities predicted by each sample, shape (S, N, C)."""
         return self.log_probabilities.exp()
 
     @property
@@ -40,11 +40,11 @@ class Prediction:
         return self.log_probabilities.logsumexp(0) - math.log(len(self.log_probabilities))
 
     def metrics(self) -> dict[str, float]:
-        """Accuracy, NLL (nats), ECE (15 bins) and Brier score of the average."""
+        """Accuracy, NLL (nats), ECE (15 bins) and Brier score of the averaged predictions."""
         return _metrics(self.average, self.labels)
 
     def sample_metrics(self) -> list[dict[str, float]]:
-        """The same of each sample alone."""
+        """The same metrics for each sample alone."""
         return [_metrics(sample, self.labels) for sample in self.log_probabilities]
 
 
@@ -53,25 +53,25 @@ def predict(
 ) -> Prediction:
     """Predict with each of a posterior's samples.
 
-    The network is in evaluation mode with running statistics re-estimated for each sample.
+    The network is in evaluation mode. Its running statistics are re-estimated for each sample.
 
     Args:
-        posterior: What to sample from. A point, or a set of fewer samples, gives as many as it has.
+        posterior: Posterior to sample from. A posterior with fewer samples gives all it has.
         data: Batches of (inputs, labels). Examples with the label -100, which torch's losses
             ignore, are left out.
-        samples: S.
-        seed: Of the samples; ``measure`` with the same seed judges the same ones.
+        samples: Number of posterior samples S.
+        seed: Seed of the samples. ``measure`` uses the same samples for the same seed.
 
     Raises:
-        InputError: there is no data, or the network does not return logits (B, C).
+        InputError: There is no data, or the network does not return logits (B, C).
     """
     logits, labels = sampled_outputs(posterior, data, samples=samples, seed=seed)
     if logits.ndim != 3:
         raise InputError("predict needs a network that returns logits (B, C)")
     if logits.shape[2] < 2:
         raise InputError(
-            "predict needs a logit for each class, and one output is no choice between classes: "
-            "let a network of one logit z return torch.stack([0 * z, z], 1)"
+            "predict needs a logit for each class, but the network has one output: for two classes "
+            "with one logit z, return torch.stack([0 * z, z], 1)"
         )
     counts = labels != _IGNORED
     return Prediction(torch.log_softmax(logits[:, counts], dim=2), labels[counts])
@@ -80,16 +80,16 @@ def predict(
 def sampled_outputs(
     posterior: Posterior, data: Iterable[Batch], *, samples: int, seed: int
 ) -> tuple[Tensor, Tensor]:
-    """The network's outputs (S, N, ...) under samples of its posterior, and the targets (N, ...).
+    """The network's outputs (S, N, ...) at posterior samples, and the targets (N, ...).
 
     Args:
-        posterior: See ``predict``.
-        data: See ``predict``.
-        samples: See ``predict``.
-        seed: See ``predict``.
+        posterior: Posterior to sample from.
+        data: Batches of (inputs, targets).
+        samples: Number of posterior samples S.
+        seed: Seed of the samples.
 
     Raises:
-        InputError: there is no data, or the network does not return a tensor.
+        InputError: There is no data, or the network does not return a tensor.
     """
     posterior.check_statistics(data)
     count = posterior.num_available(samples)
@@ -99,14 +99,14 @@ def sampled_outputs(
         for w in posterior.sample(count, seed):
             buffers = posterior.buffers(w)
             outputs, targets = [], []
-            for inputs, true in data:
+            for inputs, batch_targets in data:
                 output = posterior.space.predict(w, inputs, buffers)
                 if not isinstance(output, Tensor):
                     raise InputError("predict needs a network that returns logits (B, C)")
                 outputs.append(output)
-                targets.append(posterior.space.move(true))
+                targets.append(posterior.space.move(batch_targets))
             if not outputs:
-                raise InputError("the data has no batch: nothing to predict")
+                raise InputError("the data has no batches: nothing to predict")
             rows.append(torch.cat(outputs))
     return torch.stack(rows), torch.cat(targets)
 

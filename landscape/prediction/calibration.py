@@ -1,4 +1,4 @@
-"""Confidence against accuracy in bins of equal width: what a reliability diagram shows."""
+"""Reliability diagrams: confidence against accuracy in bins of equal width."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _NORMAL_QUANTILE = 1.959963984540054  # 97.5 %: intervals of 95 %
 
 @dataclass(frozen=True)
 class Calibration:
-    """Examples by their confidence; all float64.
+    """Examples in bins by their confidence. All tensors are float64.
 
-    Bin b holds confidences in (b / bins, (b + 1) / bins], so that 1.0 is in the last.
+    Bin b holds confidences in (b / bins, (b + 1) / bins]. Confidence 1 is in the last bin.
 
     Attributes:
-        counts: Examples in each bin, shape (..., bins).
-        confidence: Sum of their confidences, shape (..., bins).
-        right: How many of them are right, shape (..., bins).
+        counts: Number of examples in each bin, shape (..., bins).
+        confidence: Sum of the confidences in each bin, shape (..., bins).
+        right: Number of correct predictions in each bin, shape (..., bins).
     """
 
     counts: Tensor
@@ -31,17 +31,17 @@ class Calibration:
 
     @property
     def edges(self) -> Tensor:
-        """Ends of the bins, shape (bins + 1,)."""
+        """Edges of the bins, shape (bins + 1,)."""
         return torch.linspace(0, 1, self.counts.shape[-1] + 1, dtype=torch.float64)
 
     @property
     def mean_confidence(self) -> Tensor:
-        """Mean confidence in each bin, shape (..., bins); NaN in an empty one."""
+        """Mean confidence in each bin, shape (..., bins); NaN in an empty bin."""
         return self.confidence / self.counts
 
     @property
     def accuracy(self) -> Tensor:
-        """Share of each bin that is right, shape (..., bins); NaN in an empty one."""
+        """Fraction of correct predictions in each bin, shape (..., bins); NaN in an empty bin."""
         return self.right / self.counts
 
     @property
@@ -50,7 +50,10 @@ class Calibration:
         return (self.confidence - self.right).abs().sum(-1) / self.counts.sum(-1)
 
     def accuracy_interval(self) -> tuple[Tensor, Tensor]:
-        """Wilson's 95 % interval of each bin's accuracy, each shape (..., bins); NaN if empty."""
+        """Ends of Wilson's 95 % interval of the accuracy in each bin, shape (..., bins) each.
+
+        Both are NaN in an empty bin.
+        """
         return wilson_interval(self.right, self.counts)
 
 
@@ -59,21 +62,21 @@ def calibration(confidence: Tensor, right: Tensor, *, bins: int = BINS) -> Calib
 
     Args:
         confidence: Largest predicted probability of each example, in [0, 1], shape (..., N).
-        right: Whether that class is the label, shape (..., N).
-        bins: Number of bins, of equal width.
+        right: Whether the predicted class is the label, shape (..., N).
+        bins: Number of bins of equal width.
 
     Raises:
-        InputError: there is no bin.
+        InputError: The number of bins is not positive.
 
     Example:
-        >>> found = calibration(torch.tensor([0.4, 1.0, 0.9]), torch.tensor([1, 1, 0]), bins=2)
-        >>> found.counts.tolist(), found.right.tolist()
+        >>> diagram = calibration(torch.tensor([0.4, 1.0, 0.9]), torch.tensor([1, 1, 0]), bins=2)
+        >>> diagram.counts.tolist(), diagram.right.tolist()
         ([1.0, 2.0], [1.0, 1.0])
     """
     if bins < 1:
         raise InputError(f"the number of bins must be at least 1, not {bins}")
     confidence, right = confidence.double(), right.double()
-    index = _bin_of(confidence, bins)
+    index = _bin_index(confidence, bins)
     empty = confidence.new_zeros((*confidence.shape[:-1], bins))
     return Calibration(
         counts=empty.scatter_add(-1, index, torch.ones_like(confidence)),
@@ -83,22 +86,24 @@ def calibration(confidence: Tensor, right: Tensor, *, bins: int = BINS) -> Calib
 
 
 def calibration_gaps(confidence: Tensor, right: Tensor, *, bins: int = BINS) -> Tensor:
-    """Sum of confidence - right in each bin: ``calibration``'s ECE at a third of the cost.
+    """The sum of confidence - right in each bin.
+
+    This gives the ECE at a third of the cost of ``calibration``.
 
     Args:
         confidence: Largest predicted probability of each example, in [0, 1], shape (..., N).
-        right: Whether that class is the label, shape (..., N).
-        bins: Number of bins, of equal width.
+        right: Whether the predicted class is the label, shape (..., N).
+        bins: Number of bins of equal width.
 
     Returns:
-        Shape (..., bins). Their absolute values, summed and divided by N, are the ECE.
+        The sums, shape (..., bins). The sum of their absolute values divided by N is the ECE.
     """
     confidence = confidence.double()
     gaps = confidence.new_zeros((*confidence.shape[:-1], bins))
-    return gaps.scatter_add_(-1, _bin_of(confidence, bins), confidence - right.double())
+    return gaps.scatter_add_(-1, _bin_index(confidence, bins), confidence - right.double())
 
 
-def _bin_of(confidence: Tensor, bins: int) -> Tensor:
+def _bin_index(confidence: Tensor, bins: int) -> Tensor:
     return (confidence * bins).ceil_().sub_(1).clamp_(0, bins - 1).long()
 
 
@@ -106,11 +111,11 @@ def wilson_interval(successes: Tensor, trials: Tensor) -> tuple[Tensor, Tensor]:
     """Wilson's 95 % score interval of a proportion (Wilson 1927), within [0, 1].
 
     Args:
-        successes: How many, any shape.
-        trials: Of how many, the same shape.
+        successes: Number of successes, any shape.
+        trials: Number of trials, the same shape.
 
     Returns:
-        Its lower and its upper end; NaN where there was no trial.
+        The lower and the upper end of the interval; NaN for no trials.
     """
     trials = trials.double()
     share, z2 = successes.double() / trials, _NORMAL_QUANTILE**2

@@ -1,4 +1,4 @@
-"""Proper scores and calibration of predicted class probabilities."""
+"""Metrics of predicted class probabilities: accuracy, proper scores and calibration."""
 
 from __future__ import annotations
 
@@ -10,24 +10,34 @@ from landscape.prediction.calibration import BINS, Calibration, calibration
 
 
 def accuracy(log_probabilities: Tensor, labels: Tensor) -> float:
-    """Share of examples whose most probable class is the label.
+    """Fraction of examples whose most probable class is the label.
 
     Args:
-        log_probabilities: Shape (N, C).
-        labels: Shape (N,), in [0, C).
+        log_probabilities: Logarithms of the predicted probabilities, shape (N, C).
+        labels: Class numbers in [0, C), shape (N,).
     """
     check_predictions(log_probabilities, labels)
     return float((log_probabilities.argmax(1) == labels).double().mean())
 
 
 def nll(log_probabilities: Tensor, labels: Tensor) -> float:
-    """Mean negative log-likelihood in nats; infinite where a label has probability 0."""
+    """Mean negative log-likelihood in nats. It is infinite if a label has probability 0.
+
+    Args:
+        log_probabilities: Logarithms of the predicted probabilities, shape (N, C).
+        labels: Class numbers in [0, C), shape (N,).
+    """
     check_predictions(log_probabilities, labels)
     return float(-log_probabilities.double().gather(1, labels[:, None]).mean())
 
 
 def brier(log_probabilities: Tensor, labels: Tensor) -> float:
-    """Mean squared distance of the probabilities to the one-hot label, in [0, 2] (Brier 1950)."""
+    """Mean squared distance of the probabilities to the one-hot labels, in [0, 2] (Brier 1950).
+
+    Args:
+        log_probabilities: Logarithms of the predicted probabilities, shape (N, C).
+        labels: Class numbers in [0, C), shape (N,).
+    """
     check_predictions(log_probabilities, labels)
     probabilities = log_probabilities.double().exp()
     target = torch.nn.functional.one_hot(labels, probabilities.shape[1]).double()
@@ -35,11 +45,11 @@ def brier(log_probabilities: Tensor, labels: Tensor) -> float:
 
 
 def ece(log_probabilities: Tensor, labels: Tensor, *, bins: int = BINS) -> float:
-    """Expected calibration error with equal-width bins (Guo et al., arXiv 1706.04599).
+    """Expected calibration error with bins of equal width (Guo et al., arXiv 1706.04599).
 
     Args:
-        log_probabilities: Shape (N, C).
-        labels: Shape (N,).
+        log_probabilities: Logarithms of the predicted probabilities, shape (N, C).
+        labels: Class numbers in [0, C), shape (N,).
         bins: Number of bins.
 
     Example:
@@ -51,15 +61,15 @@ def ece(log_probabilities: Tensor, labels: Tensor, *, bins: int = BINS) -> float
 
 
 def reliability(log_probabilities: Tensor, labels: Tensor, *, bins: int = BINS) -> Calibration:
-    """The predictions in bins by their confidence: a reliability diagram, and its ``ece``.
+    """A reliability diagram: the predictions in bins by their confidence, with their ``ece``.
 
     Args:
-        log_probabilities: Shape (N, C).
-        labels: Shape (N,).
+        log_probabilities: Logarithms of the predicted probabilities, shape (N, C).
+        labels: Class numbers in [0, C), shape (N,).
         bins: Number of bins.
 
     Raises:
-        InputError: the predictions cannot be scored, or there is no bin.
+        InputError: The predictions cannot be scored, or the number of bins is not positive.
     """
     check_predictions(log_probabilities, labels)
     confidence, predicted = log_probabilities.double().exp().max(1)
@@ -67,14 +77,14 @@ def reliability(log_probabilities: Tensor, labels: Tensor, *, bins: int = BINS) 
 
 
 def check_predictions(log_probabilities: Tensor, labels: Tensor) -> None:
-    """Refuse what cannot be scored.
+    """Check that predictions can be scored.
 
     Args:
-        log_probabilities: Shape (N, C).
-        labels: Shape (N,), in [0, C).
+        log_probabilities: Logarithms of the predicted probabilities, shape (N, C).
+        labels: Class numbers in [0, C), shape (N,).
 
     Raises:
-        InputError: the shapes do not fit, a label is no class, there is no example, or a
+        InputError: The shapes do not fit, a label is not a class, there are no examples, or a
             log-probability is NaN.
     """
     if log_probabilities.ndim != 2 or labels.shape != log_probabilities.shape[:1]:
@@ -85,7 +95,7 @@ def check_predictions(log_probabilities: Tensor, labels: Tensor) -> None:
     if labels.is_floating_point():
         raise InputError(f"labels must be class numbers, not {labels.dtype}")
     if len(labels) == 0:
-        raise InputError("metrics of no example are undefined")
+        raise InputError("metrics need at least one example")
     if int(labels.min()) < 0 or int(labels.max()) >= log_probabilities.shape[1]:
         raise InputError(
             f"labels must be in [0, {log_probabilities.shape[1]}), not "

@@ -1,4 +1,4 @@
-"""What averaging over the first n samples predicts, the samples taken in one order or another."""
+"""Metrics of the average over the first n posterior samples, in different orders of samples."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from landscape.prediction.metrics import check_predictions
 
 METRICS = ("accuracy", "nll", "ece")
 _SMALL = -600.0
-"""Logarithm of a probability that a float64 can still hold with all its digits."""
-_TOGETHER = 1 << 22
-"""Probabilities that are summed at a time: 32 MiB."""
+"""Smallest logarithm whose probability has full float64 precision."""
+_CHUNK = 1 << 22
+"""Number of probabilities that are summed at a time: 32 MiB."""
 
 
 def metrics_in_order(
@@ -28,18 +28,18 @@ def metrics_in_order(
     """Accuracy, NLL and ECE of the average over the first n samples, for n = 1, ..., S.
 
     Args:
-        log_probabilities: Of each sample, shape (S, N, C).
-        labels: Shape (N,), in [0, C).
-        key: A number for each sample, lambda_1 say; the smallest goes first. Equal ones keep
-            their order, and NaN goes last.
-        descending: The largest goes first.
+        log_probabilities: Log-probabilities predicted by each sample, shape (S, N, C).
+        labels: Class numbers in [0, C), shape (N,).
+        key: Number for each sample, for example lambda_1. The sample with the smallest key comes
+            first. Samples with equal keys keep their order, and NaN comes last.
+        descending: Whether the sample with the largest key comes first.
 
     Returns:
         ``"accuracy"``, ``"nll"`` (nats) and ``"ece"`` (15 bins), each of shape (S,), float64. The
-        last entry is the same in every order: the average over all samples.
+        last entry is the average over all samples, which is the same in every order.
 
     Raises:
-        InputError: the shapes do not fit each other, or the predictions cannot be scored.
+        InputError: The shapes do not fit each other, or the predictions cannot be scored.
 
     Example:
         >>> sure_of_0, unsure = [0.0, -torch.inf], [-0.6931472, -0.6931472]
@@ -54,50 +54,51 @@ def metrics_in_order(
         )
     if descending:
         keys = -keys
-    order = keys.argsort(stable=True)  # NaN is the greatest
-    found = metrics_in_orders(log_probabilities, labels, order[None])
-    return {name: values[0] for name, values in found.items()}
+    order = keys.argsort(stable=True)  # argsort puts NaN last
+    metrics = metrics_in_orders(log_probabilities, labels, order[None])
+    return {name: values[0] for name, values in metrics.items()}
 
 
 def metrics_in_random_orders(
     log_probabilities: Tensor, labels: Tensor, *, orders: int = 20, seed: int = 0
 ) -> dict[str, Tensor]:
-    """The same over the first n of the samples in random orders.
+    """The metrics of ``metrics_in_order`` for random orders of the samples.
 
     Args:
-        log_probabilities: Of each sample, shape (S, N, C).
-        labels: Shape (N,).
-        orders: R, how many.
-        seed: Of the orders.
+        log_probabilities: Log-probabilities predicted by each sample, shape (S, N, C).
+        labels: Class numbers in [0, C), shape (N,).
+        orders: Number of orders R.
+        seed: Seed of the orders.
 
     Returns:
-        As ``metrics_in_order``, each of shape (R, S).
+        The metrics of ``metrics_in_order``, each of shape (R, S).
 
     Raises:
-        InputError: the predictions cannot be scored, or there is no order.
+        InputError: The predictions cannot be scored, or the number of orders is not positive.
     """
     if orders < 1:
         raise InputError(f"the number of orders must be at least 1, not {orders}")
     generator = torch.Generator().manual_seed(seed)
-    drawn = [torch.randperm(len(log_probabilities), generator=generator) for _ in range(orders)]
-    return metrics_in_orders(log_probabilities, labels, torch.stack(drawn))
+    samples = len(log_probabilities)
+    random = torch.stack([torch.randperm(samples, generator=generator) for _ in range(orders)])
+    return metrics_in_orders(log_probabilities, labels, random)
 
 
 def metrics_in_orders(
     log_probabilities: Tensor, labels: Tensor, orders: Tensor
 ) -> dict[str, Tensor]:
-    """The same in any orders, all at once: cheaper than one after the other.
+    """The metrics of ``metrics_in_order`` for any orders of the samples, computed together.
 
     Args:
-        log_probabilities: Of each sample, shape (S, N, C).
-        labels: Shape (N,).
+        log_probabilities: Log-probabilities predicted by each sample, shape (S, N, C).
+        labels: Class numbers in [0, C), shape (N,).
         orders: R permutations of 0, ..., S - 1, shape (R, S).
 
     Returns:
-        As ``metrics_in_order``, each of shape (R, S).
+        The metrics of ``metrics_in_order``, each of shape (R, S).
 
     Raises:
-        InputError: the predictions cannot be scored, or an order is no permutation.
+        InputError: The predictions cannot be scored, or an order is not a permutation.
     """
     samples = len(log_probabilities)
     if log_probabilities.ndim != 3 or not samples:
@@ -108,20 +109,22 @@ def metrics_in_orders(
     if orders.ndim != 2 or not torch.equal(
         orders.sort(1).values.cpu(), torch.arange(samples).expand(len(orders), -1)
     ):
-        raise InputError(f"an order of {samples} samples names each of them once")
+        raise InputError(f"an order of {samples} samples must contain each of them once")
     check_predictions(log_probabilities.flatten(0, 1), labels.repeat(samples))
     orders = orders.to(labels.device)
     right = torch.zeros(orders.shape, dtype=torch.float64, device=labels.device)
     log_sums, gaps = torch.zeros_like(right), right.new_zeros((*orders.shape, BINS))
     classes = log_probabilities.shape[2]
-    rows = min(len(orders), max(1, _TOGETHER // classes))
-    block = max(1, _TOGETHER // (classes * max(samples, rows)))
-    for part, true in zip(
+    rows = min(len(orders), max(1, _CHUNK // classes))
+    block = max(1, _CHUNK // (classes * max(samples, rows)))
+    for block_log_probabilities, block_labels in zip(
         torch.split(log_probabilities, block, 1), torch.split(labels, block), strict=True
     ):
         for start in range(0, len(orders), rows):
-            taken = slice(start, start + rows)
-            _add(part, true, orders[taken], right[taken], log_sums[taken], gaps[taken])
+            at = slice(start, start + rows)
+            _add(
+                block_log_probabilities, block_labels, orders[at], right[at], log_sums[at], gaps[at]
+            )
     count = len(labels)
     steps = torch.arange(1, samples + 1, device=labels.device, dtype=torch.float64)
     return {
@@ -139,36 +142,36 @@ def _add(
     log_sums: Tensor,
     gaps: Tensor,
 ) -> None:
-    """Add what some of the examples contribute to each metric.
+    """Add the contribution of some examples to each metric.
 
     Args:
-        log_probabilities: Those of each sample, shape (S, N, C).
-        labels: Shape (N,).
-        orders: Shape (R, S).
-        right_counts: Number of right predictions, shape (R, S).
+        log_probabilities: Log-probabilities predicted by each sample, shape (S, N, C).
+        labels: Class numbers, shape (N,).
+        orders: Orders of the samples, shape (R, S).
+        right_counts: Number of correct predictions, shape (R, S).
         log_sums: Sum of the logarithms of the summed probabilities of the labels, shape (R, S).
         gaps: Sum of confidence - right in each bin, shape (R, S, bins).
     """
-    # Classes before examples: the largest over classes is then found for many examples at once.
+    # With classes before examples, the maximum over classes is computed for many examples at once.
     log_probabilities = log_probabilities.double().transpose(1, 2).contiguous()
     examples = torch.arange(len(labels), device=labels.device)
     of_label = log_probabilities[:, labels, examples]
-    # As probabilities, whose sums are cheap. Where one of the label is too small for a float, those
-    # of the label as logarithms: it is then still told apart.
+    # Sums of probabilities are cheap. If a label's probability is too small for a float, the
+    # probabilities of the labels are added as logarithms.
     small = bool((of_label < _SMALL).any())
     at_label, others = of_label.exp(), log_probabilities.exp()
-    others[:, labels, examples] = -1.0  # the largest of the other classes is then that of all
+    others[:, labels, examples] = -1.0  # excludes the label from the maximum over other classes
     right_sum, sums, log_sum = at_label[orders[:, 0]], others[orders[:, 0]], of_label[orders[:, 0]]
     rows, terms = sums.unbind(), others.unbind()
     for step in range(orders.shape[1]):
         if step:
             right_sum += at_label[orders[:, step]]
-            # One after the other, which takes no copy: twice as fast as all at once.
+            # Row by row, without a copy: twice as fast as all rows at once.
             for row, sample in zip(rows, orders[:, step].tolist(), strict=True):
                 row += terms[sample]
         largest = sums.amax(1)
         right = right_sum > largest
-        if (right_sum == largest).any():  # the first class wins
+        if (right_sum == largest).any():  # of equal classes the first one is predicted
             index = labels.expand(len(orders), 1, -1)
             right = sums.scatter(1, index, right_sum[:, None]).argmax(1) == labels
         right = right.double()

@@ -1,4 +1,7 @@
-"""Bayesian model averaging of real targets: p(y | x) = mean over samples of N(y; f(x), noise^2)."""
+"""Bayesian model averaging for real targets.
+
+p(y | x) = mean over samples s of N(y; f(x; w_s), noise^2)
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,11 @@ from landscape.prediction.averaging import sampled_outputs
 
 @dataclass(frozen=True)
 class RealPrediction:
-    """Each sample's predictions of D real targets on one data set, under Gaussian noise.
+    """Predictions of D real targets by each posterior sample on one data set, with Gaussian noise.
 
     Attributes:
-        outputs: f(x_n; w_s), shape (S, N, D).
-        targets: Shape (N, D), or (N,) for D = 1.
+        outputs: Values of f(x_n; w_s), shape (S, N, D).
+        targets: Targets, shape (N, D), or (N,) for D = 1.
         noise: Standard deviation of the noise.
     """
 
@@ -35,15 +38,15 @@ class RealPrediction:
 
     @property
     def deviation(self) -> Tensor:
-        """Its standard deviation, of samples and noise together, shape (N, D)."""
+        """Standard deviation of the predictive distribution, including the noise, shape (N, D)."""
         return (self.outputs.var(0, correction=0) + self.noise**2).sqrt()
 
     def metrics(self) -> dict[str, float]:
-        """NLL of the mixture in nats an example, and root mean squared error of its mean."""
+        """NLL of the mixture in nats per example, and root mean squared error of its mean."""
         return _metrics(self.outputs, self.targets, self.noise)
 
     def sample_metrics(self) -> list[dict[str, float]]:
-        """The same of each sample alone."""
+        """The same metrics for each sample alone."""
         return [_metrics(sample[None], self.targets, self.noise) for sample in self.outputs]
 
 
@@ -55,17 +58,19 @@ def predict_real(
     samples: int = 30,
     seed: int = 0,
 ) -> RealPrediction:
-    """Predict real targets with each of a posterior's samples; see ``predict``.
+    """Predict real targets with each of a posterior's samples.
+
+    ``predict`` does the same for classes.
 
     Args:
-        posterior: What to sample from.
+        posterior: Posterior to sample from.
         data: Batches of (inputs, targets).
-        noise: Standard deviation of the noise, that of the likelihood trained with.
-        samples: S.
-        seed: Of the samples.
+        noise: Standard deviation of the noise in the likelihood used for training.
+        samples: Number of posterior samples S.
+        seed: Seed of the samples.
 
     Raises:
-        InputError: there is no data, outputs and targets do not match, or the noise is not one
+        InputError: There is no data, outputs and targets do not match, or the noise is not a
             positive number.
     """
     check_noise(noise)

@@ -1,4 +1,4 @@
-"""Temperature scaling: predictions flattened or sharpened by one number (arXiv 1706.04599)."""
+"""Temperature scaling of predictions (Guo et al., arXiv 1706.04599)."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from torch import Tensor
 from landscape.errors import InputError
 from landscape.prediction.metrics import check_predictions, nll
 
-_WIDEST = math.log(1e3)
-"""Temperatures are sought in [1e-3, 1e3]."""
+_LOG_BOUND = math.log(1e3)
+"""Bound of |log T| in the search for the best temperature."""
 
 
 def tempered(log_probabilities: Tensor, temperature: float) -> Tensor:
-    """Logarithm of p^(1/T), normalised; shape (N, C).
+    """Logarithms of p^(1/T), normalised, shape (N, C).
 
     Args:
-        log_probabilities: Shape (N, C), of an average for instance.
-        temperature: T > 0; above 1 the predictions become less sure.
+        log_probabilities: Log-probabilities, for example of an average, shape (N, C).
+        temperature: Temperature T > 0. Predictions become less confident for T > 1.
 
     Raises:
-        InputError: the temperature is not positive and finite.
+        InputError: The temperature is not positive and finite.
 
     Example:
         >>> sure = torch.tensor([[0.8, 0.2]]).log()
@@ -35,30 +35,30 @@ def tempered(log_probabilities: Tensor, temperature: float) -> Tensor:
 
 
 def best_temperature(log_probabilities: Tensor, labels: Tensor) -> float:
-    """The temperature in [1e-3, 1e3] at which the NLL is least.
+    """The temperature in [1e-3, 1e3] with the smallest NLL.
 
-    To be chosen on validation data on which no setting was chosen. The NLL on a test set at that
-    temperature compares what methods know apart from how sure they are: without it the comparison
-    is mostly one of calibration (Ashukha et al., arXiv 2002.06470).
+    Use validation data that were not used to choose settings. Test NLLs at the best temperature
+    compare methods apart from their calibration. Without it, such comparisons mostly show
+    differences in calibration (Ashukha et al., arXiv 2002.06470).
 
     Args:
-        log_probabilities: Shape (N, C), of the averaged probabilities.
-        labels: Shape (N,).
+        log_probabilities: Logarithms of the averaged probabilities, shape (N, C).
+        labels: Class numbers in [0, C), shape (N,).
 
     Raises:
-        InputError: the predictions cannot be scored, or a label has probability 0.
+        InputError: The predictions cannot be scored, or a label has probability 0.
     """
     from scipy.optimize import minimize_scalar
 
     check_predictions(log_probabilities, labels)
     if math.isinf(nll(log_probabilities, labels)):
-        raise InputError("no temperature helps: a label has probability 0")
+        raise InputError("no temperature has a finite NLL: a label has probability 0")
     exact = log_probabilities.double()
-    # Convex in 1 / T, so with one minimum in log T as well.
-    found = minimize_scalar(
+    # The NLL is convex in 1 / T, so it has a single minimum in log T.
+    optimum = minimize_scalar(
         lambda log_t: nll(tempered(exact, math.exp(log_t)), labels),
-        bounds=(-_WIDEST, _WIDEST),
+        bounds=(-_LOG_BOUND, _LOG_BOUND),
         method="bounded",
         options={"xatol": 1e-6},
     )
-    return math.exp(found.x)
+    return math.exp(optimum.x)

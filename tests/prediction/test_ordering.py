@@ -97,7 +97,7 @@ def test_what_cannot_be_ordered_or_scored_is_refused() -> None:
         with pytest.raises(InputError, match=message):
             metrics_in_order(*bad)
     for orders in ([[0, 1, 1]], [[0, 1]], [0, 1, 2]):
-        with pytest.raises(InputError, match="names each of them once"):
+        with pytest.raises(InputError, match="must contain each of them once"):
             metrics_in_orders(log_probabilities, labels, torch.tensor(orders))
     with pytest.raises(InputError, match="orders must be at least 1"):
         metrics_in_random_orders(log_probabilities, labels, orders=0)

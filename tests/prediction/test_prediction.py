@@ -127,7 +127,7 @@ def test_what_cannot_be_scored_is_refused() -> None:
         (LOGITS, LABELS - 1, r"labels must be in \[0, 4\), not \[-1, 2\]"),
         (LOGITS, LABELS.double(), "class numbers, not torch.float64"),
         (LOGITS, LABELS[:3], "need log-probabilities"),
-        (LOGITS[:0], LABELS[:0], "no example"),
+        (LOGITS[:0], LABELS[:0], "at least one example"),
         (LOGITS * torch.nan, LABELS, "hold NaN"),
     ):
         for metric in (accuracy, nll, brier, ece):
@@ -149,7 +149,7 @@ def test_what_cannot_be_scored_is_refused() -> None:
 def test_one_logit_is_no_choice_between_classes() -> None:
     x, labels = torch.randn(6, 4), torch.zeros(6, dtype=torch.long)
     posterior = isotropic(nn.Linear(4, 1), 0.1)
-    with pytest.raises(InputError, match="one output is no choice between classes"):
+    with pytest.raises(InputError, match="but the network has one output"):
         predict(posterior, [(x, labels)], samples=2)
 
 
