@@ -17,9 +17,9 @@ from statistics import geometric_mean, median
 import torch
 from torch import Tensor
 
-from landscape.methods.fisher import CovarianceFisher, lengthened, steepest_step
 from landscape.posteriors import Gaussian, GaussianGradient, GaussianTangent, Noise
-from landscape.posteriors.ball import Divergence, within
+from landscape.posteriors.fisher.exact import CovarianceFisher, steepest_step
+from landscape.posteriors.fisher.kl_ball import Divergence, lengthened, within
 
 LENGTHS = (0.03, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 """Of the columns of U, over sigma."""

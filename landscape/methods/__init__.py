@@ -1,4 +1,9 @@
-"""Training methods, by name."""
+"""Training methods, by name.
+
+A framework says what is inferred (``MAP``, ``SWAG``, ``VI``, ``SGLD``, ...). Its setting ``ball``
+says where the gradient is taken. ``SAM``, ``ASAM``, ``FSAM`` and ``FSWAG`` name such pairs;
+see ``balls.framework``.
+"""
 
 from __future__ import annotations
 
@@ -6,29 +11,30 @@ from dataclasses import fields
 from typing import Any
 
 from landscape.errors import InputError
-from landscape.methods.bsam import BSAM
-from landscape.methods.cyclical_sgld import CyclicalSGLD
+from landscape.methods.balls import BALLS, Framework
 from landscape.methods.ensemble import Ensemble
-from landscape.methods.entropy_mcmc import EntropyMCMC
-from landscape.methods.f_swag import FSWAG
-from landscape.methods.fp_bma import FPBMA
-from landscape.methods.fsam import FSAM
-from landscape.methods.ivon import IVON
-from landscape.methods.laplace import Laplace
-from landscape.methods.loop import Method, Problem, State
-from landscape.methods.map import MAP
-from landscape.methods.moped import MOPED
-from landscape.methods.pretrain_your_loss import PretrainYourLoss
-from landscape.methods.sam import SAM
-from landscape.methods.sgld import SGLD
-from landscape.methods.swag import SWAG
-from landscape.methods.vi import VI
+from landscape.methods.laplace.laplace import Laplace
+from landscape.methods.loop import Method
+from landscape.methods.point.map import MAP
+from landscape.methods.point.sam import ASAM, FSAM, SAM
+from landscape.methods.sgmcmc.cyclical_sgld import CyclicalSGLD
+from landscape.methods.sgmcmc.entropy_mcmc import EntropyMCMC
+from landscape.methods.sgmcmc.pretrain_your_loss import PretrainYourLoss
+from landscape.methods.sgmcmc.sgld import SGLD
+from landscape.methods.state import Problem, State
+from landscape.methods.swag import FSWAG, SWAG
+from landscape.methods.variational.bsam import BSAM
+from landscape.methods.variational.fp_bma import FPBMA
+from landscape.methods.variational.ivon import IVON
+from landscape.methods.variational.moped import MOPED
+from landscape.methods.variational.vi import VI
 
 METHODS: dict[str, type[Method[Any]]] = {
     method.name: method
     for method in (
         MAP,
         SAM,
+        ASAM,
         FSAM,
         BSAM,
         SWAG,
@@ -65,6 +71,8 @@ def create(name: str, **settings: Any) -> Method[Any]:
 
 
 __all__ = [
+    "ASAM",
+    "BALLS",
     "BSAM",
     "FPBMA",
     "FSAM",
@@ -80,6 +88,7 @@ __all__ = [
     "CyclicalSGLD",
     "Ensemble",
     "EntropyMCMC",
+    "Framework",
     "Laplace",
     "Method",
     "PretrainYourLoss",

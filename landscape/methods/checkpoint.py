@@ -1,7 +1,7 @@
-"""Training on disk: what it takes to continue to the same final weights.
+"""A training on disk, complete enough to continue to the same final weights.
 
-A state is a tree of tensors, generators, optimisers, numbers and containers. Its tensors go into a
-safetensors file and its structure, as JSON, into the header.
+A state is a tree of tensors, generators, optimisers, numbers and containers. A safetensors file
+holds its tensors, and the file's header its structure as JSON.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,7 @@ from safetensors.torch import save as serialise
 from torch import Tensor
 
 from landscape.errors import InputError, refused
-from landscape.posteriors import Distribution
-from landscape.posteriors.files import KINDS
+from landscape.posteriors.distribution import KINDS, Distribution
 from landscape.runtime import distributed
 from landscape.runtime.files import atomic_write
 from landscape.runtime.json_text import parse_json, parse_object
@@ -28,35 +27,42 @@ from landscape.runtime.tensor_files import all_tensors, header, open_tensors
 
 FORMAT = "landscape-checkpoint-1"
 _WHAT = "a checkpoint"
-# They are made anew from the arguments of ``fit``, which must be the same.
+# Fields that are not saved: the arguments of ``fit``, which must be the same, give them again.
 _GIVEN = ("problem", "prior")
 _SPACING = 20
-"""A checkpoint is followed by at least as many times the time that writing it took."""
+"""Least time between two checkpoints, relative to the time that writing one takes."""
 
 
 class OtherTrainingError(InputError):
-    """The checkpoint is of a training with other settings, data or starting point."""
+    """The checkpoint belongs to a training with other settings, data or starting point."""
 
 
 class Checkpoint:
-    """A training's file, and what must be the same for the training to go on from it.
+    """A training's file, and the identity that must be the same to continue from it.
 
     Args:
-        path: The file; ``None`` keeps nothing.
-        identity: What is compared when it is read; plain JSON.
+        path: The file; ``None`` for none.
+        identity: Everything that the final weights depend on, as plain JSON.
+        upgrade: Function that renames the settings in an identity of an earlier version.
 
     Attributes:
         epoch: The epoch that the file holds; 0 for none.
     """
 
-    def __init__(self, path: Path | None, identity: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        identity: Mapping[str, Any],
+        *,
+        upgrade: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict,
+    ) -> None:
         self.path = path
         self.epoch = 0
-        self._identity = json.loads(json.dumps(identity))
+        self._identity, self._upgrade = json.loads(json.dumps(identity)), upgrade
         self._saved, self._took = time.monotonic(), 0.0
 
     def save(self, value: Any, epoch: int, *, last: bool = False) -> None:
-        """Write ``value``, a tree, if it is the last or the writing takes little of the time.
+        """Write ``value``, a tree, if it is the last one or if writing takes little of the time.
 
         Raises:
             LandscapeError: it could not be written; an earlier checkpoint is untouched.
@@ -71,7 +77,7 @@ class Checkpoint:
             "identity": json.dumps(self._identity),
             "epoch": str(epoch),
         }
-        plain = {name: each.detach().cpu().contiguous().clone() for name, each in tensors.items()}
+        plain = {name: part.detach().cpu().contiguous().clone() for name, part in tensors.items()}
         contents = serialise(
             plain, metadata={"format": FORMAT, "digest": _digest_of_all(texts, plain), **texts}
         )
@@ -82,11 +88,11 @@ class Checkpoint:
         self._took = self._saved - begun
 
     def restore(self, value: Any, device: torch.device) -> None:
-        """Read the file, if there is one, into ``value``, a tree of the same structure, in place.
+        """Read the file, if it exists, into ``value``, a tree of the same structure, in place.
 
         Raises:
             InputError: the file cannot be read.
-            OtherTrainingError: it is of a training with another identity.
+            OtherTrainingError: it belongs to a training with another identity.
         """
         path = self.path
         if path is None or not path.exists():
@@ -97,9 +103,11 @@ class Checkpoint:
             self.epoch = int(texts["epoch"])
             structure = parse_json(texts["structure"], f"the structure in {path}")
             tensors = all_tensors(file)
-        damaged = f"{path} is damaged: remove it, and the training begins anew"
+        damaged = f"{path} is damaged: remove it, and the training starts again"
         if texts.get("digest", _digest_of_all(texts, tensors)) != _digest_of_all(texts, tensors):
             raise InputError(damaged)
+        if before.get("method") == self._identity.get("method"):
+            before = dict(self._upgrade(before))
         for name, now in self._identity.items():
             if before.get(name) != now:
                 raise OtherTrainingError(
@@ -112,13 +120,13 @@ class Checkpoint:
 
 
 def identity_digest(identity: Mapping[str, Any]) -> str:
-    """SHA-256 of what a training depends on, as a hexadecimal string."""
+    """SHA-256 of a training's identity, as a hexadecimal string."""
     plain = json.dumps(json.loads(json.dumps(identity)), sort_keys=True)
     return hashlib.sha256(plain.encode()).hexdigest()
 
 
 def digest_of_checkpoint(path: Path) -> str:
-    """The ``identity_digest`` of the training that a checkpoint is of.
+    """The ``identity_digest`` of a checkpoint's training.
 
     Raises:
         InputError: the file cannot be read.
@@ -130,28 +138,28 @@ def digest_of_checkpoint(path: Path) -> str:
 
 def digest(*tensors: Tensor) -> str:
     """SHA-256 of the values of tensors, as a hexadecimal string."""
-    found = hashlib.sha256()
+    total = hashlib.sha256()
     for tensor in tensors:
-        found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return found.hexdigest()
+        total.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return total.hexdigest()
 
 
 def _digest_of_all(texts: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 of a whole state: a flipped bit would lead to other weights without a word."""
+    """SHA-256 of a complete state, because a flipped bit would silently lead to other weights."""
     named = sorted(tensors.items())
     shapes = [(name, str(tensor.dtype), list(tensor.shape)) for name, tensor in named]
     head = json.dumps([shapes, *(texts[name] for name in ("structure", "identity", "epoch"))])
-    found = hashlib.sha256(head.encode())
+    total = hashlib.sha256(head.encode())
     for _, tensor in named:
-        found.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return found.hexdigest()
+        total.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()
 
 
 def _pack(value: Any, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, Tensor):
-        return {"tensor": _keep(value, tensors)}
+        return {"tensor": _add(value, tensors)}
     if isinstance(value, torch.Generator):
-        return {"generator": _keep(value.get_state(), tensors)}
+        return {"generator": _add(value.get_state(), tensors)}
     if isinstance(value, torch.optim.Optimizer):
         return {"optimizer": _pack(value.state_dict(), tensors)}
     if isinstance(value, Distribution):
@@ -168,19 +176,19 @@ def _pack(value: Any, tensors: dict[str, Tensor]) -> Any:
     raise TypeError(f"a training state holds a {type(value).__name__}, which no checkpoint can")
 
 
-def _keep(tensor: Tensor, tensors: dict[str, Tensor]) -> str:
+def _add(tensor: Tensor, tensors: dict[str, Tensor]) -> str:
     name = str(len(tensors))
     tensors[name] = tensor
     return name
 
 
 def _unpack(current: Any, packed: Any, tensors: Mapping[str, Tensor], device: torch.device) -> Any:
-    """The value that was packed, in the place of ``current`` where that can be changed."""
+    """The packed value, written into ``current`` if that can change in place."""
     ((kind, content), *rest) = packed.items()
     if kind == "tensor":
         saved = tensors[content]
         if isinstance(current, Tensor) and current.shape == saved.shape:
-            return current.copy_(saved)  # in place: an optimiser may hold on to it
+            return current.copy_(saved)  # in place: an optimiser may refer to it
         return saved.to(device)
     if kind == "generator":
         current.set_state(tensors[content])

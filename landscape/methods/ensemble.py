@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from landscape.methods.balls import Framework
 from landscape.methods.fresh_weights import fresh_weights
-from landscape.methods.loop import Problem, Record, State, new_state
-from landscape.methods.map import MAPState
-from landscape.methods.point_estimate import FromPointEstimate
+from landscape.methods.loop import Record
+from landscape.methods.point.map import MAP, MAPState, ball_of_base
+from landscape.methods.state import Problem, State, new_state
 from landscape.objective.batches import Batch
 from landscape.posteriors import Point, Posterior, Samples
 from landscape.tasks import Data
@@ -25,46 +28,55 @@ class EnsembleState(State):
 
     @property
     def mean(self) -> Tensor:
-        """The mean of the members' weights: no good network, but finite while all of them are."""
+        """The mean of the members' weights; it is finite while all members are."""
         return torch.stack([member.mean for member in self.members]).mean(0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ensemble(FromPointEstimate[EnsembleState]):
-    """M point estimates, each from weights, an order of the data and noise of its own.
+class Ensemble(Framework[EnsembleState]):
+    """M points of MAP, each with its own initial weights, order of the data and noise.
 
-    The posterior is their empirical distribution. Without a prior each member starts at initial
-    weights drawn anew: those of the model given are not used (see ``fresh_weights``). A ``prior``
-    given to ``fit`` only says where members start: each at a draw of its own from it. Losses and
-    accuracies in the history are means over members, of each by itself.
+    The posterior is their empirical distribution. Without a prior each member starts at new random
+    initial weights, not at those of the given model (see ``fresh_weights``). A ``prior`` given to
+    ``fit`` only sets the starts: each member starts at its own sample of the prior. Losses and
+    accuracies in the history are means over the members.
 
     Attributes:
+        weight_decay: Coefficient of the penalty (weight_decay / 2) ||w||^2.
         members: M.
     """
 
+    weight_decay: float = 5e-4
     members: int = 5
 
     name: ClassVar[str] = "ensemble"
+    refused = MAP.refused
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._require(0 <= self.weight_decay < math.inf, "weight_decay", "at least 0")
         self._require(self.members >= 1, "members", "at least 1")
+
+    @property
+    def member(self) -> MAP:
+        """The method of each member."""
+        return MAP(**{field.name: getattr(self, field.name) for field in fields(MAP)})
 
     def init(
         self, problem: Problem, *, prior: Posterior | None = None, seed: int = 0
     ) -> EnsembleState:
-        """Members at fresh weights, or at draws from the prior."""
+        """Members at new initial weights, or at samples of the prior."""
         space, members = problem.space, []
         for own in range(seed * self.members, (seed + 1) * self.members):
             start = fresh_weights(space, own) if prior is None else prior.sample(1, own)[0]
-            here = Posterior(space, Point(start.to(space.vector())))
-            members.append(self.estimator.init(problem, prior=here, seed=own))
+            point = Posterior(space, Point(start.to(space.vector())))
+            members.append(self.member.init(problem, prior=point, seed=own))
         return EnsembleState(**new_state(problem, seed), members=members)
 
     def step(self, state: EnsembleState, batch: Batch) -> EnsembleState:
-        """One step of every member on this batch; ``fit`` gives each its own batches instead."""
+        """One step of every member on this batch; in ``fit`` each member has its own batches."""
         for member in state.members:
-            self.estimator.step(member, batch)
+            self.member.step(member, batch)
         state.steps_done += 1
         state.last = {"loss": torch.stack([m.last["loss"] for m in state.members]).mean()}
         return state
@@ -76,11 +88,16 @@ class Ensemble(FromPointEstimate[EnsembleState]):
 
     def _epoch(self, state: EnsembleState, train: Data) -> Record:
         state.steps_done += state.problem.steps_per_epoch
-        return _mean([self.estimator._epoch(member, train) for member in state.members])
+        return _mean([self.member._epoch(member, train) for member in state.members])
 
     def _validate(self, state: EnsembleState, validation: Data) -> Record:
-        return _mean([self.estimator._validate(member, validation) for member in state.members])
+        return _mean([self.member._validate(member, validation) for member in state.members])
+
+    @classmethod
+    def upgrade(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """See ``Method.upgrade``: ``ball`` was ``base``."""
+        return super().upgrade(ball_of_base(settings))
 
 
 def _mean(records: list[Record]) -> Record:
-    return {name: sum(each[name] for each in records) / len(records) for name in records[0]}
+    return {name: sum(record[name] for record in records) / len(records) for name in records[0]}

@@ -1,4 +1,4 @@
-"""Initial weights drawn anew, for a network that may have been trained."""
+"""New random initial weights, for a network that may be trained already."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ _RESETS = ("reset_parameters", "_reset_parameters")  # the second is torch's att
 
 
 def fresh_weights(space: ParameterSpace, seed: int) -> Tensor:
-    """Random parameters, shape (P,), as an untrained network of the same architecture has them.
+    """Random initial parameters of an untrained network of the same architecture, shape (P,).
 
     A module with a method ``reset_parameters`` is reset by it, children before their parents. A
-    *bare* parameter belongs to a module without one: a class token, position embeddings, the
-    scales of a layer. Each is drawn from N(m, s^2) with m and s the mean and standard deviation of
-    its own present entries, which is how an untrained one was drawn or near it; a constant one
-    stays. Parameters that are not random keep their values.
+    *bare* parameter belongs to a module without this method: a class token, position embeddings,
+    the scales of a layer. Each is drawn from N(m, s^2) with m and s the mean and standard deviation
+    of its own present entries, which is close to how it was initialised. A constant one stays.
+    Parameters that are not inferred keep their values.
 
     Args:
         space: The network; it is not changed.
-        seed: Governs the weights, which are drawn on the CPU: the same for every device.
+        seed: Seed of the weights. They are drawn on the CPU, and so are the same for every device.
     """
     module = copy_module(space.module).cpu()
     with torch.no_grad(), seeded(torch.device("cpu"), seed):
@@ -48,6 +48,6 @@ def _reset(module: nn.Module) -> None:
 
 
 def _redraw(parameter: nn.Parameter) -> None:
-    spread, mean = torch.std_mean(parameter, correction=0)
-    if parameter.is_floating_point() and float(spread) > 0:
-        parameter.normal_(float(mean), float(spread))
+    deviation, mean = torch.std_mean(parameter, correction=0)
+    if parameter.is_floating_point() and float(deviation) > 0:
+        parameter.normal_(float(mean), float(deviation))

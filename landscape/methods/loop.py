@@ -1,7 +1,7 @@
-"""The one training loop that every method shares, and the pieces it drives.
+"""The training loop that all methods share.
 
-A method is a dataclass of its settings with three steps that a user's own loop can call as well, in
-this order::
+A method is a dataclass of its settings with three functions. A user's own loop can also call them,
+in this order::
 
     problem = Problem(space, loss="cross_entropy", examples=len(train), steps=1000)
     state = method.init(problem, prior=prior, seed=0)
@@ -16,8 +16,8 @@ import math
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -53,7 +53,7 @@ S = TypeVar("S", bound=State)
 
 @dataclass
 class _Training:
-    """How far training is; with the state it is what a checkpoint holds."""
+    """The progress of a training; a checkpoint holds it together with the state."""
 
     state: Any
     history: dict[str, list[float]] = field(default_factory=dict)
@@ -66,18 +66,18 @@ class _Training:
 
 @dataclass(frozen=True, kw_only=True)
 class Method(ABC, Generic[S]):
-    """Settings that every method has, and ``fit``.
+    """The settings of every method, and ``fit``.
 
     Attributes:
-        epochs: Passes over the training set.
-        batch_size: Examples a step.
-        learning_rate: At its highest.
-        momentum: Of stochastic gradient descent.
-        warmup: Share of the steps over which the learning rate rises linearly; then it falls to
-            zero along a cosine.
-        patience: Epochs without a lower validation loss after which training stops and the
-            posterior of the best epoch is taken; 0 to train to the end.
-        micro_batch: Examples that go through the network at a time, to save memory; 0 for a whole
+        epochs: Number of passes over the training set.
+        batch_size: Number of examples a step.
+        learning_rate: Highest learning rate.
+        momentum: Momentum of stochastic gradient descent.
+        warmup: Share of the steps in which the learning rate rises linearly; then it falls to zero
+            along a cosine.
+        patience: Number of epochs without a lower validation loss after which training stops and
+            returns the posterior of the best epoch; 0 to train to the end.
+        micro_batch: Number of examples in one pass of the network, to save memory; 0 for a whole
             batch.
         precision: ``"float32"``, the weights' own; or ``"bfloat16"`` inside the network.
     """
@@ -116,7 +116,15 @@ class Method(ABC, Generic[S]):
 
     @abstractmethod
     def posterior(self, state: S) -> Posterior:
-        """The posterior as it stands."""
+        """The posterior at the present state."""
+
+    @classmethod
+    def upgrade(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings that an earlier version stored, under today's names.
+
+        A setting that did not exist then has its default value.
+        """
+        return {setting.name: setting.default for setting in fields(cls)} | dict(settings)
 
     @differentiable()
     def fit(
@@ -131,18 +139,18 @@ class Method(ABC, Generic[S]):
         checkpoint: str | os.PathLike[str] | None = None,
         progress: bool | Progress | None = None,
     ) -> Posterior:
-        """Train on ``task.train``; the model given is not changed.
+        """Train on ``task.train``; the given model is not changed.
 
         Args:
-            model: Any network for the task; training starts from its weights, or from the prior's
-                mean if there is a prior.
-            task: Training and validation data. The test set is not touched.
-            prior: A posterior over the same parameters; each method says what it makes of it.
+            model: Any network for the task. Training starts at its weights, or at the prior's mean
+                if there is a prior.
+            task: Training and validation data. The test set is not used.
+            prior: A posterior over the same parameters; each method describes its use.
             parameters: Which parameters are inferred; see ``ParameterSpace``.
-            seed: Governs the order of the data, the method's noise and dropout.
-            device: ``"auto"`` (CUDA where there is one), or a name that torch knows.
-            checkpoint: A file that keeps the training, written after an epoch where that takes
-                little of the time. If it exists, training goes on from there to the same final
+            seed: Seed of the order of the data, the method's noise and dropout.
+            device: ``"auto"`` (CUDA if there is a GPU), or a device name of torch.
+            checkpoint: A file for the state of the training, written after an epoch if that takes
+                little of the time. If it exists, training continues from it to the same final
                 weights: bit by bit on the CPU.
             progress: Whether to show progress; by default in a terminal or a notebook only. Or a
                 function that gets (epoch, epochs, record of the epoch) after each epoch.
@@ -151,8 +159,8 @@ class Method(ABC, Generic[S]):
             The posterior, with its per-epoch history.
 
         Raises:
-            InputError: settings, prior, data and model do not fit each other, or the checkpoint is
-                of another training.
+            InputError: settings, prior, data and model do not fit each other, or the checkpoint
+                belongs to another training.
             TrainingError: a loss is not finite; the line names the epoch.
             LandscapeError: the checkpoint could not be written.
         """
@@ -179,16 +187,17 @@ class Method(ABC, Generic[S]):
         self._check_data(problem, train, validation)
         training = _Training(self.init(problem, prior=prior, seed=seed))
         identity = self.identity(space, task, prior, seed)
-        kept = Checkpoint(None if checkpoint is None else Path(checkpoint), identity)
-        kept.restore(training, where)
+        path = None if checkpoint is None else Path(checkpoint)
+        saved = Checkpoint(path, identity, upgrade=self.upgrade)
+        saved.restore(training, where)
         report = reporter(progress, f"{self.name}: training")
         begun = time.perf_counter() - training.seconds
         while training.epoch < self.epochs and not self._has_stalled(training):
-            record = self._advance(training, train, validation, kept)
+            record = self._advance(training, train, validation, saved)
             training.seconds = record["seconds"] = time.perf_counter() - begun
             for name, value in record.items():
                 training.history.setdefault(name, []).append(value)
-            kept.save(training, training.epoch, last=training.epoch == self.epochs)
+            saved.save(training, training.epoch, last=training.epoch == self.epochs)
             if report is not None:
                 report(training.epoch, self.epochs, record)
         posterior = self.posterior(training.state)
@@ -201,7 +210,7 @@ class Method(ABC, Generic[S]):
     def identity(
         self, space: ParameterSpace, task: Task, prior: Posterior | None, seed: int
     ) -> dict[str, Any]:
-        """What the final weights depend on, as plain JSON: of a finished training, or another's.
+        """Everything that the final weights depend on, as plain JSON.
 
         Args:
             space: The parameters, with their initial values.
@@ -221,19 +230,19 @@ class Method(ABC, Generic[S]):
         }
 
     def _advance(
-        self, training: _Training, train: Data, validation: Data, kept: Checkpoint
+        self, training: _Training, train: Data, validation: Data, saved: Checkpoint
     ) -> Record:
         """One epoch."""
         state = training.state
         try:
             record = self._epoch(state, train)
-        except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # of what is not finite
+        except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # a matrix is not finite
             record = {"train_loss": math.nan}
         if not (math.isfinite(record["train_loss"]) and bool(state.mean.isfinite().all())):
             raise TrainingError(
                 f"{self.name}: training diverged in epoch {training.epoch + 1} of {self.epochs}: "
                 f"loss or weights are not finite; lower the learning rate ({self.learning_rate})"
-                + (f"; epoch {kept.epoch} is in {kept.path}" if kept.epoch else "")
+                + (f"; epoch {saved.epoch} is in {saved.path}" if saved.epoch else "")
             )
         training.epoch += 1
         record |= self._validate(state, validation) if len(validation) else {}
@@ -273,11 +282,11 @@ class Method(ABC, Generic[S]):
         problem = state.problem
         objective = Objective(problem.space, validation, problem.loss, buffers=state.buffers)
         objective.checked = Checked(is_evaluated=True)  # the training data were
-        found = objective.evaluate(state.mean)
-        return {"validation_loss": found.loss, "validation_accuracy": found.accuracy}
+        result = objective.evaluate(state.mean)
+        return {"validation_loss": result.loss, "validation_accuracy": result.accuracy}
 
     def _check_data(self, problem: Problem, train: Data, validation: Data) -> None:
-        """Find a network or a loss that does not fit the data before any training."""
+        """Check before training that network, loss and data fit each other."""
         space, criterion = problem.space, problem.criterion
         with torch.no_grad():
             trial = try_network(space, criterion, (train.inputs, train.targets))

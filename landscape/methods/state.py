@@ -1,4 +1,4 @@
-"""What a method optimises, and where it is: the pieces that the loop and the methods share."""
+"""The problem that a method optimises, and its state: shared by the loop and the methods."""
 
 from __future__ import annotations
 
@@ -18,24 +18,25 @@ from landscape.errors import InputError
 from landscape.objective.batches import Batch, batch_size, examples_in, take_batch
 from landscape.objective.losses import Criterion, Loss
 from landscape.objective.parameters import ParameterSpace
+from landscape.posteriors import Posterior
 from landscape.runtime import distributed
 from landscape.tasks.augment import Augment
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What a method optimises: a network's mean loss over ``examples`` training examples.
+    """A network's mean loss over ``examples`` training examples: the objective of a method.
 
     Attributes:
         space: The network's inferred parameters.
         loss: See ``losses.Criterion``.
-        examples: N, the size of the training set: it weighs prior against data.
-        steps: Number of optimiser steps planned, for the learning-rate schedule.
-        steps_per_epoch: Steps in one pass over the training set.
-        micro_batch: Examples that go through the network at a time; 0 for a whole batch.
-        bfloat16: Whether the network computes in bfloat16 (autocast); weights, gradients and
-            perturbations stay as they are.
-        augment: Changes the inputs of every batch at random; see ``Task``. The loop calls it.
+        examples: N, the size of the training set; it weighs prior against data.
+        steps: Number of planned optimiser steps, for the learning-rate schedule.
+        steps_per_epoch: Number of steps in one pass over the training set.
+        micro_batch: Number of examples in one pass of the network; 0 for a whole batch.
+        bfloat16: Whether the network computes in bfloat16 (autocast). Weights, gradients and
+            perturbations keep their type.
+        augment: Random change of the inputs of every batch; see ``Task``. The loop calls it.
     """
 
     space: ParameterSpace
@@ -62,16 +63,16 @@ class Problem:
 
 @dataclass(kw_only=True)
 class State(ABC):
-    """Where training is; ``step`` changes it in place and returns it.
+    """The state of a training; ``step`` changes it in place and returns it.
 
     Attributes:
-        problem: What is being optimised.
-        seed: Governs the noise of the method, and dropout step by step.
-        generator: On the parameters' device; the method's own noise.
-        order: On the CPU; the order of the data.
-        buffers: The network's running statistics as training goes on.
-        steps_done: Optimiser steps taken.
-        last: Tensors about the last step: ``loss``, and what else the method reports.
+        problem: The problem being optimised.
+        seed: Seed of the method's noise, and of dropout at every step.
+        generator: Generator of the method's own noise, on the parameters' device.
+        order: Generator of the order of the data, on the CPU.
+        buffers: The network's running statistics during training.
+        steps_done: Number of optimiser steps taken.
+        last: Tensors about the last step: ``loss``, and other reports of the method.
     """
 
     problem: Problem
@@ -92,10 +93,10 @@ class State(ABC):
     ) -> tuple[Tensor, Tensor]:
         """Mean loss of a batch at w in training mode, and its gradient by w, shape (P,).
 
-        Two calls in one step see the same dropout. Running statistics follow only the call that
-        says so: the perturbed pass of a two-pass method must not touch them. Under
-        ``torch.distributed`` each process takes its share of the batch, with dropout of its own,
-        and all get the result for the whole.
+        Two calls in one step see the same dropout. A call updates running statistics only with
+        ``update_statistics``; the perturbed pass of a two-pass method must not. Under
+        ``torch.distributed`` each process computes its share of the batch, with its own dropout,
+        and all get the result of the whole batch.
         """
         problem, space = self.problem, self.problem.space
         buffers = self.buffers
@@ -104,7 +105,7 @@ class State(ABC):
         leaf = w.detach().requires_grad_()
         criterion = problem.criterion
         weight = criterion.weight(*batch)
-        if isinstance(weight, Tensor):  # of a batch without a label that counts, all is zero
+        if isinstance(weight, Tensor):  # in a batch where no label counts, everything is zero
             weight = torch.where(weight > 0, weight, 1).to(space.device)
         loss, gradient = w.new_zeros(()), torch.zeros_like(w)
         # Dropout draws from the global generator.
@@ -138,6 +139,12 @@ def new_state(problem: Problem, seed: int) -> Mapping[str, Any]:
     }
 
 
+def starting_weights(problem: Problem, prior: Posterior | None) -> Tensor:
+    """A copy of the prior's mean, or of the model's own weights, shape (P,)."""
+    own = problem.space.vector()
+    return own if prior is None else prior.mean.to(own, copy=True)
+
+
 def descend(optimizer: torch.optim.Optimizer, gradients: list[Tensor], rate: float) -> None:
     """One step of ``optimizer`` along ``gradients``, one for each of its parameters."""
     (group,) = optimizer.param_groups
@@ -149,10 +156,10 @@ def descend(optimizer: torch.optim.Optimizer, gradients: list[Tensor], rate: flo
 
 @contextmanager
 def seeded(device: torch.device, seed: int) -> Iterator[None]:
-    """Seed the global generators, which are the user's, and leave them as they were."""
+    """Seed the global generators, which are the user's, and restore them afterwards."""
     is_cuda = device.type == "cuda"
     with torch.random.fork_rng(devices=[device] if is_cuda else []):
-        # torch.manual_seed seeds all devices there could be, at a third of a small network's step.
+        # torch.manual_seed seeds all kinds of devices, in a third of a small network's step.
         torch.default_generator.manual_seed(seed % (1 << 63))
         if is_cuda:
             torch.cuda.manual_seed(seed % (1 << 63))
@@ -160,8 +167,8 @@ def seeded(device: torch.device, seed: int) -> Iterator[None]:
 
 
 def _mixed(*numbers: int) -> int:
-    """A seed made of several numbers, as good as independent of that of any others."""
-    entropy = [number % (1 << 64) for number in numbers]  # it takes no negative ones
+    """A seed from several numbers, practically independent of the seed of other numbers."""
+    entropy = [number % (1 << 64) for number in numbers]  # SeedSequence takes no negative numbers
     return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0])
 
 
@@ -173,7 +180,7 @@ def _parts(batch: Batch, micro_batch: int) -> Iterator[Batch]:
         return
     if examples_in(batch) is None:
         raise InputError(
-            "the inputs are no tensors with one row an example: they cannot be divided"
+            "the inputs are not tensors with one row an example, so they cannot be divided"
         )
     rows = torch.arange(size)[distributed.rank() :: distributed.count()]
     for part in torch.split(rows, micro_batch or max(1, len(rows))):

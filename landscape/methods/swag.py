@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from landscape.errors import InputError
-from landscape.methods.loop import Problem, new_state
-from landscape.methods.map import Descent, MAPState
+from landscape.methods.balls import POSTERIOR_BALLS, SCORE_BALLS, Framework, all_but
+from landscape.methods.state import Problem, State, descend, new_state, starting_weights
 from landscape.objective.batches import Batch
 from landscape.posteriors import Gaussian, Posterior
 
@@ -22,14 +22,14 @@ _MIN_VARIANCE = 1e-30
 class Moments:
     """Running mean, variance and last deviations of a sequence of vectors.
 
-    The variance is by Welford's recurrence: E[w^2] - E[w]^2 cancels in float32.
+    The variance follows Welford's recurrence, because E[w^2] - E[w]^2 cancels in float32.
 
     Attributes:
-        rank: K, how many deviations are kept.
-        count: Vectors seen.
+        rank: K, the number of deviations stored.
+        count: Number of vectors seen.
         mean: Their mean, shape (P,).
         squares: Sum of squared deviations from the mean, shape (P,).
-        deviations: The last K of (vector - mean of the vectors up to it), oldest first.
+        deviations: The last K differences between a vector and the mean up to it, oldest first.
     """
 
     rank: int
@@ -52,7 +52,7 @@ class Moments:
         """sigma^2 = variance / 2 and U = D / sqrt(2 (K - 1)): equation 1 of the paper.
 
         Raises:
-            InputError: fewer than K + 1 vectors were seen (the first deviates by zero), or fewer
+            InputError: fewer than K + 1 vectors were seen (the first deviation is zero), or fewer
                 than two.
         """
         if self.count < self.rank + 1 or self.count < 2:
@@ -68,39 +68,52 @@ class Moments:
 
 
 @dataclass(kw_only=True)
-class SWAGState(MAPState):
-    """SGD's state and the moments of its trajectory."""
+class SWAGState(State):
+    """Weights, shape (P,), under SGD, and the moments of their trajectory.
 
+    ``prior`` is the Gaussian of a posterior ball; ``None`` for other balls.
+    """
+
+    weights: Tensor
+    optimizer: torch.optim.Optimizer
     moments: Moments
+    prior: Gaussian | None = None
 
     @property
     def mean(self) -> Tensor:
-        """The trajectory's mean once there is one, the weights before."""
+        """The trajectory's mean after the first snapshot; the weights before it."""
         return self.moments.mean if self.moments.count else self.weights
 
 
 @dataclass(frozen=True, kw_only=True)
-class SWAG(Descent[SWAGState]):
-    """The Gaussian of the snapshots that SGD leaves, one an epoch, at a constant learning rate.
+class SWAG(Framework[SWAGState]):
+    """The Gaussian of the snapshots of SGD, one an epoch, at a constant learning rate.
 
-    Until ``start`` the rate follows the shared schedule down to ``swag_rate``; then it stays
-    there. A ``prior`` given to ``fit`` only says where training starts: at its mean.
+    Until ``start`` the rate follows the shared schedule down to ``swag_rate``; then it stays there.
+    A ``prior`` given to ``fit`` sets the start, which is its mean. The posterior balls also take
+    its covariance, for example that of a source task's SWAG.
 
     Attributes:
-        rank: K, columns of the low-rank part; 0 or at least 2.
-        start: Share of the steps before snapshots are taken.
+        weight_decay: Coefficient of the penalty (weight_decay / 2) ||w||^2.
+        rank: K, the number of columns of the low-rank part; 0 or at least 2.
+        start: Share of the steps before the first snapshot.
         swag_rate: The constant learning rate.
     """
 
+    weight_decay: float = 5e-4
     rank: int = 5
     start: float = 0.5
     swag_rate: float = 0.02
 
     name: ClassVar[str] = "swag"
     can_stop_early: ClassVar[bool] = False
+    refused = dict.fromkeys(
+        SCORE_BALLS, "it has no sample to take a score at; use 'posterior-exact'"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._require(0 <= self.weight_decay < math.inf, "weight_decay", "at least 0")
         self._require(self.rank == 0 or self.rank >= 2, "rank", "0 or at least 2")
         self._require(0 <= self.start < 1, "start", "in [0, 1)")
         self._require(0 < self.swag_rate < math.inf, "swag_rate", "positive and finite")
@@ -113,16 +126,39 @@ class SWAG(Descent[SWAGState]):
             )
 
     def init(self, problem: Problem, *, prior: Posterior | None = None, seed: int = 0) -> SWAGState:
-        """Weights at the prior's mean, or the model's own; no snapshot yet."""
+        """Weights at the prior's mean, or the model's own; no snapshot yet.
+
+        Raises:
+            InputError: a posterior ball has no Gaussian prior.
+        """
+        gaussian = None
+        if self.ball in POSTERIOR_BALLS:
+            if prior is None:
+                raise InputError(
+                    f"{self.name}: ball '{self.ball}' is that of a Gaussian prior: give one, such "
+                    "as the SWAG posterior of a source task, or use ball 'euclidean'"
+                )
+            gaussian = prior.gaussian.to(problem.space.device)
+        weights = starting_weights(problem, prior)
+        optimizer = torch.optim.SGD(
+            [weights],
+            lr=self.learning_rate,
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+        )
         return SWAGState(
             **new_state(problem, seed),
-            **self.start_descent(problem, prior),
+            weights=weights,
+            optimizer=optimizer,
             moments=Moments(self.rank),
+            prior=gaussian,
         )
 
     def step(self, state: SWAGState, batch: Batch) -> SWAGState:
-        """One step along the gradient, and a snapshot at the end of an epoch."""
-        super().step(state, batch)
+        """One step along the gradient at the ball's worst place; a snapshot after an epoch."""
+        gradient, state.last = self.gradient_near(state, state.weights, batch, state.prior)
+        descend(state.optimizer, [gradient], self.rate(state.steps_done, state.problem.steps))
+        state.steps_done += 1
         collecting = state.steps_done > self._collects_from(state.problem.steps)
         if collecting and state.steps_done % state.problem.steps_per_epoch == 0:
             state.moments.add(state.weights.clone())
@@ -132,7 +168,7 @@ class SWAG(Descent[SWAGState]):
         """The Gaussian of the snapshots so far.
 
         Raises:
-            InputError: fewer snapshots were taken than the rank needs.
+            InputError: there are fewer snapshots than the rank needs.
         """
         return Posterior(state.problem.space, state.moments.gaussian(), method=self.name)
 
@@ -145,3 +181,13 @@ class SWAG(Descent[SWAGState]):
 
     def _collects_from(self, steps: int) -> int:
         return math.floor(self.start * steps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FSWAG(SWAG):
+    """SWAG with a Euclidean ball: SWAG along a trajectory of SAM (F-SWAG, arXiv 2302.02713)."""
+
+    ball: str = "euclidean"
+
+    name: ClassVar[str] = "f-swag"
+    refused = all_but("euclidean", "swag")

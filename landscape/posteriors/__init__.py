@@ -1,11 +1,12 @@
 """Distributions over a network's inferred parameters."""
 
-from landscape.posteriors.files import describe, load, save
+from landscape.posteriors.distribution import Distribution
+from landscape.posteriors.files import describe
 from landscape.posteriors.gaussian import Gaussian
 from landscape.posteriors.kronecker import Kronecker
 from landscape.posteriors.loss import PosteriorLoss
 from landscape.posteriors.point import Point
-from landscape.posteriors.posterior import Distribution, Posterior, isotropic
+from landscape.posteriors.posterior import Posterior, isotropic, load, save
 from landscape.posteriors.samples import Samples
 from landscape.posteriors.theta import GaussianGradient, GaussianTangent, Noise
 

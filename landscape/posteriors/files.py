@@ -1,10 +1,13 @@
-"""Posteriors on disk: safetensors with a JSON description in the header, never pickle."""
+"""Distributions on disk: safetensors with a JSON description in the header, never pickle.
+
+``write`` and ``read`` know a space, a distribution and its description, and no ``Posterior``.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +16,8 @@ from safetensors.torch import save as serialise
 from torch import Tensor, nn
 
 from landscape.errors import InputError, printable, refused
-from landscape.objective.batches import Batch
 from landscape.objective.parameters import ParameterSpace
-from landscape.posteriors.gaussian import Gaussian
-from landscape.posteriors.kronecker import Kronecker
-from landscape.posteriors.point import Point
-from landscape.posteriors.posterior import Distribution, Posterior
+from landscape.posteriors.distribution import KINDS, Distribution
 from landscape.posteriors.samples import Samples
 from landscape.results import MARKOV_CHAINS
 from landscape.runtime.files import atomic_write
@@ -26,13 +25,6 @@ from landscape.runtime.json_text import parse_object
 from landscape.runtime.tensor_files import all_tensors, header, open_tensors
 
 FORMAT = "landscape-posterior-1"
-KINDS: dict[str, Callable[..., Distribution]] = {
-    Point.kind: Point,
-    Gaussian.kind: Gaussian,
-    Samples.kind: Samples,
-    Kronecker.kind: Kronecker.from_tensors,
-}
-"""What makes a distribution of its tensors, by kind."""
 _WHAT = "a posterior"
 _DESCRIBED: Mapping[str, type | tuple[type, ...]] = {
     "kind": str,
@@ -44,87 +36,77 @@ _DESCRIBED: Mapping[str, type | tuple[type, ...]] = {
 }
 
 
-def save(posterior: Posterior, path: str | os.PathLike[str]) -> Path:
-    """Write a posterior.
+def write(
+    path: str | os.PathLike[str],
+    space: ParameterSpace,
+    distribution: Distribution,
+    description: Mapping[str, Any],
+) -> Path:
+    """Write a distribution over a network's parameters.
 
     The file holds the distribution's tensors under ``distribution/``, and the network's fixed
     parameters and buffers under ``module/``.
 
     Args:
-        posterior: What to write.
         path: A name that ends in ``.safetensors``; an existing file is replaced atomically.
+        space: The network and its inferred parameters.
+        distribution: The distribution.
+        description: Method, settings and history, as plain JSON.
 
     Returns:
-        The path written.
+        The path.
 
     Raises:
-        InputError: another suffix.
+        InputError: the name has another suffix.
         LandscapeError: the file could not be written; an earlier one is untouched.
     """
     path = Path(path)
     if path.suffix != ".safetensors":
         raise InputError(f"a posterior's file name ends in .safetensors, not '{path.name}'")
-    tensors = {
-        f"distribution/{name}": tensor for name, tensor in posterior.distribution.tensors().items()
-    }
-    tensors |= {f"module/{name}": tensor for name, tensor in _rest(posterior.space).items()}
-    description = {
-        "kind": posterior.distribution.kind,
-        "method": posterior.method,
-        "settings": posterior.settings,
-        "history": posterior.history,
-        "random": list(posterior.space.names),
-        "architecture": getattr(posterior.space.module, "architecture", None),
+    tensors = {f"distribution/{name}": part for name, part in distribution.tensors().items()}
+    tensors |= {f"module/{name}": tensor for name, tensor in _rest(space).items()}
+    complete = {
+        "kind": distribution.kind,
+        **description,
+        "random": list(space.names),
+        "architecture": getattr(space.module, "architecture", None),
     }
     contents = serialise(
         {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()},
-        metadata={"format": FORMAT, "description": json.dumps(description)},
+        metadata={"format": FORMAT, "description": json.dumps(complete)},
     )
     with atomic_write(path) as temporary:
         temporary.write_bytes(contents)
     return path
 
 
-def load(
-    path: str | os.PathLike[str],
-    model: nn.Module,
-    *,
-    device: torch.device | str = "cpu",
-    calibration: Iterable[Batch] | None = None,
-) -> Posterior:
-    """Read a posterior into the network it is over.
+def read(
+    path: str | os.PathLike[str], model: nn.Module, *, device: torch.device | str = "cpu"
+) -> tuple[ParameterSpace, Distribution, dict[str, Any]]:
+    """Read a distribution, its network and its description.
 
     Args:
-        path: A file from ``save``.
-        model: A network of the same architecture; its weights do not matter and it is not changed.
-        device: Where to put it.
-        calibration: Training batches to re-estimate running statistics on; see ``Posterior``.
+        path: A file from ``write``.
+        model: A network of the same architecture. It is not changed, and its weights are not used.
+        device: The device of the result.
 
     Raises:
         InputError: the file is missing, damaged, not a posterior, or does not fit ``model``.
     """
     path = Path(path)
-    description, tensors = _read(path)
+    with open_tensors(path, _WHAT) as file:
+        description, tensors = _description(file, path), all_tensors(file)
     try:
         space = ParameterSpace(model, description["random"], device=device)
     except InputError as error:
         raise InputError(f"{path} belongs to another architecture: {error}") from error
-    rest = {
-        name.removeprefix("module/"): tensor
-        for name, tensor in tensors.items()
-        if name.startswith("module/")
-    }
-    expected = _rest(space)
+    rest, expected = _under("module/", tensors), _rest(space)
     if {n: t.shape for n, t in rest.items()} != {n: t.shape for n, t in expected.items()}:
         raise InputError(f"{path} belongs to another architecture than the model given")
-    # Buffers and fixed parameters are this space's own copies, so this changes no module of a user.
+    # Buffers and fixed parameters are this space's own copies: no module of a user changes.
     for name, tensor in expected.items():
         tensor.copy_(rest[name])
-    parts = {
-        name.removeprefix("distribution/"): tensor.to(device)
-        for name, tensor in tensors.items()
-        if name.startswith("distribution/")
-    }
+    parts = {name: part.to(device) for name, part in _under("distribution/", tensors).items()}
     if description["kind"] == Samples.kind and description["method"] in MARKOV_CHAINS:
         parts.setdefault("chain", torch.zeros(len(parts["vectors"]), dtype=torch.long))
     for name, part in parts.items():
@@ -134,15 +116,7 @@ def load(
                 "network"
             )
     with refused(f"{path} is damaged: it holds no {description['kind']}"):
-        distribution = KINDS[description["kind"]](**parts)
-    return Posterior(
-        space,
-        distribution,
-        method=description["method"],
-        history=description["history"],
-        settings=description["settings"],
-        calibration=calibration,
-    )
+        return space, KINDS[description["kind"]](**parts), description
 
 
 def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -151,23 +125,18 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         InputError: the file is missing, damaged or not a posterior.
     """
-    return _read(Path(path), weights=False)[0]
+    with open_tensors(Path(path), _WHAT) as file:
+        return _description(file, Path(path))
 
 
-def _read(path: Path, *, weights: bool = True) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    with open_tensors(path, _WHAT) as file:
-        texts = header(file, FORMAT, path, _WHAT)
-        description = parse_object(texts["description"], f"the description in {path}")
-        _check(description)
-        return description, all_tensors(file) if weights else {}
-
-
-def _check(description: Mapping[str, Any]) -> None:
-    """Check that a description has everything, each of its own kind.
+def _description(file: Any, path: Path) -> dict[str, Any]:
+    """The description in an open file.
 
     Raises:
-        ValueError: something is missing, or of another kind.
+        ValueError: an entry is missing, or of another kind.
     """
+    texts = header(file, FORMAT, path, _WHAT)
+    description = parse_object(texts["description"], f"the description in {path}")
     for name, kind in _DESCRIBED.items():
         if name not in description or not isinstance(description[name], kind):
             raise ValueError(f"its description has no '{name}' of the right kind")
@@ -182,10 +151,16 @@ def _check(description: Mapping[str, Any]) -> None:
         lengths.add(len(values))
     if len(lengths) > 1:
         raise ValueError("its training history holds lists of different length")
+    return description
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin with ``prefix``, without it."""
+    return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
 
 
 def _rest(space: ParameterSpace) -> dict[str, Tensor]:
     """The network's fixed parameters and its buffers."""
-    random = set(space.names)
-    fixed = {n: p.data for n, p in space.module.named_parameters() if n not in random}
+    inferred = set(space.names)
+    fixed = {n: p.data for n, p in space.module.named_parameters() if n not in inferred}
     return fixed | dict(space.module.named_buffers())

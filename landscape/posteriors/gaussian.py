@@ -174,7 +174,7 @@ class Gaussian:
         inside = v.new_zeros(*v.shape[:-1], self.rank)
         for part in self.slices():
             inside += (v[..., part] / self.scale[part]) @ self.basis[part]
-        inside *= self._shrinkage
+        inside *= self.shrinkage
         for part in self.slices():
             white = v[..., part] / self.scale[part] - inside @ self.basis[part].T
             yield part, white / self.scale[part]
@@ -184,7 +184,7 @@ class Gaussian:
         """The diagonal of Sigma^-1, shape (P,)."""
         diagonal = torch.empty_like(self.scale)
         for part in self.slices():
-            taken = self._shrinkage @ self.basis[part].T ** 2
+            taken = self.shrinkage @ self.basis[part].T ** 2
             diagonal[part] = (1 - taken) / self.scale[part] ** 2
         return diagonal
 
@@ -214,9 +214,14 @@ class Gaussian:
         return self._singular[2]
 
     @property
-    def _shrinkage(self) -> Tensor:
-        """How much of a coordinate in the basis the precision takes away: lambda / (1 + lambda)."""
+    def shrinkage(self) -> Tensor:
+        """The part of each coordinate in E that the precision removes: lambda / (1 + lambda)."""
         return self.spectrum / (1 + self.spectrum)
+
+    @property
+    def slope(self) -> Tensor:
+        """The diagonal nu in (I + V V^T)^-1 V = E diag(nu), shape (K,)."""
+        return self.spectrum.sqrt() / (1 + self.spectrum)
 
     @cached_property
     def gram(self) -> Tensor:

@@ -16,6 +16,8 @@ from landscape.errors import InputError
 from landscape.objective.batches import Batch
 from landscape.objective.copies import copy_module
 from landscape.objective.parameters import Choice, ParameterSpace
+from landscape.posteriors import files
+from landscape.posteriors.distribution import Distribution
 from landscape.posteriors.gaussian import Gaussian
 from landscape.posteriors.kronecker import Kronecker
 from landscape.posteriors.point import Point
@@ -30,9 +32,7 @@ from landscape.runtime.memory import check_room
 from landscape.runtime.numbers import check_int
 
 _CHECKED: WeakSet[ParameterSpace] = WeakSet()
-"""Networks whose running statistics are known to be torch's."""
-
-Distribution = Point | Gaussian | Samples | Kronecker
+"""Networks whose running statistics were checked to be torch's."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class Posterior:
     """A distribution over R^P together with the network whose inferred parameters R^P holds.
 
     Attributes:
-        space: The parameter space; its private module carries the fixed parameters.
+        space: The parameter space; its private module holds the fixed parameters.
         distribution: ``Point``, ``Gaussian``, ``Samples`` or ``Kronecker``.
-        method: Name of the method that made it, e.g. ``"swag"``.
+        method: Name of its training method, e.g. ``"swag"``.
         history: Per-epoch training record: lists of equal length by name.
         settings: Settings of the method, for the record.
         calibration: The training batches on which running statistics are re-estimated for every
@@ -70,22 +70,21 @@ class Posterior:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return self.space.device
 
     def sample(self, count: int, generator: torch.Generator | int = 0) -> Tensor:
         """Draw weights.
 
         Args:
-            count: How many.
+            count: Number of samples.
             generator: A seed, which gives the same samples on every device; or a generator.
 
         Returns:
             Shape (count, P).
 
         Raises:
-            InputError: ``count`` is not positive, more than a set of samples holds, or more than
-                there is memory for.
+            InputError: ``count`` is not positive, or larger than the set of samples or the memory.
         """
         count = check_int(count, "the number of samples")
         nbytes = count * self.space.size * self.space.dtype.itemsize
@@ -95,18 +94,18 @@ class Posterior:
         return self.space.hold(self.distribution.sample(count, generator))
 
     def places(self, count: int, seed: int = 0) -> np.ndarray | None:
-        """Where in their Markov chains the samples are that ``sample`` draws with the same seed.
+        """Chain and place of the samples that ``sample`` draws with the same seed.
 
         Returns:
-            Chain and place in it of each, shape (count, 2), for ``SampleMean``; ``None`` where the
-            samples are independent draws.
+            Chain and place in the chain of each sample, shape (count, 2), for ``SampleMean``;
+            ``None`` for independent draws.
         """
         if not isinstance(self.distribution, Samples):
             return None
         return self.distribution.places(count, _seeded(seed))
 
     def num_available(self, count: int) -> int:
-        """``count``, or as many different samples as there are: 1 at a point, S of S samples."""
+        """``count``, or the number of different samples if that is less: 1 of a point, S of S."""
         if isinstance(self.distribution, Point):
             return min(count, 1)
         if isinstance(self.distribution, Samples):
@@ -146,9 +145,9 @@ class Posterior:
         return self.distribution
 
     def network(self) -> nn.Module:
-        """A copy of the network with the posterior mean for its weights.
+        """A copy of the network with the posterior mean as its weights.
 
-        Those parameters, and no others, require a gradient.
+        Only the inferred parameters require a gradient.
         """
         module = copy_module(self.space.module)
         for name, value in self.space.unflatten(self.mean).items():
@@ -163,7 +162,7 @@ class Posterior:
         """The distribution of some of the inferred parameters; the others stay at their mean.
 
         Raises:
-            InputError: a parameter chosen is not inferred here.
+            InputError: a chosen parameter is not inferred here.
         """
         space = ParameterSpace(self.network(), parameters)
         missing = sorted(set(space.names) - set(self.space.names))
@@ -175,7 +174,7 @@ class Posterior:
         return replace(self, space=space, distribution=self.distribution.marginal(chosen))
 
     def buffers(self, w: Tensor) -> dict[str, Tensor]:
-        """The network's buffers for the weights w, running statistics re-estimated.
+        """The network's buffers for the weights w, with re-estimated running statistics.
 
         Raises:
             InputError: the network keeps running statistics and there is no ``calibration`` data.
@@ -198,13 +197,13 @@ class Posterior:
         return reestimate(self.space, w, self.calibration or ())
 
     def check_statistics(self, batches: Iterable[Batch]) -> None:
-        """Refuse a network with running statistics that cannot be re-estimated, once.
+        """Check once that the network's running statistics can be re-estimated.
 
         Args:
-            batches: Data of which the first batch will do.
+            batches: Data; only the first batch is used.
 
         Raises:
-            InputError: a layer that is not torch's keeps some.
+            InputError: a layer of another package keeps running statistics.
         """
         if self.space in _CHECKED:
             return
@@ -214,7 +213,7 @@ class Posterior:
             break
 
     def check_same_space(self, space: ParameterSpace) -> None:
-        """Check that this posterior's vectors are vectors of ``space``.
+        """Check that this posterior is over the parameters of ``space``.
 
         Raises:
             InputError: the inferred parameters differ in name, shape or order.
@@ -227,10 +226,41 @@ class Posterior:
             )
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write weights and description to a safetensors file; see ``posteriors.files``."""
-        from landscape.posteriors import files
+        """Write weights and description to a safetensors file; see ``files.write``."""
+        description = {"method": self.method, "settings": self.settings, "history": self.history}
+        return files.write(path, self.space, self.distribution, description)
 
-        return files.save(self, path)
+
+save = Posterior.save
+
+
+def load(
+    path: str | os.PathLike[str],
+    model: nn.Module,
+    *,
+    device: torch.device | str = "cpu",
+    calibration: Iterable[Batch] | None = None,
+) -> Posterior:
+    """Read a posterior into its network.
+
+    Args:
+        path: A file from ``Posterior.save``.
+        model: A network of the same architecture. It is not changed, and its weights are not used.
+        device: The device of the posterior.
+        calibration: Training batches to re-estimate running statistics on; see ``Posterior``.
+
+    Raises:
+        InputError: the file is missing, damaged, not a posterior, or does not fit ``model``.
+    """
+    space, distribution, about = files.read(path, model, device=device)
+    return Posterior(
+        space,
+        distribution,
+        method=about["method"],
+        history=about["history"],
+        settings=about["settings"],
+        calibration=calibration,
+    )
 
 
 def _seeded(seed: int) -> torch.Generator:
@@ -252,8 +282,8 @@ def isotropic(
         scale: Standard deviation, positive.
         parameters: Which parameters are inferred; see ``ParameterSpace``.
         mean: One number, or a vector (P,).
-        calibration: See ``Posterior``; without it no sample of a network that keeps running
-            statistics can be evaluated.
+        calibration: See ``Posterior``. A network with running statistics needs it before any sample
+            can be evaluated.
     """
     space = ParameterSpace(model, parameters)
     centre = torch.zeros_like(space.vector()) + mean

@@ -54,10 +54,10 @@ def spearman(x: np.ndarray, y: np.ndarray, *, places: np.ndarray | None = None) 
     Args:
         x: First quantity, shape (n,). Pairs with a value that is not finite are left out.
         y: Second quantity, shape (n,).
-        places: Positions of the pairs in Markov chains, shape (n, 2), as in ``SampleMean.of``. The n
-            in the variance is then the equivalent number of independent pairs for the mean product
-            of the ranks, and the interval is Student's. For two AR(1) chains of 30 or 100 samples
-            it covers 97 to 99 % at the coefficients 0 and 0.5, and 93 to 95 % at 0.9.
+        places: Positions of the pairs in Markov chains, shape (n, 2), as in ``SampleMean.of``. The
+            n in the variance is then the equivalent number of independent pairs for the mean
+            product of the ranks, and the interval is Student's. For two AR(1) chains of 30 or 100
+            samples it covers 97 to 99 % at the coefficients 0 and 0.5, and 93 to 95 % at 0.9.
 
     Raises:
         InputError: The shapes differ.

@@ -10,12 +10,11 @@ from torch import Tensor
 from landscape.curvature.sharpness.ascent import ascend, check_search
 from landscape.curvature.sharpness.expected import Sharpness, average_rise
 from landscape.errors import InputError
-from landscape.methods.fisher import steepest_step
 from landscape.objective.batches import Batch
 from landscape.objective.losses import Loss
 from landscape.objective.objective import Objective
 from landscape.posteriors import Gaussian, GaussianGradient, GaussianTangent, Noise, Posterior
-from landscape.posteriors.ball import within
+from landscape.posteriors.fisher import steepest_step, within
 
 
 def worst_case_sharpness(

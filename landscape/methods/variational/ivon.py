@@ -10,16 +10,15 @@ import torch
 from torch import Tensor
 
 from landscape.errors import InputError
-from landscape.methods.loop import Method, Problem, State, new_state
-from landscape.methods.map import starting_weights
-from landscape.methods.state import seeded
+from landscape.methods.loop import Method
+from landscape.methods.state import Problem, State, new_state, seeded, starting_weights
 from landscape.objective.batches import Batch
 from landscape.posteriors import Gaussian, Posterior
 
 
 @dataclass(kw_only=True)
 class IVONState(State):
-    """The mean, shape (P,), and the optimiser, which holds the Hessian's diagonal."""
+    """The mean, shape (P,), and the optimiser with the Hessian's diagonal."""
 
     weights: Tensor
     optimizer: torch.optim.Optimizer
@@ -35,15 +34,15 @@ class IVON(Method[IVONState]):
     """Variational inference with q = N(m, 1 / (N (h + weight_decay) / temperature)).
 
     m and the estimate h of the loss's Hessian diagonal follow natural gradients at one sample a
-    step. The prior is N(0, temperature / (N weight_decay)); a ``prior`` given to ``fit`` only says
-    where m starts. The steps are those of the package ``ivon-opt`` (``pip install
+    step. The prior is N(0, temperature / (N weight_decay)); a ``prior`` given to ``fit`` only sets
+    the start of m. The steps are those of the package ``ivon-opt`` (``pip install
     landscape[ivon]``), with noise from the seed.
 
     Attributes:
         weight_decay: delta; 0 is an improper prior.
         hess_init: h before the first step, positive.
         beta2: Decay of h.
-        temperature: 1 is the posterior of Bayes' rule, less is narrower.
+        temperature: 1 is the posterior of Bayes' rule; a lower one is narrower.
     """
 
     learning_rate: float = 0.1
@@ -98,7 +97,7 @@ class IVON(Method[IVONState]):
         return state
 
     def posterior(self, state: IVONState) -> Posterior:
-        """The Gaussian as it stands."""
+        """The present Gaussian."""
         (group,) = state.optimizer.param_groups
         precision = group["ess"] * (group["hess"] + group["weight_decay"])
         mean = state.weights.detach().clone()

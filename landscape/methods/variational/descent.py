@@ -1,24 +1,24 @@
-"""What variational methods share: a Gaussian q that descends E_q[L(w)] + beta KL(q || p) / N."""
+"""Gradient descent on E_q[L(w)] + beta KL(q || p) / N: the part that variational methods share."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from landscape.methods.loop import Method, Problem, State, descend, new_state
-from landscape.objective.batches import Batch
-from landscape.posteriors import Gaussian, GaussianGradient, Noise, Posterior
+from landscape.errors import InputError
+from landscape.methods.balls import SCORE_BALLS, Framework
+from landscape.methods.state import Problem, State, descend, new_state
+from landscape.posteriors import Gaussian, GaussianGradient, Noise
 
 
 @dataclass(kw_only=True)
 class VariationalState(State):
-    """theta = (location, log_scale, factor), the prior, and the base optimiser.
+    """theta = (location, log_scale, factor), the prior, and the optimiser.
 
-    ``rows`` are the indices of the parameters that are trained; ``None`` for all.
+    ``rows`` are the indices of the trained parameters; ``None`` for all.
     """
 
     location: Tensor
@@ -35,21 +35,30 @@ class VariationalState(State):
 
     @property
     def gaussian(self) -> Gaussian:
-        """Q at theta."""
+        """The Gaussian q at theta; it shares memory with the state."""
         return Gaussian(self.location, self.log_scale.exp(), self.factor)
+
+    def snapshot(self) -> Gaussian:
+        """A copy of q."""
+        return Gaussian(self.location.clone(), self.log_scale.exp(), self.factor.clone())
 
 
 @dataclass(frozen=True, kw_only=True)
-class Variational(Method[VariationalState]):
+class Variational(Framework[VariationalState]):
     """Gradient descent on theta = (mu, log sigma, U) of q = N(mu, diag(sigma^2) + U U^T).
 
     Attributes:
+        radius: rho, the size of the ball: sqrt(2 KL), in standard deviations of q, for the balls
+            ``"posterior-exact"``, ``"posterior-diagonal"``, ``"posterior-empirical"`` and
+            ``"random"``. For the others it is a length: of theta (``"euclidean"``), of each block
+            of theta (``"posterior-score"``), or of the mean.
         beta: Temper of the KL term; 1 is the posterior of Bayes' rule.
-        covariance: Whether log sigma and U are trained; the mean alone otherwise.
-        covariance_rate: Learning rate of log sigma and U over that of the mean.
-        noise_samples: How many w ~ q a step averages the gradient over.
+        covariance: Whether log sigma and U are trained; otherwise only the mean is.
+        covariance_rate: Learning rate of log sigma and U, relative to that of the mean.
+        noise_samples: Number of samples w ~ q over which a step averages the gradient.
     """
 
+    radius: float = 0.2
     beta: float = 1.0
     covariance: bool = True
     covariance_rate: float = 1.0
@@ -60,14 +69,13 @@ class Variational(Method[VariationalState]):
         self._require(0 <= self.beta < math.inf, "beta", "at least 0")
         self._require(0 < self.covariance_rate < math.inf, "covariance_rate", "positive and finite")
         self._require(self.noise_samples >= 1, "noise_samples", "at least 1")
+        if self.ball in SCORE_BALLS and self.noise_samples > 1:
+            raise InputError(
+                f"{self.name}: ball '{self.ball}' takes its step from one noise sample: leave "
+                "noise_samples at 1"
+            )
 
-    def posterior(self, state: VariationalState) -> Posterior:
-        """Q as it stands."""
-        q = state.gaussian
-        copy = Gaussian(q.mean.clone(), q.scale, q.factor.clone())
-        return Posterior(state.problem.space, copy, method=self.name)
-
-    def _start(
+    def start(
         self,
         problem: Problem,
         q: Gaussian,
@@ -90,38 +98,12 @@ class Variational(Method[VariationalState]):
             rows=rows,
         )
 
-    def _expected_gradient(
-        self,
-        state: VariationalState,
-        q: Gaussian,
-        noises: Sequence[Noise],
-        batch: Batch,
-        *,
-        update_statistics: bool = True,
-    ) -> tuple[Tensor, GaussianGradient]:
-        """The batch's mean loss over w ~ q, from the samples that ``noises`` make of q.
-
-        All samples see the same dropout; running statistics follow the first.
-        """
-        found = [
-            state.loss_and_gradient(
-                q.transform(noise), batch, update_statistics=update_statistics and not index
-            )
-            for index, noise in enumerate(noises)
-        ]
-        loss = torch.stack([loss for loss, _ in found]).mean()
-        return loss, q.chain([gradient for _, gradient in found], noises)
-
-    def _noises(self, state: VariationalState) -> list[Noise]:
-        """What a step draws."""
+    def noises(self, state: VariationalState) -> list[Noise]:
+        """The noise of a step's samples."""
         return [state.gaussian.noise(state.generator) for _ in range(self.noise_samples)]
 
-    def _descend(
-        self,
-        state: VariationalState,
-        q: Gaussian,
-        gradient: GaussianGradient,
-        last: dict[str, Tensor],
+    def descend(
+        self, state: VariationalState, q: Gaussian, gradient: GaussianGradient
     ) -> VariationalState:
         """One step from q along ``gradient``, of the expected loss, plus that of the KL term."""
         weight = self.beta / state.problem.examples
@@ -130,24 +112,23 @@ class Variational(Method[VariationalState]):
         if self.covariance:
             trained += [
                 pull.log_scale.mul_(slow * weight).add_(gradient.log_scale, alpha=slow),
-                # In place: for a large network this is the largest array of all.
+                # In place, because for a large network this is the largest array.
                 pull.factor.T.addmm_(
                     gradient.right.T, gradient.left, beta=slow * weight, alpha=slow
                 ).T,
             ]
         if state.rows is not None:
-            held = torch.ones_like(q.mean, dtype=torch.bool).index_fill_(0, state.rows, False)
+            fixed = torch.ones_like(q.mean, dtype=torch.bool).index_fill_(0, state.rows, False)
             for part in trained:
-                part[held] = 0.0
+                part[fixed] = 0.0
         descend(state.optimizer, trained, self.rate(state.steps_done, state.problem.steps))
         state.steps_done += 1
-        state.last = last
         return state
 
-    def _stiffest(self, problem: Problem) -> float:
+    def least_scale(self, problem: Problem) -> float:
         """The least scale of a prior, sqrt(learning_rate beta / N).
 
-        The KL term is stiffer than that in directions of smaller variance, and gradient descent at
-        this learning rate would diverge in them.
+        In directions of smaller variance the KL term is stiffer, and gradient descent at this
+        learning rate would diverge.
         """
         return math.sqrt(self.learning_rate * self.beta / problem.examples)

@@ -7,27 +7,27 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor
 
 from landscape.errors import InputError
-from landscape.methods.langevin import ChainState, Langevin
-from landscape.methods.loop import Problem
-from landscape.posteriors import Posterior
+from landscape.methods.sgmcmc.langevin import ChainState, Langevin, prior_slope
+from landscape.methods.state import Problem
+from landscape.objective.batches import Batch
+from landscape.posteriors import Posterior, Samples
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cyclical(Langevin[ChainState]):
-    """A chain in M cycles: at first without noise to a mode, then with noise around it.
+    """A chain in M cycles: first without noise to a mode, then with noise around it.
 
     In step k of a cycle of C steps the rate is eta_k = (learning_rate / 2) (cos(pi k / C) + 1). The
-    paper's update w <- w - alpha_k grad U + sqrt(2 alpha_k) z has alpha_k = eta_k / N; the step
-    size that it publishes, 0.5, is eta's.
+    paper's update w <- w - alpha_k grad U + sqrt(2 alpha_k) z has alpha_k = eta_k / N. The
+    published step size, 0.5, is the first eta_k.
 
     Attributes:
         cycles: M.
-        samples_per_cycle: Samples kept of each, at the end of its last epochs.
+        samples_per_cycle: Number of samples of each cycle, at the ends of its last epochs.
         exploration: Share of a cycle without noise.
-        warmup: There is none, as every cycle starts at the full rate: 0.
+        warmup: Always 0: every cycle starts at the full rate.
     """
 
     learning_rate: float = 0.5
@@ -42,8 +42,8 @@ class Cyclical(Langevin[ChainState]):
         self._require(self.cycles >= 1, "cycles", "at least 1")
         self._require(self.samples_per_cycle >= 1, "samples_per_cycle", "at least 1")
         self._require(0 <= self.exploration < 1, "exploration", "in [0, 1)")
-        whole = self.epochs % self.cycles == 0
-        self._require(whole, "epochs", f"a multiple of the {self.cycles} cycles")
+        divides = self.epochs % self.cycles == 0
+        self._require(divides, "epochs", f"a multiple of the {self.cycles} cycles")
         noisy = math.floor((1 - self.exploration) * (self.epochs // self.cycles) + 1e-9)
         if noisy < self.samples_per_cycle:
             raise InputError(
@@ -51,6 +51,22 @@ class Cyclical(Langevin[ChainState]):
                 f"{self.exploration} leave {noisy} epochs of a cycle to sample in, too few for "
                 f"{self.samples_per_cycle} samples: train longer, in fewer cycles, or explore less"
             )
+
+    def step(self, state: ChainState, batch: Batch) -> ChainState:
+        """One step of the dynamics, and a sample when it is time for one."""
+        gradient, state.last = self.gradient_near(state, state.weights, batch, state.prior)
+        self.move(state, state.weights, gradient + prior_slope(state))
+        return self.finish(state, state.weights)
+
+    def posterior(self, state: ChainState) -> Posterior:
+        """The samples so far; each cycle is a chain, because it begins with large steps.
+
+        Raises:
+            InputError: there is none yet.
+        """
+        vectors = self.samples(state)
+        samples = Samples(vectors, torch.arange(len(vectors)) // self.samples_per_cycle)
+        return Posterior(state.problem.space, samples, method=self.name)
 
     def rate(self, step: int, steps: int) -> float:
         """A cosine from ``learning_rate`` towards zero in every cycle."""
@@ -68,10 +84,6 @@ class Cyclical(Langevin[ChainState]):
         left = -state.steps_done % self._length(state.problem.steps)
         return left % per_epoch == 0 and left < self.samples_per_cycle * per_epoch
 
-    def chains(self, count: int) -> Tensor:
-        """Each cycle counts as a chain: it begins with large steps away from where the last was."""
-        return torch.arange(count) // self.samples_per_cycle
-
     def _length(self, steps: int) -> int:
         return math.ceil(steps / self.cycles)
 
@@ -80,7 +92,7 @@ class Cyclical(Langevin[ChainState]):
 class CyclicalSGLD(Cyclical):
     """Samples around several modes of exp(-U / T), U(w) = N L(w) - log p(w), from one chain.
 
-    The prior p is the Gaussian given to ``fit``, at whose mean the chain starts. Without one it is
+    The prior p is the Gaussian given to ``fit``, and the chain starts at its mean. Without one p is
     N(0, prior_scale^2), and the chain starts at the model's weights. See ``Cyclical`` for the
     schedule and ``Langevin`` for the step.
 
@@ -102,6 +114,6 @@ class CyclicalSGLD(Cyclical):
         """The chain at the prior's mean, or the model's weights.
 
         Raises:
-            InputError: a prior that is not Gaussian.
+            InputError: the prior is not Gaussian.
         """
-        return ChainState(**self._chain(problem, prior, self.prior_scale, seed))
+        return ChainState(**self.start(problem, prior, self.prior_scale, seed))

@@ -7,24 +7,25 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from landscape.errors import InputError
-from landscape.methods.langevin import C, ChainState, Langevin
-from landscape.methods.loop import Problem
+from landscape.methods.sgmcmc.langevin import C, ChainState, Langevin, of_one_chain, prior_slope
+from landscape.methods.state import Problem
+from landscape.objective.batches import Batch
 from landscape.posteriors import Posterior
 
 
 @dataclass(frozen=True, kw_only=True)
 class Steady(Langevin[C]):
-    """A chain that is sampled once every ``thin`` epochs after it has burned in.
+    """A chain that leaves a sample every ``thin`` epochs after its burn-in.
 
-    The prior p is the Gaussian given to ``fit``, at whose mean the chain starts. Without one it is
+    The prior p is the Gaussian given to ``fit``, and the chain starts at its mean. Without one p is
     N(0, prior_scale^2), and the chain starts at the model's weights.
 
     Attributes:
         prior_scale: Standard deviation of the prior if ``fit`` gets none.
-        burn_in: Share of the epochs before samples are taken.
-        thin: Epochs from one sample to the next.
+        burn_in: Share of the epochs before the first sample.
+        thin: Number of epochs between samples.
         decay: Exponent of the falling step size; 0 for a constant one.
-        delay: After which share of the steps it begins to fall.
+        delay: Share of the steps after which the step size begins to fall.
     """
 
     learning_rate: float = 0.05
@@ -69,8 +70,8 @@ class SGLD(Steady[ChainState]):
 
     w <- w - (h / 2) grad U_B(w) + sqrt(h T) z, with h = 2 eta / N; see ``Langevin``. The rate eta
     rises linearly in the warm-up; t steps later it is learning_rate (1 + t / (delay steps))^-decay.
-    The paper's decay is in (0.5, 1]: the bias of finite steps then vanishes as t grows. Samples
-    count alike, whatever the rate where they were taken.
+    The paper's decay is in (0.5, 1], for which the bias of finite steps vanishes as t grows. All
+    samples have the same weight, whatever their rate.
 
     See ``Steady`` for the prior and the settings.
     """
@@ -83,6 +84,21 @@ class SGLD(Steady[ChainState]):
         """The chain at the prior's mean, or the model's weights.
 
         Raises:
-            InputError: a prior that is not Gaussian.
+            InputError: the prior is not Gaussian.
         """
-        return ChainState(**self._chain(problem, prior, self.prior_scale, seed))
+        return ChainState(**self.start(problem, prior, self.prior_scale, seed))
+
+    def step(self, state: ChainState, batch: Batch) -> ChainState:
+        """One step of the dynamics, and a sample when it is time for one."""
+        gradient, state.last = self.gradient_near(state, state.weights, batch, state.prior)
+        self.move(state, state.weights, gradient + prior_slope(state))
+        return self.finish(state, state.weights)
+
+    def posterior(self, state: ChainState) -> Posterior:
+        """The samples so far.
+
+        Raises:
+            InputError: there is none yet.
+        """
+        samples = of_one_chain(self.samples(state))
+        return Posterior(state.problem.space, samples, method=self.name)

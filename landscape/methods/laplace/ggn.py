@@ -1,4 +1,4 @@
-"""The generalised Gauss-Newton matrix of a training set, whole or its diagonal."""
+"""The generalised Gauss-Newton matrix of a training set, or its diagonal."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from landscape.objective.losses import Criterion, Loss
 from landscape.objective.parameters import ParameterSpace
 
 _MEMORY = 1 << 28
-"""Bytes of per-example gradients held at a time."""
+"""Bytes of per-example gradients in memory at a time."""
 
 
-def curvature(
+def ggn_sum(
     space: ParameterSpace,
     w: Tensor,
     batches: Iterable[Batch],
@@ -35,7 +35,8 @@ def curvature(
         batches: The examples.
         loss: See ``losses.Criterion``; convex in the outputs.
         buffers: The network's buffers at w.
-        full: The matrix (P, P) in float64, or only its diagonal (P,) in the type of w.
+        full: Whether to return the matrix (P, P), in float64; otherwise its diagonal (P,) in the
+            type of w.
 
     Raises:
         InputError: the outputs are not one vector an example, or the loss is not convex in them.
@@ -66,29 +67,29 @@ def _roots(
         raise InputError("laplace needs a network that returns one vector an example, (B, C)")
     criterion = Criterion(loss)
 
-    def alone(output: Tensor, target: Any) -> Tensor:
+    def single_loss(output: Tensor, target: Any) -> Tensor:
         return criterion(output[None], target[None])[0]
 
-    inner = vmap(hessian(alone))(outputs, targets)  # (B, C, C)
+    inner = vmap(hessian(single_loss))(outputs, targets)  # (B, C, C)
     values, vectors = torch.linalg.eigh(inner)
-    # Where the network is sure of a class its Hessian is nothing but the rounding of p - p^2.
+    # If the network is certain of a class, its Hessian is only the rounding error of p - p^2.
     slack = 1e-4 * values.abs().amax(1, keepdim=True) + 10 * torch.finfo(values.dtype).eps
     if bool((values < -slack).any()):
         raise InputError("laplace needs a loss that is convex in the network's outputs")
     roots = vectors * values.clamp_min(0.0).sqrt()[:, None]
 
     def projected(v: Tensor, example: Any, root: Tensor) -> Tensor:
-        output: Tensor = space.call(v, _alone(example), buffers)[0]
+        output: Tensor = space.call(v, _batch_of_one(example), buffers)[0]
         return output @ root
 
     for column in roots.unbind(2):
         yield vmap(grad(projected), in_dims=(None, 0, 0))(w, inputs, column)
 
 
-def _alone(example: Any) -> Any:
-    """One example as a batch of one."""
+def _batch_of_one(example: Any) -> Any:
+    """One example as a batch."""
     if isinstance(example, Tensor):
         return example[None]
     if isinstance(example, Mapping):
-        return {name: _alone(value) for name, value in example.items()}
-    return tuple(_alone(value) for value in example)
+        return {name: _batch_of_one(value) for name, value in example.items()}
+    return tuple(_batch_of_one(value) for value in example)

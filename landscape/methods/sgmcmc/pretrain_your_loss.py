@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from landscape.errors import InputError
-from landscape.methods.cyclical_sgld import Cyclical
-from landscape.methods.langevin import ChainState
-from landscape.methods.loop import Problem
+from landscape.methods.sgmcmc.cyclical_sgld import Cyclical
+from landscape.methods.sgmcmc.langevin import ChainState
+from landscape.methods.state import Problem
 from landscape.posteriors import Gaussian, Posterior
 
 
@@ -17,14 +17,15 @@ from landscape.posteriors import Gaussian, Posterior
 class PretrainYourLoss(Cyclical):
     """Samples of exp(-U / T), U(w) = N L(w) - log p(w), with p = N(mu, scale Sigma).
 
-    N(mu, Sigma) is the Gaussian posterior of a source task, SWAG's in the paper, and is given to
-    ``fit`` as ``prior``; the chain starts at mu. The scale multiplies the covariance, low-rank part
-    and diagonal alike: a posterior of the source task is too narrow a belief about another. The
-    chain is cyclical; ``cycles=1`` with ``exploration=0`` is SGLD along one cosine.
+    N(mu, Sigma) is the Gaussian posterior of a source task (SWAG's in the paper), given to ``fit``
+    as ``prior``. The chain starts at mu. The scale multiplies the whole covariance, because the
+    posterior of the source task is too narrow a belief about another task. The chain is cyclical
+    (see ``Cyclical`` for ``step`` and ``posterior``); ``cycles=1`` with ``exploration=0`` is SGLD
+    along one cosine.
 
     Attributes:
-        scale: Of the covariance. The default is for the narrow Gaussian that SWAG leaves of a
-            solved task; choose it on validation data.
+        scale: Factor on the covariance. The default is for the narrow Gaussian of SWAG on a solved
+            task; choose it on validation data.
     """
 
     learning_rate: float = 0.1
@@ -42,7 +43,7 @@ class PretrainYourLoss(Cyclical):
         """The chain at the source posterior's mean.
 
         Raises:
-            InputError: no prior, or one that is not Gaussian.
+            InputError: there is no prior, or it is not Gaussian.
         """
         if prior is None:
             raise InputError(
@@ -51,4 +52,4 @@ class PretrainYourLoss(Cyclical):
             )
         q, root = prior.gaussian, math.sqrt(self.scale)
         rescaled = replace(prior, distribution=Gaussian(q.mean, root * q.scale, root * q.factor))
-        return ChainState(**self._chain(problem, rescaled, 1.0, seed))
+        return ChainState(**self.start(problem, rescaled, 1.0, seed))

@@ -1,4 +1,4 @@
-"""Steps that stay within a ball of the Kullback-Leibler divergence around a Gaussian.
+"""The ball of the Kullback-Leibler divergence around a Gaussian, and steps that end in it.
 
 Let q = N(mu, D (I + V V^T) D), D = diag(sigma), V = D^-1 U, and q_t be q moved by t times a step
 (m, s, W) in theta = (mu, log sigma, U). With Y = D^-1 W, Z = V + t Y, C = I + V^T V and
@@ -9,10 +9,10 @@ h_i = (V C^-1 V^T)_ii, the share of the variance of weight i that U carries,
                      + sum_i (1 - h_i) (e^(2 t s_i) - 1 - 2 t s_i)
                      - log det(C^-1 (I + Z^T diag(e^(-2 t s)) Z)).
 
-The last two terms are computed anew for every t, in O(P K^2). All is in float64, as the divergence
-of near Gaussians is what is left when sums over P cancel. It is then right to about 1e-13 nats, for
-columns of U up to 10^6 times as long as the scale is wide; a scale that shrinks by e^n between such
-columns multiplies the rounding by up to e^(2 n).
+The last two terms are computed anew for every t, in O(P K^2). Everything is in float64: the
+divergence of two close Gaussians is a small difference of large sums. Its error is about 1e-13 nats
+for columns of U up to 10^6 times as long as the scale. A scale that shrinks by e^n between such
+columns multiplies this error by up to e^(2 n).
 """
 
 from __future__ import annotations
@@ -28,31 +28,42 @@ from landscape.posteriors.theta import GaussianTangent
 _TOLERANCE = 1e-4
 _MAX_EVALUATIONS = 30
 _SHRUNK = 7.0
-"""How far log sigma may fall: rounding would be seen beyond."""
+"""The most that log sigma may fall; rounding errors show beyond it."""
 _LONG = 1e8
-"""Ratio of variances above which every row is multiplied by C^-1/2, and not the K x K matrices.
+"""Ratio of variances above which C^-1/2 multiplies every row instead of the K x K matrices.
 
-Rounding would be seen else. It takes half as long again for P = 270,000 and K = 5.
+Rounding errors would show otherwise. It takes 1.5 times as long for P = 270,000 and K = 5.
 """
 _SMALLEST = 1e-4
-"""A smaller ball is taken for this one, shrunk: KL is quadratic there, but for its rounding."""
+"""A smaller ball is computed as this one and scaled: KL is quadratic there up to rounding."""
 
 
 def within(q: Gaussian, step: GaussianTangent, radius: float) -> GaussianTangent:
-    """``step``, or as much of it as ends where KL(q moved by it || q) <= radius^2 / 2.
+    """``step``, or its longest multiple in the ball KL(q moved by it || q) <= radius^2 / 2.
 
     Args:
         q: The Gaussian at theta.
-        step: A step in theta.
+        step: A step in theta; it is not changed.
         radius: rho, not negative.
-
-    Returns:
-        ``step`` itself where it ends in the ball; otherwise its multiple by ``share``.
     """
     part = share(q, step, radius)
     if part == 1:
         return step
     return GaussianTangent(part * step.mean, part * step.log_scale, part * step.factor)
+
+
+def shortened(
+    q: Gaussian, step: GaussianTangent, radius: float, rows: Tensor | None = None
+) -> GaussianTangent:
+    """``step``, multiplied in place by its ``share``."""
+    part = share(q, step, radius, rows)
+    return step if part == 1 else step.times_(part)
+
+
+def lengthened(step: GaussianTangent, radius: float, square: Tensor) -> GaussianTangent:
+    """``step``, multiplied in place by radius / sqrt(square), or by zero if ``square`` is zero."""
+    tiny = torch.finfo(square.dtype).tiny
+    return step.times_(torch.where(square > tiny, radius * square.clamp_min(tiny).rsqrt(), 0.0))
 
 
 def share(q: Gaussian, step: GaussianTangent, radius: float, rows: Tensor | None = None) -> float:
@@ -65,9 +76,9 @@ def share(q: Gaussian, step: GaussianTangent, radius: float, rows: Tensor | None
         rows: Indices of the parameters that ``step`` moves; ``None`` for all.
 
     Returns:
-        1 where all of ``step`` ends in the ball. Otherwise a t < 1 for which 2 KL is radius^2, or
-        less by at most one part in 10^4; less than that only where a scale would shrink by more
-        than e^7, which would hide the rest behind rounding.
+        1 if ``step`` ends in the ball. Otherwise a t < 1 for which 2 KL is radius^2, or less by at
+        most one part in 10^4. It is smaller only if a scale would shrink by more than e^7, where
+        rounding errors hide the rest.
     """
     if radius == 0:
         return 0.0
@@ -84,9 +95,9 @@ def share(q: Gaussian, step: GaussianTangent, radius: float, rows: Tensor | None
     if above <= 100 * torch.finfo(q.mean.dtype).eps:
         return outer
     if above <= _TOLERANCE and divergence.longest > _SHRUNK:
-        return math.exp(-above)  # KL is all but quadratic: this lies as far inside
-    # The secant rule (Illinois) on logarithms: KL is quadratic in a short step, exponential in a
-    # long one. Two evaluations for most steps that FP-BMA takes, ten for the longest.
+        return math.exp(-above)  # KL is nearly quadratic: this is as far inside
+    # The secant rule (Illinois) on logarithms: KL is quadratic in a short step and exponential in a
+    # long one. Most steps of FP-BMA take two evaluations, the longest ten.
     inner, below, last = 0.0, 0.0, 0.0
     for _ in range(_MAX_EVALUATIONS):
         if inner == 0:
@@ -110,11 +121,11 @@ class Divergence:
     """KL(q moved by t times a step || q) for many t.
 
     Attributes:
-        longest: The t at which a scale has shrunk by e^7: beyond it rounding is seen.
+        longest: The t at which a scale has shrunk by e^7; rounding errors show beyond it.
     """
 
     def __init__(self, q: Gaussian, step: GaussianTangent, rows: Tensor | None = None) -> None:
-        """Prepare what is the same for every t.
+        """Compute everything that does not depend on t.
 
         Args:
             q: The Gaussian at theta.

@@ -1,14 +1,14 @@
-"""The steepest step of some of a Gaussian's parameters, the others held.
+"""The steepest step that moves only some of a Gaussian's parameters.
 
-A joint Gaussian over all weights of which only some rows of (mu, log sigma, U) may move: the
-others' rows stay, but their columns of U tie them to the same z2. The Fisher information is then
-the block of ``rows`` in the joint one. With E_T, V_T the rows of E, V (see ``fisher``), S =
-diag(lambda / (1 + lambda)) and v = (s, Y) on the rows T,
+The Gaussian is over all weights, but only some rows of (mu, log sigma, U) may move. The other rows
+stay; their rows of U tie them to the same z2. The Fisher information is then the block of ``rows``
+of the joint one. With E_T, V_T the rows of E, V (see ``exact``), S = diag(lambda / (1 + lambda))
+and v = (s, Y) on the rows T,
 
     F_mu  = D_T^-1 (I - E_T S E_T^T) D_T^-1,
     F v   = (diag(A)_T, (A V)_T),   A = Q (diag(2 s) + Y V^T + V Y^T) Q,   Q = I - E S E^T.
 
-Every product needs only the rows T and K x K matrices, so that conjugate gradients are cheap.
+Every product needs only the rows T and K x K matrices, so conjugate gradients are cheap.
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from landscape.methods.fisher import DAMPING, conjugate_gradients, lengthened, shortened
-from landscape.posteriors import Gaussian, GaussianGradient, GaussianTangent
+from landscape.posteriors.fisher.exact import DAMPING, conjugate_gradients
+from landscape.posteriors.fisher.kl_ball import lengthened, shortened
+from landscape.posteriors.gaussian import Gaussian
+from landscape.posteriors.theta import GaussianGradient, GaussianTangent
 
 
 def restricted_step(
@@ -31,17 +33,17 @@ def restricted_step(
     *,
     covariance: bool = True,
 ) -> GaussianTangent:
-    """``fisher.steepest_step`` among the steps that move the parameters ``rows`` alone.
+    """``exact.steepest_step`` among the steps that move only the parameters ``rows``.
 
     Args:
         q: The Gaussian at theta, over all parameters.
-        gradient: The gradient of the expected loss by theta; only its ``rows`` count.
+        gradient: The gradient of the expected loss by theta; only its ``rows`` are used.
         radius: rho, in standard deviations of q: sqrt(2 KL).
         rows: Indices of the parameters that move.
-        covariance: Whether their log sigma and U move; their mean alone otherwise.
+        covariance: Whether their log sigma and U move; otherwise only their mean does.
 
     Returns:
-        The step, zero elsewhere.
+        The step; zero in all other rows.
     """
     fisher = RestrictedFisher(q, rows)
     step = GaussianTangent(*(torch.zeros_like(part) for part in (q.mean, q.mean, q.factor)))
@@ -54,7 +56,7 @@ def restricted_step(
 
 @dataclass(frozen=True)
 class RestrictedFisher:
-    """The block of ``rows``; its covariance part damped as ``fisher.DAMPING`` says."""
+    """The block of ``rows``; its covariance part has the damping of ``exact.DAMPING``."""
 
     q: Gaussian
     rows: Tensor
@@ -62,7 +64,7 @@ class RestrictedFisher:
 
     def solve_mean(self, gradient: Tensor) -> Tensor:
         """F_mu^-1 g, shape (P_T,)."""
-        root = self._shrink.sqrt()
+        root = self.q.shrinkage.sqrt()
         basis = (root[:, None] * self._basis).double()
         inner = torch.eye(len(root)).to(basis) - basis @ basis.T
         white = self._scale * gradient
@@ -91,29 +93,20 @@ class RestrictedFisher:
     def _scale(self) -> Tensor:
         return self.q.scale[self.rows]
 
-    @property
-    def _shrink(self) -> Tensor:
-        return self.q.spectrum / (1 + self.q.spectrum)
-
-    @property
-    def _slope(self) -> Tensor:
-        """The diagonal nu in Q V = E diag(nu)."""
-        return self.q.spectrum.sqrt() / (1 + self.q.spectrum)
-
     @cached_property
     def _damped(self) -> Tensor:
-        """The diagonal that is added to F, shape (1 + K, P_T)."""
-        carried = self._shrink @ self._basis**2
+        """The damping: a diagonal added to F, shape (1 + K, P_T)."""
+        carried = self.q.shrinkage @ self._basis**2
         narrow = ((1 + self.q.spectrum) ** -2)[:, None].expand(-1, len(self.rows))
         return 2 * self.damping * torch.cat([carried[None], narrow])
 
     def _product(self, v: Tensor) -> Tensor:
         """The damped F v for v = (s, Y^T), shape (1 + K, P_T)."""
-        e, slope, shrink, root = self._basis, self._slope, self._shrink, self.q.spectrum.sqrt()
+        e, slope, shrink, root = self._basis, self.q.slope, self.q.shrinkage, self.q.spectrum.sqrt()
         s, y = v[0], v[1:]
         weighed = 2 * (e * s) @ e.T  # E_T^T diag(2 s) E_T
         inside = e @ y.T  # E_T^T Y
-        # diag(A): of Q diag(2 s) Q, and twice the product of the rows of Q Y and Q V.
+        # diag(A): from Q diag(2 s) Q, and twice the product of the rows of Q Y and Q V.
         shrunk = shrink[:, None] * e
         first = 2 * s - 4 * s * (shrunk * e).sum(0) + ((weighed @ shrunk) * shrunk).sum(0)
         seen = y - (shrink[:, None] * inside).T @ e
@@ -130,8 +123,8 @@ class RestrictedFisher:
         return torch.cat([diagonal[None], image]) + self._damped * v
 
     def _diagonal(self) -> Tensor:
-        """The diagonal of what ``_product`` applies."""
+        """The diagonal of the matrix of ``_product``."""
         e = self._basis
-        q = 1 - self._shrink @ e**2
-        factor = q * self._shrink[:, None] + (self._slope[:, None] * e) ** 2
+        q = 1 - self.q.shrinkage @ e**2
+        factor = q * self.q.shrinkage[:, None] + (self.q.slope[:, None] * e) ** 2
         return torch.cat([2 * q[None] ** 2, factor]) + self._damped

@@ -12,11 +12,10 @@ from torch import Tensor, nn
 
 from landscape.autograd.settings import differentiable
 from landscape.errors import InputError
-from landscape.methods.gauss_newton import curvature
-from landscape.methods.kronecker import check_kronecker, kronecker_factors
-from landscape.methods.loop import Problem
-from landscape.methods.map import MAPState
-from landscape.methods.point_estimate import FromPointEstimate
+from landscape.methods.laplace.ggn import ggn_sum
+from landscape.methods.laplace.kronecker_factors import check_kronecker, kronecker_factors
+from landscape.methods.point.map import MAP, MAPState, ball_of_base
+from landscape.methods.state import Problem
 from landscape.objective.batches import Batch
 from landscape.objective.losses import Loss
 from landscape.objective.parameters import ParameterSpace
@@ -31,22 +30,23 @@ _MAX_FULL = 1 << 13
 
 
 @dataclass(frozen=True, kw_only=True)
-class Laplace(FromPointEstimate[MAPState]):
-    """N(w*, (sum_n J_n^T Lambda_n J_n + prior_precision I)^-1), w* found by MAP or SAM.
+class Laplace(MAP):
+    """N(w*, (sum_n J_n^T Lambda_n J_n + prior_precision I)^-1) around the point w* of MAP.
 
     J_n is the Jacobian of the network's outputs by w at example n and Lambda_n the loss's Hessian
     by the outputs (diag p - p p^T for cross-entropy): the generalised Gauss-Newton matrix, summed
-    over the training set, dropout off. A ``prior`` given to ``fit`` only says where training
-    starts; the prior of the Gaussian is N(0, I / prior_precision).
+    over the training set, without dropout. A ``prior`` given to ``fit`` only sets the start; the
+    prior of the Gaussian is N(0, I / prior_precision). ``ball`` is that of MAP: with
+    ``"euclidean"``, w* is the point of SAM.
 
     Attributes:
         structure: ``"last-layer"``, the full matrix of the last linear layer, whose parameters
-            then are the only random ones; ``"diagonal"``, its diagonal over all random
+            then are the only inferred ones; ``"diagonal"``, its diagonal over all inferred
             parameters; ``"full"`` over all of them, for small networks; or ``"kronecker"``, a
             block for each weight of linear and convolutional layers (``pip install
             landscape[kronecker]``).
-        prior_precision: N times the weight decay that it stands for; 0 for the value of the
-            largest marginal likelihood.
+        prior_precision: N times the corresponding weight decay; 0 for the value of the largest
+            marginal likelihood.
     """
 
     structure: str = "last-layer"
@@ -60,29 +60,27 @@ class Laplace(FromPointEstimate[MAPState]):
         self._require(0 <= self.prior_precision < math.inf, "prior_precision", "at least 0")
 
     def init(self, problem: Problem, *, prior: Posterior | None = None, seed: int = 0) -> MAPState:
-        """Where the point estimate starts.
+        """The start of the point.
 
         Raises:
             InputError: the covariance would be too large, there is no last layer, or the network
                 or the loss has no Kronecker factors.
         """
-        _random(problem.space, self.structure)
+        _inferred(problem.space, self.structure)
         if self.structure == "kronecker":
             check_kronecker(problem.space, problem.loss)
-        state: MAPState = self.estimator.init(problem, prior=prior, seed=seed)
-        return state
+        return super().init(problem, prior=prior, seed=seed)
 
     def step(self, state: MAPState, batch: Batch) -> MAPState:
-        """One step of the point estimate."""
-        stepped: MAPState = self.estimator.step(state, batch)
-        return stepped
+        """One step of the point."""
+        return super().step(state, batch)
 
     def posterior(self, state: MAPState) -> Posterior:
-        """The point estimate as it stands; ``around`` puts the Gaussian there."""
-        return replace(self.estimator.posterior(state), method=self.name)
+        """The present point; ``around`` puts the Gaussian there."""
+        return super().posterior(state)
 
     def fit(self, model: nn.Module, task: Task, **more: Any) -> Posterior:
-        """Train the point estimate, then ``around`` it; see ``Method.fit``."""
+        """Train the point, and put the Gaussian ``around`` it; see ``Method.fit``."""
         point = super().fit(model, task, **more)
         return self.around(point, task.train.to(point.device), loss=task.loss)
 
@@ -90,10 +88,10 @@ class Laplace(FromPointEstimate[MAPState]):
     def around(
         self, point: Posterior, batches: Iterable[Batch], *, loss: Loss = "cross_entropy"
     ) -> Posterior:
-        """The Gaussian around weights that are already there, of a pretrained network say.
+        """The Gaussian around given weights, for example of a pretrained network.
 
         Args:
-            point: A point posterior; its running statistics are re-estimated if it keeps any.
+            point: A point posterior; its running statistics, if any, are re-estimated.
             batches: The training examples.
             loss: The negative log-likelihood; see ``losses.Criterion``.
 
@@ -101,12 +99,12 @@ class Laplace(FromPointEstimate[MAPState]):
             The Gaussian, with the prior precision in its settings.
 
         Raises:
-            InputError: not a point, no last layer or one that is not random, too many parameters
-                for a full matrix, or a loss that is not convex in the outputs.
+            InputError: ``point`` is no point, there is no last layer or it is not inferred, a full
+                matrix would be too large, or the loss is not convex in the outputs.
         """
         if not isinstance(point.distribution, Point):
             raise InputError(f"laplace needs a point posterior, not a {point.distribution.kind}")
-        space = ParameterSpace(point.network(), _random(point.space, self.structure))
+        space = ParameterSpace(point.network(), _inferred(point.space, self.structure))
         distribution, precision = self._distribution(space, point, batches, loss)
         return replace(
             point,
@@ -119,7 +117,7 @@ class Laplace(FromPointEstimate[MAPState]):
     def _distribution(
         self, space: ParameterSpace, point: Posterior, batches: Iterable[Batch], loss: Loss
     ) -> tuple[Distribution, float]:
-        """What ``around`` puts there, and its prior precision."""
+        """The Gaussian of ``around``, and its prior precision."""
         mean = space.vector()
         if self.structure == "kronecker":
             factors = kronecker_factors(space, point.network(), batches, loss)
@@ -128,27 +126,32 @@ class Laplace(FromPointEstimate[MAPState]):
             blocks = [Block(f.left, f.right, (f.values + precision).rsqrt()) for f in factors]
             return Kronecker(mean, tuple(blocks)), precision
         full = self.structure != "diagonal"
-        found = curvature(space, mean, batches, loss, point.buffers(point.mean), full=full)
+        curvature = ggn_sum(space, mean, batches, loss, point.buffers(point.mean), full=full)
         if not full:
-            precision = self.prior_precision or best_precision(found, mean)
-            return Gaussian.diagonal(mean, (found + precision).rsqrt()), precision
-        eigenvalues, basis = torch.linalg.eigh(found)
+            precision = self.prior_precision or best_precision(curvature, mean)
+            return Gaussian.diagonal(mean, (curvature + precision).rsqrt()), precision
+        eigenvalues, basis = torch.linalg.eigh(curvature)
         eigenvalues = eigenvalues.clamp_min(0.0)
         precision = self.prior_precision or best_precision(eigenvalues, mean)
         return _of_spectrum(mean, basis, 1 / (eigenvalues + precision)), precision
+
+    @classmethod
+    def upgrade(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """See ``Method.upgrade``: ``ball`` was ``base``."""
+        return super().upgrade(ball_of_base(settings))
 
 
 def best_precision(eigenvalues: Tensor, mean: Tensor) -> float:
     """The prior precision tau of the largest marginal likelihood under the Laplace approximation.
 
-    That of -tau |w*|^2 / 2 + P log(tau) / 2 - log det(G + tau I) / 2, G of the given eigenvalues,
-    over 1e-6 <= tau <= 1e10.
+    It maximises -tau |w*|^2 / 2 + P log(tau) / 2 - log det(G + tau I) / 2 over 1e-6 <= tau <= 1e10,
+    with G of the given eigenvalues.
     """
     spectrum, length = eigenvalues.double(), float(mean.double().square().sum())
 
     def evidence(logarithms: Tensor) -> Tensor:
         tau = logarithms.exp()
-        volumes = torch.stack([torch.log1p(spectrum / each).sum() for each in tau])
+        volumes = torch.stack([torch.log1p(spectrum / value).sum() for value in tau])
         return -0.5 * (tau * length + volumes)
 
     low, high = math.log(1e-6), math.log(1e10)
@@ -159,8 +162,8 @@ def best_precision(eigenvalues: Tensor, mean: Tensor) -> float:
     return math.exp((low + high) / 2)
 
 
-def _random(space: ParameterSpace, structure: str) -> list[str]:
-    """The parameters that the Gaussian is over."""
+def _inferred(space: ParameterSpace, structure: str) -> list[str]:
+    """The parameters of the Gaussian."""
     names = head(space.module) if structure == "last-layer" else list(space.names)
     if not set(names) <= set(space.names):
         raise InputError(
@@ -179,7 +182,7 @@ def _random(space: ParameterSpace, structure: str) -> list[str]:
 
 
 def _of_spectrum(mean: Tensor, basis: Tensor, variances: Tensor) -> Gaussian:
-    """N(mean, B diag(variances) B^T), as a diagonal and a factor: least variance, and the rest."""
+    """N(mean, B diag(variances) B^T): the least variance as diagonal, and the rest as factor."""
     least = variances.min()
     factor = basis * (variances - least).clamp_min(0.0).sqrt()
     return Gaussian(mean, torch.full_like(mean, float(least.sqrt())), factor.to(mean))

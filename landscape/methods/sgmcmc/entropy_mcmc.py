@@ -9,9 +9,9 @@ from typing import ClassVar
 from torch import Tensor
 
 from landscape.errors import InputError
-from landscape.methods.langevin import ChainState, prior_slope
-from landscape.methods.loop import Problem
-from landscape.methods.sgld import Steady
+from landscape.methods.sgmcmc.langevin import ChainState, of_one_chain, prior_slope
+from landscape.methods.sgmcmc.sgld import Steady
+from landscape.methods.state import Problem
 from landscape.objective.batches import Batch
 from landscape.posteriors import Posterior
 
@@ -28,9 +28,10 @@ class EntropyMCMC(Steady[CoupledState]):
     """Samples of exp(-U(w, a) / T), U(w, a) = N L(w) - log p(w) + ||w - a||^2 / (2 eta).
 
     The anchor a sees the loss only through w: its marginal is the posterior smoothed by a Gaussian
-    of variance eta T, in which a sharp mode weighs little. That of w is exp(-U / T), as for SGLD.
-    Both move by the Langevin step, on one gradient of the loss at w, and the samples of both are
-    the posterior. The prior acts on w alone: on a it would be counted twice.
+    of variance eta T, in which a sharp mode has little weight. The marginal of w is exp(-U / T), as
+    for SGLD. Both move by the Langevin step, on one gradient of the loss (at w, or at the ball's
+    worst place near w). The posterior consists of the samples of both. The prior acts only on w; on
+    a it would be counted twice.
 
     See ``Steady`` for the prior and the other settings.
 
@@ -52,22 +53,31 @@ class EntropyMCMC(Steady[CoupledState]):
         """Both chains at the prior's mean, or the model's weights.
 
         Raises:
-            InputError: a prior that is not Gaussian, or an ``eta`` too small for the learning rate:
-                steps that are long against the coupling make the two chains diverge.
+            InputError: the prior is not Gaussian, or ``eta`` is too small for the learning rate:
+                the two chains diverge if steps are long relative to the coupling.
         """
         least = self.learning_rate / problem.examples
         if self.eta <= least:
             raise InputError(
                 f"{self.name}: eta must be above learning_rate / N = {least:.3g}, not {self.eta}"
             )
-        chain = self._chain(problem, prior, self.prior_scale, seed)
+        chain = self.start(problem, prior, self.prior_scale, seed)
         return CoupledState(**chain, anchor=chain["weights"].clone())
 
     def step(self, state: CoupledState, batch: Batch) -> CoupledState:
-        """One step of both chains, and a sample of each where it is time for one."""
-        loss, gradient = state.loss_and_gradient(state.weights, batch)
+        """One step of both chains, and a sample of each when it is time for one."""
+        gradient, state.last = self.gradient_near(state, state.weights, batch, state.prior)
         pull = (state.weights - state.anchor) / (self.eta * state.problem.examples)
         slope = gradient + prior_slope(state) + pull
-        self._move(state, state.weights, slope)
-        self._move(state, state.anchor, -pull)
-        return self._finish(state, loss, state.weights, state.anchor)
+        self.move(state, state.weights, slope)
+        self.move(state, state.anchor, -pull)
+        return self.finish(state, state.weights, state.anchor)
+
+    def posterior(self, state: CoupledState) -> Posterior:
+        """The samples so far, of both chains in turn.
+
+        Raises:
+            InputError: there is none yet.
+        """
+        samples = of_one_chain(self.samples(state))
+        return Posterior(state.problem.space, samples, method=self.name)

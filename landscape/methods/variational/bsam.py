@@ -9,8 +9,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from landscape.methods.loop import Method, Problem, State, new_state
-from landscape.methods.map import starting_weights
+from landscape.methods.loop import Method
+from landscape.methods.state import Problem, State, new_state, starting_weights
 from landscape.objective.batches import Batch
 from landscape.posteriors import Gaussian, Posterior
 
@@ -46,14 +46,15 @@ class BSAM(Method[BSAMState]):
         s <- b2 s + (1 - b2) (sqrt(s) |g| + d + gamma)
         m <- m - learning_rate v / s
 
-    in this order, which is the paper's: m moves with the new s, as in natural-gradient descent on
-    a Gaussian. (The published code moves it with the old one.) The prior is N(0, 1 / (N d)); a
-    ``prior`` given to ``fit`` only says where m starts.
+    in this order, as in the paper: m moves with the new s, as in natural-gradient descent on a
+    Gaussian. (In the published code m moves with the old s.) The prior is N(0, 1 / (N d)); a
+    ``prior`` given to ``fit`` only sets the start of m. The perturbation is part of the method, so
+    it takes no other ball.
 
     Attributes:
-        learning_rate: As published for CIFAR, where radius was 0.01. It is not that of SGD: v is
+        learning_rate: The published value for CIFAR, with radius 0.01. It is not that of SGD: v is
             an average of gradients, and s is about 1.
-        radius: rho, in the units of eps = rho g / s; no length.
+        radius: rho, in the units of eps = rho g / s; not a length.
         gamma: Damping of s.
         beta2: Decay of s.
         s0: s before the first step, positive.
@@ -76,11 +77,11 @@ class BSAM(Method[BSAMState]):
         self._require(0 <= self.beta2 < 1, "beta2", "in [0, 1)")
         self._require(0 < self.s0 < math.inf, "s0", "positive and finite")
         self._require(0 <= self.weight_decay < math.inf, "weight_decay", "at least 0")
-        # Without either, s decays towards 0 where the gradient is 0, and m divides by it.
+        # Without both, s decays towards 0 where the gradient is 0, and m divides by s.
         self._require(self.gamma + self.weight_decay > 0, "gamma", "positive without weight decay")
 
     def init(self, problem: Problem, *, prior: Posterior | None = None, seed: int = 0) -> BSAMState:
-        """M at the prior's mean, or at the model's own weights."""
+        """The mean m at the prior's mean, or at the model's own weights."""
         weights = starting_weights(problem, prior)
         return BSAMState(
             **new_state(problem, seed),
@@ -109,5 +110,5 @@ class BSAM(Method[BSAMState]):
         return state
 
     def posterior(self, state: BSAMState) -> Posterior:
-        """N(m, 1 / (N s)) as it stands."""
+        """The present N(m, 1 / (N s))."""
         return Posterior(state.problem.space, state.gaussian, method=self.name)

@@ -7,10 +7,10 @@ in U is D Y R^T. With Q = (I + V V^T)^-1 a step v = (s, Y) has
 
     F v = (diag(A), A V),   A = Q M Q,   M = diag(2 s) + Y V^T + V Y^T.
 
-Y is eliminated in closed form. What is left for s is the operator s -> diag(N diag(2 s) N) with
-N = I - E E^T: the diagonal matters only where the low-rank part does not already vary. It is solved
-by conjugate gradients at O(P K^2) an iteration. The step is of second order; a step that leaves the
-ball is shortened by the divergence itself (``posteriors.ball``).
+Y is eliminated in closed form. The operator left for s is s -> diag(N diag(2 s) N) with
+N = I - E E^T: the diagonal matters only where the low-rank part has no variance. Conjugate
+gradients solve it at O(P K^2) an iteration. The step is of second order. A step that leaves the
+ball of the divergence itself is shortened (``kl_ball``).
 """
 
 from __future__ import annotations
@@ -21,21 +21,23 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from landscape.posteriors import Gaussian, GaussianGradient, GaussianTangent
-from landscape.posteriors.ball import share
+from landscape.posteriors.fisher.kl_ball import lengthened, shortened
+from landscape.posteriors.gaussian import Gaussian
+from landscape.posteriors.theta import GaussianGradient, GaussianTangent
 
 DAMPING = 0.1
-"""Added to the Fisher information where it is nearly singular, over that of a mean-field log sigma.
+"""Damping of the Fisher information where it is nearly singular, relative to that of a mean-field
+log sigma.
 
-Where U carries the variance of weight i, log sigma_i and U_i do the same to q: F is almost zero
-along their difference, and so is an expected gradient. The gradient of a few draws is not, and its
-noise takes the step over. At radius 0.2 and next to no damping (1e-4), 2 KL is up to 10^12 times
-radius^2, and what the ball leaves of the step raises the loss over the draws by as little as 0.11
-of what a step of the mean alone does. So 2 ``DAMPING`` h_i is added for log sigma_i, h_i the share
-of its variance that U carries, and 2 ``DAMPING`` / (1 + lambda)^2 for a column of U with whitened
-squared length lambda: a mean-field q and long columns are not damped. With 0.1 that rise is always
-above the mean's (1.004 and more), and that along an expected gradient is what it is with 0.01
-(``benchmarks/kl_ball.py``).
+If U carries the variance of weight i, log sigma_i and U_i change q in the same way. F is almost
+zero along their difference, and so is an expected gradient. The gradient of a few draws has noise
+there, and this noise dominates the step. At radius 0.2 and a damping of 1e-4, 2 KL is up to 10^12
+times radius^2; the part of the step in the ball raises the loss over the draws by only 0.11 of the
+rise of a step of the mean alone. We therefore add 2 ``DAMPING`` h_i for log sigma_i, where U
+carries the share h_i of its variance, and 2 ``DAMPING`` / (1 + lambda)^2 for a column of U of
+whitened squared length lambda. A mean-field q and long columns have no damping. With 0.1 the rise
+is always above that of the mean alone (at least 1.004 of it); along an expected gradient it is the
+same as with 0.01 (``benchmarks/kl_ball.py``).
 """
 _MAX_ITERATIONS = 50
 _TOLERANCE = 1e-3
@@ -47,51 +49,37 @@ def steepest_step(
     """The step delta = radius * F^-1 g / sqrt(g^T F^-1 g), with F the Fisher information of q.
 
     To second order it raises the loss most among the steps with KL(q_{theta + delta} || q_theta) <=
-    radius^2 / 2 (arXiv 2406.15664). A step that leaves the ball is shortened to end at its border.
-    A gradient of zero gives a step of zero.
+    radius^2 / 2 (arXiv 2406.15664). A step that leaves this ball is shortened to its border. A
+    gradient of zero gives a step of zero.
 
     Args:
         q: The Gaussian at theta.
         gradient: g, the gradient of the expected loss by theta.
         radius: rho, in standard deviations of q: sqrt(2 KL).
-        covariance: Whether log sigma and U move; the mean alone otherwise.
+        covariance: Whether log sigma and U move; otherwise only the mean does.
 
     Returns:
-        delta. Turning the columns of U does not change q, and F is singular along it: delta does
-        not turn them.
+        delta. F is singular along rotations of the columns of U, which do not change q; delta has
+        no part there.
     """
     mean = q.covariance_product(gradient.mean)
     if not covariance:
-        held = GaussianTangent(mean, torch.zeros_like(q.mean), torch.zeros_like(q.factor))
-        return lengthened(held, radius, gradient.dot(held))  # on the border: KL is quadratic
+        step = GaussianTangent(mean, torch.zeros_like(q.mean), torch.zeros_like(q.factor))
+        return lengthened(step, radius, gradient.dot(step))  # on the border: KL is quadratic
     step = GaussianTangent(mean, *CovarianceFisher(q).solve(gradient))
     return shortened(q, lengthened(step, radius, gradient.dot(step)), radius)
-
-
-def shortened(
-    q: Gaussian, step: GaussianTangent, radius: float, rows: Tensor | None = None
-) -> GaussianTangent:
-    """``step``, in place, times its share in the KL ball around q; see ``posteriors.ball``."""
-    part = share(q, step, radius, rows)
-    return step if part == 1 else step.times_(part)
-
-
-def lengthened(step: GaussianTangent, radius: float, square: Tensor) -> GaussianTangent:
-    """``step``, in place, times radius / sqrt(square); zero where ``square`` is."""
-    tiny = torch.finfo(square.dtype).tiny
-    return step.times_(torch.where(square > tiny, radius * square.clamp_min(tiny).rsqrt(), 0.0))
 
 
 @dataclass(frozen=True)
 class CovarianceFisher:
     """The Fisher information of psi = (log sigma, U), damped.
 
-    Every K x K matrix below stands between E, or V, and a matrix of P rows. The latter are worked
-    through in the slices of ``Gaussian.slices``.
+    Every K x K matrix below stands between E or V and a matrix of P rows, which is computed in the
+    slices of ``Gaussian.slices``.
 
     Attributes:
         q: The Gaussian.
-        damping: As ``DAMPING`` says.
+        damping: The damping; see ``DAMPING``.
     """
 
     q: Gaussian
@@ -99,13 +87,13 @@ class CovarianceFisher:
 
     def solve(self, gradient: GaussianGradient) -> tuple[Tensor, Tensor]:
         """F^-1 g for g the gradient by log sigma and U; shapes (P,) and (P, K)."""
-        q, slope, damped = self.q, self._slope, self._damped
+        q, slope, damped = self.q, self.q.slope, self._damped
         right = gradient.right @ q.rotation
         inside = q.basis.T @ (gradient.left * q.scale).T @ right  # E^T G, G the whitened gradient
 
-        # What eliminating Y, solved for with s = 0, leaves of the gradient by log sigma.
+        # The gradient by log sigma after Y, solved for with s = 0, is eliminated.
         along = self._along(inside)
-        seen = along - (inside.T / damped[:, None] + along) * self._shrink
+        seen = along - (inside.T / damped[:, None] + along) * self.q.shrinkage
         reduced = torch.empty_like(q.scale)
         for part in q.slices():
             rows = q.basis[part].T
@@ -113,10 +101,10 @@ class CovarianceFisher:
             reduced[part] = gradient.log_scale[part] - 2 * slope @ (rows * whitened)
         step = self._solve_log_scale(reduced)
 
-        # Y once more, of the gradient less what s accounts for: Q diag(2 s) E diag(slope).
+        # Y again, from the gradient minus the part of s: Q diag(2 s) E diag(slope).
         weighed = 2 * self._gram(step)
-        taken = slope[:, None] * weighed * self._shrink
-        inside = inside - ((1 - self._shrink)[:, None] * weighed) * slope
+        taken = slope[:, None] * weighed * self.q.shrinkage
+        inside = inside - ((1 - self.q.shrinkage)[:, None] * weighed) * slope
         along = self._along(inside) + taken / damped[:, None]
         turned = torch.empty_like(q.factor)
         for part in q.slices():
@@ -129,28 +117,19 @@ class CovarianceFisher:
         return step, turned
 
     @property
-    def _shrink(self) -> Tensor:
-        return self.q.spectrum / (1 + self.q.spectrum)
-
-    @property
-    def _slope(self) -> Tensor:
-        """The diagonal nu in Q V = E diag(nu)."""
-        return self.q.spectrum.sqrt() / (1 + self.q.spectrum)
-
-    @property
     def _damped(self) -> Tensor:
-        """V^T Q V, a diagonal, with the damping."""
-        return self._shrink + 2 * self.damping / (1 + self.q.spectrum) ** 2
+        """The diagonal of V^T Q V, damped."""
+        return self.q.shrinkage + 2 * self.damping / (1 + self.q.spectrum) ** 2
 
     def _white(self, left: Tensor, right: Tensor, part: slice) -> Tensor:
-        """Rows of (D G R)^T for the gradient G = left^T right by U, ``right`` turned by R."""
+        """Rows of (D G R)^T for the gradient G = left^T right by U; ``right`` is rotated by R."""
         return right.T @ (left[:, part] * self.q.scale[part])
 
     def _along(self, inside: Tensor) -> Tensor:
         """The part E (.)^T of the Y with Q (Y V^T + V Y^T) Q V = G, less G / damped; (K, K).
 
-        Y is free of what would turn the columns of U: one noise sample's gradient has a part
-        along such turns, though the expected one has none.
+        Y has no part along rotations of the columns of U. The gradient of one noise sample has such
+        a part, and the expected gradient has none.
         """
         root, damped = self.q.spectrum.sqrt(), self._damped
         turned = root[:, None] * inside
@@ -169,13 +148,13 @@ class CovarianceFisher:
         """The s with S s = ``right``, S the Schur complement of the factor's block, damped."""
         q = self.q
         narrow = 1 / (1 + q.spectrum)
-        kept = self._slope**2 / self._damped  # is ``narrow`` where there is no damping
-        gap = narrow - kept
-        weights = 1 - gap[:, None] - gap + narrow[:, None] * narrow - kept[:, None] * kept
+        damped = self.q.slope**2 / self._damped  # equals ``narrow`` without damping
+        gap = narrow - damped
+        weights = 1 - gap[:, None] - gap + narrow[:, None] * narrow - damped[:, None] * damped
         diagonal, jacobi = torch.empty_like(right), torch.empty_like(right)
         for part in q.slices():
             squares = q.basis[part].T ** 2
-            diagonal[part] = 1 + (self.damping * self._shrink - 2 * (1 - gap)) @ squares
+            diagonal[part] = 1 + (self.damping * self.q.shrinkage - 2 * (1 - gap)) @ squares
             jacobi[part] = diagonal[part] + ((weights @ squares) * squares).sum(0)
         jacobi = 2 * jacobi.clamp_min_(self.damping)
 

@@ -36,14 +36,14 @@ def kronecker_factors(
     "expand" rule of arXiv 2311.00636 has it). Biases have B alone.
 
     Args:
-        space: Which parameters; those of linear and convolutional layers.
-        network: The module with the weights to be at, and its buffers.
+        space: The parameters, all of linear and convolutional layers.
+        network: The module with the weights and buffers at which the factors are taken.
         batches: The examples.
         loss: ``"cross_entropy"``.
 
     Raises:
-        InputError: curvlinops is not installed, another loss, a parameter of another layer, or a
-            tied one.
+        InputError: curvlinops is not installed, the loss is another one, or a parameter is tied or
+            of another layer.
     """
     layer_of = check_kronecker(space, loss)
     from curvlinops import KFACLinearOperator
@@ -79,7 +79,7 @@ def check_kronecker(space: ParameterSpace, loss: Loss) -> dict[str, str]:
     """The layer of each parameter, by its name.
 
     Raises:
-        InputError: as ``kronecker_factors`` says.
+        InputError: see ``kronecker_factors``.
     """
     if importlib.util.find_spec("curvlinops") is None:
         raise InputError("kronecker needs 'pip install landscape[kronecker]'")
@@ -96,7 +96,7 @@ def check_kronecker(space: ParameterSpace, loss: Loss) -> dict[str, str]:
     if other or len(every) != len(list(space.module.parameters())):
         raise InputError(
             "a Kronecker-factored Laplace takes untied parameters of linear and 2D convolutional "
-            f"layers, not {other[0] if other else 'tied ones'}: choose others as random"
+            f"layers, not {other[0] if other else 'tied ones'}: choose others to infer"
         )
     return layers
 
@@ -104,7 +104,7 @@ def check_kronecker(space: ParameterSpace, loss: Loss) -> dict[str, str]:
 def _state(
     operator: type, network: nn.Module, parameters: list[Tensor], data: list[Batch]
 ) -> dict[str, dict[str, Tensor]]:
-    found = operator(
+    factors = operator(
         network,
         nn.CrossEntropyLoss(),
         parameters,
@@ -112,6 +112,6 @@ def _state(
         fisher_type="type-2",
         check_deterministic=False,
     )
-    found.compute_kronecker_factors()
-    state: dict[str, dict[str, Tensor]] = found.state_dict()
+    factors.compute_kronecker_factors()
+    state: dict[str, dict[str, Tensor]] = factors.state_dict()
     return state

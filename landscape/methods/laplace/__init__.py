@@ -1,0 +1,1 @@
+"""Laplace: a Gaussian around a point, from the curvature of the loss."""

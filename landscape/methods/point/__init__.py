@@ -1,0 +1,1 @@
+"""Frameworks that infer one weight vector."""

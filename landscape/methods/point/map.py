@@ -1,0 +1,84 @@
+"""Maximum a posteriori: stochastic gradient descent with weight decay."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from landscape.methods.balls import POSTERIOR_BALLS, Framework
+from landscape.methods.state import Problem, State, descend, new_state, starting_weights
+from landscape.objective.batches import Batch
+from landscape.posteriors import Point, Posterior
+
+
+@dataclass(kw_only=True)
+class MAPState(State):
+    """Weights, shape (P,), under stochastic gradient descent."""
+
+    weights: Tensor
+    optimizer: torch.optim.Optimizer
+
+    @property
+    def mean(self) -> Tensor:
+        """The weights."""
+        return self.weights
+
+
+@dataclass(frozen=True, kw_only=True)
+class MAP(Framework[MAPState]):
+    """argmin_w L(w) + (weight_decay / 2) ||w||^2, by SGD with momentum.
+
+    This is the mode under the prior N(0, 1 / (N weight_decay)). With a ball, the maximum of L in
+    the ball around w replaces L(w), to first order. A ``prior`` given to ``fit`` only sets the
+    start, which is its mean.
+
+    Attributes:
+        weight_decay: Coefficient of the penalty.
+    """
+
+    weight_decay: float = 5e-4
+
+    name: ClassVar[str] = "map"
+    refused = dict.fromkeys(
+        POSTERIOR_BALLS, "a point has no covariance; use swag, vi, fp-bma or a sampler"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require(0 <= self.weight_decay < math.inf, "weight_decay", "at least 0")
+
+    def init(self, problem: Problem, *, prior: Posterior | None = None, seed: int = 0) -> MAPState:
+        """Weights at the prior's mean, or the model's own."""
+        weights = starting_weights(problem, prior)
+        optimizer = torch.optim.SGD(
+            [weights],
+            lr=self.learning_rate,
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+        )
+        return MAPState(**new_state(problem, seed), weights=weights, optimizer=optimizer)
+
+    def step(self, state: MAPState, batch: Batch) -> MAPState:
+        """One step along the gradient at the ball's worst place."""
+        gradient, state.last = self.gradient_near(state, state.weights, batch)
+        descend(state.optimizer, [gradient], self.rate(state.steps_done, state.problem.steps))
+        state.steps_done += 1
+        return state
+
+    def posterior(self, state: MAPState) -> Posterior:
+        """The point mass at the weights."""
+        return Posterior(state.problem.space, Point(state.weights.clone()), method=self.name)
+
+
+def ball_of_base(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of an earlier version, which named the point's method ``base``, with a ``ball``."""
+    balls = {"map": "none", "sam": "euclidean", "fsam": "data-fisher"}
+    renamed = dict(settings)
+    if "base" in renamed:
+        renamed["ball"] = balls[renamed.pop("base")]
+    return renamed

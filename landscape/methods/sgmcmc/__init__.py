@@ -1,0 +1,1 @@
+"""Frameworks that sample by stochastic-gradient Markov chains."""

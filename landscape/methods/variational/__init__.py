@@ -1,0 +1,1 @@
+"""Frameworks that infer a Gaussian by gradient descent on its parameters."""

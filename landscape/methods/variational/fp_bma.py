@@ -1,0 +1,127 @@
+"""FP-BMA: flat-posterior-aware Bayesian model averaging (arXiv 2406.15664)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from landscape.errors import InputError
+from landscape.methods.balls import SCORE_BALLS
+from landscape.methods.state import Problem
+from landscape.methods.variational.descent import Variational, VariationalState
+from landscape.objective.batches import Batch
+from landscape.objective.subsets import CHOICES
+from landscape.posteriors import Gaussian, Posterior
+
+
+@dataclass(frozen=True, kw_only=True)
+class FPBMA(Variational):
+    """min_theta max_delta E_{q_{theta + delta}}[L(w)] + beta KL(q_theta || p) / N.
+
+    The maximum is over KL(q_{theta + delta} || q_theta) <= radius^2 / 2.
+
+    q = N(mu, diag(sigma^2) + U U^T) with theta = (mu, log sigma, U). A step draws w by
+    reparameterisation and moves theta to the worst place in the KL ball by the Fisher information,
+    to second order; a step that would leave the ball ends at its border. It takes the gradient
+    there on the same batch and noise, and applies it at theta together with that of the KL term.
+    ``radius=0`` is variational inference. A mean-field q of fixed scale s makes it SAM with radius
+    ``radius * s``.
+
+    ``fit`` needs a Gaussian ``prior``, at which q also starts. The prior's diagonal scale is raised
+    to at least sqrt(learning_rate beta / N). In directions of smaller variance the KL term is so
+    stiff that gradient descent at this learning rate would diverge. SWAG leaves such directions
+    where a weight never moved.
+
+    Attributes:
+        ball: ``"posterior-exact"``, by the Fisher information of q itself; or an approximation:
+            ``"posterior-diagonal"``, ``"posterior-empirical"`` of the sample drawn (the paper's
+            Algorithm 1), or ``"posterior-score"``, the rule of the authors' published code for this
+            q (see ``posteriors.fisher.approximate``). ``"euclidean"`` is SAM on theta, and
+            ``"random"`` the step of a gradient of pure noise in the same KL ball.
+        beta: Temper of the KL term; 1 is the posterior of Bayes' rule. The default is for a prior
+            such as SWAG's, which is the trace of one optimiser and far narrower than belief.
+        trained: Which rows of theta are trained, one of ``landscape.subsets.CHOICES``. The others
+            stay those of the prior. They are sampled with the same z2 as the trained ones, which
+            preserves their covariance, as in FP-BMA's transfer scheme. To fix them at their mean
+            instead, give ``fit`` the choice as ``parameters``, and ``prior.marginal(...)``.
+        prior_scale: Standard deviation of a prior N(0, prior_scale^2) in place of the one given
+            to ``fit``, which then only sets the start of q; 0 for the given one.
+        covariance_rate: Learning rate of log sigma and U, relative to that of the mean. Their
+            gradients at one noise sample are so noisy that at the mean's own rate U performs a
+            random walk.
+    """
+
+    ball: str = "posterior-exact"
+    beta: float = 1e-6
+    trained: str = "all"
+    covariance_rate: float = 0.1
+    prior_scale: float = 0.0
+
+    name: ClassVar[str] = "fp-bma"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require(0 <= self.prior_scale < math.inf, "prior_scale", "at least 0 and finite")
+        self._require(self.trained in CHOICES, "trained", f"one of {', '.join(CHOICES)}")
+        if self.ball in SCORE_BALLS and self.trained != "all":
+            raise InputError(f"ball='{self.ball}' moves all of theta: leave trained at 'all'")
+
+    def init(
+        self, problem: Problem, *, prior: Posterior | None = None, seed: int = 0
+    ) -> VariationalState:
+        """The Gaussian q at the prior.
+
+        Raises:
+            InputError: there is no prior, or it is not Gaussian.
+        """
+        if prior is None:
+            raise InputError(
+                f"{self.name} needs a Gaussian prior: a SWAG posterior (prior=SWAG().fit(...), "
+                "or --prior FILE), or landscape.posteriors.isotropic(model, scale)"
+            )
+        rows, floor = self._rows(problem), self.least_scale(problem)
+        q = p = prior.gaussian.to(problem.space.device).broadened(floor, rows)
+        if self.prior_scale:
+            p = Gaussian.diagonal(torch.zeros_like(q.mean), self.prior_scale)
+        return self.start(problem, q, p.broadened(floor, rows), seed, rows)
+
+    def step(self, state: VariationalState, batch: Batch) -> VariationalState:
+        """One step along the gradient at the worst q of the ball."""
+        q = state.gaussian
+        gradient, state.last = self.gradient_near_gaussian(
+            state, q, self.noises(state), batch, rows=state.rows, covariance=self.covariance
+        )
+        return self.descend(state, q, gradient)
+
+    def posterior(self, state: VariationalState) -> Posterior:
+        """The present q."""
+        return Posterior(state.problem.space, state.snapshot(), method=self.name)
+
+    def _rows(self, problem: Problem) -> Tensor | None:
+        """Indices of the trained parameters; ``None`` for all."""
+        space = problem.space
+        names = CHOICES[self.trained](space.module)
+        if names is None:
+            return None
+        parts = dict(zip(space.names, space.slices, strict=True))
+        missing = sorted(set(names) - set(parts))
+        if missing:
+            raise InputError(f"trained='{self.trained}': '{missing[0]}' is not inferred")
+        index = torch.arange(space.size, device=space.device)
+        return torch.cat([index[parts[name]] for name in names])
+
+    @classmethod
+    def upgrade(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """See ``Method.upgrade``: ``ball`` was ``fisher`` and ``direction``."""
+        renamed = dict(settings)
+        if "fisher" in renamed:
+            metric, direction = renamed.pop("fisher"), renamed.pop("direction")
+            renamed["ball"] = "euclidean" if metric == "identity" else f"posterior-{metric}"
+            if direction == "random":  # only the exact one has a successor
+                renamed["ball"] = "random" if metric == "exact" else f"random {metric}"
+        return super().upgrade(renamed)
