@@ -62,10 +62,10 @@ class GaussNewton(GraphOperator):
         direction = torch.zeros_like(leaf, requires_grad=True)
         pulled = backward(outputs, w, direction, differentiable=True)
 
-        def product(v: Tensor, /, *, keep: bool) -> Tensor:
+        def matvec(v: Tensor, /, *, keep: bool) -> Tensor:
             return backward(outputs, w, centre(backward(pulled, direction, v)), keep=keep)
 
-        return BatchGraph(loss.detach(), sizes, product)
+        return BatchGraph(loss.detach(), sizes, matvec)
 
     def _centre(self, loss: Tensor, outputs: Tensor) -> Matvec:
         """The map u -> C u, example by example, for a batch's total loss and its outputs."""

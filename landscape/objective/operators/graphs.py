@@ -30,8 +30,8 @@ from landscape.objective.parameters import Network
 from landscape.runtime.memory import spare
 
 
-class Product(Protocol):
-    """v -> A v from the graphs of one batch; ``keep`` says whether they are used again."""
+class BatchMatvec(Protocol):
+    """v -> A v by the graphs of one batch; ``keep`` says whether they are used again."""
 
     def __call__(self, v: Tensor, /, *, keep: bool) -> Tensor:
         """A v, shape (P,), summed over the examples."""
@@ -44,12 +44,12 @@ class BatchGraph:
     Attributes:
         loss: Total loss of the batch.
         sizes: Its weight, and other numbers that the divisor of the sum over batches is made of.
-        product: v -> A v, which holds the graphs.
+        matvec: The map v -> A v, which holds the graphs.
     """
 
     loss: Tensor
     sizes: Tensor
-    product: Product
+    matvec: BatchMatvec
 
 
 class GraphOperator(Operator):
@@ -105,7 +105,7 @@ class GraphOperator(Operator):
     def _multiply_by_graphs(self, v: Tensor) -> Tensor:
         total = torch.zeros_like(v)
         for graph in self._graphs or ():
-            total += graph.product(v, keep=True)
+            total += graph.matvec(v, keep=True)
         return total / self._divisor
 
     def _multiply_and_build(self, network: Network, v: Tensor) -> Tensor:
@@ -121,7 +121,7 @@ class GraphOperator(Operator):
                 graphs.clear()
             else:
                 graphs.append(graph)
-            total += graph.product(v, keep=self._memory >= 0)
+            total += graph.matvec(v, keep=self._memory >= 0)
             sizes = graph.sizes.double() if sizes is None else sizes + graph.sizes
         self._same_loss.end_of_pass()
         if sizes is None:
