@@ -6,20 +6,20 @@
     python benchmarks/curvature.py --images cifar10.npz --limit 60 --device cuda
 
 The digits convnet; a ResNet-20 with published weights; a ResNet-18 trained here on the images.
-Every tool is given the settings that it needs, and finding them is not counted: PyHessian's
+Every tool has the settings that it needs, and the search for them is not counted: PyHessian's
 tolerance is lowered, and hessian-eigenthings' number of steps raised, until all five residuals are
-met; traces of a fixed number of products get the number that the target needs. A round is one
+met; traces with a fixed number of matvecs get the number that the target needs. A round is one
 posterior sample; the ratios are medians over samples. On the CPU all run in one thread, and seconds
-are of processor time, so that other work on the machine counts for little; on a GPU they are of the
-clock, all run in full float32 precision, and the data are there. Each result is printed on standard
-error as soon as it is there.
+are of processor time, so that other work on the machine hardly counts. On a GPU seconds are of the
+clock, all tools run in full float32 precision, and the data are on the device. Each result is
+printed on standard error as soon as it is known.
 
-With ``--limit``, power iteration and plain Hutchinson estimates that would take longer, at what one
-of the tool's products was measured to take, are not run. Their rows say "expected", and their
-products are counted so: of a trace, from the spread of 50 probes; of PyHessian's eigenvalues, by
-running its loop on a diagonal matrix with the nodes of 60 steps of our Lanczos, from starts with
-the weights of these steps, which is what power iteration on the Hessian sees: on the digits that
-gives 158 and 147 products where it takes 155 and 142.
+With ``--limit``, power iteration and plain Hutchinson estimates are not run if they would take
+longer than that, by the measured time of one of the tool's matvecs. Their rows say "expected", with
+an expected number of matvecs. For a trace it follows from the spread of 50 probes. For PyHessian's
+eigenvalues its loop runs on a diagonal matrix with the nodes of 60 steps of our Lanczos, from
+starts with the weights of these steps: the same as power iteration on the Hessian. On the digits
+this expects 158 and 147 matvecs, and PyHessian takes 155 and 142.
 """
 
 import argparse
@@ -57,13 +57,13 @@ class Result:
     """What one tool took for one sample, and how accurate it was."""
 
     seconds: float
-    products: int
+    matvecs: int
     error: float
     expected: bool = False
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float]:
-    """A result, and the seconds that it took: of processor time, on a GPU of the clock."""
+    """A result and its seconds: of processor time, on a GPU of the clock."""
     if not torch.cuda.is_initialized():
         begun = time.process_time()
         return work(), time.process_time() - begun
@@ -74,18 +74,18 @@ def timed(work: Callable[[], Any]) -> tuple[Any, float]:
     return result, time.perf_counter() - begun
 
 
-def worst(found: Any) -> float:
+def worst(pairs: Any) -> float:
     """The largest relative residual."""
-    return float((found.residuals / found.values.abs()).max())
+    return float((pairs.residuals / pairs.values.abs()).max())
 
 
 def ours(objective: ls.Objective, w: Tensor) -> Result:
     """Thick-restart Lanczos to the residual."""
-    found, seconds = timed(
+    pairs, seconds = timed(
         lambda: top_eigenvalues(objective, w, K, tolerance=RESIDUAL, keep_space=True)
     )
-    TOP.update(w=w, found=found)
-    return Result(seconds, found.matvecs, worst(found))
+    TOP.update(w=w, pairs=pairs)
+    return Result(seconds, pairs.matvecs, worst(pairs))
 
 
 def pyhessian(objective: ls.Objective, w: Tensor) -> Result:
@@ -102,13 +102,13 @@ def pyhessian(objective: ls.Objective, w: Tensor) -> Result:
 
 
 def pyhessian_run(objective: ls.Objective, w: Tensor, tolerance: float, most: int) -> Result:
-    """Power iteration to a tolerance of the values, with at most so many products."""
-    found, seconds = timed(
+    """Power iteration to a tolerance of the values, with at most so many matvecs."""
+    pairs, seconds = timed(
         lambda: top_eigenvalues(
             objective, w, K, tolerance=tolerance, max_matvecs=most, backend="pyhessian"
         )
     )
-    return Result(seconds, found.matvecs, worst(found))
+    return Result(seconds, pairs.matvecs, worst(pairs))
 
 
 def pyhessian_default(objective: ls.Objective, w: Tensor) -> Result:
@@ -121,60 +121,58 @@ def pyhessian_default(objective: ls.Objective, w: Tensor) -> Result:
 
 
 def pyhessian_expected(objective: ls.Objective, w: Tensor, tolerances: tuple[float, ...]) -> Result:
-    """What it would take with the first tolerance that meets the residuals, without running it."""
+    """The expected cost with the first tolerance that meets the residuals, without a run."""
     nodes, weights = spectrum(objective, w)
     for tolerance in tolerances:
-        products, error = power_iteration(nodes, weights, tolerance)
+        matvecs, error = power_iteration(nodes, weights, tolerance)
         if error <= RESIDUAL:
             break
-    return Result(products * pyhessian_product(objective, w), products, error, expected=True)
+    return Result(matvecs * pyhessian_matvec(objective, w), matvecs, error, expected=True)
 
 
 def spectrum(objective: ls.Objective, w: Tensor) -> tuple[Tensor, Tensor]:
-    """Eigenvalues as a random vector sees them, and its squared components; kept for the last w."""
+    """Nodes and weights of the spectrum as one random vector sees it; stored for the last w."""
     if SPECTRUM.get("w") is not w:
-        found = lanczos_quadrature(
-            objective.hessian(w), objective.size, probes=2, steps=60, device=w.device
-        )
-        SPECTRUM.update(w=w, found=(found.nodes[0], found.weights[0]))
-    return SPECTRUM["found"]
+        quadrature = lanczos_quadrature(objective.hessian(w), probes=2, steps=60)
+        SPECTRUM.update(w=w, spectrum=(quadrature.nodes[0], quadrature.weights[0]))
+    return SPECTRUM["spectrum"]
 
 
 def power_iteration(nodes: Tensor, weights: Tensor, tolerance: float) -> tuple[int, float]:
-    """PyHessian's loop on diag(nodes): products for all K values, and the worst residual.
+    """PyHessian's loop on diag(nodes): matvecs for all K values, and the worst residual.
 
-    Each start has the components that a random vector has on these nodes, with random signs.
+    Each start has the components of a random vector along these nodes, with random signs.
     """
     generator = torch.Generator().manual_seed(0)
-    found: list[Tensor] = []
-    products = 0
+    vectors: list[Tensor] = []
+    matvecs = 0
     for _ in range(K):
         sign = torch.randint(0, 2, nodes.shape, generator=generator).to(nodes) * 2 - 1
         v, value = weights.sqrt() * sign, None
         for _ in range(5000 // K):
-            for other in found:
+            for other in vectors:
                 v = v - (v @ other) * other
             v = v / v.norm()
             image, previous = nodes * v, value
             value = float(v @ image)
             v = image / image.norm()
-            products += 1
+            matvecs += 1
             if previous is not None and abs(previous - value) < tolerance * abs(previous):
                 break
-        found.append(v)
-    return products, max(
-        float((nodes * v - (v @ (nodes * v)) * v).norm() / abs(v @ (nodes * v))) for v in found
+        vectors.append(v)
+    return matvecs, max(
+        float((nodes * v - (v @ (nodes * v)) * v).norm() / abs(v @ (nodes * v))) for v in vectors
     )
 
 
-def pyhessian_product(objective: ls.Objective, w: Tensor) -> float:
-    """Seconds of one, from a trace of three."""
-    found, seconds = timed(lambda: trace(objective, w, matvecs=3, backend="pyhessian"))
-    return seconds / found.matvecs
+def pyhessian_matvec(objective: ls.Objective, w: Tensor) -> float:
+    """Seconds of one matvec, from a trace of three."""
+    estimate, seconds = timed(lambda: trace(objective, w, matvecs=3, backend="pyhessian"))
+    return seconds / estimate.matvecs
 
 
 def curvlinops(objective: ls.Objective, w: Tensor) -> Result:
-    """curvlinops' Hessian in SciPy's ARPACK, whose tolerance is relative accuracy."""
+    """curvlinops' Hessian in SciPy's ARPACK, whose tolerance is a relative accuracy."""
     from curvlinops import HessianLinearOperator
 
     network = copied(objective, w)
@@ -190,12 +188,12 @@ def curvlinops(objective: ls.Objective, w: Tensor) -> Result:
             check_deterministic=False,
         ).to_scipy()
 
-        def product(v: np.ndarray) -> np.ndarray:
+        def matvec(v: np.ndarray) -> np.ndarray:
             count[0] += 1
             return np.asarray(hessian @ v.astype(np.float32))
 
         shape = (objective.size, objective.size)
-        operator = LinearOperator(shape, matvec=product, dtype=np.float32)
+        operator = LinearOperator(shape, matvec=matvec, dtype=np.float32)
         start = np.random.default_rng(0).normal(size=objective.size).astype(np.float32)
         return *eigsh(operator, k=K, which="LA", tol=RESIDUAL, v0=start), hessian
 
@@ -211,24 +209,24 @@ def eigenthings(objective: ls.Objective, w: Tensor) -> Result:
 
     for steps in (20, 30, 40, 60, 80, 120, 200):
         operator = eigenthings_hessian(objective, w)
-        found, seconds = timed(
+        pairs, seconds = timed(
             lambda operator=operator, steps=steps: lanczos(
                 operator, k=K, max_iter=steps, which="LA", seed=0, reorthogonalize=True
             )
         )
-        vectors, values = found.eigenvectors, found.eigenvalues
+        vectors, values = pairs.eigenvectors, pairs.eigenvalues
         errors = [
             float((operator.matvec(v) - value * v).norm() / value.abs())
             for v, value in zip(vectors, values, strict=True)
         ]
-        result = Result(seconds, found.iterations, max(errors))
+        result = Result(seconds, pairs.iterations, max(errors))
         if result.error <= RESIDUAL:
             break
     return result
 
 
 def eigenthings_hessian(objective: ls.Objective, w: Tensor) -> Any:
-    """Its operator, which averages batches without weights: ours are of equal size here."""
+    """Its operator, which averages batches without weights: here they are of equal size."""
     from hessian_eigenthings import HessianOperator, supervised_loss
 
     loss = supervised_loss(nn.CrossEntropyLoss())
@@ -250,23 +248,23 @@ def our_trace(objective: ls.Objective, w: Tensor, estimator: str, deflate: Any =
         seconds = needed * timed(lambda: [operator(v) for _ in range(3)])[1] / 3
         if seconds > LIMIT:
             return Result(seconds, needed, error, expected=True)
-    found, seconds = timed(
+    estimate, seconds = timed(
         lambda: trace(
             objective, w, tolerance=ERROR, matvecs=4000, estimator=estimator, deflate=deflate
         )
     )
-    return Result(seconds, found.matvecs, found.standard_error / abs(found.value))
+    return Result(seconds, estimate.matvecs, estimate.standard_error / abs(estimate.value))
 
 
 def our_trace_after_top(objective: ls.Objective, w: Tensor) -> Result:
-    """Where the search for the eigenvalues has left its space, as in ``measure``."""
+    """Deflated by the search space of the eigenvalues, as in ``measure``."""
     if TOP.get("w") is not w:
         ours(objective, w)
-    return our_trace(objective, w, "hutchinson", TOP["found"])
+    return our_trace(objective, w, "hutchinson", TOP["pairs"])
 
 
 def probes_needed(objective: ls.Objective, w: Tensor) -> tuple[int, float]:
-    """Of Hutchinson's estimate, from the spread of 50; and the relative error that they give."""
+    """Number of Hutchinson's probes, from the spread of 50; and their relative error."""
     pilot = trace(objective, w, matvecs=50, estimator="hutchinson")
     deviation = pilot.standard_error * math.sqrt(50) / abs(pilot.value)
     needed = max(2, math.ceil((deviation / ERROR) ** 2))
@@ -274,13 +272,13 @@ def probes_needed(objective: ls.Objective, w: Tensor) -> tuple[int, float]:
 
 
 def pyhessian_trace(objective: ls.Objective, w: Tensor) -> Result:
-    """With the number of probes that the standard error of a pilot asks for."""
+    """With the number of probes that follows from the standard error of a pilot."""
     needed, error = probes_needed(objective, w)
-    expected = needed * pyhessian_product(objective, w) if math.isfinite(LIMIT) else 0.0
+    expected = needed * pyhessian_matvec(objective, w) if math.isfinite(LIMIT) else 0.0
     if expected > LIMIT:
         return Result(expected, needed, error, expected=True)
-    found, seconds = timed(lambda: trace(objective, w, matvecs=needed, backend="pyhessian"))
-    return Result(seconds, found.matvecs, found.standard_error / abs(found.value))
+    estimate, seconds = timed(lambda: trace(objective, w, matvecs=needed, backend="pyhessian"))
+    return Result(seconds, estimate.matvecs, estimate.standard_error / abs(estimate.value))
 
 
 def eigenthings_trace(objective: ls.Objective, w: Tensor) -> Result:
@@ -289,12 +287,12 @@ def eigenthings_trace(objective: ls.Objective, w: Tensor) -> Result:
 
     for matvecs in (30, 45, 60, 90, 150, 300, 600, 1200, 2400):
         operator = eigenthings_hessian(objective, w)
-        found, seconds = timed(
+        estimate, seconds = timed(
             lambda operator=operator, matvecs=matvecs: hutch_plus_plus(
                 operator, num_matvecs=matvecs, seed=0
             )
         )
-        result = Result(seconds, matvecs, found.stderr / abs(found.estimate))
+        result = Result(seconds, matvecs, estimate.stderr / abs(estimate.estimate))
         if result.error <= ERROR:
             break
     return result
@@ -318,7 +316,7 @@ TRACES = {
 
 
 def on(device: str, x: Tensor, y: Tensor, size: int) -> list[tuple[Tensor, Tensor]]:
-    """Batches that are there."""
+    """Batches on the device."""
     return list(zip(x.to(device).split(size), y.to(device).split(size), strict=True))
 
 
@@ -367,14 +365,14 @@ def trained(images: Path, device: str) -> tuple[ls.Objective, list[Tensor], str]
     return objective, [w], "1,000 CIFAR-10 images, ResNet-18"
 
 
-def product_over_gradients(objective: ls.Objective, w: Tensor) -> tuple[float, float]:
-    """One Hessian product over one gradient as torch takes it, and over one of ours."""
+def matvec_over_gradients(objective: ls.Objective, w: Tensor) -> tuple[float, float]:
+    """Time of one Hessian matvec over that of one gradient of torch's, and of one of ours."""
     operator, v = objective.hessian(w), torch.randn_like(w)
     network = copied(objective, w)
     parameters = list(network.parameters())
 
     def torchs() -> list[Tensor]:
-        total = [torch.zeros_like(each) for each in parameters]
+        total = [torch.zeros_like(parameter) for parameter in parameters]
         for x, y in objective.batches:
             loss = nn.functional.cross_entropy(network(x), y, reduction="sum")
             torch._foreach_add_(total, torch.autograd.grad(loss, parameters))
@@ -382,10 +380,10 @@ def product_over_gradients(objective: ls.Objective, w: Tensor) -> tuple[float, f
 
     ratios = []
     for _ in range(11):
-        _, product = timed(lambda: operator(v))
+        _, matvec = timed(lambda: operator(v))
         _, theirs = timed(torchs)
         _, ours = timed(lambda: objective.gradient(w))
-        ratios.append((product / theirs, product / ours))
+        ratios.append((matvec / theirs, matvec / ours))
     # The first builds the graphs.
     over_theirs, over_ours = zip(*ratios[1:], strict=True)
     return median(over_theirs), median(over_ours)
@@ -412,14 +410,14 @@ def main() -> None:
         objective, samples, what = trained(options.images, options.device)
     else:
         objective, samples, what = digits(options.samples, options.device)
-    over_theirs, over_ours = product_over_gradients(objective, samples[0])
+    over_theirs, over_ours = matvec_over_gradients(objective, samples[0])
     versions = ", ".join(
         f"{name} {version(name)}" for name in ("torch", "pyhessian", "curvlinops-for-pytorch")
     )
     print(
         f"{what}: {objective.size:,} parameters, {len(samples)} samples; "
         f"{describe_device(samples[0].device)}, {platform.machine()}, {torch.get_num_threads()} "
-        f"threads; {versions}. One product: {over_theirs:.2f} of "
+        f"threads; {versions}. One matvec: {over_theirs:.2f} of "
         f"torch's gradients, {over_ours:.2f} of ours."
     )
     for title, tools in (
@@ -429,12 +427,10 @@ def main() -> None:
         tools = {name: tools[name] for name in options.tools or tools if name in tools}
         results = [each_tool(tools, objective, w) for w in samples]
         first = next(iter(tools))
-        print(
-            f"\n| {title} | seconds | over ours | products | worst error |\n|---|---|---|---|---|"
-        )
+        print(f"\n| {title} | seconds | over ours | matvecs | worst error |\n|---|---|---|---|---|")
         for name in tools:
-            taken = [found[name] for found in results]
-            over = median(found[name].seconds / found[first].seconds for found in results)
+            taken = [by_tool[name] for by_tool in results]
+            over = median(by_tool[name].seconds / by_tool[first].seconds for by_tool in results)
             print(
                 f"| {name}{', expected' if taken[0].expected else ''} | "
                 f"{median(each.seconds for each in taken):.2f} | {over:.1f} | "
@@ -447,7 +443,7 @@ def main() -> None:
 def each_tool(
     tools: dict[str, Callable[[ls.Objective, Tensor], Result]], objective: ls.Objective, w: Tensor
 ) -> dict[str, Result]:
-    """What every tool took, said as soon as it is known."""
+    """The results of all tools, each printed as soon as it is known."""
     results = {}
     for name, tool in tools.items():
         results[name] = tool(objective, w)

@@ -108,7 +108,7 @@ def restrict(
     for name, parameter in space.module.named_parameters():
         if name in values:
             parameter.data.copy_(values[name])
-    next(objective.pairs(), None)  # checks the whole: one part may have nothing to do with the loss
+    next(objective.pairs(), None)  # checks the whole objective: a part may not affect the loss
     part = copy.copy(objective)
     part.space, part.size = space, space.size
     return part

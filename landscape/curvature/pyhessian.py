@@ -182,16 +182,16 @@ def _hessian(operator: Operator) -> tuple[Any, _Loader]:
         # PyHessian multiplies it by the batch's number of inputs, and divides the sum by all.
         return objective.criterion(outputs, targets)[0] * share / len(outputs)
 
-    compare_once(objective, next(objective.pairs()), "torch", _torch_product)
+    compare_once(objective, next(objective.pairs()), "torch", _torch_hessian)
     module = _Module(objective, w)
     return hessian(module, criterion, dataloader=loader, cuda=w.is_cuda), loader
 
 
-def _torch_product(objective: MeanLoss, w: Tensor) -> Matvec:
+def _torch_hessian(objective: MeanLoss, w: Tensor) -> Matvec:
     """H v by torch's own second derivatives, which PyHessian uses."""
 
-    def product(v: Tensor) -> Tensor:
-        def matvecs() -> Iterator[tuple[Tensor, Tensor]]:
+    def matvec(v: Tensor) -> Tensor:
+        def by_batch() -> Iterator[tuple[Tensor, Tensor]]:
             at = leaf(w)
             with objective.space.at(at, objective.buffers) as network:
                 for batch in objective.pairs():
@@ -199,6 +199,6 @@ def _torch_product(objective: MeanLoss, w: Tensor) -> Matvec:
                     slope = gradient_of(total, at, differentiable=True)
                     yield gradient_of((slope * v).sum(), at), weight
 
-        return objective.mean(matvecs())
+        return objective.mean(by_batch())
 
-    return product
+    return matvec

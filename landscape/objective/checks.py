@@ -153,8 +153,8 @@ def _is_mean(criterion: Criterion, outputs: Tensor, targets: Tensor) -> bool:
     """Whether the loss of a few examples is the mean of their own losses."""
     outputs, targets = outputs[:_EXAMPLES], targets[:_EXAMPLES]
     pairs = zip(torch.split(outputs, 1), torch.split(targets, 1), strict=True)
-    each = torch.stack([criterion(output, target)[0] for output, target in pairs])
-    return _equal(each.sum(), criterion(outputs, targets)[0], 3 * _SAME)
+    losses = torch.stack([criterion(output, target)[0] for output, target in pairs])
+    return _equal(losses.sum(), criterion(outputs, targets)[0], 3 * _SAME)
 
 
 def check_evaluation(

@@ -11,7 +11,7 @@ It differs from the textbook recurrence in three points, each against a known tr
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -119,7 +119,8 @@ def lanczos(
         pairs = space = _best(_concatenate(pairs, search.judge(hidden.vectors[0])), k, which)
     if not complete:
         pairs.converged[1:] = False
-    return _answer(pairs, search.matvecs, _answer(space, search.matvecs) if keep_space else None)
+    space = replace(space, matvecs=search.matvecs)
+    return replace(pairs, matvecs=search.matvecs, space=space if keep_space else None)
 
 
 def check_request(size: int, k: int, tolerance: float, which: str = "largest") -> None:
@@ -135,14 +136,6 @@ def check_request(size: int, k: int, tolerance: float, which: str = "largest") -
         raise InputError(f"tolerance must be positive and finite, not {tolerance}")
     if which not in _WHICH:
         raise InputError(f"which is one of {', '.join(_WHICH)}, not '{which}'")
-
-
-@dataclass(frozen=True)
-class _Pairs:
-    values: Tensor
-    residuals: Tensor
-    vectors: Tensor
-    converged: Tensor
 
 
 class _Search:
@@ -167,7 +160,9 @@ class _Search:
         self.norm = 0.0  # largest |Ritz value| so far: the scale of rounding errors
         self.matvecs = 0
 
-    def run(self, k: int, *, locked: Tensor, accuracy: float = 0.0, whole: bool = False) -> _Pairs:
+    def run(
+        self, k: int, *, locked: Tensor, accuracy: float = 0.0, whole: bool = False
+    ) -> Eigenvalues:
         """The k extreme pairs orthogonal to the rows of ``locked``, or the ``whole`` search space.
 
         Residuals up to ``tolerance * accuracy`` are enough, if the usual limit is smaller.
@@ -198,7 +193,9 @@ class _Search:
                 if exhausted or bool(converged[:k].all()):
                     k = filled if whole else min(k, filled)
                     vectors = mixing[:, :k].T.to(basis) @ basis[:filled]
-                    return _Pairs(values[:k], residuals[:k], vectors, converged[:k])
+                    return Eigenvalues(
+                        values[:k], residuals[:k], vectors, converged[:k], self.matvecs
+                    )
             if full:
                 # Keep the wanted end of the spectrum and half of the rest.
                 keep = k + (room - 1 - k) // 2
@@ -212,14 +209,15 @@ class _Search:
             else:
                 basis[filled] = self._fresh(torch.cat([locked, basis[:filled]]))
 
-    def judge(self, vector: Tensor) -> _Pairs:
+    def judge(self, vector: Tensor) -> Eigenvalues:
         """A unit vector's Rayleigh quotient, with its residual under the operator itself."""
         image = self._apply(vector)
         check_finite(image)
         value = (vector @ image).double().cpu()[None]
         self.norm = max(self.norm, float(value.abs()))
         residual = length(image - value.to(image) * vector).cpu()[None]
-        return _Pairs(value, residual, vector[None], residual <= self._limit(value, 0.0))
+        converged = residual <= self._limit(value, 0.0)
+        return Eigenvalues(value, residual, vector[None], converged, self.matvecs)
 
     def _apply(self, v: Tensor) -> Tensor:
         self.left -= 1
@@ -246,30 +244,29 @@ class _Search:
         return (self.tolerance * values.abs().clamp_min(accuracy)).clamp_min(rounding)
 
 
-def _answer(pairs: _Pairs, matvecs: int, space: Eigenvalues | None = None) -> Eigenvalues:
-    return Eigenvalues(
-        pairs.values, pairs.residuals, pairs.vectors, pairs.converged, matvecs, space
-    )
-
-
 def _key(values: Tensor, which: Which) -> Tensor:
     if which == "magnitude":
         return values.abs()
     return values if which == "largest" else -values
 
 
-def _concatenate(first: _Pairs, second: _Pairs) -> _Pairs:
-    return _Pairs(
+def _concatenate(first: Eigenvalues, second: Eigenvalues) -> Eigenvalues:
+    return Eigenvalues(
         torch.cat([first.values, second.values]),
         torch.cat([first.residuals, second.residuals]),
         torch.cat([first.vectors, second.vectors]),
         torch.cat([first.converged, second.converged]),
+        second.matvecs,
     )
 
 
-def _best(pairs: _Pairs, k: int, which: Which) -> _Pairs:
+def _best(pairs: Eigenvalues, k: int, which: Which) -> Eigenvalues:
     order = _key(pairs.values, which).argsort(descending=True)[:k]
     rows = order.to(pairs.vectors.device)
-    return _Pairs(
-        pairs.values[order], pairs.residuals[order], pairs.vectors[rows], pairs.converged[order]
+    return Eigenvalues(
+        pairs.values[order],
+        pairs.residuals[order],
+        pairs.vectors[rows],
+        pairs.converged[order],
+        pairs.matvecs,
     )

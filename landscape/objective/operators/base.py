@@ -30,11 +30,7 @@ class Operator(ABC):
     """
 
     def __init__(
-        self,
-        size: int,
-        *,
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | str = "cpu",
+        self, size: int, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
     ) -> None:
         self.size = check_int(size, "the size of an operator")
         self.dtype, self.device = dtype, torch.device(device)
@@ -106,11 +102,10 @@ class FunctionOperator(Operator):
         self,
         function: Matvec,
         size: int,
-        *,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> None:
-        super().__init__(size, dtype=dtype, device=device)
+        super().__init__(size, dtype, device)
         if not callable(function):
             raise InputError(
                 f"a matrix is an Operator or a function v -> A v, not a {type(function).__name__}"

@@ -8,23 +8,11 @@ Hennig, arXiv 1905.12558).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
-
+import torch
 from torch import Tensor
 
-from landscape.objective.operators.gauss_newton import GaussNewton, OutputGraph
-
-
-@dataclass(frozen=True)
-class _OuterGraph(OutputGraph):
-    """The same graphs, with C = r r^T."""
-
-    needs_second: ClassVar[bool] = False
-
-    def centre(self, u: Tensor) -> Tensor:
-        along = (self.slopes * u).flatten(1).sum(1)
-        return self.slopes * along.view(-1, *[1] * (u.ndim - 1))
+from landscape.objective.operators.base import Matvec
+from landscape.objective.operators.gauss_newton import GaussNewton
 
 
 class EmpiricalFisher(GaussNewton):
@@ -33,7 +21,6 @@ class EmpiricalFisher(GaussNewton):
     Args, requirements and errors are those of ``GaussNewton``.
 
     Example:
-        >>> import torch
         >>> import landscape as ls
         >>> data = [(torch.eye(2), torch.tensor([0, 1]))]
         >>> objective = ls.Objective(torch.nn.Linear(2, 2, bias=False), data)
@@ -42,9 +29,17 @@ class EmpiricalFisher(GaussNewton):
     """
 
     matrix = "empirical-fisher"
-    graph = _OuterGraph
 
-    def _divide_by(self, sizes: Tensor) -> Tensor:
+    def _centre(self, loss: Tensor, outputs: Tensor) -> Matvec:
+        (slopes,) = torch.autograd.grad(loss, outputs)
+
+        def centre(u: Tensor) -> Tensor:
+            along = (slopes * u).flatten(1).sum(1)
+            return slopes * along.view(-1, *[1] * (u.ndim - 1))
+
+        return centre
+
+    def _divisor_of(self, sizes: Tensor) -> Tensor:
         # L is the mean over the examples that count of their own losses, each of which is
         # (number that count / weight) of its part in the total.
         weight, counted = sizes

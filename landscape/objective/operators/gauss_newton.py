@@ -8,8 +8,7 @@ cross-entropy and for squared errors it is the Fisher information of the model's
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -17,40 +16,9 @@ from torch import Tensor
 from landscape.autograd.double_backward import BilinearLayers
 from landscape.errors import InputError
 from landscape.objective.batches import Batch, batch_size
+from landscape.objective.operators.base import Matvec
 from landscape.objective.operators.graphs import BatchGraph, GraphOperator, backward
 from landscape.objective.parameters import Network
-
-
-@dataclass(frozen=True)
-class OutputGraph(BatchGraph):
-    """The graphs of a batch's outputs, and of its loss as a function of them.
-
-    Attributes:
-        w: Weights, shape (P,).
-        outputs: The outputs, with their graph.
-        direction: u, in the outputs' shape.
-        pulled: J^T u, with its graph.
-        leaf: The outputs without their graph.
-        slopes: Gradient of the loss by the outputs.
-        needs_second: Whether the slopes need a graph of their own.
-    """
-
-    w: Tensor
-    outputs: Tensor
-    direction: Tensor
-    pulled: Tensor
-    leaf: Tensor
-    slopes: Tensor
-    needs_second: ClassVar[bool] = True
-
-    def matvec(self, v: Tensor, *, keep: bool) -> Tensor:
-        """J^T C J v, summed over the examples."""
-        along = backward(self.pulled, self.direction, v)
-        return backward(self.outputs, self.w, self.centre(along), keep=keep)
-
-    def centre(self, u: Tensor) -> Tensor:
-        """C u, example by example."""
-        return backward(self.slopes, self.leaf, u)
 
 
 class GaussNewton(GraphOperator):
@@ -73,7 +41,6 @@ class GaussNewton(GraphOperator):
     """
 
     matrix = "gauss-newton"
-    graph: ClassVar[type[OutputGraph]] = OutputGraph
 
     def _build(self, network: Network, batch: Batch) -> BatchGraph:
         inputs, targets = batch
@@ -89,16 +56,18 @@ class GaussNewton(GraphOperator):
         leaf = outputs.detach().requires_grad_()
         targets = self.objective.space.move(targets)
         loss, weight = criterion(leaf, targets, inputs)
-        (slopes,) = torch.autograd.grad(loss, leaf, create_graph=self.graph.needs_second)
+        sizes = torch.stack([weight, criterion.counts(targets, size).sum().to(weight)])
+        centre, w = self._centre(loss, leaf), self.w
         # J^T u is linear in u, and its derivative by u is J v: two passes back for one forward.
         direction = torch.zeros_like(leaf, requires_grad=True)
-        return self.graph(
-            loss=loss.detach(),
-            sizes=torch.stack([weight, criterion.counts(targets, size).sum().to(weight)]),
-            w=self.w,
-            outputs=outputs,
-            direction=direction,
-            pulled=backward(outputs, self.w, direction, differentiable=True),
-            leaf=leaf,
-            slopes=slopes,
-        )
+        pulled = backward(outputs, w, direction, differentiable=True)
+
+        def matvec(v: Tensor, /, *, keep: bool) -> Tensor:
+            return backward(outputs, w, centre(backward(pulled, direction, v)), keep=keep)
+
+        return BatchGraph(loss.detach(), sizes, matvec)
+
+    def _centre(self, loss: Tensor, outputs: Tensor) -> Matvec:
+        """The map u -> C u, example by example, for a batch's total loss and its outputs."""
+        (slopes,) = torch.autograd.grad(loss, outputs, create_graph=True)
+        return partial(backward, slopes, outputs)

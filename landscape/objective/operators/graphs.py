@@ -9,10 +9,10 @@ examples twice and others never. On a GPU the matvecs with kept graphs are recor
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -30,21 +30,26 @@ from landscape.objective.parameters import Network
 from landscape.runtime.memory import spare
 
 
+class BatchMatvec(Protocol):
+    """v -> A v by the graphs of one batch; ``keep`` says whether they are used again."""
+
+    def __call__(self, v: Tensor, /, *, keep: bool) -> Tensor:
+        """A v, shape (P,), summed over the examples."""
+
+
 @dataclass(frozen=True)
-class BatchGraph(ABC):
+class BatchGraph:
     """The graphs of one batch.
 
     Attributes:
         loss: Total loss of the batch.
-        sizes: What the sum over batches is divided by is made of these; its weight comes first.
+        sizes: Its weight, and other numbers that the divisor of the sum over batches is made of.
+        matvec: The map v -> A v, which holds the graphs.
     """
 
     loss: Tensor
     sizes: Tensor
-
-    @abstractmethod
-    def matvec(self, v: Tensor, *, keep: bool) -> Tensor:
-        """The batch's part of the matvec, shape (P,); ``keep`` if another one will follow."""
+    matvec: BatchMatvec
 
 
 class GraphOperator(Operator):
@@ -71,7 +76,7 @@ class GraphOperator(Operator):
     ) -> None:
         w = objective.weights(w)
         check_precision(w)
-        super().__init__(objective.size, dtype=w.dtype, device=w.device)
+        super().__init__(objective.size, w.dtype, w.device)
         self.objective, self.w = objective, leaf(w)
         self._memory = spare(w.device) if memory is None else memory
         self._graphs: list[BatchGraph] | None = None
@@ -83,8 +88,8 @@ class GraphOperator(Operator):
     def _build(self, network: Network, batch: Batch) -> BatchGraph:
         """The graphs of a batch."""
 
-    def _divide_by(self, sizes: Tensor) -> Tensor:
-        """What the sum over batches is divided by, given the sum of their ``sizes``."""
+    def _divisor_of(self, sizes: Tensor) -> Tensor:
+        """The divisor of the sum over batches, by the sum of their ``sizes``."""
         return sizes[0]
 
     def _multiply(self, v: Tensor) -> Tensor:
@@ -122,7 +127,7 @@ class GraphOperator(Operator):
         if sizes is None:
             raise no_batch()
         check_weight(float(sizes[0]))
-        divisor = float(self._divide_by(sizes))
+        divisor = float(self._divisor_of(sizes))
         if self._memory >= 0:
             self._graphs, self._divisor = graphs, divisor
         return total / divisor

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -62,16 +62,4 @@ class Hessian(GraphOperator):
         with BilinearLayers():
             total, weight = self.objective.batch_total(network, batch, self._autocast)
             gradient = gradient_of(total, self.w, differentiable=True)
-        return _Graph(total.detach(), weight[None], self.w, gradient)
-
-
-@dataclass(frozen=True)
-class _Graph(BatchGraph):
-    """The gradient of a batch's total loss, with its graph."""
-
-    w: Tensor
-    gradient: Tensor
-
-    def matvec(self, v: Tensor, *, keep: bool) -> Tensor:
-        """H v, summed over the examples."""
-        return backward(self.gradient, self.w, v, keep=keep)
+        return BatchGraph(total.detach(), weight[None], partial(backward, gradient, self.w))
