@@ -120,7 +120,7 @@ def _all() -> list[Contestant]:
         ),
         Contestant("ensemble", "ensemble", descent),
         Contestant("laplace", "laplace", laplace, diagonal),
-        Contestant("laplace-sam", "laplace", laplace, {**diagonal, "base": "sam"}),
+        Contestant("laplace-sam", "laplace", laplace, {**diagonal, "ball": "euclidean"}),
         Contestant("fp-bma", "fp-bma", {**variational, "radius": (0.05, 2.0)}),
         Contestant("fp-bma-radius-0", "fp-bma", variational, {"radius": 0.0}),
     ]
