@@ -79,7 +79,7 @@ def _all() -> list[Contestant]:
     found = [
         Contestant("map", "map", descent),
         Contestant("sam", "sam", {**descent, **radius}),
-        Contestant("fsam", "fsam", {**descent, **radius, "eta": (0.1, 10.0)}),
+        Contestant("fsam", "fsam", {**descent, **radius, "fisher_weight": (0.1, 10.0)}),
         Contestant(
             "bsam",
             "bsam",

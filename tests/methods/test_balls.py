@@ -36,7 +36,7 @@ from landscape.methods import (
     Problem,
     State,
 )
-from landscape.methods.balls import POSTERIOR_BALLS, SCORE_BALLS
+from landscape.methods.balls.framework import POSTERIOR_BALLS, SCORE_BALLS
 from landscape.objective.parameters import ParameterSpace
 from landscape.posteriors import Gaussian, Point, Posterior, isotropic
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from landscape.curvature import measure
 from landscape.errors import InputError
 from landscape.methods import MAP, SAM, Laplace
-from landscape.methods import gauss_newton as gauss_newton_module
+from landscape.methods.laplace import ggn
 from landscape.methods.laplace.ggn import ggn_sum
 from landscape.methods.laplace.laplace import best_precision
 from landscape.objective.objective import Objective
@@ -86,7 +86,7 @@ def test_how_the_examples_are_divided_does_not_matter(monkeypatch: pytest.Monkey
     task, here = blobs(dtype=torch.float64), point(network().double())
     whole = ggn_sum(here.space, here.mean, task.train, "cross_entropy", {}, full=False)
     ragged = replace(task.train, batch_size=7)
-    monkeypatch.setattr(gauss_newton_module, "_MEMORY", 3 * 8 * here.space.size)
+    monkeypatch.setattr(ggn, "_MEMORY", 3 * 8 * here.space.size)
     found = ggn_sum(here.space, here.mean, ragged, "cross_entropy", {}, full=False)
     torch.testing.assert_close(found, whole)
 
