@@ -11,7 +11,7 @@ from landscape.errors import InputError
 from landscape.methods import ASAM, BSAM, FSAM, FSWAG, MAP, SAM, SWAG, Method, Problem
 from landscape.objective.parameters import ParameterSpace
 from landscape.posteriors import Gaussian, GaussianGradient
-from landscape.posteriors.fisher import steepest_step
+from landscape.posteriors.fisher.exact import steepest_step
 from landscape.tasks import Task
 
 PLAIN: dict[str, Any] = {"momentum": 0.0, "warmup": 0.0}

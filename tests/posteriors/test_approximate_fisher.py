@@ -5,15 +5,15 @@ import torch
 from fisher_cases import dense_fisher, expected_gradient, flat, gaussian
 
 from landscape.posteriors import Gaussian, GaussianGradient, GaussianTangent
-from landscape.posteriors.fisher import (
+from landscape.posteriors.fisher import kl_ball
+from landscape.posteriors.fisher.approximate import (
     diagonal_step,
     empirical_step,
     euclidean_step,
-    kl_ball,
+    score,
     score_step,
-    steepest_step,
 )
-from landscape.posteriors.fisher.approximate import score
+from landscape.posteriors.fisher.exact import steepest_step
 
 
 def check_int(tangent: GaussianGradient | GaussianTangent) -> torch.Tensor:

@@ -8,16 +8,11 @@ from cases import as_type, concentrated, dense_kl, generator
 from fisher_cases import dense_fisher, expected_gradient, flat, gaussian, gradient_of
 
 from landscape.posteriors import Gaussian, GaussianGradient, GaussianTangent
-from landscape.posteriors.fisher import (
-    diagonal_step,
-    empirical_step,
-    exact,
-    kl_ball,
-    restricted_step,
-    steepest_step,
-)
-from landscape.posteriors.fisher.exact import DAMPING, CovarianceFisher
+from landscape.posteriors.fisher import exact, kl_ball
+from landscape.posteriors.fisher.approximate import diagonal_step, empirical_step
+from landscape.posteriors.fisher.exact import DAMPING, CovarianceFisher, steepest_step
 from landscape.posteriors.fisher.kl_ball import lengthened
+from landscape.posteriors.fisher.restricted import restricted_step
 
 
 def one_draw(q: Gaussian, seed: int) -> GaussianGradient:

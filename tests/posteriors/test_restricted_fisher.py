@@ -5,9 +5,9 @@ import torch
 from cases import concentrated
 from fisher_cases import dense_fisher, expected_gradient, flat, gaussian
 
-from landscape.posteriors.fisher import exact, kl_ball, restricted_step, steepest_step
-from landscape.posteriors.fisher.exact import CovarianceFisher
-from landscape.posteriors.fisher.restricted import RestrictedFisher
+from landscape.posteriors.fisher import exact, kl_ball
+from landscape.posteriors.fisher.exact import CovarianceFisher, steepest_step
+from landscape.posteriors.fisher.restricted import RestrictedFisher, restricted_step
 
 
 @pytest.fixture(autouse=True)
