@@ -11,7 +11,7 @@ from dataclasses import fields
 from typing import Any
 
 from landscape.errors import InputError
-from landscape.methods.balls import BALLS, Framework
+from landscape.methods.balls.framework import BALLS, Framework
 from landscape.methods.ensemble import Ensemble
 from landscape.methods.laplace.laplace import Laplace
 from landscape.methods.loop import Method

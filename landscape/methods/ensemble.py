@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from landscape.methods.balls import Framework
+from landscape.methods.balls.framework import Framework
 from landscape.methods.fresh_weights import fresh_weights
 from landscape.methods.loop import Record
-from landscape.methods.point.map import MAP, MAPState, ball_of_base
+from landscape.methods.point.map import MAP, MAPState
 from landscape.methods.state import Problem, State, new_state
 from landscape.objective.batches import Batch
 from landscape.posteriors import Point, Posterior, Samples
@@ -92,11 +91,6 @@ class Ensemble(Framework[EnsembleState]):
 
     def _validate(self, state: EnsembleState, validation: Data) -> Record:
         return _mean([self.member._validate(member, validation) for member in state.members])
-
-    @classmethod
-    def upgrade(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """See ``Method.upgrade``: ``ball`` was ``base``."""
-        return super().upgrade(ball_of_base(settings))
 
 
 def _mean(records: list[Record]) -> Record:

@@ -47,6 +47,7 @@ Progress = Callable[[int, int, Record], None]
 
 
 PRECISIONS = ("float32", "bfloat16")
+_EARLIER = {"map": "none", "sam": "euclidean", "fsam": "data-fisher", "identity": "euclidean"}
 
 S = TypeVar("S", bound=State)
 
@@ -122,9 +123,19 @@ class Method(ABC, Generic[S]):
     def upgrade(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Settings that an earlier version stored, under today's names.
 
-        A setting that did not exist then has its default value.
+        A setting that did not exist then has its default value. The ball was ``base`` of Laplace
+        and ensembles, and ``fisher`` and ``direction`` of FP-BMA. FSAM's ``eta`` is
+        ``fisher_weight``.
         """
-        return {setting.name: setting.default for setting in fields(cls)} | dict(settings)
+        stored, known = dict(settings), {setting.name: setting.default for setting in fields(cls)}
+        if "eta" in stored and "eta" not in known:
+            stored["fisher_weight"] = stored.pop("eta")
+        metric = stored.pop("base", None) or stored.pop("fisher", None)
+        if metric:
+            stored["ball"] = _EARLIER.get(metric, f"posterior-{metric}")
+            if stored.pop("direction", "steepest") == "random":  # today of the exact metric only
+                stored["ball"] = "random" if metric == "exact" else f"random {metric}"
+        return known | stored
 
     @differentiable()
     def fit(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from landscape.errors import InputError
-from landscape.methods.balls import POSTERIOR_BALLS, SCORE_BALLS, Framework, all_but
+from landscape.methods.balls.framework import POSTERIOR_BALLS, SCORE_BALLS, Framework, all_but
 from landscape.methods.state import Problem, State, descend, new_state, starting_weights
 from landscape.objective.batches import Batch
 from landscape.posteriors import Gaussian, Posterior

@@ -1,15 +1,15 @@
 """The Gaussian with diagonal plus low-rank covariance, by the Woodbury identity.
 
 Everything costs O(P K^2) in time and O(P K) in memory; no P x P matrix is ever formed. Inside,
-vectors are whitened by the diagonal, and the factor is taken apart by its singular values:
+vectors are whitened by the diagonal, and the factor is decomposed by its singular values:
 
     Sigma = D (I + V V^T) D,   D = diag(sigma),   D^-1 U R = V = E diag(lambda)^(1/2),   E^T E = I,
 
 so that Sigma^-1 = D^-1 (I - E E^T + E diag(1 + lambda)^-1 E^T) D^-1. The part outside the span of
-E is subtracted before it is squared: a factor may be 1,000 times as long as the scale is wide.
+E is subtracted before it is squared, because a factor may be 1,000 times as long as the scale.
 
-Matrices with a row a parameter are kept column by column, and on a CPU worked through in slices
-that stay in its cache.
+Matrices with one row a parameter are stored column by column. On a CPU they are computed in slices
+that fit its cache.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Gaussian:
         factor: The low-rank part U, shape (P, K); K = 0 (or ``None``) is the mean-field Gaussian.
 
     Raises:
-        InputError: shapes do not fit, or ``from_moments`` gets a scale that is not positive.
+        InputError: the shapes do not fit each other.
     """
 
     mean: Tensor
@@ -149,11 +149,11 @@ class Gaussian:
         )
 
     def marginal(self, chosen: Tensor) -> Gaussian:
-        """That of the parameters of the given indices."""
+        """The marginal of the parameters of the given indices."""
         return Gaussian(self.mean[chosen], self.scale[chosen], self.factor[chosen])
 
     def broadened(self, floor: float, rows: Tensor | None = None) -> Gaussian:
-        """The same with no diagonal scale below ``floor``, of all parameters or of ``rows``."""
+        """The same Gaussian with scales of at least ``floor``, in ``rows`` or everywhere."""
         scale = self.scale.clone()
         chosen = slice(None) if rows is None else rows
         scale[chosen] = scale[chosen].clamp_min(floor)
@@ -189,7 +189,7 @@ class Gaussian:
         return diagonal
 
     def slices(self) -> list[slice]:
-        """Consecutive parameters, together all: short runs on a CPU, all at once on a GPU."""
+        """Slices that together cover all parameters: short ones on a CPU, a single one on a GPU."""
         length = _CACHED if self.mean.device.type == "cpu" else max(1, self.size)
         return [slice(start, start + length) for start in range(0, self.size, length)]
 
@@ -200,7 +200,7 @@ class Gaussian:
 
     @property
     def basis(self) -> Tensor:
-        """E, orthonormal columns that span the whitened factor's, or zero; shape (P, K)."""
+        """E, orthonormal (or zero) columns that span the whitened factor, shape (P, K)."""
         return self._singular[0]
 
     @property
@@ -227,7 +227,7 @@ class Gaussian:
     def gram(self) -> Tensor:
         """V^T V of the whitened factor V = D^-1 U, shape (K, K).
 
-        In float64: a trajectory's deviations are nearly parallel.
+        In float64, because a trajectory's deviations are nearly parallel.
         """
         gram = self.factor.new_zeros(self.rank, self.rank, dtype=torch.float64)
         for part in self.slices():
@@ -273,11 +273,11 @@ class Gaussian:
         return Gaussian(self.mean.to(device), self.scale.to(device), self.factor.to(device))
 
     def tensors(self) -> dict[str, Tensor]:
-        """What ``save`` writes; ``Gaussian(**tensors)`` is the inverse."""
+        """The tensors in a file; ``Gaussian(**tensors)`` is the inverse."""
         return {"mean": self.mean, "scale": self.scale, "factor": self.factor}
 
 
 def normal(size: int, like: Tensor, generator: torch.Generator) -> Tensor:
-    """Standard-normal numbers, drawn where the generator is; in the type and place of ``like``."""
+    """Standard-normal numbers in the type and on the device of ``like``, shape (size,)."""
     drawn = torch.randn(size, dtype=like.dtype, device=generator.device, generator=generator)
     return drawn.to(like.device)

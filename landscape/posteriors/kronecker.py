@@ -33,7 +33,7 @@ class Kronecker:
 
     Args:
         mean: Shape (P,).
-        blocks: One for each parameter in their order, a weight seen as the matrix (outputs, rest).
+        blocks: One for each parameter, in their order; a weight is a matrix (outputs, rest).
 
     Raises:
         InputError: the blocks do not cover the mean.
@@ -89,7 +89,7 @@ class Kronecker:
         return torch.split(w, [block.scale.numel() for block in self.blocks], -1)
 
     def marginal(self, chosen: Tensor) -> Kronecker:
-        """There is none of this kind.
+        """Always refused, because the marginal is no Kronecker-factored Gaussian.
 
         Raises:
             InputError: always.
@@ -105,7 +105,7 @@ class Kronecker:
         return Kronecker.from_tensors(**tensors)
 
     def tensors(self) -> dict[str, Tensor]:
-        """What ``save`` writes."""
+        """The tensors in a file."""
         named = {"mean": self.mean}
         for index, block in enumerate(self.blocks):
             named |= {f"{name}{index}": getattr(block, name) for name in ("left", "right", "scale")}

@@ -20,10 +20,10 @@ from landscape.running_stats.normalisation import normalisation_layers
 
 @dataclass(frozen=True)
 class PosteriorLoss:
-    """w -> the mean loss of the weights w on fixed data; what is sent to a worker.
+    """w -> the mean loss of the weights w on fixed data. It can be sent to a worker.
 
     Attributes:
-        posterior: Whose network, and whose calibration data for the running statistics.
+        posterior: The posterior, with its network and calibration data for running statistics.
         data: The fixed set, as batches.
         loss: See ``losses.Criterion``.
     """
@@ -57,7 +57,7 @@ class PosteriorLoss:
         return self._objective.evaluate_each(weights, buffers)
 
     def _with_statistics(self, w: Tensor) -> Evaluation:
-        """Loss and accuracy from the pass that estimates the statistics, where it is one."""
+        """Loss and accuracy, from the pass that estimates the statistics if it has the outputs."""
         found = self.posterior.reestimate(w)
         if found.outputs is None or not all(map(torch.is_tensor, found.outputs)):
             return self._objective.with_buffers(found.buffers).evaluate(w)
@@ -65,7 +65,7 @@ class PosteriorLoss:
 
     @cached_property
     def _on_calibration(self) -> bool:
-        """Whether the data are those on which running statistics are estimated."""
+        """Whether the data are those that estimate the running statistics."""
         calibration = self.posterior.calibration
         if not self._keeps_statistics or calibration is None:
             return False

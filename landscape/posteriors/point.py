@@ -1,4 +1,4 @@
-"""All mass at one weight vector: what MAP and SAM find."""
+"""All mass at one weight vector: the result of MAP and SAM."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Point:
         return self.mean.expand(count, -1).clone()
 
     def marginal(self, chosen: Tensor) -> Point:
-        """That of the parameters of the given indices."""
+        """The marginal of the parameters of the given indices."""
         return Point(self.mean[chosen])
 
     def to(self, device: torch.device | str) -> Point:
@@ -34,5 +34,5 @@ class Point:
         return Point(self.mean.to(device))
 
     def tensors(self) -> dict[str, Tensor]:
-        """What ``save`` writes."""
+        """The tensors in a file."""
         return {"mean": self.mean}

@@ -1,4 +1,4 @@
-"""A posterior known by samples: Markov chains and ensembles."""
+"""A posterior given by samples: Markov chains and ensembles."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Samples:
 
     Attributes:
         vectors: Samples, shape (S, P).
-        chain: Number of the Markov chain that each sample is from, shape (S,); the samples of a
-            chain are in its order. ``None`` where samples are independent of each other.
+        chain: Number of each sample's Markov chain, shape (S,); the samples of a chain are in its
+            order. ``None`` for independent samples.
     """
 
     vectors: Tensor
@@ -51,7 +51,7 @@ class Samples:
         """``count`` different rows in random order, shape (count, P).
 
         Raises:
-            InputError: more are asked for than there are.
+            InputError: ``count`` is larger than the number of samples.
         """
         if count > len(self.vectors):
             raise InputError(
@@ -60,9 +60,9 @@ class Samples:
         return self.vectors[self._drawn(count, generator)]
 
     def places(self, count: int, generator: torch.Generator) -> np.ndarray | None:
-        """Places in their chains of the samples that ``sample`` draws; see ``SampleMean``.
+        """Chain and place in it of the samples that ``sample`` draws, (count, 2); see ``SampleMean``.
 
-        Shape (count, 2); ``None`` where samples are independent of each other.
+        ``None`` for independent samples.
         """
         if self.chain is None:
             return None
@@ -70,7 +70,7 @@ class Samples:
         return torch.stack([self.chain.cpu()[drawn], drawn], 1).numpy()
 
     def marginal(self, chosen: Tensor) -> Samples:
-        """That of the parameters of the given indices."""
+        """The marginal of the parameters of the given indices."""
         return Samples(self.vectors[:, chosen], self.chain)
 
     def to(self, device: torch.device | str) -> Samples:
@@ -80,7 +80,7 @@ class Samples:
         )
 
     def tensors(self) -> dict[str, Tensor]:
-        """What ``save`` writes."""
+        """The tensors in a file."""
         return {"vectors": self.vectors} | ({} if self.chain is None else {"chain": self.chain})
 
     def _drawn(self, count: int, generator: torch.Generator) -> Tensor:

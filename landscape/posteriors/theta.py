@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Noise:
-    """A draw from N(0, I) that a Gaussian turns into a sample: z1 of shape (P,), z2 of (K,)."""
+    """The standard-normal numbers of one sample of a Gaussian: z1, shape (P,), and z2, (K,)."""
 
     diagonal: Tensor
     factor: Tensor
@@ -23,6 +23,11 @@ class GaussianTangent:
     mean: Tensor
     log_scale: Tensor
     factor: Tensor
+
+    @classmethod
+    def of_mean(cls, mean: Tensor, rank: int) -> GaussianTangent:
+        """A step of the mean alone, for a Gaussian of K = ``rank``."""
+        return cls(mean, torch.zeros_like(mean), mean.new_zeros(rank, len(mean)).T)
 
     def norm(self) -> Tensor:
         """Euclidean length over all three parts, a scalar."""
@@ -41,8 +46,8 @@ class GaussianTangent:
 class GaussianGradient:
     """The gradient of an expected loss by theta, from n samples.
 
-    The part by U has rank n, and is kept as left^T right: for a large network its P K numbers cost
-    more to write down than all that is done with them.
+    The part by U has rank n, and is stored as left^T right: for a large network, writing its P K
+    numbers takes longer than all computations with them.
 
     Attributes:
         mean: Shape (P,).
@@ -58,17 +63,17 @@ class GaussianGradient:
 
     @property
     def factor(self) -> Tensor:
-        """The gradient by U, written down; shape (P, K)."""
+        """The gradient by U, shape (P, K)."""
         return (self.right.T @ self.left).T
 
     def dot(self, step: GaussianTangent) -> Tensor:
-        """What a step raises the loss by, to first order; a scalar."""
+        """The rise of the loss by a step, to first order; a scalar."""
         factors = ((self.left @ step.factor) * self.right).sum()
         return self.mean @ step.mean + self.log_scale @ step.log_scale + factors
 
     def restricted(self, rows: Tensor) -> GaussianGradient:
-        """The same, zero for all parameters but ``rows``."""
-        kept = torch.zeros_like(self.mean).index_fill_(0, rows, 1.0)
+        """The same gradient, with zeros outside ``rows``."""
+        mask = torch.zeros_like(self.mean).index_fill_(0, rows, 1.0)
         return GaussianGradient(
-            kept * self.mean, kept * self.log_scale, kept * self.left, self.right
+            mask * self.mean, mask * self.log_scale, mask * self.left, self.right
         )

@@ -25,21 +25,21 @@ def adapt(
 ) -> Posterior:
     """The prior of a target task: the source's Gaussian, and N(0, alpha I) on a fresh head.
 
-    Parameters are matched by name and shape. What the source holds fixed, its running statistics
-    included, is taken over as it is. The fresh parameters are independent of the others: their
-    rows of U are zero.
+    Parameters are matched by name and shape. The source's fixed parameters and its running
+    statistics are copied. The fresh parameters are independent of the others: their rows of U are
+    zero.
 
     Args:
         source: A Gaussian posterior (SWAG's, F-SWAG's, VI's, Laplace's) over all parameters of the
             source network, or over some of them.
         model: The target network; it is not changed.
-        fresh: Names of the parameters that start anew; those of the last linear layer if ``None``.
+        fresh: Names of the fresh parameters; those of the last linear layer if ``None``.
         alpha: Variance of the fresh parameters.
         scale: Factor on the source's covariance.
 
     Returns:
-        A posterior over the source's inferred parameters and the fresh ones, to be given to ``fit``
-        as ``prior``, together with ``prior.network()``.
+        A posterior over the source's inferred parameters and the fresh ones. Give it to ``fit`` as
+        ``prior``, together with ``prior.network()``.
 
     Raises:
         InputError: the source is not Gaussian, a setting is not positive, or a parameter that is
@@ -59,8 +59,8 @@ def adapt(
     anew = set(head(model) if fresh is None else fresh)
     network = copy_module(model).to(source.device)
     _take_over(network, source.network(), anew)
-    random = {*old.names, *anew}
-    space = ParameterSpace(network, lambda name, _: name in random)
+    inferred = {*old.names, *anew}
+    space = ParameterSpace(network, lambda name, _: name in inferred)
     mean, scales = space.vector(), torch.full_like(space.vector(), math.sqrt(alpha))
     factor = mean.new_zeros(space.size, q.rank)
     theirs = dict(zip(old.names, old.slices, strict=True))
@@ -74,7 +74,7 @@ def adapt(
 
 
 def _take_over(target: nn.Module, source: nn.Module, fresh: set[str]) -> None:
-    """Copy the source's parameters and buffers into the target, but for the fresh ones."""
+    """Copy the source's parameters and buffers into the target, except the fresh ones."""
     unknown = sorted(fresh - {name for name, _ in target.named_parameters()})
     if unknown:
         raise InputError(f"the model has no parameter '{unknown[0]}' to start anew")
@@ -83,9 +83,9 @@ def _take_over(target: nn.Module, source: nn.Module, fresh: set[str]) -> None:
         if name in fresh:
             continue
         if name not in theirs or theirs[name].shape != tensor.shape:
-            found = tuple(theirs[name].shape) if name in theirs else "missing"
+            other = tuple(theirs[name].shape) if name in theirs else "missing"
             raise InputError(
-                f"'{name}' of shape {tuple(tensor.shape)} is {found} in the source network: use "
+                f"'{name}' of shape {tuple(tensor.shape)} is {other} in the source network: use "
                 "the same architecture, or name it in fresh"
             )
         tensor.data.copy_(theirs[name])

@@ -18,11 +18,11 @@ _RADII = (0.05, 0.2, 0.5, 1.0)
 _LENGTHS = (0.01, 0.05, 0.2, 0.5)
 _STEPS: dict[str, tuple[dict[str, str], tuple[float, ...]]] = {
     "fisher-exact": ({}, _RADII),
-    "fisher-diagonal": ({"fisher": "diagonal"}, _RADII),
-    "fisher-identity": ({"fisher": "identity"}, _LENGTHS),
-    "fisher-empirical": ({"fisher": "empirical"}, _RADII),
-    "fisher-score": ({"fisher": "score"}, _LENGTHS),
-    "direction-random": ({"direction": "random"}, _RADII),
+    "fisher-diagonal": ({"ball": "posterior-diagonal"}, _RADII),
+    "fisher-identity": ({"ball": "euclidean"}, _LENGTHS),
+    "fisher-empirical": ({"ball": "posterior-empirical"}, _RADII),
+    "fisher-score": ({"ball": "posterior-score"}, _LENGTHS),
+    "direction-random": ({"ball": "random"}, _RADII),
 }
 """Variants of the perturbation, and the radii that each is tuned over. For ``identity`` and
 ``score`` a radius is a length in theta."""

@@ -79,7 +79,7 @@ def _all_candidates() -> list[Candidate]:
     candidates = [
         Candidate("map", "map", descent),
         Candidate("sam", "sam", {**descent, **radius}),
-        Candidate("fsam", "fsam", {**descent, **radius, "eta": (0.1, 10.0)}),
+        Candidate("fsam", "fsam", {**descent, **radius, "fisher_weight": (0.1, 10.0)}),
         Candidate(
             "bsam",
             "bsam",
@@ -118,7 +118,7 @@ def _all_candidates() -> list[Candidate]:
         ),
         Candidate("ensemble", "ensemble", descent),
         Candidate("laplace", "laplace", laplace, diagonal),
-        Candidate("laplace-sam", "laplace", laplace, {**diagonal, "base": "sam"}),
+        Candidate("laplace-sam", "laplace", laplace, {**diagonal, "ball": "euclidean"}),
         Candidate("fp-bma", "fp-bma", {**variational, "radius": (0.05, 2.0)}),
         Candidate("fp-bma-radius-0", "fp-bma", variational, {"radius": 0.0}),
     ]

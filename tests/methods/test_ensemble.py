@@ -28,7 +28,7 @@ def test_a_member_is_what_its_base_finds_from_its_own_start_order_and_dropout(
     base: type[MAP],
 ) -> None:
     model, task = network(normalisation=True, dropout=0.3), blobs()
-    ensemble = Ensemble(members=3, base=base.name, **SETTINGS).fit(
+    ensemble = Ensemble(members=3, ball=base.ball, **SETTINGS).fit(
         model, task, seed=2, device="cpu"
     )
     alone = [
@@ -132,6 +132,6 @@ def test_bare_parameters_are_redrawn_with_their_own_mean_and_spread() -> None:
 
 
 def test_settings_that_cannot_be_are_refused() -> None:
-    for settings in ({"members": 0}, {"base": "swag"}, {"weight_decay": -1.0}):
+    for settings in ({"members": 0}, {"ball": "posterior-exact"}, {"weight_decay": -1.0}):
         with pytest.raises(InputError, match=next(iter(settings))):
             Ensemble(**settings)

@@ -10,8 +10,8 @@ from problems import blobs, exact_posterior, network, regression
 from torch import Tensor, nn
 
 from landscape.errors import InputError
-from landscape.methods import FPBMA, Problem
-from landscape.methods.variational import VariationalState
+from landscape.methods import BALLS, FPBMA, SWAG, Problem
+from landscape.methods.variational.descent import VariationalState
 from landscape.objective.parameters import ParameterSpace
 from landscape.posteriors import Gaussian, GaussianTangent, Posterior, isotropic
 from landscape.tasks import Task
@@ -135,10 +135,11 @@ def test_variational_inference_recovers_bayesian_linear_regression() -> None:
         {"covariance": False},
         {"trained": "head"},
         {"trained": "head", "covariance": False},
-        {"trained": "head", "fisher": "diagonal"},
-        {"direction": "random"},
-        {"fisher": "diagonal"},
-        {"fisher": "empirical"},
+        {"trained": "head", "ball": "posterior-diagonal"},
+        {"ball": "random"},
+        {"trained": "head", "ball": "random"},
+        {"ball": "posterior-diagonal"},
+        {"ball": "posterior-empirical"},
     ],
 )
 @pytest.mark.parametrize("radius", [0.2, 2.0])
@@ -208,6 +209,115 @@ def test_a_prior_is_needed_and_must_be_gaussian_over_the_same_parameters() -> No
         FPBMA().fit(network(), task)
     with pytest.raises(InputError, match="the prior is over"):
         FPBMA().fit(network(), task, prior=isotropic(nn.Linear(2, 3), 0.1))
-    for settings in ({"radius": -1.0}, {"beta": math.nan}, {"fisher": "x"}):
+    for settings in ({"radius": -1.0}, {"beta": math.nan}, {"ball": "x"}):
         with pytest.raises(InputError, match=next(iter(settings))):
             FPBMA(**settings)
+
+
+@pytest.mark.parametrize("ball", ["posterior-exact", "posterior-diagonal", "euclidean", "adaptive"])
+def test_the_rest_stays_and_is_sampled_with_its_covariance(ball: str) -> None:
+    task, model = blobs(), network(normalisation=True)
+    prior = SWAG(epochs=12, rank=3).fit(model, task, device="cpu")
+    method = FPBMA(epochs=5, trained="normalisation-and-head", ball=ball, learning_rate=0.1)
+    q = method.fit(model, task, prior=prior, device="cpu").gaussian
+    before, held, trained = prior.gaussian, slice(0, 24), slice(24, None)
+    assert torch.equal(q.mean[held], before.mean[held])
+    assert torch.equal(q.factor[held], before.factor[held])
+    torch.testing.assert_close(q.scale[held], before.scale[held])
+    for found, old in ((q.mean, before.mean), (q.scale, before.scale), (q.factor, before.factor)):
+        assert not torch.equal(found[trained], old[trained])
+    # The joint samples' covariance between the two parts is U_held U_trained^T.
+    w = Posterior(prior.space, q).sample(20_000, 0) - q.mean
+    cross = w[:, held].T @ w[:, trained] / len(w)
+    spread = (w[:, held].var(0)[:, None] * w[:, trained].var(0)).sqrt()
+    error = (cross - q.factor[held] @ q.factor[trained].T) / spread
+    assert float(error.abs().max()) < 5 / len(w) ** 0.5
+
+
+def test_a_score_and_a_rest_that_is_not_inferred_are_refused() -> None:
+    with pytest.raises(InputError, match="leave trained at 'all'"):
+        FPBMA(ball="posterior-score", trained="head")
+    with pytest.raises(InputError, match="trained must be one of all, head"):
+        FPBMA(trained="tail")
+    space = ParameterSpace(network(), ["0.weight"])
+    prior = Posterior(space, Gaussian.diagonal(space.vector(), 0.1))
+    with pytest.raises(InputError, match=r"'4\.bias' is not inferred"):
+        FPBMA(trained="head").init(Problem(space, "cross_entropy", 10, 10), prior=prior)
+
+
+@pytest.mark.parametrize("ball", [ball for ball in BALLS if ball != "none"])
+def test_every_ball_trains_and_at_radius_zero_is_the_same(ball: str) -> None:
+    task, model = blobs(dtype=torch.float64), network().double()
+    space = ParameterSpace(model)
+    factor = 0.1 * torch.randn(space.size, 2, generator=torch.Generator().manual_seed(0)).double()
+    scale = torch.full((space.size,), 0.2, dtype=torch.float64)
+    prior = Posterior(space, Gaussian(space.vector(), scale, factor))
+    batch = (task.train.inputs, task.train.targets)
+    problem = Problem(space, task.loss, len(task.train), 10)
+    ends = {}
+    for name, radius in ((ball, 0.0), ("posterior-exact", 0.0), (ball, 0.3)):
+        method = FPBMA(ball=name, radius=radius)
+        state = method.step(method.init(problem, prior=prior, seed=1), batch)
+        ends[name, radius] = state.factor.clone()
+        assert bool(state.last["perturbation_norm"] > 0) == (radius > 0)
+    torch.testing.assert_close(ends[ball, 0.0], ends["posterior-exact", 0.0], rtol=0, atol=0)
+    assert float((ends[ball, 0.3] - ends["posterior-exact", 0.0]).norm()) > 0
+
+
+def test_a_random_perturbation_is_as_long_as_the_steepest_in_kl(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    task, model = blobs(dtype=torch.float64), network().double()
+    space, radius, reached = ParameterSpace(model), 1e-2, {}
+    factor = 0.1 * torch.randn(space.size, 2, generator=torch.Generator().manual_seed(0)).double()
+    scale = torch.full((space.size,), 0.2, dtype=torch.float64)
+    prior = Posterior(space, Gaussian(space.vector(), scale, factor))
+    moved = Gaussian.moved
+    for ball in ("posterior-exact", "random"):
+        found = []
+
+        def watch(q: Gaussian, step: GaussianTangent, found: list[Gaussian] = found) -> Gaussian:
+            found.append(moved(q, step))
+            return found[-1]
+
+        monkeypatch.setattr(Gaussian, "moved", watch)
+        method = FPBMA(ball=ball, radius=radius, noise_samples=3)
+        state = method.init(Problem(space, task.loss, len(task.train), 10), prior=prior)
+        method.step(state, (task.train.inputs, task.train.targets))
+        assert float(found[0].kl(prior.gaussian)) == pytest.approx(radius**2 / 2, rel=0.05)
+        reached[ball] = found[0].mean
+    assert float((reached["posterior-exact"] - reached["random"]).norm()) > 0
+
+
+def test_what_cannot_be_combined_is_refused() -> None:
+    for settings, message in (
+        (
+            {"ball": "full"},
+            "ball must be one of none, euclidean, adaptive, data-fisher, posterior-",
+        ),
+        ({"ball": "posterior-score", "noise_samples": 2}, "one noise sample"),
+        ({"ball": "posterior-empirical", "noise_samples": 3}, "one noise sample"),
+        ({"noise_samples": 0}, "noise_samples must be at least 1"),
+    ):
+        with pytest.raises(InputError, match=message):
+            FPBMA(**settings)
+
+
+def test_several_noise_samples_average_the_gradient() -> None:
+    """At radius 0 and a fixed seed, one step is the mean of the steps of its noise samples."""
+    task, model = blobs(dtype=torch.float64), network().double()
+    space = ParameterSpace(model)
+    scale = torch.full((space.size,), 0.2, dtype=torch.float64)
+    prior = Posterior(space, Gaussian.diagonal(space.vector(), scale))
+    batch, settings = (task.train.inputs, task.train.targets), {"radius": 0.0, "beta": 0.0}
+    problem = Problem(space, task.loss, len(task.train), 10)
+    one, many = FPBMA(**settings), FPBMA(**settings, noise_samples=3)
+    singles, generator = [], None
+    for _ in range(3):
+        state = one.init(problem, prior=prior, seed=1)
+        if generator is not None:
+            state.generator = generator
+        generator = state.generator
+        singles.append(one.step(state, batch).mean)
+    found = many.step(many.init(problem, prior=prior, seed=1), batch).mean
+    torch.testing.assert_close(found, torch.stack(singles).mean(0))

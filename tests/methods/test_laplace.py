@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from landscape.curvature import measure
 from landscape.errors import InputError
 from landscape.methods import MAP, SAM, Laplace
-from landscape.methods import gauss_newton as gauss_newton_module
-from landscape.methods.gauss_newton import curvature
-from landscape.methods.laplace import best_precision
+from landscape.methods.laplace import ggn
+from landscape.methods.laplace.ggn import ggn_sum
+from landscape.methods.laplace.laplace import best_precision
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import ParameterSpace
 from landscape.posteriors import Gaussian, Point, Posterior, isotropic, load
@@ -62,7 +62,7 @@ def test_a_network_that_is_sure_of_every_class_is_not_taken_for_a_loss_that_is_n
 def test_softmax_regressions_matrix_is_its_hessian() -> None:
     task, model = blobs(dtype=torch.float64), nn.Linear(2, 3).double()
     here = point(model)
-    found = curvature(here.space, here.mean, task.train, "cross_entropy", {}, full=True)
+    found = ggn_sum(here.space, here.mean, task.train, "cross_entropy", {}, full=True)
     hessian = Objective(model, task.train).hessian(here.mean)
     columns = torch.stack([hessian(row) for row in torch.eye(9, dtype=torch.float64)], 1)
     torch.testing.assert_close(found, len(task.train) * columns)
@@ -84,10 +84,10 @@ def test_a_networks_covariance_is_the_dense_one(structure: str) -> None:
 
 def test_how_the_examples_are_divided_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     task, here = blobs(dtype=torch.float64), point(network().double())
-    whole = curvature(here.space, here.mean, task.train, "cross_entropy", {}, full=False)
+    whole = ggn_sum(here.space, here.mean, task.train, "cross_entropy", {}, full=False)
     ragged = replace(task.train, batch_size=7)
-    monkeypatch.setattr(gauss_newton_module, "_MEMORY", 3 * 8 * here.space.size)
-    found = curvature(here.space, here.mean, ragged, "cross_entropy", {}, full=False)
+    monkeypatch.setattr(ggn, "_MEMORY", 3 * 8 * here.space.size)
+    found = ggn_sum(here.space, here.mean, ragged, "cross_entropy", {}, full=False)
     torch.testing.assert_close(found, whole)
 
 
@@ -108,7 +108,7 @@ def test_the_prior_precision_maximises_linear_regressions_evidence() -> None:
     tau = torch.tensor(1.0)
     for _ in range(50):  # Laplace's own evidence is exact at the mode, which moves with tau
         mean, _ = exact_posterior(task, prior_variance=float(1 / tau))
-        here = curvature(ParameterSpace(model), mean, task.train, task.loss, {}, full=True)
+        here = ggn_sum(ParameterSpace(model), mean, task.train, task.loss, {}, full=True)
         tau = torch.tensor(best_precision(torch.linalg.eigvalsh(here), mean))
     assert float(tau) == pytest.approx(float(best), rel=0.01)
 
@@ -121,16 +121,16 @@ def test_the_precision_is_chosen_and_noted() -> None:
     torch.testing.assert_close(covariance(free.gaussian), covariance(fixed.gaussian))
 
 
-@pytest.mark.parametrize(("base", "method"), [("map", MAP), ("sam", SAM)])
-def test_fit_is_the_point_estimate_and_the_gaussian_around_it(base: str, method: Any) -> None:
+@pytest.mark.parametrize(("ball", "method"), [("none", MAP), ("euclidean", SAM)])
+def test_fit_is_the_point_estimate_and_the_gaussian_around_it(ball: str, method: Any) -> None:
     task, model = blobs(), network(normalisation=True)
     trained = method(epochs=5).fit(model, task, device="cpu", seed=1)
-    q = Laplace(epochs=5, base=base).fit(model, task, device="cpu", seed=1)
+    q = Laplace(epochs=5, ball=ball).fit(model, task, device="cpu", seed=1)
     weights = trained.space.unflatten(trained.mean)
     assert q.space.names == ("4.weight", "4.bias")
     torch.testing.assert_close(q.space.unflatten(q.mean)["4.weight"], weights["4.weight"])
     torch.testing.assert_close(q.space.module.get_parameter("0.weight"), weights["0.weight"])
-    same = Laplace(base=base).around(trained, task.train)
+    same = Laplace(ball=ball).around(trained, task.train)
     torch.testing.assert_close(covariance(q.gaussian), covariance(same.gaussian))
     assert q.history["train_loss"] == trained.history["train_loss"]
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from landscape import methods
 from landscape.errors import InputError, TrainingError
 from landscape.methods import (
+    ASAM,
     BSAM,
     FPBMA,
     FSAM,
@@ -37,6 +38,7 @@ from landscape.tasks import Data, Task
 METHODS = [
     MAP(epochs=8, batch_size=7),
     SAM(epochs=8, batch_size=7),
+    ASAM(epochs=8, batch_size=7),
     FSAM(epochs=8),
     BSAM(epochs=8),
     SWAG(epochs=8, rank=2, batch_size=7),

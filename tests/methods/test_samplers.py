@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from landscape.errors import InputError
 from landscape.methods import SGLD, CyclicalSGLD, EntropyMCMC, PretrainYourLoss, Problem
-from landscape.methods.langevin import Langevin, prior_slope
+from landscape.methods.sgmcmc.langevin import Langevin, prior_slope
 from landscape.objective.parameters import ParameterSpace
 from landscape.posteriors import Gaussian, Point, Posterior, isotropic
 

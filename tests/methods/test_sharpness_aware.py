@@ -8,10 +8,10 @@ from problems import blobs, network
 from torch import Tensor, nn
 
 from landscape.errors import InputError
-from landscape.methods import BSAM, FSAM, FSWAG, MAP, SAM, SWAG, Method, Problem
-from landscape.methods.fisher import steepest_step
+from landscape.methods import ASAM, BSAM, FSAM, FSWAG, MAP, SAM, SWAG, Method, Problem
 from landscape.objective.parameters import ParameterSpace
 from landscape.posteriors import Gaussian, GaussianGradient
+from landscape.posteriors.fisher.exact import steepest_step
 from landscape.tasks import Task
 
 PLAIN: dict[str, Any] = {"momentum": 0.0, "warmup": 0.0}
@@ -30,6 +30,11 @@ def gradient(space: ParameterSpace, batch: Any, w: Tensor) -> Tensor:
     return torch.autograd.grad(loss, leaf)[0]
 
 
+def perturbation(method: MAP, g: Tensor) -> Tensor:
+    """The step at weights that are all one."""
+    return method.step_of_weights(torch.ones_like(g), g, torch.Generator())
+
+
 def test_sam_descends_along_the_gradient_at_the_worst_place() -> None:
     method = SAM(radius=0.3, weight_decay=0.1, **PLAIN)
     state, batch = start(method)
@@ -42,7 +47,7 @@ def test_sam_descends_along_the_gradient_at_the_worst_place() -> None:
 
 
 def test_fsam_shortens_the_perturbation_where_the_gradient_is_large() -> None:
-    method = FSAM(radius=0.3, eta=50.0, weight_decay=0.0, **PLAIN)
+    method = FSAM(radius=0.3, fisher_weight=50.0, weight_decay=0.0, **PLAIN)
     state, batch = start(method)
     space, w = state.problem.space, state.weights.clone()
     g = gradient(space, batch, w)
@@ -52,20 +57,40 @@ def test_fsam_shortens_the_perturbation_where_the_gradient_is_large() -> None:
     torch.testing.assert_close(state.weights, w - method.learning_rate * worst)
 
 
+def test_asam_moves_large_weights_further() -> None:
+    """eps = rho T^2 g / ||T g|| with T = |w| + eta: equation 6 of the paper."""
+    method = ASAM(radius=0.3, adaptive_floor=0.2, weight_decay=0.0, **PLAIN)
+    state, batch = start(method)
+    space, w = state.problem.space, state.weights.clone()
+    g = gradient(space, batch, w)
+    t = w.abs() + 0.2
+    worst = gradient(space, batch, w + 0.3 * t**2 * g / (t * g).norm())
+    method.step(state, batch)
+    torch.testing.assert_close(state.weights, w - method.learning_rate * worst)
+    # It stays on the border of its ball, and follows a rescaling of the weights.
+    step = method.step_of_weights(w, g, state.generator)
+    assert float((step / t).norm()) == pytest.approx(0.3)
+    bare = ASAM(radius=0.3, adaptive_floor=0.0)
+    a = torch.linspace(0.1, 10.0, len(w), dtype=w.dtype)
+    rescaled = bare.step_of_weights(a * w, g / a, state.generator)
+    torch.testing.assert_close(rescaled, a * bare.step_of_weights(w, g, state.generator))
+
+
 def test_fsam_is_the_steepest_step_with_the_datas_fisher_information() -> None:
     """FP-BMA's step for the mean is rho Sigma g / sqrt(g^T Sigma g): F^ = Sigma^-1 gives FSAM's."""
     g = torch.randn(9, generator=torch.Generator().manual_seed(0)).double()
     q = Gaussian.diagonal(torch.zeros_like(g), (1 + 2.0 * g**2).rsqrt())
     empty = g.new_zeros(1, 9), g.new_zeros(1, 0)
     step = steepest_step(q, GaussianGradient(g, torch.zeros_like(g), *empty), 0.3, covariance=False)
-    torch.testing.assert_close(FSAM(radius=0.3, eta=2.0)._perturbation(g), step.mean)
+    found = perturbation(FSAM(radius=0.3, fisher_weight=2.0), g)
+    torch.testing.assert_close(found, step.mean)
 
 
 def test_without_their_own_term_they_are_what_they_extend() -> None:
     for extended, plain in (
         (SAM(radius=0.0), MAP()),
         (FSAM(radius=0.0), MAP()),
-        (FSAM(eta=0.0, radius=0.2), SAM(radius=0.2)),
+        (FSAM(fisher_weight=0.0, radius=0.2), SAM(radius=0.2)),
     ):
         ends = []
         for method in (extended, plain):
@@ -78,11 +103,11 @@ def test_without_their_own_term_they_are_what_they_extend() -> None:
 def test_the_perturbation_of_extreme_gradients(method: SAM) -> None:
     g = torch.tensor([3.0, -4.0])
     for size in (1e-12, 1e-18):
-        found = method._perturbation(size * g)
+        found = perturbation(method, size * g)
         torch.testing.assert_close(found, 0.05 * g / 5)
     for nothing in (0.0, 1e-30):  # the norm of the second is 0 in single precision
-        assert method._perturbation(nothing * g).tolist() == [0, 0]
-    assert not method._perturbation(torch.tensor([torch.inf, 1.0])).isfinite().all()
+        assert perturbation(method, nothing * g).tolist() == [0, 0]
+    assert not perturbation(method, torch.tensor([torch.inf, 1.0])).isfinite().all()
 
 
 def test_bsam_by_hand() -> None:
@@ -135,7 +160,7 @@ def test_f_swag_is_swag_along_sams_trajectory() -> None:
     assert float((flat.mean - plain.mean).norm()) > 1e-3
 
 
-@pytest.mark.parametrize("method", [SAM(), FSAM(), BSAM(), FSWAG()])
+@pytest.mark.parametrize("method", [SAM(), ASAM(), FSAM(), BSAM(), FSWAG()])
 def test_running_statistics_follow_the_first_pass_alone(method: Method[Any]) -> None:
     state, batch = start(method, torch.float32, normalisation=True)
     method.step(state, batch)
@@ -146,7 +171,8 @@ def test_running_statistics_follow_the_first_pass_alone(method: Method[Any]) -> 
 def test_settings_that_make_no_sense_are_refused() -> None:
     for make, message in (
         (lambda: SAM(radius=-1.0), "radius must be at least 0"),
-        (lambda: FSAM(eta=-1.0), "eta must be at least 0"),
+        (lambda: FSAM(fisher_weight=-1.0), "fisher_weight must be at least 0"),
+        (lambda: ASAM(adaptive_floor=-1.0), "adaptive_floor must be at least 0"),
         (lambda: BSAM(s0=0.0), "s0 must be positive"),
         (lambda: BSAM(gamma=0.0, weight_decay=0.0), "gamma must be positive without weight decay"),
         (lambda: FSWAG(rank=5, epochs=4), "f-swag: 4 epochs"),

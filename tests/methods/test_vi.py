@@ -11,7 +11,7 @@ from torch.distributions import Normal, kl_divergence
 
 from landscape.errors import InputError
 from landscape.methods import FPBMA, MOPED, VI, Problem
-from landscape.methods.vi import marginals
+from landscape.methods.variational.vi import marginals
 from landscape.objective.parameters import ParameterSpace
 from landscape.posteriors import Gaussian, Point, Posterior, isotropic
 from landscape.tasks import Data, Task

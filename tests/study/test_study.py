@@ -233,7 +233,7 @@ def test_a_method_of_which_every_trial_diverges_is_named(folder: Path) -> None:
 
 
 def test_an_ablation_trains_its_variants(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    steps = {"fisher-identity": ({"fisher": "identity"}, (0.1,))}
+    steps = {"fisher-identity": ({"ball": "euclidean"}, (0.1,))}
     rest = {"rest-fixed": Variant({}, "fresh-head-fixed-rest", {"normalisation": "batch"})}
     monkeypatch.setattr(ablation, "_STEPS", steps)
     monkeypatch.setattr(ablation, "variant_groups", lambda base, settings_of_vi: {"Rest": rest})

@@ -14,7 +14,8 @@ from landscape.objective.batches import Batch
 from landscape.objective.losses import Loss
 from landscape.objective.objective import Objective
 from landscape.posteriors import Gaussian, GaussianGradient, GaussianTangent, Noise, Posterior
-from landscape.posteriors.fisher import steepest_step, within
+from landscape.posteriors.fisher.exact import steepest_step
+from landscape.posteriors.fisher.kl_ball import within
 
 
 def worst_case_sharpness(

@@ -34,7 +34,8 @@ from landscape.errors import InputError
 from landscape.methods.loop import Method, S
 from landscape.methods.state import State
 from landscape.objective.batches import Batch
-from landscape.posteriors import Gaussian, GaussianGradient, GaussianTangent, Noise, fisher
+from landscape.posteriors import Gaussian, GaussianGradient, GaussianTangent, Noise
+from landscape.posteriors.fisher import approximate, exact, restricted
 
 SCORE_BALLS = ("posterior-empirical", "posterior-score")
 POSTERIOR_BALLS = ("posterior-exact", "posterior-diagonal", *SCORE_BALLS)
@@ -130,16 +131,14 @@ class Framework(Method[S]):
 
         def evaluate(step: GaussianTangent | None) -> tuple[Tensor, GaussianGradient]:
             place = q if step is None else q.moved(step)
-            losses, gradients = zip(
-                *(
-                    state.loss_and_gradient(
-                        place.transform(noise), batch, update_statistics=step is None and not index
-                    )
-                    for index, noise in enumerate(noises)
-                ),
-                strict=True,
-            )
-            return torch.stack(losses).mean(), place.chain(gradients, noises)
+            results = [
+                state.loss_and_gradient(
+                    place.transform(noise), batch, update_statistics=step is None and not index
+                )
+                for index, noise in enumerate(noises)
+            ]
+            loss = torch.stack([loss for loss, _ in results]).mean()
+            return loss, place.chain([gradient for _, gradient in results], noises)
 
         return self._worst(
             evaluate,
@@ -205,26 +204,25 @@ class Framework(Method[S]):
         weights: they move the mean, and every sample with it. ``"random"`` is the step of a
         gradient of pure noise in the ball of ``"posterior-exact"``.
         """
+        if self.ball in SCORE_BALLS:
+            by_score = approximate.score_step
+            if self.ball == "posterior-empirical":
+                by_score = approximate.empirical_step
+            return by_score(q, gradient, self.radius, noises[0], covariance=covariance)
         if self.ball == "random":
             gradient = q.chain([q.noise(generator).diagonal for _ in noises], noises)
         if rows is not None and self.ball in ("posterior-exact", "random"):
-            return fisher.restricted_step(q, gradient, self.radius, rows, covariance=covariance)
+            return restricted.restricted_step(q, gradient, self.radius, rows, covariance=covariance)
         if rows is not None:
             gradient = gradient.restricted(rows)
         if self.ball in ("adaptive", "data-fisher"):
             mean = self.step_of_weights(q.mean, gradient.mean, generator)
-            return GaussianTangent(mean, torch.zeros_like(mean), torch.zeros_like(q.factor))
-        if self.ball in SCORE_BALLS:
-            by_score = {
-                "posterior-empirical": fisher.empirical_step,
-                "posterior-score": fisher.score_step,
-            }[self.ball]
-            return by_score(q, gradient, self.radius, noises[0], covariance=covariance)
-        by_gradient = {
-            "euclidean": fisher.euclidean_step,
-            "posterior-diagonal": fisher.diagonal_step,
-        }.get(self.ball, fisher.steepest_step)
-        return by_gradient(q, gradient, self.radius, covariance=covariance)
+            return GaussianTangent.of_mean(mean, q.rank)
+        step = {
+            "euclidean": approximate.euclidean_step,
+            "posterior-diagonal": approximate.diagonal_step,
+        }.get(self.ball, exact.steepest_step)
+        return step(q, gradient, self.radius, covariance=covariance)
 
 
 def all_but(ball: str, framework: str) -> dict[str, str]:

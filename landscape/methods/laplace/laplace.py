@@ -14,7 +14,7 @@ from landscape.autograd.settings import differentiable
 from landscape.errors import InputError
 from landscape.methods.laplace.ggn import ggn_sum
 from landscape.methods.laplace.kronecker_factors import check_kronecker, kronecker_factors
-from landscape.methods.point.map import MAP, MAPState, ball_of_base
+from landscape.methods.point.map import MAP, MAPState
 from landscape.methods.state import Problem
 from landscape.objective.batches import Batch
 from landscape.objective.losses import Loss
@@ -134,11 +134,6 @@ class Laplace(MAP):
         eigenvalues = eigenvalues.clamp_min(0.0)
         precision = self.prior_precision or best_precision(eigenvalues, mean)
         return _of_spectrum(mean, basis, 1 / (eigenvalues + precision)), precision
-
-    @classmethod
-    def upgrade(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """See ``Method.upgrade``: ``ball`` was ``base``."""
-        return super().upgrade(ball_of_base(settings))
 
 
 def best_precision(eigenvalues: Tensor, mean: Tensor) -> float:

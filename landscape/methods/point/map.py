@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from landscape.methods.balls import POSTERIOR_BALLS, Framework
+from landscape.methods.balls.framework import POSTERIOR_BALLS, Framework
 from landscape.methods.state import Problem, State, descend, new_state, starting_weights
 from landscape.objective.batches import Batch
 from landscape.posteriors import Point, Posterior
@@ -73,12 +72,3 @@ class MAP(Framework[MAPState]):
     def posterior(self, state: MAPState) -> Posterior:
         """The point mass at the weights."""
         return Posterior(state.problem.space, Point(state.weights.clone()), method=self.name)
-
-
-def ball_of_base(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of an earlier version, which named the point's method ``base``, with a ``ball``."""
-    balls = {"map": "none", "sam": "euclidean", "fsam": "data-fisher"}
-    renamed = dict(settings)
-    if "base" in renamed:
-        renamed["ball"] = balls[renamed.pop("base")]
-    return renamed

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from landscape.methods.balls import all_but
+from landscape.methods.balls.framework import all_but
 from landscape.methods.point.map import MAP
 
 
@@ -51,11 +50,3 @@ class FSAM(MAP):
 
     name: ClassVar[str] = "fsam"
     refused = all_but("data-fisher", "map")
-
-    @classmethod
-    def upgrade(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """See ``Method.upgrade``: ``fisher_weight`` was ``eta``."""
-        renamed = dict(settings)
-        if "eta" in renamed:
-            renamed["fisher_weight"] = renamed.pop("eta")
-        return super().upgrade(renamed)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from landscape.errors import InputError
-from landscape.methods.balls import SCORE_BALLS, Framework
+from landscape.methods.balls.framework import SCORE_BALLS, Framework
 from landscape.methods.state import Problem, State, descend, new_state
 from landscape.posteriors import Gaussian, GaussianGradient, Noise
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from landscape.errors import InputError
-from landscape.methods.balls import SCORE_BALLS
+from landscape.methods.balls.framework import SCORE_BALLS
 from landscape.methods.state import Problem
 from landscape.methods.variational.descent import Variational, VariationalState
 from landscape.objective.batches import Batch
@@ -114,14 +113,3 @@ class FPBMA(Variational):
             raise InputError(f"trained='{self.trained}': '{missing[0]}' is not inferred")
         index = torch.arange(space.size, device=space.device)
         return torch.cat([index[parts[name]] for name in names])
-
-    @classmethod
-    def upgrade(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """See ``Method.upgrade``: ``ball`` was ``fisher`` and ``direction``."""
-        renamed = dict(settings)
-        if "fisher" in renamed:
-            metric, direction = renamed.pop("fisher"), renamed.pop("direction")
-            renamed["ball"] = "euclidean" if metric == "identity" else f"posterior-{metric}"
-            if direction == "random":  # only the exact one has a successor
-                renamed["ball"] = "random" if metric == "exact" else f"random {metric}"
-        return super().upgrade(renamed)

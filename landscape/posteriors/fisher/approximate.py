@@ -100,8 +100,4 @@ def score(q: Gaussian, w: Tensor) -> GaussianTangent:
 
 def _moving(step: GaussianTangent, covariance: bool) -> GaussianTangent:
     """``step``, or only its part in the mean if the covariance does not move."""
-    if covariance:
-        return step
-    return GaussianTangent(
-        step.mean, torch.zeros_like(step.log_scale), torch.zeros_like(step.factor)
-    )
+    return step if covariance else GaussianTangent.of_mean(step.mean, step.factor.shape[1])

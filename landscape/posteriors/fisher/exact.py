@@ -64,7 +64,7 @@ def steepest_step(
     """
     mean = q.covariance_product(gradient.mean)
     if not covariance:
-        step = GaussianTangent(mean, torch.zeros_like(q.mean), torch.zeros_like(q.factor))
+        step = GaussianTangent.of_mean(mean, q.rank)
         return lengthened(step, radius, gradient.dot(step))  # on the border: KL is quadratic
     step = GaussianTangent(mean, *CovarianceFisher(q).solve(gradient))
     return shortened(q, lengthened(step, radius, gradient.dot(step)), radius)

@@ -46,7 +46,7 @@ def restricted_step(
         The step; zero in all other rows.
     """
     fisher = RestrictedFisher(q, rows)
-    step = GaussianTangent(*(torch.zeros_like(part) for part in (q.mean, q.mean, q.factor)))
+    step = GaussianTangent.of_mean(torch.zeros_like(q.mean), q.rank)
     step.mean[rows] = fisher.solve_mean(gradient.mean[rows])
     if covariance:
         solution = fisher.solve_covariance(gradient.log_scale[rows], gradient.factor[rows])

@@ -8,7 +8,7 @@ import torch
 from cases import as_type, concentrated, dense_kl, generator
 
 from landscape.posteriors import Gaussian, GaussianTangent
-from landscape.posteriors.ball import Divergence, share, within
+from landscape.posteriors.fisher.kl_ball import Divergence, share, within
 
 SHAPES = [(1, 0), (6, 0), (1, 1), (1, 5), (4, 6), (9, 1), (12, 5)]
 
