@@ -3,16 +3,19 @@
     pip install loss-landscapes
     python benchmarks/surface.py
     python benchmarks/surface.py --device cuda
+    python benchmarks/surface.py --only batch --images 10000 --batch 128 --side 2 --rounds 1
 
-Both evaluate a random plane on the same data with the same network; ours gives
-the accuracy too. The forward pass is the module's own, in evaluation mode, with its loss. With
-batch normalisation, ours re-estimates running statistics at every point, in the same pass, and
-loss-landscapes keeps those of the centre: another surface.
+Both evaluate a random plane on the same data with the same network; ours gives the accuracy too.
+The forward pass is the module's own, in evaluation mode, with its loss, batch by batch;
+loss-landscapes takes all images as one batch. With batch normalisation, ours re-estimates running
+statistics at every point, in the same pass, and loss-landscapes keeps those of the centre: another
+surface.
 """
 
 import argparse
 import math
 import platform
+import resource
 import time
 from importlib.metadata import version
 from statistics import median
@@ -28,44 +31,49 @@ from landscape.runtime.devices import describe_device
 from landscape.runtime.memory import keep_freed_memory
 
 
-def networks() -> list[tuple[str, nn.Module, Tensor, Tensor]]:
-    """Name, network, inputs, targets."""
+def networks(number: int) -> list[tuple[str, nn.Module, Tensor, Tensor]]:
+    """Name, network, inputs and targets; ResNets have so many images."""
     digits = ls.tasks.load("digits")
     generator = torch.Generator().manual_seed(0)
-    images = torch.randn(500, 3, 32, 32, generator=generator)
-    labels = torch.randint(10, (500,), generator=generator)
-    found: list[tuple[str, nn.Module, Tensor, Tensor]] = [
+    images = torch.randn(number, 3, 32, 32, generator=generator)
+    labels = torch.randint(10, (number,), generator=generator)
+    cases: list[tuple[str, nn.Module, Tensor, Tensor]] = [
         ("convnet, 100 digits", ls.models.build("convnet", digits), *check_int(digits.train))
     ]
     for normalisation in ("group", "batch"):
         model = ls.models.build(
             "resnet20", input_shape=(3, 32, 32), classes=10, normalisation=normalisation
         )
-        found.append((f"ResNet-20, {normalisation} norm, 500 images", model, images, labels))
-    return found
+        cases.append((f"ResNet-20, {normalisation} norm, {number:,} images", model, images, labels))
+    return cases
 
 
 def check_int(data: ls.tasks.Data) -> tuple[Tensor, Tensor]:
     return data.inputs, data.targets
 
 
-def seconds_a_point(model: nn.Module, x: Tensor, y: Tensor, side: int) -> dict[str, float]:
-    """Of a bare forward pass and of each tool, one after the other.
+def seconds_a_point(
+    model: nn.Module, x: Tensor, y: Tensor, side: int, batch: int
+) -> dict[str, float]:
+    """Seconds of a bare forward pass and of each tool, one after the other.
 
-    Of processor time; on a GPU, where every one of them reads its results, of the clock.
+    They are processor time; on a GPU, where all of them read their results, they are the clock's.
+    ``peak`` is the most memory in GB that the process has taken until ours is done.
     """
     clock = time.perf_counter if x.is_cuda else time.process_time
     model.eval()
     space = ls.ParameterSpace(model)
-    posterior = Posterior(space, Point(space.vector()), calibration=[(x, y)])
+    data = list(zip(x.split(batch), y.split(batch), strict=True))
+    posterior = Posterior(space, Point(space.vector()), calibration=data)
 
     def forward() -> None:
         with torch.no_grad():
             for _ in range(side**2):
-                nn.functional.cross_entropy(model(x), y).item()
+                for inputs, targets in data:
+                    nn.functional.cross_entropy(model(inputs), targets).item()
 
     def ours() -> None:
-        ls.surface(posterior, [(x, y)], plane="random", shape=(side, side), samples=1)
+        ls.surface(posterior, data, plane="random", shape=(side, side), samples=1)
 
     def theirs() -> None:
         metric = Loss(nn.functional.cross_entropy, x, y)
@@ -80,6 +88,8 @@ def seconds_a_point(model: nn.Module, x: Tensor, y: Tensor, side: int) -> dict[s
         begun = clock()
         work()
         taken[name] = (clock() - begun) / side**2
+        if name == "landscape":
+            taken["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     return taken
 
 
@@ -88,6 +98,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--side", type=int, default=11, help="points a side")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--images", type=int, default=500, help="number of images of the ResNets")
+    parser.add_argument("--batch", type=int, default=10**9, help="examples a batch; all by default")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--only", default="", help="networks whose names have this")
     options = parser.parse_args()
@@ -100,18 +112,24 @@ def main() -> None:
         f"loss-landscapes {version('loss-landscapes')}; medians of {options.rounds} rounds, "
         "and the least and the most of them.\n"
     )
-    print("| | forward, ms | landscape, forwards | loss-landscapes, forwards |\n|---|---|---|---|")
-    for name, model, x, y in networks():
+    print(
+        "| | forward, ms | landscape, forwards | loss-landscapes, forwards "
+        "| peak, GB |\n|---|---|---|---|---|"
+    )
+    for name, model, x, y in networks(options.images):
         if options.only not in name:
             continue
-        there = [each.to(options.device) for each in (model, x, y)]
-        rounds = [seconds_a_point(*there, options.side) for _ in range(options.rounds)]
-        bare = [1000 * each["forward"] for each in rounds]
+        moved = [value.to(options.device) for value in (model, x, y)]
+        rounds = [
+            seconds_a_point(*moved, options.side, options.batch) for _ in range(options.rounds)
+        ]
+        bare = [1000 * seconds["forward"] for seconds in rounds]
         ours, theirs = (
-            [each.get(tool, math.nan) / each["forward"] for each in rounds]
+            [seconds.get(tool, math.nan) / seconds["forward"] for seconds in rounds]
             for tool in ("landscape", "loss-landscapes")
         )
-        print(f"| {name} | {spread(bare)} | {spread(ours)} | {spread(theirs)} |", flush=True)
+        row = [name, spread(bare), spread(ours), spread(theirs), f"{rounds[0]['peak']:.2f}"]
+        print(f"| {' | '.join(row)} |", flush=True)
 
 
 def spread(values: list[float]) -> str:

@@ -19,19 +19,21 @@ from landscape.runtime.memory import spare
 
 # Bytes of inputs that are joined without measuring what their pass takes.
 _SMALL = 1 << 20
-# Share of ``spare`` that a pass may take: a third of the free memory, because malloc takes up to
-# twice what it gives.
+# Share of ``spare`` that the tensors of a pass may take. It is a third of the free memory, because
+# malloc takes up to twice what it gives.
 _SHARE = 4 / 3
-
-# Elements of a tensor, which some of torch's kernels count in 32 bits.
+# Of that, what they may take on the CPU in types other than float32. There torch's convolutions
+# take scratch memory that is not measured: nine times their input for a kernel of 3 x 3.
+_SHARE_WITH_SCRATCH = 1 / 4
+# Number of elements that a tensor may have: some of torch's kernels count them in 32 bits.
 _ELEMENTS = (1 << 31) - 1
 
-# By network: the kind of its inputs, and what one more example takes.
+# By network: the kind of its inputs, and the bytes and elements that one more example takes.
 _NEEDS: WeakKeyDictionary[nn.Module, tuple[Any, float, float]] = WeakKeyDictionary()
 
 
 def held(batches: Iterable[Batch]) -> Iterable[Batch]:
-    """``batches`` as a list, read once, or as they are if the memory does not hold their inputs."""
+    """``batches`` as a list, or as they are where the memory does not hold their inputs."""
     room = spare(torch.device("cpu"))
     read: list[Batch] = []
     for batch in batches:
@@ -56,7 +58,7 @@ def joined(
         Inputs; ``None`` where the batches differ in shape or cannot be joined, or where the memory
         does not hold their pass.
     """
-    if not isinstance(batches, list):
+    if not isinstance(batches, list) or not batches:
         return None
     first = batches[0][0]
     if len(batches) == 1:
@@ -71,14 +73,21 @@ def joined(
         if space.module not in _NEEDS or _NEEDS[space.module][0] != kind:
             _NEEDS[space.module] = kind, *_needs(network, first)
         _, nbytes, elements = _NEEDS[space.module]
-        if examples * nbytes > _SHARE * spare(space.device) or examples * elements > _ELEMENTS:
+        if examples * nbytes > _room(space) or examples * elements > _ELEMENTS:
             return None
     whole = iter([torch.cat(column) for column in zip(*tensors, strict=True)])
     return map_tensors(lambda _: next(whole), first)
 
 
+def _room(space: ParameterSpace) -> float:
+    """Bytes that the tensors of a pass may take."""
+    room = _SHARE * spare(space.device)
+    has_scratch = space.device.type == "cpu" and space.dtype != torch.float32
+    return _SHARE_WITH_SCRATCH * room if has_scratch else room
+
+
 def _kind(inputs: Any) -> Any:
-    """What is the same in batches that can be joined."""
+    """Everything that batches must have in common to be joined."""
     return map_tensors(lambda tensor: (tensor.shape[1:], tensor.dtype), inputs)
 
 
@@ -93,8 +102,8 @@ def _size(batch: Batch) -> int:
 def _needs(network: Callable[[Any], Any], inputs: Any) -> tuple[float, float]:
     """Bytes, and elements of the largest tensor, that one more example takes in a pass.
 
-    They are the difference of passes of one example and of two. They are infinite where the network
-    refuses so few: each batch is then for itself.
+    They are the difference between passes of one example and of two. They are infinite where the
+    network refuses so few examples: its batches are then not joined.
     """
     one, two = LiveTensors(), LiveTensors()
     try:

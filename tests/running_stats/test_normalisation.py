@@ -150,6 +150,7 @@ def test_a_run_that_a_layout_makes_start_again_counts_once() -> None:
         torch.testing.assert_close(found.buffers["norm.running_var"], torch.cat(hidden, 1).var(1))
 
 
+@pytest.mark.usefixtures("divided")
 def test_statistics_of_instance_normalisation_are_averages_over_examples() -> None:
     layer = nn.InstanceNorm1d(2, track_running_stats=True, affine=True).double()
     space = ParameterSpace(nn.Sequential(nn.Unflatten(1, (2, 2)), layer))

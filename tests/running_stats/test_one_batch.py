@@ -32,8 +32,10 @@ ONE_BATCH = [10]
 LAYER_BY_LAYER = 3 * [2, 2, 2, 2, 2]  # two layers, and the outputs
 
 
-def passes_of_five_batches_of_two(network: Noting | None = None) -> list[int]:
-    space = ParameterSpace(network or Noting())
+def passes_of_five_batches_of_two(
+    network: Noting | None = None, dtype: torch.dtype = torch.float32
+) -> list[int]:
+    space = ParameterSpace(network or Noting(), dtype=dtype)
     data = torch.randn(10, 4, generator=generator()).split(2)
     for _ in range(2):
         space.module.passes.clear()
@@ -57,6 +59,18 @@ def test_examples_are_one_batch_as_far_as_the_memory_allows(
         monkeypatch.setattr(one_batch, "spare", lambda _, room=room: room)
         monkeypatch.setattr(one_batch, "_SMALL", small)
         assert passes_of_five_batches_of_two() == passes
+
+
+def test_scratch_memory_of_other_types_than_float32_is_allowed_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An example takes 16 bytes of inputs in float32, and 32 and four times 128 in float64."""
+    need = 4 * 10 * (16 + 32 + 4 * 128)
+    monkeypatch.setattr(one_batch, "_SHARE", 1)
+    monkeypatch.setattr(one_batch, "_SMALL", 0)
+    for room, passes in ((need, ONE_BATCH), (need - 1, LAYER_BY_LAYER)):
+        monkeypatch.setattr(one_batch, "spare", lambda _, room=room: room)
+        assert passes_of_five_batches_of_two(dtype=torch.float64) == passes
 
 
 def test_no_tensor_has_more_elements_than_torch_counts(monkeypatch: pytest.MonkeyPatch) -> None:
