@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy import ndimage
 from torch import Tensor
 
 from landscape.errors import InputError
@@ -91,6 +90,8 @@ def _standardised(images: np.ndarray, scaling: Scaling) -> Tensor:
 
 
 def _rotate_and_add_noise(images: np.ndarray, rotation: float, noise: float) -> np.ndarray:
+    from scipy import ndimage  # imported here: it would make `import landscape` a third slower
+
     generator = np.random.default_rng(_PARTITION_SEED)
     angles = generator.uniform(0, rotation, len(images))
     rotated = [
