@@ -22,7 +22,7 @@ from torch import nn
 
 import landscape
 from landscape import models, posteriors, tasks
-from landscape.arguments import _read_toml
+from landscape.cli.options import read_toml
 from landscape.methods import SWAG
 from landscape.models.weights import load_weights
 from landscape.posteriors import isotropic
@@ -147,7 +147,7 @@ READERS: dict[str, tuple[str, Callable[[Path], bytes], Reader, int]] = {
     ),
     "jpegs": ("j.npz", lambda _: _jpegs(), _read_jpegs, 400),
     "table": ("t.csv", lambda _: CSV, lambda path: tasks.regression(str(path)), 400),
-    "settings": ("s.toml", lambda _: TOML, _read_toml, 500),
+    "settings": ("s.toml", lambda _: TOML, read_toml, 500),
     **{
         f"pickle {protocol}": ("b", lambda _, p=protocol: _cifar(p), unpickle, 400)
         for protocol in (0, 2, 4)

@@ -136,7 +136,7 @@ def test_ctrl_c_during_a_measurement_is_one_line_and_keeps_what_is_finished(
         out, err = process.communicate(timeout=SECONDS)
         assert until(lambda: not alive(process.pid), SECONDS)
     lines = [line for line in err.splitlines() if line and not line.startswith("curvature: ")]
-    assert lines == ["landscape: stopped; what was finished is in the run files"]
+    assert lines == ["landscape: stopped; finished results are in the run files"]
     assert process.returncode == 130
     assert out == ""
     assert finished() > 1

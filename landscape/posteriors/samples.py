@@ -60,7 +60,7 @@ class Samples:
         return self.vectors[self._drawn(count, generator)]
 
     def places(self, count: int, generator: torch.Generator) -> np.ndarray | None:
-        """Chain and place in it of the samples that ``sample`` draws, (count, 2); see ``SampleMean``.
+        """Chain and place of the samples that ``sample`` draws, (count, 2); see ``SampleMean``.
 
         ``None`` for independent samples.
         """

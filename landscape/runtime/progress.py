@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 
 from landscape.runtime import distributed
 
-Report = Callable[..., object]
+Report = Callable[..., None]
 
 
 def reporter(

@@ -1,0 +1,183 @@
+"""The commands ``measure`` and ``surface``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from landscape import workflow
+from landscape.cli.options import Dask, Device, Fresh, Json, RunSeed, Workers
+from landscape.cli.report import print_run
+from landscape.errors import InputError
+from landscape.runtime.executors import workers
+from landscape.store import Run
+from landscape.surfaces import CURVES
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """Settings of ``landscape.measure``.
+
+    Attributes:
+        samples: Number of posterior samples.
+        eigenvalues: Number of largest eigenvalues.
+        matrix: hessian, gauss-newton or empirical-fisher.
+        tolerance: Relative residual of the eigenvalues.
+        max_matvecs: Largest number of matrix-vector products for the eigenvalues of a sample.
+        trace_matvecs: Number of matrix-vector products for a trace; by default 30.
+        trace_tolerance: Relative standard error of the trace to reach.
+        density_probes: Number of probes of the spectral density; 0 for no density.
+        backend: lanczos or pyhessian.
+    """
+
+    samples: int = 30
+    eigenvalues: int = 5
+    matrix: str = "hessian"
+    tolerance: float = 1e-3
+    max_matvecs: int | None = None
+    trace_matvecs: int | None = None
+    trace_tolerance: float | None = None
+    density_probes: Annotated[int, Parameter(name="--density")] = 0
+    backend: str = "lanczos"
+
+
+_MEASUREMENT = Measurement()
+
+
+def measure(
+    file: Path,
+    /,
+    *,
+    measurement: Measurement = _MEASUREMENT,
+    plane: str | None = None,
+    grid: int = 41,
+    processes: Workers = 0,
+    dask: Dask = None,
+    fresh: Fresh = False,
+    seed: RunSeed = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Measure a trained run: curvature and a loss surface.
+
+    Args:
+        file: Run file (.h5), beside its posterior.
+        plane: Plane of the surface; see 'landscape surface --help'.
+        grid: Number of points along each side of the surface; 0 for no surface.
+    """
+    trained = workflow.load(file, device=device)
+    seed = _seed(seed, trained.run)
+    settings = {**asdict(measurement), "seed": seed}
+    surface: dict[str, Any] = {
+        "plane": plane,
+        "samples": measurement.samples,
+        "shape": (grid, grid),
+        "seed": seed,
+        "fresh": fresh,
+    }
+    if grid:  # the surface comes last, hours later
+        try:
+            workflow.check_surface(trained, **surface)
+        except InputError as error:
+            raise InputError(f"{error}; or --grid 0 for no surface") from error
+    elif plane is not None:
+        raise InputError("--grid 0 asks for no surface: it takes no --plane")
+    with (
+        workers(processes, dask) as executor,
+        workflow.in_progress(trained.run, measurement=settings),
+    ):
+        how: dict[str, Any] = {"executor": executor, "progress": True}
+        workflow.measure_curvature(trained, fresh=fresh, **settings, **how)
+        if grid:
+            workflow.measure_surface(trained, **surface, **how)
+    print_run(file, as_json)
+
+
+def surface(
+    file: Path,
+    /,
+    *,
+    plane: str | None = None,
+    line: str | None = None,
+    split: str = "train",
+    samples: int | None = None,
+    grid: int = 41,
+    rows: int | None = None,
+    margin: float | None = None,
+    extent: float | None = None,
+    steps: int | None = None,
+    learning_rate: float | None = None,
+    processes: Workers = 0,
+    dask: Dask = None,
+    fresh: Fresh = False,
+    seed: RunSeed = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Evaluate the loss of a trained run on a plane or along a line.
+
+    Args:
+        file: Run file (.h5), beside its posterior.
+        plane: samples, pca, random or eigenvectors. The default is samples, or random if there are
+            fewer than three samples.
+        line: Line in place of a plane: samples, pca, random or eigenvectors; or a curve of low
+            loss between two samples, bezier or chain.
+        split: Data to evaluate: train or test.
+        samples: Number of samples that are shown on the plane, or that a line goes by; by default
+            30.
+        grid: Number of points along x.
+        rows: Number of points along y; by default as many as along x.
+        margin: Margin beyond the samples, relative to their range. The default is 0.5 for a plane
+            and 0 for a line.
+        extent: Half the width, in place of the margin.
+        steps: Number of training steps of a curve; by default 500.
+        learning_rate: Learning rate of a curve; by default 0.02.
+    """
+    trained = workflow.load(file, device=device)
+    count = 30 if samples is None else samples
+    settings: dict[str, Any] = {"split": split, "samples": count, "extent": extent}
+    settings["seed"] = _seed(seed, trained.run)
+    if margin is not None:
+        settings["margin"] = margin
+    if line is None:
+        settings |= {"plane": plane, "shape": (grid if rows is None else rows, grid)}
+        kind: str = workflow.check_surface(trained, fresh=fresh, **settings)
+    else:
+        kind = line
+        if plane is not None or rows is not None:
+            raise InputError("--line is in place of a plane: it takes no --plane and no --rows")
+        if samples is not None and kind in ("samples", *CURVES):
+            raise InputError(f"--line {kind} is between the first two samples: no --samples")
+        settings |= {"kind": kind, "points": grid}
+    training = {"steps": steps, "learning_rate": learning_rate}
+    training = {name: value for name, value in training.items() if value is not None}
+    if training and kind not in CURVES:
+        raise InputError("--steps and --learning-rate are of a curve: --line bezier or chain")
+    settings |= training
+    if margin is not None:
+        if extent is not None:
+            raise InputError("--extent is in place of --margin: give one of the two")
+        if kind == "random":
+            raise InputError("a random direction has no range: give --extent, not --margin")
+        if kind == "eigenvectors" and trained.posterior.num_available(count) == 1:
+            raise InputError("one sample has no range: give --extent, not --margin")
+    with (
+        workers(processes, dask) as executor,
+        workflow.in_progress(trained.run, surface=settings),
+    ):
+        evaluate = workflow.measure_surface if line is None else workflow.measure_line
+        evaluate(trained, executor=executor, fresh=fresh, progress=True, **settings)
+    print_run(file, as_json)
+
+
+def _seed(seed: int | None, run: Run) -> int:
+    """The seed, by default that of the run: its samples are the ones that were averaged."""
+    if seed is not None:
+        return seed
+    if "seed" not in run.attributes:
+        raise InputError(f"{run.path} does not say its seed: give one with --seed")
+    return int(run.attributes["seed"])
