@@ -1,16 +1,16 @@
-"""The errors that a user meets: one line each, what was wrong and what to do."""
+"""Errors for users. Each message is one line: what was wrong and what to do."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 _LONGEST = 300
-"""Characters of a reason: a damaged file may put a whole page into it."""
+"""Maximal number of characters of a reason. Messages about damaged files can be very long."""
 
 
 class LandscapeError(Exception):
-    """Work that started could not be finished; the command line exits with 1.
+    """Work that was started could not be finished. The command line exits with code 1.
 
-    The message is one line of printable characters, whatever a file put into it.
+    The message is one line. Characters that are not printable are escaped.
     """
 
     def __init__(self, message: str = "") -> None:
@@ -18,7 +18,7 @@ class LandscapeError(Exception):
 
 
 class InputError(LandscapeError, ValueError):
-    """The request itself was wrong; nothing was started and the command line exits with 2."""
+    """The request was wrong, and no work was started. The command line exits with code 2."""
 
 
 class TrainingError(LandscapeError):
@@ -26,25 +26,25 @@ class TrainingError(LandscapeError):
 
 
 class NotFiniteError(LandscapeError):
-    """A curvature product is infinite or NaN at some weights."""
+    """A matrix-vector product is infinite or NaN at some weights."""
 
 
 class LandscapeWarning(UserWarning):
-    """What a number is not, or could not be checked for; the number is given all the same."""
+    """A result may not be what the user expects, or a check could not be done."""
 
 
 @contextmanager
 def refused(message: str) -> Iterator[None]:
-    """Turn whatever a library makes of a damaged file into one line: ``message`` and the reason.
+    """Turn any error in the block into an ``InputError`` of one line: ``message`` and the reason.
 
-    The block calls decoders of others on bytes that may come from anybody, and these raise errors
-    of any kind. An error of this package passes as it is.
+    Use it around decoders of other packages: on a damaged or malicious file they may raise errors
+    of any kind. Errors of this package are not changed.
 
     Args:
-        message: What could not be done, with the file's name.
+        message: Description of what failed, with the file's name.
 
     Raises:
-        InputError: in place of what the block raises.
+        InputError: The block raised an error.
     """
     try:
         yield
@@ -55,7 +55,7 @@ def refused(message: str) -> Iterator[None]:
 
 
 def reason(error: BaseException) -> str:
-    """An error in one line of printable characters."""
+    """The reason for an error, in one line of printable characters."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     if isinstance(error, KeyError):
         text = f"no {error}"
@@ -68,12 +68,12 @@ def reason(error: BaseException) -> str:
 
 
 def printable(text: str) -> str:
-    """Text from a file in a message of one line: no control characters, and not a whole page."""
-    shown = _escaped(text)
-    return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}..."
+    """Text from a file, made safe for a message: escaped and shortened."""
+    escaped = _escaped(text)
+    return escaped if len(escaped) <= _LONGEST else f"{escaped[:_LONGEST]}..."
 
 
 def _escaped(text: str) -> str:
     if text.isprintable():
         return text
-    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

@@ -98,7 +98,7 @@ def _check_pickled(path: Path) -> None:
             return
         with zipfile.ZipFile(stream) as archive:
             size = sum(member.file_size for member in archive.infolist())
-            if size > limits.unpacked(limits.stored_bytes(path.stat()), limits.RATIO):
+            if size > limits.max_unpacked(limits.stored_bytes(path.stat()), limits.RATIO):
                 raise ValueError(f"it would unpack to {size >> 20:,} MiB, many times its size")
             for member in archive.namelist():
                 if member.endswith("data.pkl"):

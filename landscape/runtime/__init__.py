@@ -1,1 +1,1 @@
-"""The machine: devices, memory, processes, executors, files and progress."""
+"""The machine: devices, memory, processes, executors, files and progress bars."""

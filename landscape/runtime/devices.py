@@ -1,4 +1,4 @@
-"""Where computation happens."""
+"""Devices for computations."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from landscape.errors import InputError
 
 
 def choose_device(device: str) -> torch.device:
-    """``"auto"`` as CUDA where there is one, the CPU otherwise; or the device named.
+    """The device with this name. ``"auto"`` is CUDA if available, otherwise the CPU.
 
     Raises:
-        InputError: torch does not know the device, or it is not there.
+        InputError: torch does not know the device, or this machine does not have it.
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        torch.zeros(1, device=device).tolist()  # what is on "meta" has no values
+        torch.zeros(1, device=device).tolist()  # fails on "meta", whose tensors have no values
         return torch.device(device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
@@ -24,5 +24,5 @@ def choose_device(device: str) -> torch.device:
 
 
 def describe_device(device: torch.device) -> str:
-    """The device's own name, for the record."""
+    """The name of the device's hardware, for the record."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)

@@ -1,4 +1,4 @@
-"""Several processes that train one network: who they are, and who writes."""
+"""Training of one network by several processes with ``torch.distributed``."""
 
 from __future__ import annotations
 
@@ -14,39 +14,39 @@ from landscape.errors import InputError
 
 
 def count() -> int:
-    """How many processes train together; 1 without ``torch.distributed``."""
+    """Number of processes that train together; 1 without ``torch.distributed``."""
     return distributed.get_world_size() if _is_distributed() else 1
 
 
 def rank() -> int:
-    """This process's number among them, from 0."""
+    """Number of this process, counted from 0."""
     return distributed.get_rank() if _is_distributed() else 0
 
 
 def all_reduce(tensor: torch.Tensor) -> None:
-    """Replace a tensor by its sum over all processes, in place."""
+    """Replace a tensor in place by its sum over all processes."""
     distributed.all_reduce(tensor)
 
 
 def wait_for_all() -> None:
-    """Wait until every process is here."""
+    """Wait until every process reaches this call."""
     if _is_distributed():
         distributed.barrier()
 
 
 @contextmanager
 def started_by_torchrun(device: str) -> Iterator[str]:
-    """Join the processes that ``torchrun`` started, if it started this one.
+    """Join the process group of ``torchrun``, if it started this process.
 
     Args:
-        device: What was asked for; ``"auto"`` and ``"cuda"`` give each process a GPU of its own
-            where there are GPUs.
+        device: Name of the requested device. With ``"auto"`` and ``"cuda"`` each process gets its
+            own GPU, if there are GPUs.
 
     Yields:
         The device of this process.
 
     Raises:
-        InputError: there are more processes on this machine than GPUs.
+        InputError: This machine has more processes than GPUs.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or not distributed.is_available():
         yield device
@@ -56,12 +56,13 @@ def started_by_torchrun(device: str) -> Iterator[str]:
         if local >= torch.cuda.device_count():
             raise InputError(
                 f"torchrun started process {local + 1} on a machine with "
-                f"{torch.cuda.device_count()} GPUs: start one a GPU"
+                f"{torch.cuda.device_count()} GPUs: start one process per GPU"
             )
         device = f"cuda:{local}"
         torch.cuda.set_device(device)
-    # The optimisers import it anyway. Imported while a group is open, it keeps that group's threads
-    # alive, and one that still holds a tensor when the interpreter goes away aborts the process.
+    # The optimisers import this module later anyway. An import while a process group is open keeps
+    # the group's threads alive. A thread that still has a tensor at the exit of the interpreter
+    # aborts the process.
     importlib.import_module("torch._dynamo")
     distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
     try:

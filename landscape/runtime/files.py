@@ -1,4 +1,4 @@
-"""Files that a reader never meets half written, and locks on them."""
+"""Files that are written atomically, and locks on files."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from landscape.errors import InputError, LandscapeError, printable, reason
 
 
 def check_regular(path: Path) -> None:
-    """Check that a file can be read to its end: a pipe would be waited for, a device has no end.
+    """Check that a path is a regular file. Reading a pipe may block, and a device has no end.
 
     Raises:
-        InputError: the file is missing, or it is a folder, a pipe or a device.
+        InputError: The file is missing, or it is a folder, a pipe or a device.
     """
     try:
         mode = path.stat().st_mode
-    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
+    except (OSError, ValueError) as error:  # ValueError: the name has a zero byte
         raise InputError(f"cannot read {printable(str(path))}: {reason(error)}") from error
     if stat.S_ISDIR(mode):
         raise InputError(f"cannot read {path}: it is a folder")
@@ -43,12 +43,12 @@ _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.tmp")
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files that killed writers left in a folder.
+    """Remove the temporary files that killed processes left in a folder.
 
-    Nothing happens while somebody writes to the folder, or where it may not be written.
+    Nothing happens if another process is writing to the folder, or if the folder is read-only.
     """
-    with suppress(OSError), _turn(folder, wait=False) as alone:
-        if alone:
+    with suppress(OSError), _folder_lock(folder, wait=False) as locked:
+        if locked:
             for path in folder.iterdir():
                 if _TEMPORARY.fullmatch(path.name) and stat.S_ISREG(path.lstat().st_mode):
                     path.unlink()
@@ -56,21 +56,26 @@ def remove_leftovers(folder: Path) -> None:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A temporary path to write to, which takes the place of ``path`` at the end.
+    """Give a temporary path to write to, and move it to ``path`` at the end of the block.
 
-    The file is brought to the disk and renamed, so that a reader meets the old one or the new one
-    whole; after an error, or a kill at any moment, it meets the old one. What a killed writer left
-    behind is removed by the next. Writers to one folder take turns, so that what is read inside
-    the block is still there when it is replaced; readers wait for nobody. A file keeps its
-    permissions, and a symbolic link goes on pointing to what is replaced.
+    The file is flushed to the disk before it is renamed. A reader therefore always finds the
+    complete old file or the complete new file. After an error, or if the process is killed, it is
+    the old one. The next writer removes the temporary files of killed processes.
+
+    Writers to one folder wait for each other, so the block may read the old file and extend it.
+    Readers do not wait. The new file has the permissions of the old one. If ``path`` is a symbolic
+    link, the file that it points to is replaced.
+
+    Yields:
+        The temporary path.
 
     Raises:
-        LandscapeError: the file could not be written, or is read-only; the earlier one is intact.
+        LandscapeError: The file cannot be written or is read-only. The old file is unchanged.
     """
     try:
         path = Path(os.path.realpath(path))
-        with _turn(path.parent) as alone:
-            if alone:  # so nobody is writing what lies here
+        with _folder_lock(path.parent) as locked:
+            if locked:  # with the lock, no other process is using these files
                 for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
                     leftover.unlink(missing_ok=True)
             temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
@@ -91,7 +96,11 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def _mode(path: Path) -> int | None:
-    """Permissions of a file that may be written; None where there is no file."""
+    """Permissions of a writable file, or ``None`` if there is no file.
+
+    Raises:
+        PermissionError: The file is read-only.
+    """
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
     except FileNotFoundError:
@@ -103,10 +112,14 @@ def _mode(path: Path) -> int | None:
 
 @contextmanager
 def file_lock(path: Path, refusal: str) -> Iterator[None]:
-    """Keep other holders off a file that nobody replaces, at most as long as this process lives.
+    """Lock a file for the block. The lock ends at the latest when this process ends.
+
+    Args:
+        path: File to lock. It must not be replaced meanwhile.
+        refusal: Message of the error.
 
     Raises:
-        InputError: another process has the lock; the message is ``refusal``.
+        InputError: Another process has the lock.
     """
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -114,7 +127,7 @@ def file_lock(path: Path, refusal: str) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise InputError(refusal) from error
-        except OSError:  # some network file systems
+        except OSError:  # some network file systems have no locks
             pass
         yield
     finally:
@@ -122,23 +135,30 @@ def file_lock(path: Path, refusal: str) -> Iterator[None]:
 
 
 @contextmanager
-def _turn(folder: Path, *, wait: bool = True) -> Iterator[bool]:
-    """Wait for a lock on ``folder``, which ends with the process; False where there are none.
+def _folder_lock(folder: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Lock a folder for the block. The lock ends at the latest when this process ends.
 
-    Without ``wait`` it is False, too, where another process has the lock.
+    Args:
+        folder: Folder to lock.
+        wait: Whether to wait for another process that has the lock.
+
+    Yields:
+        Whether this process has the lock.
     """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         yield _lock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
     finally:
-        _lock(descriptor, fcntl.LOCK_UN)  # a process forked meanwhile may hold a copy of it
+        # A process that was forked in the block has a copy of the descriptor, so closing it alone
+        # would not end the lock.
+        _lock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
 
 
 def _lock(descriptor: int, operation: int) -> bool:
     try:
         fcntl.flock(descriptor, operation)
-    except OSError:  # some network file systems
+    except OSError:  # another process has the lock, or the file system has no locks
         return False
     return True
 

@@ -1,4 +1,4 @@
-"""JSON that may come from anybody."""
+"""A parser for untrusted JSON."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ def parse_json(text: str, what: str) -> Any:
     """The value of a JSON text.
 
     Args:
-        text: The JSON.
-        what: Name of the text, for errors.
+        text: JSON text.
+        what: Name of the text for error messages.
 
     Raises:
-        InputError: the text is no JSON, holds characters that no file can, or is nested so deeply
-            that whatever walks through it would fail.
+        InputError: The text is not JSON, has characters that cannot be encoded, or is nested so
+            deeply that recursive functions would fail on it.
     """
     with refused(f"{what} is not JSON"):
         value = json.loads(text)
@@ -27,17 +27,21 @@ def parse_json(text: str, what: str) -> Any:
     for _ in range(MAX_LEVELS + 1):
         with refused(f"{what} is not JSON"):
             "".join(_texts(level)).encode()
-        level = [item for each in level for item in _items(each)]
+        level = [item for value_at_level in level for item in _items(value_at_level)]
         if not level:
             return value
     raise InputError(f"{what} is nested deeper than {MAX_LEVELS} levels: refused")
 
 
 def parse_object(text: str, what: str) -> dict[str, Any]:
-    """The value of a JSON text that is an object; otherwise as ``parse_json``.
+    """The value of a JSON text that must be an object.
+
+    Args:
+        text: JSON text.
+        what: Name of the text for error messages.
 
     Raises:
-        InputError: the text is no JSON, or no object.
+        InputError: The text is not JSON, or not an object.
     """
     value = parse_json(text, what)
     if not isinstance(value, dict):

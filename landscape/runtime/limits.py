@@ -1,8 +1,8 @@
-"""What a file may ask of its reader: one budget for every command and the dashboard.
+"""Limits for the contents of files, shared by all commands and the dashboard.
 
-A file may come from anybody. A few hundred kilobytes can declare a billion numbers, which take
-gigabytes once they are unpacked. So every reader asks for the size of the whole request first, and
-refuses what is beyond these limits before it reads a byte of it.
+Files may be malicious. A few hundred kilobytes can declare a billion numbers, which unpack to
+gigabytes. Every reader therefore checks the declared sizes first, and refuses files beyond these
+limits before it reads their contents.
 """
 
 from __future__ import annotations
@@ -10,60 +10,60 @@ from __future__ import annotations
 import os
 
 MAX_BYTES = 1 << 30
-"""Bytes of all numbers of a run file, each in the type that it is read as."""
+"""Number of bytes of all numbers in a run file, in the types in which they are read."""
 MAX_CHUNKS = 50_000
-"""Pieces that the numbers of a run file are stored in; each takes time, also an empty one."""
+"""Number of HDF5 chunks in a run file. Every chunk takes time, even an empty one."""
 MAX_OBJECTS = 10_000
-"""Groups and variables of a run file."""
+"""Number of groups and variables in a run file."""
 MAX_NAME = 255
-"""Bytes of the name of a group or a variable."""
+"""Number of bytes in the name of a group or a variable."""
 MAX_MEMBERS = 1_000
-"""Surfaces and lines of a run file."""
+"""Number of surfaces, and of lines, in a run file."""
 MAX_DEPTH = 4
-"""Groups within groups of a run file."""
+"""Depth of nested groups in a run file."""
 MAX_ATTRIBUTES = 1_000
-"""Attributes of one group."""
+"""Number of attributes of one group."""
 MAX_ALL_ATTRIBUTES = 16_000
-"""Attributes of all groups of a run file."""
+"""Number of attributes of all groups in a run file."""
 MAX_ATTRIBUTE_BYTES = 1 << 20
-"""Bytes of the attributes of one group."""
+"""Number of bytes in the attributes of one group."""
 MAX_OVERHEAD = 1 << 25
-"""Bytes of a run file that are no numbers: attributes, names and indices."""
+"""Number of bytes in a run file besides its numbers: attributes, names and indices."""
 
 MAX_LEVELS = 64
-"""Lists and objects within each other in JSON."""
+"""Depth of nested lists and objects in JSON."""
 MAX_HEADER = 1 << 24
-"""Bytes of the description at the head of a safetensors file."""
+"""Number of bytes in the header of a safetensors file."""
 MAX_SETTINGS = 1 << 20
-"""Bytes of a file of settings."""
+"""Number of bytes in a file of settings."""
 MAX_PIXELS = 50_000_000
-"""Pixels of an image."""
+"""Number of pixels in an image."""
 
 MAX_DRAWN = 600_000
-"""Numbers that one figure is drawn of."""
+"""Number of values in one figure."""
 MAX_EXPORTED = 3_000_000
-"""Points of all surfaces of one run that are written at once."""
+"""Number of points of a run's surfaces in one export."""
 MAX_DRAWN_SAMPLES = 5_000
-"""Posterior samples that one figure is drawn of."""
+"""Number of posterior samples in one figure."""
 MAX_DRAWN_MEMBERS = 100
-"""Surfaces, lines or eigenvalues of one run that are drawn."""
+"""Number of surfaces, lines or eigenvalues of one run in a figure."""
 
 RATIO = 16
-"""Times its size that a run file may unpack to: numbers that were computed hardly compress."""
+"""Largest ratio of unpacked to stored size of a run file. Computed numbers compress badly."""
 DATA_RATIO = 100
-"""Times its size that a file of data may unpack to: images in double precision compress well."""
+"""The same ratio for data files. Images in double precision compress well."""
 _ALWAYS = 1 << 24
 
 
-def unpacked(stored: int, ratio: int) -> int:
-    """Bytes that a compressed file of ``stored`` bytes may unpack to.
+def max_unpacked(stored: int, ratio: int) -> int:
+    """Number of bytes that a compressed file of ``stored`` bytes may unpack to.
 
-    16 MiB are believed of any file, for an array may hold the same number everywhere.
+    Every file may unpack to 16 MiB, because an array of equal numbers compresses extremely well.
     """
     return _ALWAYS + ratio * stored
 
 
 def stored_bytes(status: os.stat_result) -> int:
-    """Bytes that a file takes on the disk: fewer than its length where it has holes."""
+    """Number of bytes that a file takes on the disk. Sparse files take fewer than their length."""
     on_disk = 512 * status.st_blocks
     return min(status.st_size, on_disk) if on_disk else status.st_size

@@ -1,4 +1,4 @@
-"""The process's memory."""
+"""Memory of this process: how it is reused, and how much is free."""
 
 from __future__ import annotations
 
@@ -12,24 +12,27 @@ import torch
 from landscape.errors import InputError
 
 _LIMIT = (1 << 31) - 1
-# By their numbers in glibc's malloc.h: the thresholds from where on memory is given back and mapped
-# by itself, and the number of arenas, of which the first alone keeps large blocks.
+# Options of glibc's mallopt by their numbers in malloc.h: the thresholds for returning memory to
+# the system and for mapping a block separately, and the number of arenas. Only the first arena
+# keeps large blocks.
 _SETTINGS = {-1: _LIMIT, -3: _LIMIT, -8: 1}
-_UNKNOWN = 1 << 32  # taken to be free where the system does not say
-_CHECKED = 1 << 28  # from here on
+_DEFAULT = 1 << 32  # assumed to be free if the system does not say
+_CHECKED = 1 << 28  # smallest request that is checked
 _share = 0.25
 
 
 def keep_freed_memory() -> bool:
-    """Let glibc's ``malloc`` reuse large blocks, as torch does on a GPU; the rest of the process.
+    """Let glibc's ``malloc`` reuse large blocks until the process ends, as torch does on a GPU.
 
-    By default a large tensor's memory goes back to the system when it is freed, and the next one's
-    arrives page by page: on a CPU that can cost more than the arithmetic on it. The process keeps
-    what it needed at most. The command line calls this; a script or a notebook may, before it
-    computes anything: threads that have begun keep their own ways.
+    By default the memory of a large tensor returns to the system when it is freed. The system gives
+    new memory page by page, which can cost more time on a CPU than the arithmetic. With this
+    setting the process keeps its largest amount of memory.
+
+    The command line calls this function. Scripts and notebooks may call it before they compute
+    anything. It does not affect threads that are already running.
 
     Returns:
-        Whether it took effect; False where the C library is another.
+        Whether it took effect; false for another C library than glibc.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -38,28 +41,33 @@ def keep_freed_memory() -> bool:
 
 
 def spare(device: torch.device) -> int:
-    """Bytes that may be kept on a device to save time: a quarter of what is free there now.
+    """Number of bytes that may be used on a device to save time: a quarter of the free memory.
 
-    On the CPU that is within the limit of a container, and divided among worker processes.
+    On the CPU this respects the limit of a container, and it is divided among worker processes.
     """
     return int(_share * _available(device))
 
 
 def check_room(nbytes: int, device: torch.device, what: str) -> None:
-    """Refuse what cannot fit: the system may stop a process that tries, or the whole machine.
+    """Check that an allocation fits into memory. Otherwise the system might kill this process.
+
+    Args:
+        nbytes: Number of bytes to allocate.
+        device: Device to allocate on.
+        what: Name of the data for the error message, in the plural.
 
     Raises:
-        InputError: it takes more than is free on the device.
+        InputError: The device has less free memory.
     """
     if nbytes > _CHECKED and nbytes > _available(device):
         raise InputError(
-            f"{what} take {nbytes / 1e9:,.1f} GB, and {_available(device) / 1e9:,.1f} GB are free: "
+            f"{what} take {nbytes / 1e9:,.1f} GB, but {_available(device) / 1e9:,.1f} GB are free: "
             "ask for fewer"
         )
 
 
 def divide_among(processes: int) -> None:
-    """Let ``spare`` count with so many processes like this one."""
+    """Let ``spare`` divide the memory among so many processes."""
     global _share
     _share = 0.25 / processes
 
@@ -68,15 +76,15 @@ def _available(device: torch.device) -> int:
     if device.type == "cuda":
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + unused
-    found = [_UNKNOWN]
+    available = [_DEFAULT]
     with suppress(OSError, ValueError, StopIteration):
         lines = Path("/proc/meminfo").read_text().splitlines()
-        found = [1024 * int(next(x for x in lines if x.startswith("MemAvailable")).split()[1])]
+        available = [1024 * int(next(x for x in lines if x.startswith("MemAvailable")).split()[1])]
     for limit, used in (
         ("memory.max", "memory.current"),
         ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
     ):
         with suppress(OSError, ValueError):  # no such control group, or no limit ("max")
             root = Path("/sys/fs/cgroup")
-            found.append(int((root / limit).read_text()) - int((root / used).read_text()))
-    return max(0, min(found))
+            available.append(int((root / limit).read_text()) - int((root / used).read_text()))
+    return max(0, min(available))

@@ -1,4 +1,4 @@
-"""Whole numbers that a user gives."""
+"""Checks of integers given by users."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from landscape.errors import InputError
 
 
 def check_int(value: Any, name: str, least: int | None = 1) -> int:
-    """``value`` as an ``int``: numpy's and torch's whole numbers are, others are refused.
+    """``value`` as an ``int``. Integers of numpy and torch are accepted.
 
     Args:
-        value: What was given.
-        name: What it is.
-        least: The smallest that has a meaning; ``None`` if all have.
+        value: Value to check.
+        name: Name of the value for error messages.
+        least: Smallest allowed value; ``None`` if there is none.
 
     Raises:
-        InputError: it is no whole number, or too small.
+        InputError: The value is not an integer, or too small.
 
     Example:
         >>> check_int(2.5, "the number of samples")

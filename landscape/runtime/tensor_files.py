@@ -1,4 +1,4 @@
-"""Safetensors files that may come from anybody."""
+"""A reader of untrusted safetensors files."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from landscape.runtime.limits import MAX_HEADER
 
 @contextmanager
 def open_tensors(path: Path, what: str) -> Iterator[Any]:
-    """Open a safetensors file, whose tensors are then read one by one.
+    """Open a safetensors file.
 
     Args:
-        path: The file.
-        what: Kind of file, for errors: ``"a posterior"``.
+        path: Path of the file.
+        what: Kind of file for error messages, for example ``"a posterior"``.
 
     Yields:
-        What ``safetensors.safe_open`` gives. Errors in the block are errors of the file.
+        The file opened by ``safetensors.safe_open``.
 
     Raises:
-        InputError: the file is missing or damaged, or its head is too large.
+        InputError: The file is missing or damaged, its header is too large, or the block failed.
     """
     check_regular(path)
     with refused(f"cannot read {path} as {what}"):
         with path.open("rb") as stream:
             length = int.from_bytes(stream.read(8), "little")
         if MAX_HEADER < length < path.stat().st_size:
-            raise ValueError(f"its head is larger than {MAX_HEADER >> 20} MiB")
+            raise ValueError(f"its header is larger than {MAX_HEADER >> 20} MiB")
         with safe_open(path, framework="pt") as file:
             yield file
 
@@ -45,18 +45,18 @@ def all_tensors(file: Any) -> dict[str, Tensor]:
 
 
 def header(file: Any, form: str, path: Path, what: str) -> Mapping[str, str]:
-    """The texts at the head of an open safetensors file.
+    """The metadata in the header of an open safetensors file.
 
     Args:
-        file: The open file.
-        form: Name and version of the format that it must have.
-        path: The file's name.
-        what: Kind of file, for errors.
+        file: Open file.
+        form: Name and version of the required format.
+        path: Path of the file for error messages.
+        what: Kind of file for error messages.
 
     Raises:
-        InputError: the file is of another format.
+        InputError: The file has another format.
     """
-    texts: Mapping[str, str] = file.metadata() or {}
-    if texts.get("format") != form:
+    metadata: Mapping[str, str] = file.metadata() or {}
+    if metadata.get("format") != form:
         raise InputError(f"{path} is not {what} of this package ({form})")
-    return texts
+    return metadata

@@ -48,7 +48,7 @@ def file_image(attributes: Mapping[str, Attribute], groups: Mapping[str, Group])
     size = sum(_nbytes(name, group) for name, group in groups.items())
     _check_sizes(size, attributes, groups)
     image = _image(attributes, groups, compressed=True)
-    if size > limits.unpacked(
+    if size > limits.max_unpacked(
         len(image), limits.RATIO
     ):  # equal numbers: no reader would believe in so many
         image = _image(attributes, groups, compressed=False)

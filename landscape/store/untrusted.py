@@ -214,7 +214,7 @@ class _Size:
 
     def check_all(self, path: Path, nbytes: int) -> None:
         """Compare the whole request with the bytes that the file takes on the disk."""
-        if self.numbers > limits.unpacked(nbytes, limits.RATIO):
+        if self.numbers > limits.max_unpacked(nbytes, limits.RATIO):
             raise InputError(
                 f"{path} would unpack {-(-nbytes >> 10):,} KiB to {self.numbers >> 20:,} MiB, "
                 "which no measured numbers do: refused"

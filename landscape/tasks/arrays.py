@@ -151,7 +151,7 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
             raise InputError(f"{path} holds one array; an .npz file of several is needed")
         with zipfile.ZipFile(stream) as archive:
             size = sum(member.file_size for member in archive.infolist())
-        if size > limits.unpacked(limits.stored_bytes(path.stat()), limits.DATA_RATIO):
+        if size > limits.max_unpacked(limits.stored_bytes(path.stat()), limits.DATA_RATIO):
             raise InputError(
                 f"{path} would unpack to {size >> 20:,} MiB, many times its size: write it with "
                 "numpy.savez, which does not compress"

@@ -127,7 +127,7 @@ def test_one_example_and_one_class(method: Method[Any]) -> None:
     task = Task("one", data, data, data, ("0", "1"))
     posterior = fit(method, nn.Linear(2, 2), task)
     assert math.isfinite(posterior.history["train_loss"][-1])
-    with pytest.raises(InputError, match="but the network has one output"):
+    with pytest.raises(InputError, match="one output is no choice between classes"):
         fit(method, nn.Linear(2, 1), Task("one", data, data, data, ("0",)))
 
 
