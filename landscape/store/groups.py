@@ -14,7 +14,7 @@ import numpy as np
 
 from landscape.errors import InputError
 from landscape.runtime import limits
-from landscape.store import schema
+from landscape.store import schema, version_1
 from landscape.store.untrusted import Attribute, plain_attributes, reading
 
 _INDEX = np.dtype("i4")
@@ -179,9 +179,10 @@ def read_group(
     name = group.name.lstrip("/")
     known = schema.fields(name)
     with reading(path):
-        there = {variable: group[variable] for variable in group if variable in known}
-        shapes = {variable: data.shape for variable, data in there.items()}
-        wanted = {v: data for v, data in there.items() if v in names or not names}
+        inside = {version_1.variable_name(f"{name}/{inner}"): group[inner] for inner in group}
+        datasets = {variable: data for variable, data in inside.items() if variable in known}
+        shapes = {variable: data.shape for variable, data in datasets.items()}
+        wanted = {v: data for v, data in datasets.items() if v in names or not names}
         size = sum(math.prod(shapes[variable]) for variable in wanted)
         if most is not None and size > most:
             raise InputError(
@@ -189,7 +190,7 @@ def read_group(
                 f"{most:,}: not drawn"
             )
         arrays = {variable: data[()] for variable, data in wanted.items()}
-        attributes = plain_attributes(group)
+        attributes = version_1.group_attributes(plain_attributes(group))
     try:
         read = schema.conform(name, arrays, shapes)
         schema.check_values(name, read)

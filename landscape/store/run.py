@@ -16,7 +16,7 @@ import numpy as np
 from landscape.errors import InputError
 from landscape.runtime.files import replacing
 from landscape.runtime.json_text import parse_object
-from landscape.store import schema
+from landscape.store import schema, version_1
 from landscape.store.groups import (
     Group,
     file_image,
@@ -100,7 +100,7 @@ class Run:
         """
         with open_run(path) as file:
             with reading(Path(path)):
-                attributes = plain_attributes(file)
+                attributes = version_1.root_attributes(plain_attributes(file))
             return cls(Path(path), attributes)
 
     @property
@@ -158,9 +158,9 @@ class Run:
             InputError: the file can no longer be read.
         """
         with open_run(self.path) as file:
-            found = find_group(file, group)
+            opened = find_group(file, group)
             with reading(self.path):
-                return plain_attributes(found)
+                return version_1.group_attributes(plain_attributes(opened))
 
     def write(
         self,
@@ -224,7 +224,7 @@ class Run:
     def _contents(self) -> tuple[dict[str, Attribute], dict[str, Group]]:
         with open_run(self.path) as file:
             with reading(self.path):
-                attributes = plain_attributes(file)
+                attributes = version_1.root_attributes(plain_attributes(file))
             return attributes, {
                 name: read_group(file[name], self.path) for name in group_names(file)
             }
@@ -233,7 +233,7 @@ class Run:
         # Onto what the file holds now: another process may be filling another group of it.
         with replacing(self.path) as temporary:
             old_attributes, old_groups = self._contents()
-            self.attributes = old_attributes | dict(attributes)
+            self.attributes = old_attributes | dict(attributes) | {"schema_version": schema.VERSION}
             temporary.write_bytes(file_image(self.attributes, old_groups | dict(groups)))
 
 

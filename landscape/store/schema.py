@@ -14,9 +14,10 @@ import numpy as np
 
 from landscape.errors import InputError, printable, refused
 from landscape.runtime.json_text import parse_json, parse_object
+from landscape.store import version_1
 
 NAME = "landscape-run"
-VERSION = 1
+VERSION = 2
 STATUSES = ("running", "complete", "failed")
 
 
@@ -90,7 +91,7 @@ _SAMPLES = {
     "trace_standard_error": Field(("sample",), "f8", "standard error of the trace", "nat", low=0),
     "loss": Field(("sample",), "f8", "mean loss on the measured data", "nat"),
     "accuracy": Field(("sample",), "f8", "accuracy on the measured data", low=0, high=1),
-    "matvecs": Field(("sample",), "i4", "products spent", low=0),
+    "matvecs": Field(("sample",), "i4", "matrix-vector products spent", low=0),
     "seconds": Field(("sample",), "f8", "wall-clock time spent", "s", low=0),
 }
 _DENSITY = {
@@ -203,8 +204,8 @@ ATTRIBUTES: Mapping[str, str] = {
     "task_sizes": "JSON object: examples in each split",
     "classes": "JSON list of class names",
     "loss": "definition of the loss",
-    "parameters": "which parameters are random, in words",
-    "parameter_count": "P, the number of random parameters",
+    "parameters": "names of the inferred parameters",
+    "parameter_count": "P, the number of inferred parameters",
     "normalisation": "what was done about running statistics",
     "data_fingerprint": "SHA-256 of the task's arrays",
     "device": "device of the computation",
@@ -252,8 +253,8 @@ def number_size(path: str) -> int:
     Args:
         path: Group and variable: ``"samples/trace"``.
     """
-    group, _, name = path.rpartition("/")
-    known = _fields(group) or {}
+    known = _fields(path.rpartition("/")[0]) or {}
+    name = version_1.variable_name(path)
     return np.dtype(known[name].dtype).itemsize if name in known else 0
 
 
