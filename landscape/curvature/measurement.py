@@ -54,17 +54,18 @@ class Flatness:
 
     Attributes:
         eigenvalues: Shape (S, k), descending.
-        residuals: ||H v - lambda v|| of each, shape (S, k).
-        converged: Whether each met the tolerance, shape (S, k).
-        trace: Shape (S,).
-        trace_standard_error: Shape (S,); the estimator's error, not the spread over samples.
+        residuals: Residual ||H v - lambda v|| of each eigenvalue, shape (S, k).
+        converged: Whether the residual met the tolerance, shape (S, k).
+        trace: Trace of the matrix, shape (S,).
+        trace_standard_error: Standard error of the trace's estimator, shape (S,); not the deviation
+            over samples.
         loss: Mean loss on the measured data, shape (S,).
-        accuracy: Shape (S,).
-        matvecs: Products spent, shape (S,).
-        seconds: Wall-clock time spent, shape (S,).
-        densities: The spectral density of each, on one common grid; empty if not asked for.
-        places: Chain and place in it of each, shape (S, 2), where samples are of Markov chains;
-            ``None`` where they are independent draws.
+        accuracy: Accuracy on the measured data, shape (S,).
+        matvecs: Number of matrix-vector products, shape (S,).
+        seconds: Wall-clock time, shape (S,).
+        densities: Spectral density at each sample, on one common grid; empty if not asked for.
+        places: Chain of each sample and its place there, shape (S, 2), for samples of Markov
+            chains; ``None`` for independent draws.
     """
 
     eigenvalues: np.ndarray
@@ -80,7 +81,7 @@ class Flatness:
     places: np.ndarray | None = None
 
     def summary(self) -> dict[str, float]:
-        """Means over samples, each with its deviation, interval and n; see ``spectrum_means``.
+        """Means over samples, with their deviations, intervals and n; see ``spectrum_means``.
 
         Returns:
             The number of samples, and for each quantity its mean by its name; with the endings
@@ -123,33 +124,34 @@ def measure(
     is no augmentation and no weight decay. The matrix is over the inferred parameters.
 
     Args:
-        posterior: What to sample from. A point, or a set of fewer samples, gives as many as it has.
-        data: The fixed set to measure on, as batches (``Data``, a list, a ``DataLoader``).
-        samples: S.
-        eigenvalues: k, the number of largest eigenvalues.
+        posterior: The posterior. A point, or a set of fewer samples, gives as many as it has.
+        data: The data to measure on, as batches (``Data``, a list, a ``DataLoader``).
+        samples: Number S of samples.
+        eigenvalues: Number k of largest eigenvalues.
         matrix: ``"hessian"``, ``"gauss-newton"`` or ``"empirical-fisher"``; see ``GaussNewton``.
-        tolerance: Relative residual asked of them.
-        max_matvecs: Budget for each sample's eigenvalues; see ``lanczos``.
-        trace_matvecs: Products to spend on each trace, by default 30; with a tolerance at most so
-            many, by default 1,000.
+        tolerance: Relative residual of the eigenvalues to reach.
+        max_matvecs: Largest number of products for the eigenvalues of a sample; see ``lanczos``.
+        trace_matvecs: Number of products for each trace, by default 30. With a tolerance it is the
+            largest number, by default 1,000.
         trace_tolerance: Relative standard error of the trace to reach; see ``hutchinson``.
-        density_probes: Probes of each sample's spectral density, at least 2; 0 for none.
-        density_steps: Products a probe; see ``lanczos_quadrature``.
-        loss: See ``losses.Criterion``.
-        seed: Of the samples, the starting vectors and the probes.
+        density_probes: Number of probes of each spectral density, at least 2; 0 for no density.
+        density_steps: Number of products for a probe; see ``lanczos_quadrature``.
+        loss: The loss; see ``losses.Criterion``.
+        seed: Seed of the samples, the starting vectors and the probes.
         backend: ``"lanczos"`` or ``"pyhessian"``.
         store: A run to write each sample to as soon as it is finished. Samples that it holds of the
-            same settings and the same loss are taken over, so that what was interrupted continues.
-        executor: Where samples are measured, each by itself; see ``executors.run``.
-            Here if ``None``.
-        progress: Whether to show progress; by default in a terminal or a notebook only. Or a
+            same request are taken over: an interrupted measurement continues. Those of another
+            request are replaced. See ``results.resume``.
+        executor: The executor that measures the samples; see ``executors.run``. This process if
+            ``None``.
+        progress: Whether to show progress; by default only in a terminal or a notebook. Or a
             function that gets (number finished, S, row of the sample) after each sample.
 
     Returns:
-        The measurements, each with its error.
+        The measurements, with their errors.
 
     Raises:
-        InputError: a setting is out of range, or there is no data or other data at every pass.
+        InputError: a setting is out of range, there are no data, or the data change at each pass.
         LandscapeError: at no sample is the loss's curvature finite, or a worker died.
     """
     samples = check_int(samples, "the number of samples")

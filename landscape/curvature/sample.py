@@ -27,14 +27,27 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class SampleWork:
-    """What all samples of a measurement share: what a worker is sent."""
+    """What all samples of a measurement share; each worker gets it once.
+
+    Attributes:
+        loss: The mean loss.
+        settings: Settings of ``measure`` that a row depends on.
+    """
 
     loss: PosteriorLoss
     settings: dict[str, Any]
 
 
 def measure_sample(work: SampleWork, sample: tuple[int, Tensor]) -> Row:
-    """Everything about one sample, (its number, its weights); NaN where there is no curvature."""
+    """Measure one sample.
+
+    Args:
+        work: What all samples share.
+        sample: Number and weights (P,) of the sample.
+
+    Returns:
+        The row of the sample. Its curvature is NaN if the loss or a product is not finite.
+    """
     begun = time.perf_counter()
     index, w = sample
     objective = work.loss.at(w)
@@ -46,7 +59,7 @@ def measure_sample(work: SampleWork, sample: tuple[int, Tensor]) -> Row:
         row |= measured(objective, w, **settings)
     except NotFiniteError:
         row |= _without_curvature(**settings)
-    if index == 0:  # what augments the data would make every measurement another one's
+    if index == 0:  # data that change at each pass, as by augmentation, are refused
         check_same_loss(evaluation.loss, objective.evaluate(w).loss, w.dtype)
     if w.is_cuda:
         torch.cuda.synchronize(w.device)
@@ -68,7 +81,7 @@ def _by_lanczos(
     seed: int,
     backend: str,
 ) -> Row:
-    operator = operator_at(objective, w, matrix)  # one for all three: it keeps the graphs
+    operator = operator_at(objective, w, matrix)  # for all estimates: it keeps the graphs
     top = lanczos(
         operator,
         k=eigenvalues,
@@ -112,9 +125,9 @@ def _by_pyhessian(
 def _without_curvature(
     *, eigenvalues: int, density_probes: int, density_steps: int, **settings: Any
 ) -> Row:
-    nothing = torch.full((eigenvalues,), torch.nan, dtype=torch.float64)
-    vectors, never = nothing[:, None], torch.zeros(eigenvalues, dtype=torch.bool)
-    row = _row(Eigenvalues(nothing, nothing, vectors, never, 0), Estimate(math.nan, math.nan, 0))
+    nan = torch.full((eigenvalues,), torch.nan, dtype=torch.float64)
+    converged = torch.zeros(eigenvalues, dtype=torch.bool)
+    row = _row(Eigenvalues(nan, nan, nan[:, None], converged, 0), Estimate(math.nan, math.nan, 0))
     if density_probes:
         row["nodes"] = row["weights"] = np.full(
             (density_probes, eigenvalues + density_steps), np.nan

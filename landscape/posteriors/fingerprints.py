@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from landscape.autograd.pytrees import tensors_of
 from landscape.objective.batches import Batch
 from landscape.objective.objective import Objective
 from landscape.posteriors.loss import PosteriorLoss
@@ -61,22 +60,36 @@ def _examples(data: Iterable[Batch]) -> str:
     """The examples as a multiset: the sum of their digests."""
     total = 0
     for batch in data:
-        for digest in _rows(tensors_of(batch)) or [hashlib.sha256(_digest(batch).encode())]:
+        for digest in _rows(batch) or [hashlib.sha256(_digest(batch).encode())]:
             total += int.from_bytes(digest.digest())
     return f"{total % 2**256:064x}"
 
 
-def _rows(tensors: list[Tensor]) -> list[Any]:
-    """A digest of each example of a batch; none if the tensors are no rows of examples."""
-    plain = all(tensor.ndim and tensor.layout is torch.strided for tensor in tensors)
-    if not plain or len({len(tensor) for tensor in tensors}) != 1 or not len(tensors[0]):
+def _rows(batch: Batch) -> list[Any]:
+    """A digest of each example of a batch; none if the batch is more than rows of tensors."""
+    leaves = _leaves(batch)
+    tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
+    others = [leaf for leaf in leaves if not isinstance(leaf, Tensor)]
+    if not all(tensor.ndim and tensor.layout is torch.strided for tensor in tensors):
         return []
-    kind = hashlib.sha256(repr([(str(t.dtype), t.shape[1:]) for t in tensors]).encode())
+    if len({len(tensor) for tensor in tensors}) != 1 or not _is_plain(others):
+        return []
+    kind = repr(([(str(tensor.dtype), tensor.shape[1:]) for tensor in tensors], others))
+    hashed = hashlib.sha256(kind.encode())
     digests = []
     for row in np.concatenate([_bytes(tensor) for tensor in tensors], 1):
-        digests.append(kind.copy())
+        digests.append(hashed.copy())
         digests[-1].update(row)
     return digests
+
+
+def _leaves(value: Any) -> list[Any]:
+    """What is in dicts, lists and tuples, the names of the dicts included."""
+    if isinstance(value, Mapping):
+        return [*value, *(leaf for item in value.values() for leaf in _leaves(item))]
+    if isinstance(value, list | tuple):
+        return [leaf for item in value for leaf in _leaves(item)]
+    return [value]
 
 
 def _bytes(tensor: Tensor) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A quantity over samples: its mean, its deviation, and how well the mean is known."""
+"""The mean of a quantity over samples, with its confidence interval."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 MARKOV_CHAINS = ("sgld", "cyclical-sgld", "entropy-mcmc", "ptl")
-"""Methods whose samples are a Markov chain, for files from before files said so."""
+"""Methods whose samples are a Markov chain, for older files, which do not say so."""
 
 Range = tuple[float, float]
 ANYTHING: Range = (-math.inf, math.inf)
@@ -19,15 +19,15 @@ class SampleMean:
     """Mean and standard deviation over samples, and the confidence interval of the mean.
 
     Attributes:
-        mean: Mean of the samples; NaN where there is none.
+        mean: Mean of the samples; NaN if there are none.
         deviation: Standard deviation, n - 1 in the denominator; NaN for one sample.
-        count: n, the number of samples; those that are NaN do not count.
-        low: Lower end of Student's 95 % interval, mean - t deviation / sqrt(effective); NaN for
-            one sample, where a sample is infinite, and where samples are of a Markov chain and
-            their order in it is not known.
+        count: Number n of samples that are not NaN.
+        low: Lower end of Student's 95 % interval, mean - t deviation / sqrt(effective). It is NaN
+            for one sample, if a sample is infinite, and if the samples' order in their Markov chain
+            is not known.
         high: Upper end of the interval.
-        effective: Number of independent draws that the samples are worth, at most n; n for
-            independent ones. See ``effective_count``.
+        effective: Number of independent draws that the samples are worth, at most n, and n for
+            independent samples; see ``effective_count``.
     """
 
     mean: float
@@ -41,13 +41,13 @@ class SampleMean:
     def of(
         cls, values: np.ndarray, *, places: np.ndarray | None = None, within: Range = ANYTHING
     ) -> SampleMean:
-        """The spread of a vector, of which NaN is left out.
+        """The mean of the numbers of a vector that are not NaN.
 
         Args:
-            values: Shape (n,).
-            places: Places in Markov chains, shape (n, 2); see ``effective_count``. Independent
-                draws if ``None``.
-            within: Range of the quantity. An interval is cut there, which costs no coverage.
+            values: The samples, shape (n,).
+            places: Places in Markov chains, shape (n, 2), as for ``effective_count``; ``None`` for
+                independent draws.
+            within: Range of the quantity; the interval ends there at the latest.
         """
         from scipy.special import stdtrit  # its import takes longer than this package's own
 
@@ -73,15 +73,15 @@ class SampleMean:
     ) -> SampleMean:
         """The ratio of two means over the same samples, by the delta method.
 
-        Its deviation is that of r + (x - r y) / mean(y), r the ratio, which has the mean r. On
-        lognormal samples the interval covers 95 % where their logarithms have the deviation 0.2,
-        93 % at 0.5 and 90 % at 0.8 (10 samples). There is none where that of mean(y) reaches 0: the
-        ratio may then be anything (Fieller 1954).
+        Its deviation is that of r + (x - r y) / mean(y), with r the ratio. On 10 lognormal samples
+        the interval covers 95 % if the logarithms have the deviation 0.2, 93 % at 0.5 and 90 % at
+        0.8. There is no interval if that of mean(y) reaches 0: the ratio may then be anything
+        (Fieller 1954).
 
         Args:
-            numerator: x, shape (n,).
-            denominator: y, shape (n,).
-            places: Places in Markov chains; see ``of``.
+            numerator: Samples x, shape (n,).
+            denominator: Samples y, shape (n,).
+            places: Places in Markov chains, as for ``of``.
         """
         x, y = np.asarray(numerator, dtype=float), np.asarray(denominator, dtype=float)
         known = ~(np.isnan(x) | np.isnan(y))
@@ -94,11 +94,11 @@ class SampleMean:
         return over if below.low > 0 else replace(over, low=math.nan, high=math.nan)
 
     def interval(self) -> str:
-        """The interval as text, with a space before it; empty where there is none."""
+        """The interval as text, after a space; empty if there is none."""
         return "" if math.isnan(self.low) else f" [{self.low:.3g}, {self.high:.3g}]"
 
     def counted(self) -> str:
-        """The number of samples as text, and what those of a chain are worth."""
+        """The number of samples as text, and of independent draws that a chain is worth."""
         if self.effective < self.count:
             return f"{self.count} of a chain, worth {self.effective:.2g}"
         return str(self.count)
@@ -112,53 +112,53 @@ class SampleMean:
 def spectrum_means(
     eigenvalues: np.ndarray, trace: np.ndarray, *, places: np.ndarray | None = None
 ) -> dict[str, SampleMean]:
-    """What curvature at posterior samples comes to.
+    """Means of curvature over posterior samples.
 
     Args:
-        eigenvalues: Largest ones at each sample, descending, shape (S, k).
+        eigenvalues: Largest eigenvalues at each sample, descending, shape (S, k).
         trace: Traces, shape (S,).
-        places: Places in Markov chains; see ``SampleMean.of``.
+        places: Places in Markov chains, as for ``SampleMean.of``.
 
     Returns:
-        ``"lambda_1"`` and ``"trace"``; for k >= 5 also ``"lambda_ratio"``, the mean of lambda_1 /
-        lambda_5, and ``"lambda_ratio_of_means"``, mean lambda_1 / mean lambda_5, which samples with
-        a small lambda_5 do not dominate. What is empty is missing.
+        ``"lambda_1"`` and ``"trace"``, unless the array is empty; for k >= 5 also
+        ``"lambda_ratio"``, the mean of lambda_1 / lambda_5, and ``"lambda_ratio_of_means"``, mean
+        lambda_1 / mean lambda_5, which samples with a small lambda_5 do not dominate.
     """
-    found = {}
+    means = {}
     if eigenvalues.size:
-        found["lambda_1"] = SampleMean.of(eigenvalues[:, 0], places=places)
+        means["lambda_1"] = SampleMean.of(eigenvalues[:, 0], places=places)
     if eigenvalues.size and eigenvalues.shape[1] >= 5:
         largest, fifth = eigenvalues[:, 0], eigenvalues[:, 4]
         with np.errstate(invalid="ignore", divide="ignore"):
-            found["lambda_ratio"] = SampleMean.of(largest / fifth, places=places)
-        found["lambda_ratio_of_means"] = SampleMean.of_ratio(largest, fifth, places=places)
+            means["lambda_ratio"] = SampleMean.of(largest / fifth, places=places)
+        means["lambda_ratio_of_means"] = SampleMean.of_ratio(largest, fifth, places=places)
     if trace.size:
-        found["trace"] = SampleMean.of(trace, places=places)
-    return found
+        means["trace"] = SampleMean.of(trace, places=places)
+    return means
 
 
 def effective_count(values: np.ndarray, places: np.ndarray) -> tuple[float, float]:
     """How many independent draws the samples of Markov chains are worth, for their mean.
 
-    That is s^2 / v, with s^2 the variance of the samples and v that of their mean. Of one chain v
-    is the sum of its autocovariances by Geyer's initial monotone sequence ("Practical Markov chain
-    Monte Carlo", Statistical Science 7, 1992). An autocovariance around the samples' own mean is
-    too small by about v, which is put back, and v is known as well as n over twice the length of
-    that sequence, less one, allows (both: Wolff, arXiv hep-lat/0306017). A random subset of a
-    reversible chain is one as well: samples may be missing. Of several chains, the cycles of
-    cyclical SGLD say, each counts as one draw of its mean, whatever it is inside.
+    The number is s^2 / v, with s^2 the variance of the samples and v that of their mean. For one
+    chain v is the sum of its autocovariances by Geyer's initial monotone sequence ("Practical
+    Markov chain Monte Carlo", Statistical Science 7, 1992). An autocovariance around the samples'
+    own mean is too small by about v; this is corrected. The degrees of freedom of v are n over
+    twice the length of that sequence, less one (both: Wolff, arXiv hep-lat/0306017). Samples may be
+    missing, because a random subset of a reversible chain is one as well. If there are several
+    chains, such as the cycles of cyclical SGLD, each counts as one draw of its mean.
 
     On AR(1) chains the interval of ``SampleMean`` covers, with 30 samples, 99 % at the coefficient
     0, 96 % at 0.5 and 89 % at 0.9; with 100 samples 97 %, 95 % and 94 %. Student's with n in place
     of it: 95 %, 75 % and 32 %.
 
     Args:
-        values: Shape (n,).
-        places: Chain and place in it of each, whole numbers of shape (n, 2); negative where they
-            are not known.
+        values: The samples, shape (n,).
+        places: Chain of each sample and its place there, whole numbers of shape (n, 2); negative if
+            they are not known.
 
     Returns:
-        The number, from 1 to n, and the degrees of freedom of v; NaN twice where a place is not
+        The number, from 1 to n, and the degrees of freedom of v; both are NaN if a place is not
         known.
     """
     count = len(values)

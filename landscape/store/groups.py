@@ -14,7 +14,7 @@ import numpy as np
 
 from landscape.errors import InputError
 from landscape.runtime import limits
-from landscape.store import schema
+from landscape.store import schema, version_1
 from landscape.store.untrusted import Attribute, plain_attributes, reading
 
 _INDEX = np.dtype("i4")
@@ -22,7 +22,12 @@ _INDEX = np.dtype("i4")
 
 @dataclass(frozen=True)
 class Group(Mapping[str, np.ndarray]):
-    """The variables of one group, by name, with the group's attributes."""
+    """One group: a mapping from the names of its variables to arrays, with attributes.
+
+    Attributes:
+        variables: Arrays by name.
+        attributes: Text and numbers about the group.
+    """
 
     variables: Mapping[str, np.ndarray]
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
@@ -40,10 +45,10 @@ class Group(Mapping[str, np.ndarray]):
 def file_image(attributes: Mapping[str, Attribute], groups: Mapping[str, Group]) -> bytes:
     """The bytes of a run file.
 
-    Built in memory, for HDF5 does not survive a disk that fills up under an open file.
+    They are built in memory, because HDF5 fails badly if the disk fills up under an open file.
 
     Raises:
-        InputError: more than a reader accepts.
+        InputError: a reader would refuse a file of this size.
     """
     size = sum(_nbytes(name, group) for name, group in groups.items())
     _check_sizes(size, attributes, groups)
@@ -64,13 +69,13 @@ def _check_sizes(
             "fewer samples or examples"
         )
     every = [attributes, *(group.attributes for group in groups.values())]
-    texts = [sum(len(str(value).encode()) for value in each.values()) for each in every]
+    texts = [sum(len(str(value).encode()) for value in some.values()) for some in every]
     if max(texts) > limits.MAX_ATTRIBUTE_BYTES or sum(texts) > limits.MAX_OVERHEAD // 2:
         raise InputError(
             f"the attributes of a group hold up to {limits.MAX_ATTRIBUTE_BYTES >> 20} MiB, and "
             f"those of a run file {limits.MAX_OVERHEAD >> 21}: give fewer or shorter settings"
         )
-    counts = [len(each) for each in every]
+    counts = [len(some) for some in every]
     if max(counts) > limits.MAX_ATTRIBUTES or sum(counts) > limits.MAX_ALL_ATTRIBUTES:
         raise InputError(
             f"a group has up to {limits.MAX_ATTRIBUTES:,} attributes, and a run file "
@@ -95,7 +100,7 @@ def _image(
 
 
 def _write_group(file: h5py.File, name: str, group: Group, compressed: bool) -> None:
-    # With a dimension scale on every axis.
+    """Write a group with a dimension scale on every axis."""
     allowed = schema.fields(name)
     target = file.create_group(name)
     target.attrs.update(group.attributes)
@@ -124,7 +129,7 @@ def _lengths(name: str, group: Group) -> dict[str, int]:
 
 
 def _nbytes(name: str, group: Group) -> int:
-    """Bytes of a group's variables, and of what counts along each axis."""
+    """Bytes of a group's variables and of the indices along its axes."""
     indices = sum(length for dim, length in _lengths(name, group).items() if dim not in group)
     return sum(array.nbytes for array in group.values()) + _INDEX.itemsize * indices
 
@@ -155,33 +160,34 @@ def find_group(file: h5py.File, name: str) -> h5py.Group:
     Raises:
         KeyError: the file does not hold it, or the schema has no such group.
     """
-    found = file.get(name) if schema.has_group(name) else None
-    if not isinstance(found, h5py.Group):
+    group = file.get(name) if schema.has_group(name) else None
+    if not isinstance(group, h5py.Group):
         raise KeyError(name)
-    return found
+    return group
 
 
 def read_group(
     group: h5py.Group, path: Path, names: Collection[str] = (), most: int | None = None
 ) -> Group:
-    """Read a group's attributes and variables; of these only the ``names``, if there are any.
+    """Read a group's attributes, and its variables or some of them.
 
     Args:
         group: The open group.
-        path: Name of the file.
-        names: Variables to read; all of them if none is named.
-        most: Number of values above which nothing is read.
+        path: Path of the file.
+        names: Names of variables; all are read if none is given.
+        most: Largest number of values to read.
 
     Raises:
-        InputError: the data is damaged, a variable has not the axes that the schema states, or
-            there are more values than ``most``.
+        InputError: the data are damaged, a variable lacks the axes of the schema, or there are
+            more values than ``most``.
     """
     name = group.name.lstrip("/")
     known = schema.fields(name)
     with reading(path):
-        there = {variable: group[variable] for variable in group if variable in known}
-        shapes = {variable: data.shape for variable, data in there.items()}
-        wanted = {v: data for v, data in there.items() if v in names or not names}
+        inside = {version_1.variable_name(f"{name}/{inner}"): group[inner] for inner in group}
+        datasets = {variable: data for variable, data in inside.items() if variable in known}
+        shapes = {variable: data.shape for variable, data in datasets.items()}
+        wanted = {v: data for v, data in datasets.items() if v in names or not names}
         size = sum(math.prod(shapes[variable]) for variable in wanted)
         if most is not None and size > most:
             raise InputError(
@@ -189,7 +195,7 @@ def read_group(
                 f"{most:,}: not drawn"
             )
         arrays = {variable: data[()] for variable, data in wanted.items()}
-        attributes = plain_attributes(group)
+        attributes = version_1.group_attributes(plain_attributes(group))
     try:
         read = schema.conform(name, arrays, shapes)
         schema.check_values(name, read)

@@ -1,7 +1,7 @@
 """The heaps in which HDF5 keeps texts of variable length, checked before HDF5 reads them.
 
 A heap is a list of entries, each with its length. HDF5 goes from one to the next, and at an entry
-of damaged length 0 it stays for ever: nothing in the process can stop it then.
+of damaged length 0 it loops for ever: nothing in the process can then stop it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def check_heaps(descriptor: int, path: Path) -> None:
         path: Its name.
 
     Raises:
-        InputError: a heap is damaged so that it would not.
+        InputError: a heap is damaged in such a way that it would not end.
     """
     for start in _starts(descriptor):
         (size,) = struct.unpack("<Q", os.pread(descriptor, 8, start + 8).ljust(8, b"\0"))
@@ -37,7 +37,7 @@ def check_heaps(descriptor: int, path: Path) -> None:
 
 
 def _starts(descriptor: int) -> Iterator[int]:
-    """Where the file has what a heap begins with."""
+    """The positions in the file at which a heap begins."""
     offset = 0
     while block := os.pread(descriptor, _BLOCK + len(_START) - 1, offset):
         at = block.find(_START)
@@ -52,7 +52,7 @@ def _never_ends(heap: bytes) -> bool:
     at = _HEAD
     while at + _HEAD <= len(heap):
         index, length = struct.unpack_from("<H6xQ", heap, at)
-        # The entry 0 is what is free, and its length includes its head.
+        # The entry 0 is the free space; its length includes its head.
         step = length if index == 0 else (_HEAD + -(-length // 8) * 8) % 2**64
         if step == 0:
             return True

@@ -16,7 +16,7 @@ import numpy as np
 from landscape.errors import InputError
 from landscape.runtime.files import atomic_write
 from landscape.runtime.json_text import parse_object
-from landscape.store import schema
+from landscape.store import schema, version_1
 from landscape.store.groups import (
     Group,
     file_image,
@@ -31,20 +31,21 @@ if TYPE_CHECKING:
     import xarray
 
 Contents = tuple[Mapping[str, object], Mapping[str, Attribute]]
-"""A group's variables and attributes."""
+"""Variables and attributes of a group."""
 
 
 class Run:
     """A run file: its attributes, and the groups measured so far.
 
-    Every ``write`` replaces the file atomically (``runtime.files``), so a reader never meets
-    half a file, and a process killed at any moment loses only the write it was on. Two processes
-    may fill one file, group by group. Reading opens the file, takes what was asked for, and closes
-    it: a writer never waits for it.
+    Every ``write`` replaces the file atomically (``runtime.files``): a reader never reads half a
+    file, and a process that is killed loses only its last write. Two processes may fill one file,
+    group by group. Reading opens the file, reads what is asked for and closes it, so that a writer
+    never waits. A file of schema version 1 is read with the names of version 2, and a write makes
+    it version 2.
 
     Attributes:
-        path: The file.
-        attributes: The root attributes, as in ``schema.ATTRIBUTES``.
+        path: Path of the file.
+        attributes: Root attributes, as in ``schema.ATTRIBUTES``.
     """
 
     def __init__(self, path: Path, attributes: dict[str, Attribute]) -> None:
@@ -63,11 +64,11 @@ class Run:
         """Start a run file, with status ``"running"`` unless another is given.
 
         Args:
-            path: Where; the folder is created. The name must end in ``.h5``.
-            overwrite: Replace an existing file.
-            groups: What it holds from the first moment on; see ``write``.
+            path: Path of the file, ending in ``.h5``; its folder is created.
+            overwrite: Whether to replace an existing file.
+            groups: First contents, by the names of the groups; see ``write``.
             **attributes: Any of ``schema.ATTRIBUTES``; mappings and lists are stored as JSON.
-                Time, status, versions and git commit are filled in.
+                Time, status, versions and git commit are added.
 
         Raises:
             InputError: an unknown attribute, variables that the schema does not allow, a name that
@@ -93,14 +94,14 @@ class Run:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Run:
-        """Open an existing run file; nothing but its attributes is read.
+        """Open a run file and read its attributes.
 
         Raises:
             InputError: the file is missing, damaged, not a run, or unsafe to read.
         """
         with open_run(path) as file:
             with reading(Path(path)):
-                attributes = plain_attributes(file)
+                attributes = version_1.root_attributes(plain_attributes(file))
             return cls(Path(path), attributes)
 
     @property
@@ -135,32 +136,32 @@ class Run:
         return self.read(group)
 
     def read(self, group: str, *names: str, most: int | None = None) -> Group:
-        """Read one group's attributes, and of its variables only those named that it holds.
+        """Read the attributes of one group, and its variables or some of them.
 
         Args:
-            group: ``"samples"``, ``"surfaces/random"``, ...
-            *names: Variables; all of them if none is named.
-            most: Number of values above which nothing is read.
+            group: Name of the group, such as ``"samples"`` or ``"surfaces/random"``.
+            *names: Names of variables; all are read if none is given.
+            most: Largest number of values to read.
 
         Raises:
             KeyError: the file does not hold the group (yet).
-            InputError: the file is damaged, a variable has not the axes that the schema states, or
-                there are more values than ``most``.
+            InputError: the file is damaged, a variable lacks the axes of the schema, or there are
+                more values than ``most``.
         """
         with open_run(self.path) as file:
             return read_group(find_group(file, group), self.path, names, most)
 
     def attributes_of(self, group: str) -> Mapping[str, Attribute]:
-        """The attributes of one group, and none of its variables.
+        """The attributes of one group.
 
         Raises:
             KeyError: the file does not hold the group (yet).
             InputError: the file can no longer be read.
         """
         with open_run(self.path) as file:
-            found = find_group(file, group)
+            opened = find_group(file, group)
             with reading(self.path):
-                return plain_attributes(found)
+                return version_1.group_attributes(plain_attributes(opened))
 
     def write(
         self,
@@ -168,7 +169,7 @@ class Run:
         variables: Mapping[str, object],
         attributes: Mapping[str, Attribute] | None = None,
     ) -> None:
-        """Put ``variables`` into ``group`` in place of what it held, and save the file.
+        """Replace the contents of one group, and save the file.
 
         Args:
             group: One of ``schema.GROUPS``, or ``"surfaces/<name>"``.
@@ -177,21 +178,21 @@ class Run:
 
         Raises:
             InputError: names or shapes that the schema does not allow.
-            LandscapeError: the file could not be written; the version on disk is untouched.
+            LandscapeError: the file could not be written; the one on disk is unchanged.
         """
         self._update({group: _group(group, variables, attributes or {})}, {})
 
     def set_attributes(self, **attributes: Any) -> None:
-        """Change root attributes (``status="complete"``, say) and save the file.
+        """Change root attributes, such as ``status="complete"``, and save the file.
 
         Raises:
             InputError: unknown attribute or status.
-            LandscapeError: the file could not be written; the version on disk is untouched.
+            LandscapeError: the file could not be written; the one on disk is unchanged.
         """
         self._update({}, schema.root_attributes(attributes))
 
     def to_xarray(self) -> xarray.DataTree:
-        """The whole file as an ``xarray.DataTree`` in memory, as ``open_datatree`` has it.
+        """The file as an ``xarray.DataTree`` in memory, the same as by ``open_datatree``.
 
         Raises:
             InputError: xarray is not installed (``pip install landscape[xarray]``), or the file is
@@ -202,7 +203,7 @@ class Run:
         except ImportError as error:
             raise InputError("to_xarray needs 'pip install landscape[xarray]'") from error
         attributes, groups = self._contents()
-        # Not by xarray's own reader, which would follow whatever a file from anybody holds.
+        # xarray's own reader would follow the links in a file from anybody.
         nodes = {"/": xarray.Dataset(attrs=attributes)}
         for name, group in groups.items():
             fields = schema.fields(name)
@@ -224,23 +225,23 @@ class Run:
     def _contents(self) -> tuple[dict[str, Attribute], dict[str, Group]]:
         with open_run(self.path) as file:
             with reading(self.path):
-                attributes = plain_attributes(file)
+                attributes = version_1.root_attributes(plain_attributes(file))
             return attributes, {
                 name: read_group(file[name], self.path) for name in group_names(file)
             }
 
     def _update(self, groups: Mapping[str, Group], attributes: Mapping[str, Attribute]) -> None:
-        # Onto what the file holds now: another process may be filling another group of it.
+        # Another process may have filled another group meanwhile.
         with atomic_write(self.path) as temporary:
             old_attributes, old_groups = self._contents()
-            self.attributes = old_attributes | dict(attributes)
+            self.attributes = old_attributes | dict(attributes) | {"schema_version": schema.VERSION}
             temporary.write_bytes(file_image(self.attributes, old_groups | dict(groups)))
 
 
 def _group(
     name: str, variables: Mapping[str, object], attributes: Mapping[str, Attribute]
 ) -> Group:
-    plain = {each: schema.attribute(each, value) for each, value in attributes.items()}
+    plain = {key: schema.attribute(key, value) for key, value in attributes.items()}
     return Group(schema.conform(name, variables), plain)
 
 
@@ -255,7 +256,7 @@ def ensure_new(path: Path, *, overwrite: bool = False) -> None:
         raise InputError(f"a run file's name ends in .h5, not '{path.name}'")
     try:
         exists = path.exists()
-    except OSError as error:  # a name that is too long, say
+    except OSError as error:  # such as a name that is too long
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error
     if exists and not overwrite:
         raise InputError(f"{path} exists: choose another name, or overwrite it")
@@ -263,10 +264,10 @@ def ensure_new(path: Path, *, overwrite: bool = False) -> None:
 
 
 def ensure_writable(folder: Path) -> None:
-    """Create ``folder`` if need be and try that a file can be put there.
+    """Create ``folder`` if it is missing, and check that a file can be written there.
 
     Raises:
-        InputError: it cannot; the line says why.
+        InputError: it cannot; the message says why.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The layout of a run file: which groups there are, and the axes and meaning of every variable.
+"""The layout of a run file: its groups, and the axes and meaning of every variable.
 
 The file is plain HDF5; ``docs/file-format.md`` describes it for readers without this package.
 """
@@ -14,9 +14,10 @@ import numpy as np
 
 from landscape.errors import InputError, printable, refused
 from landscape.runtime.json_text import parse_json, parse_object
+from landscape.store import version_1
 
 NAME = "landscape-run"
-VERSION = 1
+VERSION = 2
 STATUSES = ("running", "complete", "failed")
 
 
@@ -27,11 +28,11 @@ class Field:
     Attributes:
         dims: Names of its axes.
         dtype: Stored type.
-        meaning: What it is, in words.
+        meaning: Meaning in words.
         units: Physical units.
-        low: Smallest value that it can have; NaN, for what is not defined, is always possible.
-        high: Largest value.
-        coordinate: Whether it says where others are, and so is finite.
+        low: Smallest possible value; NaN is possible as well.
+        high: Largest possible value.
+        coordinate: Whether it is a coordinate of others, and so is finite.
     """
 
     dims: tuple[str, ...]
@@ -44,7 +45,7 @@ class Field:
 
     @property
     def range(self) -> str:
-        """Which values it can have, in words."""
+        """The possible values, in words."""
         if math.isinf(self.high):
             return f"{self.low:g} or more"
         if math.isinf(self.low):
@@ -53,12 +54,12 @@ class Field:
 
     @property
     def attributes(self) -> dict[str, str]:
-        """What is stored beside the variable."""
+        """The attributes of the variable in the file."""
         return {"long_name": self.meaning, "units": self.units}
 
 
 _ROUNDING = 1e-3
-"""How far rounding may lead beyond a bound: probabilities are in single precision."""
+"""How far rounding may exceed a bound: probabilities are in single precision."""
 
 _TRAINING = {
     "epoch": Field(("epoch",), "i4", "number of finished epochs", low=0),
@@ -90,7 +91,7 @@ _SAMPLES = {
     "trace_standard_error": Field(("sample",), "f8", "standard error of the trace", "nat", low=0),
     "loss": Field(("sample",), "f8", "mean loss on the measured data", "nat"),
     "accuracy": Field(("sample",), "f8", "accuracy on the measured data", low=0, high=1),
-    "matvecs": Field(("sample",), "i4", "products spent", low=0),
+    "matvecs": Field(("sample",), "i4", "matrix-vector products spent", low=0),
     "seconds": Field(("sample",), "f8", "wall-clock time spent", "s", low=0),
 }
 _DENSITY = {
@@ -182,10 +183,10 @@ GROUPS: Mapping[str, Mapping[str, Field]] = {
     "shifted": _SHIFTED,
     "centre": _CENTRE,
 }
-# Groups of groups, each of its members of one kind.
+# Groups of groups; the members of a family have the same variables.
 FAMILIES: Mapping[str, Mapping[str, Field]] = {"surfaces": _SURFACE, "lines": _LINE}
 
-# Root attributes that are no text. A whole number has 64 bits; JSON is text, too.
+# Root attributes that are numbers or JSON. A whole number has 64 bits.
 _WHOLE = ("schema_version", "seed", "parameter_count")
 _REAL = ("training_seconds",)
 _JSON_OBJECTS = ("config", "task_sizes", "versions")
@@ -203,8 +204,8 @@ ATTRIBUTES: Mapping[str, str] = {
     "task_sizes": "JSON object: examples in each split",
     "classes": "JSON list of class names",
     "loss": "definition of the loss",
-    "parameters": "which parameters are random, in words",
-    "parameter_count": "P, the number of random parameters",
+    "parameters": "names of the inferred parameters",
+    "parameter_count": "P, the number of inferred parameters",
     "normalisation": "what was done about running statistics",
     "data_fingerprint": "SHA-256 of the task's arrays",
     "device": "device of the computation",
@@ -227,11 +228,11 @@ def fields(group: str) -> Mapping[str, Field]:
     Raises:
         InputError: the schema has no such group.
     """
-    found = _fields(group)
-    if found is None:
+    variables = _fields(group)
+    if variables is None:
         known = ", ".join([*GROUPS, *(f"{family}/<name>" for family in FAMILIES)])
         raise InputError(f"a run file has no group '{group}'; it may hold {known}")
-    return found
+    return variables
 
 
 def has_group(group: str) -> bool:
@@ -252,18 +253,18 @@ def number_size(path: str) -> int:
     Args:
         path: Group and variable: ``"samples/trace"``.
     """
-    group, _, name = path.rpartition("/")
-    known = _fields(group) or {}
+    known = _fields(path.rpartition("/")[0]) or {}
+    name = version_1.variable_name(path)
     return np.dtype(known[name].dtype).itemsize if name in known else 0
 
 
 def index(dim: str) -> Field:
-    """What stands for an axis that has no variable of its own: its entries counted from 0."""
+    """The variable of an axis that has none of its own: its entries counted from 0."""
     return Field((dim,), "i4", f"index along {dim}")
 
 
 def attribute(name: str, value: object) -> str | int | float:
-    """What an attribute is stored as: text, a number, or for anything else its JSON.
+    """The stored form of an attribute: text, a number, or for anything else its JSON.
 
     Raises:
         InputError: it cannot be stored.
@@ -278,14 +279,14 @@ def attribute(name: str, value: object) -> str | int | float:
         text = value if isinstance(value, str) else json.dumps(value)
         text.encode()
     if not isinstance(value, str):
-        parse_json(text, f"the attribute '{name}'")  # as a reader will
+        parse_json(text, f"the attribute '{name}'")  # a reader does the same
     if "\0" in text:
         raise InputError(f"the attribute '{name}' holds a zero byte")
     return text
 
 
 def check_attributes(attributes: Mapping[str, object]) -> None:
-    """Check what a file says of a whole run, which may be anything; whatever is absent is absent.
+    """Check the root attributes of a file from anybody; any of them may be absent.
 
     Raises:
         InputError: an attribute is of another kind than the schema states.
@@ -315,7 +316,7 @@ def check_attributes(attributes: Mapping[str, object]) -> None:
 
 
 def root_attributes(given: Mapping[str, object]) -> dict[str, str | int | float]:
-    """Check the attributes of a whole run.
+    """Check root attributes that are to be written.
 
     Raises:
         InputError: an unknown name, an unknown status, or a value that cannot be stored.
@@ -363,10 +364,10 @@ def conform(
 
 
 def check_values(group: str, arrays: Mapping[str, np.ndarray]) -> None:
-    """Check that numbers which were read can be what the schema says they are.
+    """Check that the values of variables are possible ones.
 
     Raises:
-        InputError: some cannot.
+        InputError: some are not.
     """
     for name, array in arrays.items():
         field = _field(group, name)

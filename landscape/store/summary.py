@@ -1,4 +1,4 @@
-"""A run in a few numbers, each with its spread: a line of a table of runs."""
+"""A run in a few numbers with their intervals: a line of a table of runs."""
 
 from __future__ import annotations
 
@@ -18,21 +18,23 @@ from landscape.store.untrusted import open_run, plain_attributes, reading
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run file says; None where it does not.
+    """The main numbers of a run file; ``None`` for those that it does not have.
 
     Attributes:
         name: The file's name without its ending.
-        accuracy: Of the averaged predictions, like the next three.
-        rmse: Of real targets, in their own units.
-        samples: Posterior samples that were averaged, or measured.
-        matrix: Which matrix the next four are of: ``"hessian"``, or another of ``measure``'s.
+        samples: Number of posterior samples that were averaged, or else measured.
+        accuracy: Accuracy of the averaged predictions.
+        nll: Negative log-likelihood of the averaged predictions, in nats.
+        ece: Expected calibration error of the averaged predictions.
+        rmse: Root mean squared error of real targets, in their own units.
+        matrix: Matrix of the next four, ``"hessian"`` or another one of ``measure``.
         lambda_1: Its largest eigenvalue, over samples.
-        lambda_ratio: Mean over samples of lambda_1 / lambda_5; None of fewer than 5 eigenvalues.
-        lambda_ratio_of_means: Mean lambda_1 / mean lambda_5; see ``spectrum_means``.
+        lambda_ratio: Mean over samples of lambda_1 / lambda_5, if there are 5 eigenvalues.
+        lambda_ratio_of_means: Mean lambda_1 / mean lambda_5, as in ``spectrum_means``.
         trace: Its trace, over samples.
         surfaces: Names of the loss surfaces.
-        line_barriers: For each line or curve, by its name, how much higher the loss gets than at
-            the higher of its ends, in nats; NaN where a point has no loss (yet).
+        line_barriers: Largest loss along each line or curve, by its name, less that of the higher
+            of its ends, in nats; NaN if a point has no loss yet.
     """
 
     name: str
@@ -62,7 +64,7 @@ def summarise(run: Run) -> Summary:
     Raises:
         InputError: the file is damaged where the summary is read.
     """
-    with open_run(run.path) as file:  # once: a folder of a hundred runs is read for one page
+    with open_run(run.path) as file:  # once: a page may show a hundred runs
         groups = group_names(file)
         with reading(run.path):
             predictions = plain_attributes(file["predictions"]) if "predictions" in groups else {}
@@ -80,7 +82,7 @@ def summarise(run: Run) -> Summary:
     samples = count(predictions, "samples")
     measured = len(trace) or len(eigenvalues) or None
     places = places_of(run, flatness, measured or 0)
-    spreads = spectrum_means(eigenvalues, trace, places=places)
+    means = spectrum_means(eigenvalues, trace, places=places)
     return Summary(
         name=run.path.stem,
         method=str(run.attributes.get("method", "")),
@@ -94,28 +96,28 @@ def summarise(run: Run) -> Summary:
         nll=number(predictions, "nll"),
         ece=number(predictions, "ece"),
         rmse=number(predictions, "rmse"),
-        # Files that do not say are older than any other matrix.
+        # Files that do not say it are older than the other matrices.
         matrix=str(flatness.attributes.get("matrix", "hessian")) if measured else None,
-        lambda_1=spreads.get("lambda_1"),
-        lambda_ratio=spreads.get("lambda_ratio"),
-        lambda_ratio_of_means=spreads.get("lambda_ratio_of_means"),
-        trace=spreads.get("trace"),
+        lambda_1=means.get("lambda_1"),
+        lambda_ratio=means.get("lambda_ratio"),
+        lambda_ratio_of_means=means.get("lambda_ratio_of_means"),
+        trace=means.get("trace"),
         surfaces=tuple(name.partition("/")[2] for name in groups if name.startswith("surfaces/")),
         line_barriers=lines,
     )
 
 
 def places_of(run: Run, group: Group, samples: int) -> np.ndarray | None:
-    """Where in their Markov chains the samples of a group are; see ``SampleMean.of``.
+    """Places of a group's samples in their Markov chains, for ``SampleMean.of``.
 
     Args:
         run: The run.
-        group: Its ``samples`` or ``predictions``, with ``chain`` and ``place`` where it has them.
-        samples: S, the number of samples in it.
+        group: Its ``samples`` or ``predictions``, with ``chain`` and ``place`` if it has them.
+        samples: Number S of samples in the group.
 
     Returns:
-        Shape (S, 2), -1 where an older file of a chain does not say; ``None`` where samples are
-        independent draws.
+        Shape (S, 2), -1 if an older file of a chain does not have them; ``None`` for independent
+        draws.
     """
     if "chain" in group and "place" in group:
         return np.stack([group["chain"], group["place"]], 1)
@@ -125,10 +127,10 @@ def places_of(run: Run, group: Group, samples: int) -> np.ndarray | None:
 
 
 def unfinished(run: Run) -> list[str]:
-    """How far each measurement of a run is that lacks something, in words.
+    """The progress of each unfinished measurement of a run, in words.
 
     Raises:
-        InputError: the file is damaged where it says so.
+        InputError: the file is damaged where it is read.
     """
     parts = []
     with open_run(run.path) as file:
@@ -151,19 +153,19 @@ def unfinished(run: Run) -> list[str]:
 
 
 def number(attributes: Mapping[str, str | int | float], name: str) -> float | None:
-    """A numeric attribute, or None where it is absent or is text."""
+    """A numeric attribute; ``None`` if it is absent or text."""
     value = attributes.get(name)
     return float(value) if isinstance(value, int | float) else None
 
 
 def count(attributes: Mapping[str, str | int | float], name: str) -> int | None:
-    """An attribute that counts something, or None where it is absent or no such number."""
+    """An attribute that is a count; ``None`` if it is absent or no count."""
     value = number(attributes, name)
     return int(value) if value is not None and 0 <= value < 2**63 else None
 
 
 def barrier(line: Group) -> float:
-    """How much higher the loss gets than at the higher end; NaN where a point has none (yet)."""
+    """The largest loss less that of the higher end; NaN if a point has no loss yet."""
     loss = line.get("loss", np.empty(0))
     if not loss.size or np.isnan(loss).any():
         return math.nan

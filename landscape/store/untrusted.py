@@ -40,12 +40,12 @@ _LARGEST_NUMBER = 16
 
 Attribute = str | int | float
 
-# States of files that were checked and found sound, so that reading one again does not check again.
-# The time of the last change of a file's inode, which nobody can set, is part of its state.
+# States of files that passed the check: a file in such a state is not checked again. Part of the
+# state is the time of the last change of the inode, which nobody can set.
 _State = tuple[int, ...]
 _sound: set[_State] = set()
 _MOST_STATES = 4096
-_SETTLED = 100_000_000  # ns; a file may change twice within a tick of its clock
+_SETTLED = 100_000_000  # ns; a file may change twice within a tick of the clock
 
 
 @contextmanager
@@ -99,7 +99,7 @@ def _state(status: os.stat_result) -> _State:
 
 
 def _remember(state: _State) -> None:
-    """Note the state of a file that was found sound."""
+    """Note the state of a file that passed the check."""
     if time.time_ns() - state[-1] < _SETTLED:
         return
     if len(_sound) >= _MOST_STATES:
@@ -108,20 +108,20 @@ def _remember(state: _State) -> None:
 
 
 def reading(path: Path) -> AbstractContextManager[None]:
-    """Turn whatever HDF5 and numpy make of a damaged file into one line.
+    """Turn the errors of HDF5 and numpy on a damaged file into one line.
 
     Raises:
-        InputError: in place of what they raise.
+        InputError: HDF5 or numpy raised an error.
     """
     return refused(f"{path} is truncated or damaged")
 
 
 def plain_attributes(item: h5py.Group, *names: str) -> dict[str, Attribute]:
-    """The attributes of an open file or group that are one text or number each.
+    """The attributes of an open file or group that are single texts or numbers.
 
     Args:
         item: The file or group.
-        *names: Which of them; all if none is named.
+        *names: Names of attributes; all are read if none is given.
 
     Raises:
         InputError: their texts are larger than ``limits.MAX_ATTRIBUTE_BYTES``.
@@ -132,9 +132,9 @@ def plain_attributes(item: h5py.Group, *names: str) -> dict[str, Attribute]:
         name = encoded.decode("utf-8", "replace")
         if attribute.shape != () or (names and name not in names):
             continue
-        held = np.empty((), attribute.dtype)
-        attribute.read(held)
-        value = held.item()
+        scalar = np.empty((), attribute.dtype)
+        attribute.read(scalar)
+        value = scalar.item()
         if isinstance(value, bytes):
             value = value.decode("utf-8", "replace")
         if isinstance(value, str):
@@ -153,7 +153,7 @@ def _too_much_text(where: str) -> InputError:
 
 
 def _attributes(group: h5g.GroupID) -> Iterator[tuple[bytes, h5a.AttrID]]:
-    # In the order of the file: any other takes a table of all values, for each attribute anew.
+    # In the order of the file: another order takes a table of all values for each attribute.
     names: list[bytes] = []
     h5a.iterate(group, names.append, order=h5.ITER_NATIVE)
     for name in names:
@@ -182,12 +182,12 @@ def _check_schema(file: h5py.File, path: Path) -> None:
 
 @dataclass
 class _Size:
-    """What a file asks of its reader, as far as it is known.
+    """What reading a file takes, as far as it is known.
 
     Attributes:
-        objects: Groups and variables.
-        numbers: Bytes of all variables, each in the type that it is read as.
-        chunks: Pieces that the variables are stored in.
+        objects: Number of groups and variables.
+        numbers: Bytes of all variables in the types that they are read as.
+        chunks: Number of chunks of the variables.
         stored: Bytes of the variables in the file.
         attributes: Number of attributes of the file and its groups.
     """
@@ -199,7 +199,7 @@ class _Size:
     attributes: int = 0
 
     def check(self, path: Path) -> None:
-        """Refuse a file as soon as it is known to be beyond a limit."""
+        """Refuse a file that is already known to exceed a limit."""
         if self.numbers > limits.MAX_BYTES:
             raise InputError(
                 f"{path} is larger than {limits.MAX_BYTES >> 20} MiB once it is unpacked: refused"
@@ -213,7 +213,7 @@ class _Size:
                 raise InputError(f"{path} holds more than {most:,} {what}: refused")
 
     def check_all(self, path: Path, nbytes: int) -> None:
-        """Compare the whole request with the bytes that the file takes on the disk."""
+        """Compare all that the file holds with the bytes that it takes on the disk."""
         if self.numbers > limits.max_unpacked(nbytes, limits.RATIO):
             raise InputError(
                 f"{path} would unpack {-(-nbytes >> 10):,} KiB to {self.numbers >> 20:,} MiB, "
@@ -226,15 +226,15 @@ class _Size:
             )
 
 
-# By h5py's low-level interface, at a third of the cost: a folder of a hundred runs is checked
-# before its list is shown.
+# h5py's low-level interface costs a third, and a folder of a hundred runs is checked before its
+# list is shown.
 def _check_size(file: h5py.File, path: Path, nbytes: int) -> None:
-    """Check everything that a file declares, before a number or a text of it is read.
+    """Check all that a file declares before a number or a text of it is read.
 
     Args:
         file: The open file.
-        path: Its name.
-        nbytes: What it takes on the disk.
+        path: Its path.
+        nbytes: Bytes that it takes on the disk.
 
     Raises:
         InputError: it is unsafe to read, or larger than the limits.
@@ -255,7 +255,7 @@ def _check_size(file: h5py.File, path: Path, nbytes: int) -> None:
                 f"{path}:{printable(prefix or '/')} has more than {limits.MAX_ATTRIBUTES:,} "
                 "attributes: refused"
             )
-        # Texts of variable length lie elsewhere: check_all and plain_attributes count them.
+        # Texts of variable length are elsewhere: check_all and plain_attributes count them.
         if about.meta_size.attr.heap_size + about.hdr.space.total > limits.MAX_ATTRIBUTE_BYTES:
             raise _too_much_text(f"{path}:{printable(prefix or '/')}")
         size.objects += group.get_num_objs()
@@ -282,7 +282,7 @@ def _check_size(file: h5py.File, path: Path, nbytes: int) -> None:
             else:
                 raise InputError(f"{where} is neither a group nor a data set: refused")
     size.check_all(path, nbytes)
-    for prefix, group in groups:  # whose texts are now known to be small
+    for prefix, group in groups:  # their texts are now known to be small
         _check_attributes(group, f"{path}:{printable(prefix or '/')}")
 
 
@@ -290,7 +290,7 @@ def _add(size: _Size, data: h5d.DatasetID, inside: str, where: str) -> None:
     """Add what reading a variable takes.
 
     Raises:
-        InputError: the variable is none that is ever read.
+        InputError: the variable is of a kind that is never read.
     """
     properties = data.get_create_plist()
     layout = properties.get_layout()
@@ -305,7 +305,7 @@ def _add(size: _Size, data: h5d.DatasetID, inside: str, where: str) -> None:
     for index in range(properties.get_nfilters()):
         if properties.get_filter(index)[0] not in _FILTERS:
             raise InputError(f"{where} uses filter {properties.get_filter(index)[0]}: refused")
-    # A chunk is unpacked whole, and may be larger than what is taken from it.
+    # A chunk is unpacked as a whole, and may be larger than the part that is read.
     chunk = properties.get_chunk() if layout == h5d.CHUNKED else shape
     as_read = max(nbytes, schema.number_size(inside[1:]))
     size.numbers += max(math.prod(shape) * as_read, math.prod(chunk) * nbytes)
@@ -314,7 +314,7 @@ def _add(size: _Size, data: h5d.DatasetID, inside: str, where: str) -> None:
 
 
 def _check_attributes(group: h5g.GroupID, where: str) -> None:
-    """Of the file or a group; those of variables are for other readers, and not read here."""
+    """Check the attributes of the file or a group; those of variables are never read here."""
     for name, attribute in _attributes(group):
         kind = attribute.get_type()
         if kind.get_class() not in _ATTRIBUTES:

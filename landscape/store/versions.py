@@ -1,4 +1,4 @@
-"""What a result was made with: library versions and the git commit of the working folder."""
+"""The library versions and the git commit that a result was computed with."""
 
 from __future__ import annotations
 

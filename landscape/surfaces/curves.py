@@ -27,8 +27,8 @@ class Curve:
 
     Attributes:
         knots: Shape (M, P); the first and the last are the ends.
-        kind: ``"bezier"``, whose c_i are Bernstein polynomials, or ``"chain"``, which goes straight
-            from knot to knot in equal times.
+        kind: ``"bezier"``, with Bernstein polynomials c_i, or ``"chain"``, straight from knot to
+            knot in equal times.
     """
 
     knots: Tensor
@@ -39,13 +39,13 @@ class Curve:
         last = len(self.knots) - 1
         if self.kind == "chain":
             index = torch.arange(last + 1, dtype=torch.float64)
-            found = (1 - (t * last - index).abs()).clamp_min(0)
+            weights = (1 - (t * last - index).abs()).clamp_min(0)
         else:
-            found = torch.ones(1, dtype=torch.float64)
+            weights = torch.ones(1, dtype=torch.float64)
             for _ in range(last):  # de Casteljau
-                padded = torch.nn.functional.pad(found, (1, 1))
-                found = (1 - t) * padded[1:] + t * padded[:-1]
-        return found.to(self.knots)
+                padded = torch.nn.functional.pad(weights, (1, 1))
+                weights = (1 - t) * padded[1:] + t * padded[:-1]
+        return weights.to(self.knots)
 
     def at(self, t: float) -> Tensor:
         """phi(t), shape (P,)."""
@@ -67,28 +67,28 @@ def lowest_curve(
 
     Minimises E[L(phi(t))] over t uniform in [0, 1] by stochastic gradient descent with momentum 0.9
     and a cosine schedule on the knots between the ends, one t and one batch a step, from the
-    straight line. Layers with running statistics use the batch's, as in training, and pass over a
-    batch of one example.
+    straight line. Layers with running statistics use those of the batch, as in training; batches of
+    one example are left out.
 
     Args:
-        loss: The mean loss, with the data whose batches it is trained on.
-        start: Shape (P,).
-        end: Shape (P,).
+        loss: The mean loss, with the data to train on.
+        start: First end, shape (P,).
+        end: Second end, shape (P,).
         kind: ``"bezier"`` or ``"chain"``.
-        bends: Knots between the ends, at least 1.
-        steps: Steps, at least 1.
-        learning_rate: The first.
-        seed: Of the t.
+        bends: Number of knots between the ends, at least 1.
+        steps: Number of steps, at least 1.
+        learning_rate: Learning rate of the first step.
+        seed: Seed of the t.
 
     Raises:
-        InputError: a setting is out of range, or there is no data.
+        InputError: a setting is out of range, or there are no data.
         LandscapeError: the loss is not finite on the way.
     """
     check_training(kind, bends, steps, learning_rate)
     planes.check_finite(torch.stack([start, end]), "end")
     shares = torch.linspace(0, 1, bends + 2, dtype=start.dtype, device=start.device)[:, None]
     straight = Curve(start + shares * (end - start), kind)
-    with torch.enable_grad():  # a caller may have no use for gradients
+    with torch.enable_grad():  # a caller may have turned gradients off
         inner = _trained(straight, loss, steps, learning_rate, seed)
     return Curve(torch.cat([start[None], inner, end[None]]), kind)
 
@@ -111,7 +111,7 @@ def _trained(
     """The knots between the ends of ``curve``, shape (M - 2, P), trained from where they are."""
     space, start, end = loss.posterior.space, curve.knots[0], curve.knots[-1]
     objective = Objective(space, loss.data, loss.loss)
-    next(objective.pairs(), None)  # which refuses what cannot be evaluated
+    next(objective.pairs(), None)  # refuses data that cannot be evaluated
     training = bool(normalisation_layers(space.module))
     inner = curve.knots[1:-1].clone().requires_grad_()
     optimiser = torch.optim.SGD([inner], learning_rate, momentum=0.9)
@@ -141,13 +141,13 @@ def _trained(
 
 
 def _endless(data: Iterable[Batch], least: int) -> Iterator[Batch]:
-    """Pass after pass over the data: no batch is kept, and a loader may shuffle at each."""
+    """Batches of one pass over the data after the other; a loader may shuffle at each."""
     while True:
-        found = False
+        is_empty = True
         for batch in data:
             if batch_size(*batch) >= least:
-                found = True
+                is_empty = False
                 yield batch
-        if not found:
+        if is_empty:
             examples = f" of {least} examples" if least > 1 else ""
-            raise InputError(f"the data has no batch{examples}: nothing to train a curve on")
+            raise InputError(f"the data have no batch{examples}: nothing to train a curve on")

@@ -17,9 +17,9 @@ def filter_normalised(space: ParameterSpace, w: Tensor, generator: torch.Generat
     one axis (biases, normalisation layers) get zero, as in their published code.
 
     Args:
-        space: Whose parameters.
+        space: The parameter space.
         w: The centre, shape (P,).
-        generator: Of the drawing; on the CPU for the same direction on every device.
+        generator: Generator of the draw; on the CPU for the same direction on every device.
 
     Returns:
         Shape (P,). Two draws are not orthogonal to each other.
@@ -40,9 +40,9 @@ def orthonormal_pair(first: Tensor, second: Tensor, *, noise: float = 0.0) -> Te
     """An orthonormal basis (2, P) of the span of two vectors, by Gram-Schmidt in float64.
 
     Args:
-        first: Shape (P,).
-        second: Shape (P,).
-        noise: A length that roundings reach: what is no longer counts as zero.
+        first: First vector, shape (P,).
+        second: Second vector, shape (P,).
+        noise: Length that roundings reach; a shorter vector counts as zero.
 
     Raises:
         InputError: the two do not span a plane.

@@ -26,11 +26,11 @@ from landscape.surfaces.losses import Losses, Progress
 from landscape.surfaces.planes import PLANES, Plane, PlaneKind
 
 MOST_POINTS = 10_000_000
-"""Of a surface or a line: more would take a machine's life, and a file no reader takes."""
+"""Largest number of points of a surface or a line; a reader takes no larger file."""
 _TOGETHER = 64
-"""Points that are evaluated in one pass over the data, at most."""
+"""Largest number of points that are evaluated in one pass over the data."""
 _BYTES = 1 << 28
-"""Of their weights, at most."""
+"""Largest number of bytes of their weights."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,14 @@ class Surface:
 
     Attributes:
         x: Coordinates along the first direction, shape (X,), Euclidean length in R^P.
-        y: Along the second, shape (Y,).
+        y: Coordinates along the second direction, shape (Y,).
         loss: Mean loss, shape (Y, X): ``loss[i, j]`` is at (x[j], y[i]). NaN and infinity are kept.
-        accuracy: Shape (Y, X).
-        sample_x: Projection of each sample, shape (S,).
-        sample_y: Projection of each sample, shape (S,).
+        accuracy: Accuracy, shape (Y, X).
+        sample_x: Coordinate of each sample along the first direction, shape (S,).
+        sample_y: Coordinate of each sample along the second direction, shape (S,).
         sample_off_plane: Distance of each sample to the plane, shape (S,).
-        sample_loss: Loss of each sample itself, which is not the surface's value below it unless
-            the sample is on the plane; shape (S,).
+        sample_loss: Loss of each sample itself, shape (S,). It is the surface's value below the
+            sample only if the sample is on the plane.
         plane: The plane.
         variance_share: Share of the samples' variance within the plane.
     """
@@ -63,7 +63,7 @@ class Surface:
     variance_share: float
 
     def variables(self) -> dict[str, np.ndarray]:
-        """The arrays by the names that a run file has for them."""
+        """The arrays by their names in a run file."""
         names = ("x", "y", "loss", "accuracy", "sample_x", "sample_y")
         return {name: getattr(self, name) for name in (*names, "sample_off_plane", "sample_loss")}
 
@@ -87,33 +87,34 @@ def surface(
     """Evaluate the mean loss on a plane through a posterior.
 
     Args:
-        posterior: What to sample from. A point posterior has one sample.
-        data: The fixed set to evaluate on, as batches.
+        posterior: The posterior. A point posterior has one sample.
+        data: The data to evaluate on, as batches.
         plane: ``"samples"`` through the first three samples; ``"pca"`` along the principal
             directions of all of them; ``"random"`` along two filter-normalised directions through
-            the posterior's mean; ``"eigenvectors"`` along those of the Hessian's two largest
-            eigenvalues there; or a plane of your own, of the kind ``"own"``.
-        shape: Points along (y, x), each at least 2.
-        samples: S, how many samples to place; the first ones that ``measure`` draws of the seed.
-        margin: How far the grid reaches beyond the samples' projections, as a share of their range.
-        extent: Half the width of the grid around the origin, in place of ``margin``; by default a
-            random plane reaches as far as the norm of the posterior's mean, and so does one
-            along eigenvectors of a posterior with one sample.
-        loss: See ``losses.Criterion``.
-        seed: Of the samples and the random directions.
-        store: A run to write the surface to: finished rows once a second, and whatever is finished
-            when the work is stopped. Rows that it holds of the same surface are taken over; those
-            of another one of the same name are replaced.
-        name: The store has the surface as ``surfaces/<name>``; by default its kind.
-        executor: Where rows are evaluated; see ``executors.run``. Here if ``None``.
-        progress: Whether to show progress; by default in a terminal or a notebook only. Or a
+            the posterior's mean; ``"eigenvectors"`` along the eigenvectors of the Hessian's two
+            largest eigenvalues there; or a plane of your own, of the kind ``"own"``.
+        shape: Number of points along (y, x), each at least 2.
+        samples: Number S of samples to place: the first ones that ``measure`` draws of the seed.
+        margin: Reach of the grid beyond the samples' projections, as a share of their range.
+        extent: Half the width of the grid around the origin, in place of ``margin``. The default is
+            the norm of the posterior's mean for a random plane, and for a plane of eigenvectors if
+            there is one sample.
+        loss: The loss; see ``losses.Criterion``.
+        seed: Seed of the samples and the random directions.
+        store: A run to write the surface to: finished rows once a second, and all that is finished
+            when the work is stopped. Rows that it holds of the same request are taken over; those
+            of another request are replaced. See ``results.resume``.
+        name: Name of the surface in the store, ``surfaces/<name>``; by default its kind.
+        executor: The executor that evaluates the rows; see ``executors.run``. This process if
+            ``None``.
+        progress: Whether to show progress; by default only in a terminal or a notebook. Or a
             function that gets (number of rows finished, number of rows) after each row.
 
     Returns:
         The surface.
 
     Raises:
-        InputError: a setting is out of range, there is no data or other data at every pass, a
+        InputError: a setting is out of range, there are no data, the data change at each pass, a
             sample is not finite, or the samples span no plane.
         LandscapeError: a worker died.
     """
@@ -183,7 +184,7 @@ def _sample_losses(loss: PosteriorLoss, weights: Tensor, executor: Executor | No
     """The loss of each sample, shape (S,), of weights (S, P).
 
     Raises:
-        InputError: the loss of the first is another one at a second pass over the data.
+        InputError: a second pass over the data gives the first sample another loss.
     """
     twice = [*weights, weights[0]]
     evaluations = dict(executors.run(PosteriorLoss.evaluate, loss, twice, executor))
@@ -193,7 +194,7 @@ def _sample_losses(loss: PosteriorLoss, weights: Tensor, executor: Executor | No
 
 
 def _given(plane: Plane, weights: Tensor) -> Plane:
-    """A plane of the user's, in the type and on the device of the weights (S, P)."""
+    """The user's plane in the type and on the device of the weights (S, P)."""
     if len(plane.origin) != weights.shape[1]:
         raise InputError(
             f"the plane is in {len(plane.origin)} dimensions and the posterior in "
@@ -219,17 +220,17 @@ def check_surface(
     margin: float,
     extent: float | None,
 ) -> tuple[int, int]:
-    """Check the settings of a surface, as far as they can be without a product or a pass.
+    """Check the settings of a surface without a product or a pass over the data.
 
     Args:
-        plane: See ``surface``.
-        shape: See ``surface``.
-        samples: How many there are to place on it.
-        margin: See ``surface``.
-        extent: See ``surface``.
+        plane: The plane, as for ``surface``.
+        shape: The shape, as for ``surface``.
+        samples: Number of samples to place on the plane.
+        margin: The margin, as for ``surface``.
+        extent: The extent, as for ``surface``.
 
     Returns:
-        The shape, in whole numbers.
+        The shape as whole numbers.
 
     Raises:
         InputError: one is out of range.
@@ -255,7 +256,7 @@ def check_surface(
 
 
 def check_reach(margin: float, extent: float | None) -> None:
-    """Check what says how far a surface or a line reaches.
+    """Check the reach of a surface or a line.
 
     Raises:
         InputError: one of the two is out of range.
@@ -267,7 +268,7 @@ def check_reach(margin: float, extent: float | None) -> None:
 
 
 def axis(coordinates: Tensor, points: int, margin: float, extent: float | None) -> np.ndarray:
-    """Evenly spaced points over what samples project to and a margin, or from -extent to extent.
+    """Evenly spaced points over the samples' coordinates and a margin, or over [-extent, extent].
 
     Raises:
         InputError: margin or extent is out of range, or the samples have no spread.

@@ -29,7 +29,8 @@ from landscape.surfaces.planes import PLANES, PlaneKind
 LineKind = PlaneKind | CurveKind
 LINES = (*PLANES, *CURVES)
 
-_LARGEST = 1 << 24  # numbers: a run file is written whole, and a reader takes no more than 1 GiB
+_LARGEST = 1 << 24
+"""Largest number of numbers of a bend in a store: each write rewrites the whole run file."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,9 @@ class Line:
     Attributes:
         x: Positions, shape (T,): Euclidean length along a line, t in [0, 1] along a curve.
         loss: Mean loss, shape (T,). NaN and infinity are kept.
-        accuracy: Shape (T,).
-        kind: One of ``LINES``; the name that a run file has for it.
-        axis: What x is, in words.
+        accuracy: Accuracy, shape (T,).
+        kind: One of ``LINES``, its name in a run file.
+        axis: Meaning of x, in words.
     """
 
     x: np.ndarray
@@ -52,7 +53,7 @@ class Line:
 
     @property
     def barrier(self) -> float:
-        """How much higher the loss gets than at the higher of the two ends, in nats."""
+        """The largest loss less that of the higher of the two ends, in nats."""
         return float(self.loss.max()) - float(max(self.loss[0], self.loss[-1]))
 
 
@@ -77,38 +78,38 @@ def line(
     """Evaluate the mean loss along a line through a posterior, or a curve between two samples.
 
     Args:
-        posterior: What to sample from.
-        data: The fixed set to evaluate on, as batches; a curve is also trained on it.
+        posterior: The posterior.
+        data: The data to evaluate on, as batches; a curve is also trained on them.
         kind: A straight line: ``"samples"`` from the first sample to the second, ``"pca"`` along
             the samples' first principal direction, ``"random"`` along a filter-normalised direction
             or ``"eigenvectors"`` along the Hessian's first eigenvector through the posterior's
             mean. Or a curve of low loss from the first sample to the second, ``"bezier"`` or
             ``"chain"``; see ``lowest_curve``.
-        points: T, at least 2.
-        samples: How many samples the extent of a line goes by, and ``"pca"`` its direction.
-        margin: How far a line reaches beyond the samples' projections, as a share of their range;
-            a curve takes neither this nor ``extent``.
-        extent: Half the length of a line around its origin, in place of ``margin``; by default the
-            norm of the posterior's mean where the direction is random, or there is one sample.
-        steps: Of the training of a curve.
-        learning_rate: Of the training of a curve.
-        loss: See ``losses.Criterion``.
-        seed: Of the samples, a random direction and the training of a curve.
+        points: Number T of points, at least 2.
+        samples: Number of samples that the extent of a line covers, and that ``"pca"`` is made of.
+        margin: Reach of a line beyond the samples' projections, as a share of their range. A curve
+            takes neither this nor ``extent``.
+        extent: Half the length of a line around its origin, in place of ``margin``. The default is
+            the norm of the posterior's mean if the direction is random or there is one sample.
+        steps: Number of training steps of a curve.
+        learning_rate: Learning rate of a curve.
+        loss: The loss; see ``losses.Criterion``.
+        seed: Seed of the samples, a random direction and the training of a curve.
         store: A run to write the line to: a curve as soon as it is trained, finished points once a
-            second, and whatever is finished when the work is stopped. What it holds of the same
-            line is taken over, and a curve is then not trained again; another line of the same
-            name is replaced.
-        name: The store has the line as ``lines/<name>``; by default its kind.
-        executor: Where points are evaluated; see ``executors.run``. Here if ``None``.
-        progress: Whether to show progress; by default in a terminal or a notebook only. Or a
-            function that gets (number finished, T) after each point; the two ends come first, as
-            soon as a curve is trained.
+            second, and all that is finished when the work is stopped. Points that it holds of the
+            same request are taken over, and a curve is then not trained again; those of another
+            request are replaced. See ``results.resume``.
+        name: Name of the line in the store, ``lines/<name>``; by default its kind.
+        executor: The executor that evaluates the points; see ``executors.run``. This process if
+            ``None``.
+        progress: Whether to show progress; by default only in a terminal or a notebook. Or a
+            function that gets (number finished, T) after each point.
 
     Returns:
         The line.
 
     Raises:
-        InputError: a setting is out of range, there is no data, a sample is not finite, or the
+        InputError: a setting is out of range, there are no data, a sample is not finite, or the
             samples span no line.
         LandscapeError: the loss of a curve is not finite, or a worker died.
     """
@@ -138,7 +139,7 @@ def line(
         attributes["distance"] = float((weights[1] - weights[0]).double().norm())
     path: Curve | _Straight
     if kind == "bezier" or kind == "chain":
-        x, path = np.linspace(0, 1, points), Curve(weights[:2], kind)  # without its bend as yet
+        x, path = np.linspace(0, 1, points), Curve(weights[:2], kind)  # the bend comes later
         about = "t, along a curve of low loss from sample 0 to sample 1"
         settings |= {"steps": steps, "learning_rate": learning_rate}
     else:
@@ -159,7 +160,7 @@ def line(
             losses.take_over(stored)
             bends = _bends(stored, posterior.space.size) if kind in CURVES else None
     if kind in CURVES and bends is None and len(losses.missing):
-        losses = Losses(points)  # points of a curve that is not known are none of another one
+        losses = Losses(points)  # the points of an unknown curve are not those of a new one
 
     def write() -> None:
         variables = {"x": x, **losses.variables()}
@@ -221,14 +222,14 @@ def _point(shared: tuple[PosteriorLoss, Curve | _Straight], t: float) -> np.ndar
 def _straight(
     kind: PlaneKind, loss: PosteriorLoss, weights: Tensor, seed: int
 ) -> tuple[_Straight, str]:
-    """The line, and what its direction is in words."""
+    """The line, and its direction in words."""
     if kind == "samples":
         along = weights[1] - weights[0]
         if not bool(along.norm() > 0):
             raise InputError("the first two samples are the same: there is no line between them")
         return _Straight(weights[0], along / along.norm()), "from sample 0 towards sample 1"
     mean = loss.posterior.mean
-    if len(mean) == 1:  # no plane has this line for an axis, and there is no other
-        return _Straight(mean, torch.ones_like(mean)), "the one random parameter"
+    if len(mean) == 1:  # there is one line, and no plane has it for an axis
+        return _Straight(mean, torch.ones_like(mean)), "the one inferred parameter"
     plane = planes.of_kind(kind, loss, weights, seed)
     return _Straight(plane.origin, plane.basis[0]), plane.axes[0]

@@ -9,7 +9,7 @@ import numpy as np
 
 from landscape.results.resume import Stored
 
-Progress = Callable[[int, int], object]
+Progress = Callable[[int, int], None]
 
 _SECONDS = 1.0  # between two writes: a row of a small network takes less than a write
 _PAUSE = 9.0  # in durations of the last write: a file with much else in it takes long to write

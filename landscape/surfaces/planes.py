@@ -1,4 +1,4 @@
-"""A plane in parameter space, and where samples fall relative to it."""
+"""Planes in parameter space, and the projections of samples on them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,18 @@ from landscape.posteriors import PosteriorLoss
 from landscape.surfaces.directions import filter_normalised, orthonormal_pair
 
 PlaneKind = Literal["samples", "random", "pca", "eigenvectors"]
-"""What a posterior's plane goes by."""
+"""How a posterior's plane is chosen."""
 PLANES = ("samples", "random", "pca", "eigenvectors")
 
 
 @dataclass(frozen=True)
 class Projection:
-    """Where S vectors fall: coordinates (S, 2) and distance to the plane (S,), Euclidean."""
+    """Projection of S vectors on a plane.
+
+    Attributes:
+        coordinates: Coordinates in the plane, shape (S, 2).
+        off_plane: Euclidean distance to the plane, shape (S,).
+    """
 
     coordinates: Tensor
     off_plane: Tensor
@@ -34,10 +39,10 @@ class Plane:
     """origin + x * basis[0] + y * basis[1], with an orthonormal basis.
 
     Attributes:
-        origin: Shape (P,).
-        basis: Shape (2, P), orthonormal, so that coordinates are Euclidean lengths in R^P.
-        kind: One of ``PLANES``, or ``"own"``; the name that a run file has for it.
-        axes: What each axis is, in words.
+        origin: Origin, shape (P,).
+        basis: Orthonormal basis, shape (2, P): coordinates are Euclidean lengths in R^P.
+        kind: One of ``PLANES``, or ``"own"``; its name in a run file.
+        axes: Meaning of the two axes, in words.
     """
 
     origin: Tensor
@@ -71,7 +76,7 @@ class Plane:
         return self.origin + along * self.basis[0] + y * self.basis[1]
 
     def project(self, vectors: Tensor) -> Projection:
-        """Where the rows of ``vectors`` (S, P) fall, and how far off the plane they are."""
+        """Project the rows of ``vectors`` (S, P)."""
         shifted = (vectors - self.origin).double()
         basis = self.basis.double()
         coordinates = shifted @ basis.T
@@ -79,7 +84,7 @@ class Plane:
 
 
 def of_kind(kind: PlaneKind, loss: PosteriorLoss, weights: Tensor, seed: int) -> Plane:
-    """The plane that a name stands for, of a posterior with the samples ``weights`` (S, P).
+    """The plane of a kind, for a posterior with the samples ``weights`` (S, P).
 
     Raises:
         InputError: the samples span no plane, or there is one parameter.
@@ -87,7 +92,7 @@ def of_kind(kind: PlaneKind, loss: PosteriorLoss, weights: Tensor, seed: int) ->
     """
     mean = loss.posterior.mean
     if len(mean) < 2:
-        raise InputError("a plane needs at least two random parameters, and the posterior has 1")
+        raise InputError("a plane needs at least two inferred parameters, and the posterior has 1")
     if kind == "samples":
         return through_samples(weights)
     if kind == "pca":
@@ -132,9 +137,8 @@ def random(space: ParameterSpace, w: Tensor, seed: int) -> Plane:
 def principal(vectors: Tensor) -> Plane:
     """The plane through the mean of ``vectors`` along their two principal directions.
 
-    Of the planes through the mean it holds most of their variance. The rows of ``vectors`` (S, P)
-    may be a posterior's samples, or the weights along a training path (arXiv 1712.09913, section
-    7).
+    No other plane through the mean holds more of their variance. The rows of ``vectors`` (S, P) may
+    be a posterior's samples, or the weights along a training path (arXiv 1712.09913, section 7).
 
     Raises:
         InputError: the vectors lie on one line, are fewer than three, or are not finite.
@@ -164,7 +168,7 @@ def eigenvectors(objective: Objective, w: Tensor, seed: int) -> Plane:
     Raises:
         LandscapeError: a Hessian product is not finite.
     """
-    with torch.enable_grad():  # a caller may have no use for gradients
+    with torch.enable_grad():  # a caller may have turned gradients off
         top = top_eigenvalues(objective, w, 2, seed=seed)
     basis = orthonormal_pair(*top.vectors.to(w))
     first, second = (f"eigenvector of {float(value):.3g}" for value in top.values)
@@ -172,7 +176,7 @@ def eigenvectors(objective: Objective, w: Tensor, seed: int) -> Plane:
 
 
 def variance_share(plane: Plane, samples: Tensor) -> float:
-    """Share of the samples' variance (about their mean) that lies within the plane; NaN for one."""
+    """Share of the samples' variance about their mean within the plane; NaN for one sample."""
     centred = (samples - samples[0]).double()  # exactly zero where the samples are all the same
     centred -= centred.mean(0)
     total = float((centred**2).sum())
@@ -182,10 +186,14 @@ def variance_share(plane: Plane, samples: Tensor) -> float:
 
 
 def check_finite(vectors: Tensor, name: str = "posterior sample") -> None:
-    """Check that the rows of ``vectors`` (S, P) are numbers; ``name`` is what one is called.
+    """Check that the rows of ``vectors`` (S, P) are finite.
+
+    Args:
+        vectors: The vectors.
+        name: Word for one of them, for the message.
 
     Raises:
-        InputError: one is not; the line says which.
+        InputError: one is not finite; the message says which.
     """
     bad = (~vectors.isfinite().all(dim=1)).nonzero()
     if len(bad):
@@ -196,5 +204,5 @@ def check_finite(vectors: Tensor, name: str = "posterior sample") -> None:
 
 
 def _rounding(vectors: Tensor) -> float:
-    # A length: how far the rows are together off what they would be without rounding, and more.
+    """An upper bound of the length of all roundings in the rows together."""
     return torch.finfo(vectors.dtype).eps * float(vectors.double().norm())

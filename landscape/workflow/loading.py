@@ -24,7 +24,7 @@ class Trained:
         run: The run file.
         posterior: The posterior.
         task: The task.
-        before: Whether the same training was finished before, and nothing was trained now.
+        before: Whether the run file already held the same training, so that nothing was trained.
     """
 
     run: Run
@@ -50,14 +50,14 @@ def load(path: Path, *, device: str = "auto") -> Trained:
         if data.is_absolute() or data.exists():
             raise
         raise InputError(
-            f"{error}; the path is as seen from the folder where {path} was trained: start there"
+            f"{error}; the path is relative to the folder in which {path} was trained: start there"
         ) from error
-    # Only what is read from files can change; what is computed may differ by a rounding elsewhere.
+    # Files can change. Computed data may differ by a rounding on another machine.
     recorded = run.attributes.get("data_fingerprint")
     if "path" in task.settings and task.fingerprint() != recorded:
         raise InputError(
             f"{task.settings['path']} does not hold the data that {path} was trained on: it "
-            "changed since, or this version reads it differently"
+            "has changed, or this version reads it differently"
         )
     description = posteriors.describe(weights)
     if run.attributes.get("posterior_fingerprint", "") not in ("", fingerprint(weights)):

@@ -1,4 +1,4 @@
-"""What is measured of a trained posterior, into its run file."""
+"""Curvature, surfaces and lines of a trained posterior, written to its run file."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from landscape.workflow.resume import SplitStore, with_defaults
 
 @contextmanager
 def in_progress(run: Run, **config: object) -> Iterator[None]:
-    """Mark a run ``running`` meanwhile, and then ``complete``, or ``failed`` if the work failed.
+    """Mark a run ``running`` during the work, and ``complete`` or ``failed`` after it.
 
-    The settings on record are those of what the file holds: where the work wrote nothing before it
-    failed, they are what they were.
+    The settings on record are those of the numbers in the file. If the work fails before it writes
+    any, the record is as before.
 
     Args:
         run: The run.
-        **config: Settings of what is being done, for the record.
+        **config: Settings of the work, for the record.
 
     Raises:
-        InputError: another process is at work on it, or it was not made by ``train``.
+        InputError: another process works on the run, or ``train`` did not make it.
     """
     with lock(run.path, weights_of(run)):
         run.attributes = Run.open(run.path).attributes  # which may have changed since
@@ -69,11 +69,11 @@ def measure_curvature(
 ) -> Flatness:
     """``landscape.measure`` on the training set, each sample written as soon as it is finished.
 
-    With ``fresh``, samples that the run holds already are measured anew.
+    Samples that the run already holds are measured anew only with ``fresh``.
 
     Raises:
-        InputError: a setting is out of range, or the run holds samples that were measured with
-            other settings: only ``fresh`` replaces them.
+        InputError: a setting is out of range, or the run holds samples of another request and
+            ``fresh`` is not given.
     """
     asked = with_defaults(measure, settings)
     if not asked["density_probes"]:
@@ -96,14 +96,14 @@ def check_surface(
     fresh: bool = False,
     **settings: Any,
 ) -> PlaneKind:
-    """Whether ``measure_surface`` can do this: to ask before hours of other work.
+    """Check a request to ``measure_surface`` before hours of other work.
 
     Returns:
-        The plane.
+        The kind of plane.
 
     Raises:
-        InputError: a setting is out of range, or the run holds a surface of other settings: only
-            ``fresh`` replaces it.
+        InputError: a setting is out of range, or the run holds a surface of another request and
+            ``fresh`` is not given.
     """
     _data(trained.task, split)
     asked = with_defaults(surface, settings)
@@ -111,7 +111,7 @@ def check_surface(
     if plane is None:
         plane = "samples" if count >= 3 else "random"
     grid.check_surface(plane, asked["shape"], count, asked["margin"], asked["extent"])
-    with suppress(KeyError):  # it holds none
+    with suppress(KeyError):  # the run holds no such surface
         _store(trained, {**asked, "kind": plane}, split=split, fresh=fresh).read(
             f"surfaces/{plane}"
         )
@@ -129,12 +129,12 @@ def measure_surface(
 ) -> Surface:
     """``landscape.surface`` on the training set or the test set, written to the run.
 
-    That of the test set is beside the other, as ``surfaces/<kind>-test``. The plane is through the
-    first three samples by default; where there are fewer, as of a point, a random one. With
-    ``fresh``, rows that the run holds already are evaluated anew.
+    A surface on the test set is called ``surfaces/<kind>-test``. The plane goes through the first
+    three samples by default; it is a random one if there are fewer. Rows that the run already holds
+    are evaluated anew only with ``fresh``.
 
     Raises:
-        InputError: see ``check_surface``; or the samples span no plane.
+        InputError: as ``check_surface``, or the samples span no plane.
     """
     plane = check_surface(trained, plane=plane, split=split, fresh=fresh, **settings)
     asked = {**with_defaults(surface, settings), "kind": plane}
@@ -159,11 +159,11 @@ def measure_line(
 ) -> Line:
     """``landscape.surfaces.line`` on the training set or the test set, written to the run.
 
-    With ``fresh``, points that the run holds already are evaluated anew.
+    Points that the run already holds are evaluated anew only with ``fresh``.
 
     Raises:
-        InputError: see ``line``; or the run holds such a line of other settings: only ``fresh``
-            replaces it.
+        InputError: as ``line``, or the run holds a line of that name and of another request, and
+            ``fresh`` is not given.
     """
     return line(
         trained.posterior,

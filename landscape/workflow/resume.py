@@ -1,4 +1,4 @@
-"""What a run holds already: work that continues, or is replaced if that was asked for."""
+"""Work that a run file already holds: it continues, and is replaced only on request."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def is_finished(path: Path, weights: Path, training: str, settings: Mapping[str,
     """Whether a run file holds this very training and its predictions, with its weights beside it.
 
     Raises:
-        InputError: the file cannot be read.
+        InputError: the run file cannot be read.
     """
     if not path.exists():
         return False
@@ -112,10 +112,10 @@ def is_finished(path: Path, weights: Path, training: str, settings: Mapping[str,
 
 
 def tidy(folder: Path) -> None:
-    """Remove what killed commands left in a folder of runs and nobody needs any more.
+    """Remove what killed commands left in a folder of runs.
 
-    That is temporary files, and the checkpoints of trainings whose run files and weights are whole.
-    Nothing else is touched, and nothing where it cannot be read or written.
+    These are temporary files, and checkpoints of trainings that are finished. A checkpoint that
+    cannot be read stays.
     """
     remove_leftovers(folder)
     with suppress(OSError):

@@ -48,20 +48,20 @@ def train(
 ) -> Trained:
     """Train a posterior and write its run file: training history, predictions on the test set.
 
-    The posterior's weights go beside the run file, into one of the same name in ``.safetensors``.
-    No earlier run is replaced before training has succeeded. Until then a checkpoint lies there in
-    ``.checkpoint.safetensors``, and the same call continues from it. Where the run file is of the
-    same training already, it is read, and nothing is trained.
+    The posterior's weights are written beside the run file, with the ending ``.safetensors``. An
+    earlier run is replaced only after training has succeeded. Until then there is a checkpoint with
+    the ending ``.checkpoint.safetensors``, and the same call continues from it. If the run file
+    already holds the same training, it is read and nothing is trained.
 
     Args:
-        path: The run file, ending in ``.h5``. That it can be written is checked before training.
-        task: What to train on; see ``tasks.load``.
+        path: The run file, ending in ``.h5``. It is checked before training that it can be written.
+        task: The task, as from ``tasks.load``.
         method: The method, with its settings.
         model: A network for the task.
-        prior: See the method.
-        parameters: Which parameters are inferred; see ``ParameterSpace``.
-        samples: Samples to average predictions over.
-        seed: Governs training and the samples.
+        prior: The prior, for methods that take one.
+        parameters: Choice of the inferred parameters; see ``ParameterSpace``.
+        samples: Number of samples that predictions are averaged over.
+        seed: Seed of training and of the samples.
         device: ``"auto"``, or a name that torch knows.
         overwrite: Replace an existing run file, and a checkpoint of another training.
         config: More settings, for the record.
@@ -69,7 +69,7 @@ def train(
 
     Raises:
         InputError: the settings do not fit each other, ``path`` cannot be written, or another
-            process is measuring what is there.
+            process is measuring the run that is there.
         TrainingError: training diverged.
     """
     if samples < 1:
@@ -92,7 +92,7 @@ def train(
         return Trained(Run.open(path), posterior, task, before=True)
     if leads:
         ensure_new(path, overwrite=overwrite)
-        schema.attribute("config", settings)  # that it can be stored is known before training
+        schema.attribute("config", settings)  # which fails if it cannot be stored
         tidy(path.parent)
         with lock(path, weights):
             pass

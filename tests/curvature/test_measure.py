@@ -1,11 +1,12 @@
 """Measuring a posterior sample by sample."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from cases import Memory, Noisy, classification, dense_hessian, joined, mlp
+from cases import Memory, Noisy, classification, dense_hessian, joined, mlp, shuffled
 from torch import nn
 
 from landscape.curvature import (
@@ -18,10 +19,10 @@ from landscape.curvature import (
 from landscape.errors import InputError, LandscapeError
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import ParameterSpace
-from landscape.posteriors import Point, Posterior, Samples, isotropic
+from landscape.posteriors import Point, Posterior, PosteriorLoss, Samples, isotropic
 from landscape.prediction import predict
 from landscape.store import schema
-from landscape.surfaces import surface
+from landscape.surfaces import line, surface
 
 
 def posterior() -> Posterior:
@@ -89,6 +90,34 @@ def test_an_interrupted_measurement_continues_with_the_samples_that_are_missing(
     more = measure(q, batches, samples=5, **settings, store=store)
     np.testing.assert_array_equal(more.trace[:4], whole.trace)
     assert len(store.writes) == 2 * 5
+
+
+def test_nothing_is_evaluated_to_recognise_a_stored_result(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store, q, batches = Memory(), posterior(), classification()
+    calls: list[Callable[[], Any]] = [
+        lambda: measure(q, batches, samples=2, eigenvalues=2, store=store).trace,
+        lambda: surface(q, batches, shape=(3, 2), samples=3, store=store).loss,
+        lambda: line(q, batches, kind="pca", points=3, samples=3, store=store).loss,
+        lambda: line(q, batches, kind="chain", points=3, steps=2, store=store).loss,
+    ]
+    before = [call() for call in calls]
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("the loss is evaluated")
+
+    for method in ("evaluate", "evaluate_each", "at"):
+        monkeypatch.setattr(PosteriorLoss, method, refuse)
+    for call, values in zip(calls, before, strict=True):
+        np.testing.assert_array_equal(call(), values)
+
+
+def test_examples_in_another_order_are_the_same_data() -> None:
+    store, q, batches = Memory(), posterior(), classification()
+    whole = measure(q, batches, samples=2, eigenvalues=2, store=store)
+    again = measure(q, shuffled(batches), samples=2, eigenvalues=2, store=store)
+    np.testing.assert_array_equal(again.seconds, whole.seconds)
 
 
 def test_finished_samples_that_are_not_asked_for_stay() -> None:

@@ -280,5 +280,5 @@ def test_one_parameter_has_one_line_and_no_plane(kind: Any) -> None:
     q = Posterior(space, Samples(torch.tensor([[1.0], [2.0], [3.0]]).double()))
     found = line(q, BATCHES, kind=kind, extent=1.0, points=3, loss=loss)
     assert found.loss.tolist() == pytest.approx([2, 8, 18])
-    with pytest.raises(InputError, match="a plane needs at least two random parameters"):
+    with pytest.raises(InputError, match="a plane needs at least two inferred parameters"):
         surface(q, BATCHES, plane=kind, samples=3, loss=loss)
