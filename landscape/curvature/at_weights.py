@@ -70,9 +70,9 @@ def top_eigenvalues(
         >>> import landscape as ls
         >>> data = [(torch.eye(2), torch.tensor([0, 1]))]
         >>> objective = ls.Objective(torch.nn.Linear(2, 2, bias=False), data)
-        >>> top = top_eigenvalues(objective, torch.zeros(4), k=3)
+        >>> top = top_eigenvalues(objective, torch.zeros(4), k=2)
         >>> [round(value, 3) for value in top.values.tolist()]
-        [0.25, 0.25, 0.0]
+        [0.25, 0.25]
     """
     check_backend(backend, matrix)
     operator = operator_at(objective, w, matrix)

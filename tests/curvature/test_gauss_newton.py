@@ -1,4 +1,4 @@
-"""Gauss-Newton and empirical Fisher products against dense matrices."""
+"""Matvecs of the Gauss-Newton matrix and the empirical Fisher against dense matrices."""
 
 import pytest
 import torch
