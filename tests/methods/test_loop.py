@@ -214,8 +214,8 @@ def test_methods_are_made_by_name() -> None:
     assert methods.create("fp-bma", radius=0.5) == FPBMA(radius=0.5)
     with pytest.raises(InputError, match="unknown method 'sam2'; known: map, sam, "):
         methods.create("sam2")
-    with pytest.raises(InputError, match="method 'map' has no setting 'radius'; it has epochs"):
-        methods.create("map", radius=0.5)
+    with pytest.raises(InputError, match="method 'map' has no setting 'rank'; it has epochs"):
+        methods.create("map", rank=5)
     for settings in ({"epochs": 0}, {"learning_rate": -1.0}, {"momentum": 1.0}, {"warmup": 1.0}):
         with pytest.raises(InputError, match=next(iter(settings))):
             MAP(**settings)

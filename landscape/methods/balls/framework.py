@@ -179,11 +179,12 @@ class Framework(Method[S]):
         elif self.ball == "data-fisher":
             inverse = 1 / (1 + self.fisher_weight * gradient**2)
             direction, length = inverse * gradient, (inverse.sqrt() * gradient).norm()
-        elif q is not None and self.ball in POSTERIOR_BALLS:
-            is_exact = self.ball == "posterior-exact"
-            direction = (
-                q.covariance_product(gradient) if is_exact else gradient / q.precision_diagonal
-            )
+        elif self.ball in POSTERIOR_BALLS:
+            if q is None:
+                raise InputError(f"{self.name}: ball '{self.ball}' needs a Gaussian")
+            direction = gradient / q.precision_diagonal
+            if self.ball == "posterior-exact":
+                direction = q.covariance_product(gradient)
             length = (gradient @ direction).sqrt()
         # The length may be zero by underflow.
         return torch.where(length == 0, 0.0, self.radius / length) * direction
