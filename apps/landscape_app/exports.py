@@ -15,8 +15,8 @@ import plotly.offline
 from landscape.errors import InputError
 from landscape.runtime import limits
 from landscape.runtime.files import replacing
-from landscape.store import Run, Summary, ensure_writable, summarise
-from landscape.store.summary import Spread, unfinished
+from landscape.store import Run, Spread, Summary, ensure_writable, summarise
+from landscape.store.summary import unfinished
 from landscape_app import figures, formats
 from landscape_app.data import BrokenRun, NotMeasured, list_runs, load_run, surface_names
 from landscape_app.table import Row, as_csv, to_csv
