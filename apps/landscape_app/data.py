@@ -250,8 +250,7 @@ def each_of(runs: Sequence[Item], reader: Callable[[Item], Found]) -> Each[Found
             found[position] = reader(run)
         except InputError as fault:
             faults.append(fault)
-            unmeasured = isinstance(fault, NotMeasured)
-            found.absent[position] = fault.reason if unmeasured else str(fault)
+            found.absent[position] = fault.reason if isinstance(fault, NotMeasured) else str(fault)
     if not found:
         raise faults[0] if faults else InputError("choose a run to show")
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import typst
+from typing import Any
 
 from landscape.errors import InputError
 
@@ -20,12 +20,17 @@ def to_pdf(drawing: bytes) -> bytes:
         drawing: The SVG. It may come from anybody; what it links to is not followed.
 
     Raises:
-        InputError: it is not an SVG, or it is too large.
+        InputError: it is not an SVG, it is too large, or Typst is not installed.
     """
     if len(drawing) > MOST_BYTES:
         raise InputError(f"the drawing is larger than {MOST_BYTES >> 20} MiB: refused")
     try:
-        page = typst.compile({"main.typ": _PAGE, "figure.svg": drawing}, format="pdf")
+        import typst
+    except ImportError as error:
+        raise InputError("PDF needs 'pip install landscape[pdf]'") from error
+    files: Any = {"main.typ": _PAGE, "figure.svg": drawing}  # its stubs know no dict
+    try:
+        page = typst.compile(files, format="pdf")
     except typst.TypstError as error:
         reason = (str(error).splitlines() or ["unknown"])[0]
         raise InputError(f"the drawing cannot be written as PDF: {reason}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -177,6 +178,21 @@ def test_a_link_that_leads_nowhere_says_so(path: str, said: str, started: Run) -
             urllib.request.urlopen(f"{site}/export/{path}")
         assert caught.value.code == 404
         assert said in caught.value.read().decode()
+
+
+def test_pdf_without_typst_says_what_to_install(
+    started: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "typst", None)
+    with in_background(started.path.parent) as site:
+        drawing = b'<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"/>'
+        kind = {"Content-Type": "image/svg+xml"}
+        request = urllib.request.Request(f"{site}/export/pdf", drawing, kind)
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(request)
+        assert caught.value.code == 400
+        said = caught.value.read().decode()
+        assert said == "PDF needs 'pip install landscape[pdf]'\n"
 
 
 @pytest.mark.parametrize(

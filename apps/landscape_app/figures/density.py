@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -88,7 +89,7 @@ def _add(
     finite = np.isfinite(every).all(1)
     mean = every[finite].mean(0) if finite.any() else np.full(grid.shape, np.nan)
     shared = {"x": scale(grid), "mode": "lines", "legendgroup": name}
-    columns = {"x": grid, "y": mean}
+    columns: dict[str, Any] = {"x": grid, "y": mean}
     if "standard_error" in group:
         # The samples' probes are independent of each other.
         error = np.sqrt((group["standard_error"][finite] ** 2).sum(0)) / max(1, finite.sum())
@@ -151,11 +152,6 @@ def _width(group: Group) -> float:
     if width is not None and math.isfinite(width) and width > 0:
         return width
     return float(np.ptp(group["grid"])) / 100 or 1.0
-
-
-def _highest(group: Group) -> float:
-    every = group["density"]
-    return float(every.max(where=np.isfinite(every), initial=0.0))
 
 
 def _floor(run: Run, group: Group) -> float:

@@ -69,7 +69,7 @@ def eigenvalues_figure(
         values = group["eigenvalues"]
         residuals = group.get("residuals", np.full(values.shape, np.nan))
         converged = group.get("converged", np.ones(values.shape, dtype="u1")).astype(bool)
-        unreached += np.count_nonzero(~converged)
+        unreached += int(np.count_nonzero(~converged))
         for index, (colour, symbol) in enumerate(_looks(marks[position][0], values.shape[1])):
             reached = converged[:, index]
             trace = theme.scatter(

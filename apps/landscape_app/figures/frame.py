@@ -53,7 +53,8 @@ class Frame:
         def every(*names: str) -> np.ndarray:
             found = [group[name].ravel() for group in groups for name in names if name in group]
             values = np.concatenate([*found, np.empty(0)])
-            return values[np.isfinite(values)]
+            finite: np.ndarray = values[np.isfinite(values)]
+            return finite
 
         def drawable(*names: str) -> np.ndarray:
             values = every(*names)

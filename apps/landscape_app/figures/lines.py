@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -63,7 +64,7 @@ def lines_figure(*runs: Run, log: bool = False, marks: theme.Marks = theme.MARKS
     for panel, position, words, dash, group in drawn:
         run, (colour, _) = runs[position], marks[position]
         x, loss = group["x"], group["loss"]
-        columns = {name: group[name] for name in ("accuracy",) if name in group}
+        columns: dict[str, Any] = {"accuracy": group["accuracy"]} if "accuracy" in group else {}
         if panel == 0 and group.attributes.get("kind") == "samples":
             x = x / (number(group.attributes, "distance") or 1.0)
         drawable = np.isfinite(loss) & ((loss > 0) | (not log))

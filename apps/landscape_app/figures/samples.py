@@ -97,7 +97,8 @@ def points(
         **columns: More of ``customdata``, after the run's name and the sample's number.
     """
     whose = {"run": [plain_name(run)] * count, "sample": list(range(count))}
-    properties = numbers(run, series, axes=axes, **whose, **columns)
+    every: dict[str, Any] = {**whose, **columns}
+    properties = numbers(run, series, axes=axes, **every)
     if any(picked.values()):
         mine = [index for index in picked_of(run, picked) if index < count]
         properties |= {"selectedpoints": mine, "unselected": {"marker": {"opacity": _FADED}}}

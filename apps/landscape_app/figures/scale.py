@@ -50,7 +50,8 @@ class Symlog:
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
         """Where ``values`` are drawn."""
-        return np.sign(values) * np.log10(1 + np.abs(values) / self.threshold)
+        drawn: np.ndarray = np.sign(values) * np.log10(1 + np.abs(values) / self.threshold)
+        return drawn
 
     def ticks(self, values: np.ndarray) -> dict[str, Any]:
         """Zero and round numbers on either side, within the range of ``values``.

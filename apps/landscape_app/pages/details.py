@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,9 @@ from landscape_app.settings import MOST_ROWS, flattened, parts, written
 from landscape_app.url import View
 
 _brief = partial(formats.number, digits=2)
+_Writer = Callable[[float | None], str]
 # words, how a value is written, how its deviation is
-_METRICS = {
+_METRICS: dict[str, tuple[str, _Writer, _Writer]] = {
     "accuracy": ("Accuracy", formats.percent, formats.percent),
     "nll": ("Negative log-likelihood (nat)", formats.number, _brief),
     "ece": ("Expected calibration error", formats.number, _brief),

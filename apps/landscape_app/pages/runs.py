@@ -194,8 +194,8 @@ def _row(run: Summary, chosen: bool) -> dict[str, Any]:
         "nll": formats.finite(run.nll),
         "rmse": formats.finite(run.rmse),
         "ece": formats.finite(run.ece),
-        "lambda_1": formats.finite(run.lambda_1 and run.lambda_1.mean),
-        "trace": formats.finite(run.trace and run.trace.mean),
+        "lambda_1": formats.finite(run.lambda_1.mean if run.lambda_1 else None),
+        "trace": formats.finite(run.trace.mean if run.trace else None),
         "training": formats.finite(run.training_seconds),
         "written": written,
         "over": {
