@@ -253,7 +253,7 @@ BAD = {
     "train digits fp-bma --prior a --source b": "give --prior or --source, not both",
     "train digits fp-bma --source {file}": "as a posterior",
     "surface {demo}/swag.h5 --split shifted": "'train' or 'test', not 'shifted'",
-    "train digits map --parameters tail": 'Invalid value "tail" for --parameters. Choose from: "all',
+    "train digits map --parameters tail": '"tail" for --parameters. Choose from: "all',
     "train digits map --out {demo} --name map": "map.h5 exists",
     "measure {file}": "is not an HDF5 file",
     "measure {demo}/swag.h5 --grid 0 --backend numpy": "unknown backend 'numpy'",

@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tqdm.auto import tqdm
-
 from landscape.runtime import distributed
 
 Report = Callable[..., None]
@@ -60,6 +58,8 @@ class Progress:
         if self._before < 0:
             self._before = done - 1
             if _has_bars():
+                from tqdm.auto import tqdm  # in a notebook without ipywidgets it warns
+
                 self._bar = tqdm(
                     desc=self._label, total=total, initial=self._before, dynamic_ncols=True
                 )
@@ -85,6 +85,8 @@ class Progress:
 
 def say(text: str) -> None:
     """Write a line to standard error, above a bar if there is one."""
+    from tqdm.auto import tqdm
+
     tqdm.write(text, file=sys.stderr)
 
 
