@@ -239,7 +239,7 @@ BAD = {
     "train digits map --epochs many": '--epochs: unable to convert "many" into int',
     "train digits map --epochs 2.5": '--epochs: unable to convert "2.5" into int',
     "train arrays map": "task 'arrays' needs the setting 'path'",
-    "train digits map --config missing.toml --seed 1 --config=b.toml": "cannot read missing.toml",
+    "train digits map --config {file} --config=missing.toml": "cannot read missing.toml",
     "train digits map --seed -1": "--seed. Must be >= 0",
     "study toy --severities 1,x": "a list such as 1,3,5",
     "train digits map --momentum 2": "momentum must be in [0, 1), not 2.0",
