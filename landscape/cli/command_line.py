@@ -70,7 +70,7 @@ def _run(words: list[str]) -> None:
         help="Train Bayesian neural networks with flat posteriors and measure how flat they are.",
         help_epilogue="--debug shows the traceback of an error.",
         version_flags=[],
-        default_parameter=Parameter(converter=convert, negative_bool=()),
+        default_parameter=Parameter(converter=convert, negative_bool=(), allow_repeating=True),
         config=settings,
     )
     for name, command in commands.items():

@@ -137,7 +137,7 @@ def prepare(words: list[str]) -> tuple[Callable[..., None], list[str], list[Dict
     """
     named = list(itertools.takewhile(lambda word: not word.startswith("-"), words[1:]))[:2]
     rest = [part for word in words[1 + len(named) :] for part in _without_equals(word)]
-    file = next((Path(b) for a, b in itertools.pairwise(rest) if a == "--config"), None)
+    *_, file = [None, *(Path(b) for a, b in itertools.pairwise(rest) if a == "--config")]
     settings = {} if file is None else read_toml(file)
     of_file = [settings.pop(key, None) for key in ("task", "method")]
     names = [*named, *of_file[len(named) :]]

@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tqdm.auto import tqdm
-
 from landscape.runtime import distributed
 
 Report = Callable[..., None]
@@ -60,8 +58,14 @@ class Progress:
         if self._before < 0:
             self._before = done - 1
             if _has_bars():
+                from tqdm.auto import tqdm  # in a notebook without ipywidgets it warns
+
                 self._bar = tqdm(
-                    desc=self._label, total=total, initial=self._before, dynamic_ncols=True
+                    desc=self._label,
+                    total=total,
+                    initial=self._before,
+                    miniters=1,  # show each unit at once, for it may take an hour
+                    dynamic_ncols=True,
                 )
                 self._bar.start_t -= time.monotonic() - self._begun
         if self._bar is None:
@@ -69,6 +73,8 @@ class Progress:
             return
         self._bar.set_postfix_str(text, refresh=False)
         self._bar.update(done - self._bar.n)
+        if done == self._before + 1:
+            self._bar.refresh()
         if done == total:
             self._bar.close()
 
@@ -85,6 +91,8 @@ class Progress:
 
 def say(text: str) -> None:
     """Write a line to standard error, above a bar if there is one."""
+    from tqdm.auto import tqdm
+
     tqdm.write(text, file=sys.stderr)
 
 

@@ -57,6 +57,7 @@ def test_in_a_terminal_there_is_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     show = Progress("work", lambda row: f"lambda_1 {row['value']:.1f}")
     show._begun -= 7
     show(3, 4, {"value": 1.0})
+    assert "3/4 [00:07<00:07" in terminal.getvalue()
     say("a warning")
     show(4, 4, {"value": 2.0})
     shown = terminal.getvalue()
