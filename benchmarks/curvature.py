@@ -1,25 +1,27 @@
-"""Top eigenvalues and trace to the same accuracy: ours beside other packages, in one run.
+"""Top eigenvalues and trace by several packages, to the same accuracy, in one run.
 
     pip install hessian-eigenthings==1.0.0a5
     python benchmarks/curvature.py
     python benchmarks/curvature.py --weights resnet20.pt --images cifar10.npz --limit 600
     python benchmarks/curvature.py --images cifar10.npz --limit 60 --device cuda
 
-The digits convnet; a ResNet-20 with published weights; a ResNet-18 trained here on the images.
-Every tool is given the settings that it needs, and finding them is not counted: PyHessian's
-tolerance is lowered, and hessian-eigenthings' number of steps raised, until all five residuals are
-met; traces of a fixed number of products get the number that the target needs. A round is one
-posterior sample; the ratios are medians over samples. On the CPU all run in one thread, and seconds
-are of processor time, so that other work on the machine counts for little; on a GPU they are of the
-clock, all run in full float32 precision, and the data are there. Each result is printed on standard
-error as soon as it is there.
+The networks are the digits convnet, a ResNet-20 with published weights, and a ResNet-18 that is
+trained here on the images. Every tool gets the settings that it needs, and the search for them is
+not timed. PyHessian's tolerance is lowered, and the number of steps of hessian-eigenthings raised,
+until all five residuals are small enough. Traces with a fixed number of products get the number
+that the target needs. A round is one posterior sample, and ratios are medians over samples.
 
-With ``--limit``, power iteration and plain Hutchinson estimates that would take longer, at what one
-of the tool's products was measured to take, are not run. Their rows say "expected", and their
-products are counted so: of a trace, from the spread of 50 probes; of PyHessian's eigenvalues, by
-running its loop on a diagonal matrix with the nodes of 60 steps of our Lanczos, from starts with
-the weights of these steps, which is what power iteration on the Hessian sees: on the digits that
-gives 158 and 147 products where it takes 155 and 142.
+On the CPU all tools run in one thread. Seconds are processor time there, so other work on the
+machine has little effect. On a GPU seconds are wall-clock time, all tools run in full float32
+precision, and the data are on the GPU. Each result is printed on standard error immediately.
+
+``--limit`` skips power iteration and plain Hutchinson estimates that would take longer than so many
+seconds. The time is predicted from the measured time of one product. Rows of skipped runs say
+"expected". Their number of products is predicted as follows. For a trace it comes from the variance
+over 50 probes. For PyHessian's eigenvalues, its loop runs on a diagonal matrix with the nodes of 60
+steps of our Lanczos, from starts with the weights of these steps. Power iteration behaves alike on
+this matrix and on the Hessian: on the digits the prediction is 158 and 147 products, and the loop
+takes 155 and 142.
 """
 
 import argparse
@@ -54,7 +56,7 @@ TOP: dict[str, Any] = {}
 
 @dataclass
 class Result:
-    """What one tool took for one sample, and how accurate it was."""
+    """Time, number of products and accuracy of one tool for one sample."""
 
     seconds: float
     products: int
@@ -63,7 +65,7 @@ class Result:
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float]:
-    """A result, and the seconds that it took: of processor time, on a GPU of the clock."""
+    """A result and its time in seconds: processor time, or wall-clock time on a GPU."""
     if not torch.cuda.is_initialized():
         begun = time.process_time()
         return work(), time.process_time() - begun
@@ -80,7 +82,7 @@ def worst(found: Any) -> float:
 
 
 def ours(objective: ls.Objective, w: Tensor) -> Result:
-    """Thick-restart Lanczos to the residual."""
+    """Thick-restart Lanczos up to the residual."""
     found, seconds = timed(
         lambda: top_eigenvalues(objective, w, K, tolerance=RESIDUAL, keep_space=True)
     )
@@ -102,7 +104,7 @@ def pyhessian(objective: ls.Objective, w: Tensor) -> Result:
 
 
 def pyhessian_run(objective: ls.Objective, w: Tensor, tolerance: float, most: int) -> Result:
-    """Power iteration to a tolerance of the values, with at most so many products."""
+    """Power iteration with a tolerance of the values and a maximal number of products."""
     found, seconds = timed(
         lambda: top_eigenvalues(
             objective, w, K, tolerance=tolerance, max_matvecs=most, backend="pyhessian"
@@ -112,7 +114,7 @@ def pyhessian_run(objective: ls.Objective, w: Tensor, tolerance: float, most: in
 
 
 def pyhessian_default(objective: ls.Objective, w: Tensor) -> Result:
-    """As it comes: relative change of a value of 1e-3, at most 100 iterations a value."""
+    """PyHessian's defaults: relative change 1e-3 of a value, at most 100 iterations per value."""
     if math.isfinite(LIMIT):
         result = pyhessian_expected(objective, w, TOLERANCES[:1])
         if result.seconds > LIMIT:
@@ -121,7 +123,7 @@ def pyhessian_default(objective: ls.Objective, w: Tensor) -> Result:
 
 
 def pyhessian_expected(objective: ls.Objective, w: Tensor, tolerances: tuple[float, ...]) -> Result:
-    """What it would take with the first tolerance that meets the residuals, without running it."""
+    """Predicted time for the first tolerance that meets the residuals."""
     nodes, weights = spectrum(objective, w)
     for tolerance in tolerances:
         products, error = power_iteration(nodes, weights, tolerance)
@@ -131,7 +133,7 @@ def pyhessian_expected(objective: ls.Objective, w: Tensor, tolerances: tuple[flo
 
 
 def spectrum(objective: ls.Objective, w: Tensor) -> tuple[Tensor, Tensor]:
-    """Eigenvalues as a random vector sees them, and its squared components; kept for the last w."""
+    """Lanczos nodes and weights of a random vector, stored for the last w."""
     if SPECTRUM.get("w") is not w:
         found = lanczos_quadrature(
             objective.hessian(w), objective.size, probes=2, steps=60, device=w.device
@@ -168,13 +170,13 @@ def power_iteration(nodes: Tensor, weights: Tensor, tolerance: float) -> tuple[i
 
 
 def pyhessian_product(objective: ls.Objective, w: Tensor) -> float:
-    """Seconds of one, from a trace of three."""
+    """Seconds of one product, from a trace with three products."""
     found, seconds = timed(lambda: trace(objective, w, matvecs=3, backend="pyhessian"))
     return seconds / found.matvecs
 
 
 def curvlinops(objective: ls.Objective, w: Tensor) -> Result:
-    """curvlinops' Hessian in SciPy's ARPACK, whose tolerance is relative accuracy."""
+    """SciPy's ARPACK with curvlinops' Hessian. Its tolerance is a relative accuracy."""
     from curvlinops import HessianLinearOperator
 
     network = copied(objective, w)
@@ -228,7 +230,7 @@ def eigenthings(objective: ls.Objective, w: Tensor) -> Result:
 
 
 def eigenthings_hessian(objective: ls.Objective, w: Tensor) -> Any:
-    """Its operator, which averages batches without weights: ours are of equal size here."""
+    """The operator of hessian-eigenthings. It needs batches of equal size, as they are here."""
     from hessian_eigenthings import HessianOperator, supervised_loss
 
     loss = supervised_loss(nn.CrossEntropyLoss())
@@ -242,7 +244,7 @@ def copied(objective: ls.Objective, w: Tensor) -> nn.Module:
 
 
 def our_trace(objective: ls.Objective, w: Tensor, estimator: str, deflate: Any = None) -> Result:
-    """To the relative standard error."""
+    """Our trace up to the relative standard error."""
     if estimator == "hutchinson" and deflate is None:
         needed, error = probes_needed(objective, w)
         operator, v = objective.hessian(w), torch.randn_like(w)
@@ -259,14 +261,14 @@ def our_trace(objective: ls.Objective, w: Tensor, estimator: str, deflate: Any =
 
 
 def our_trace_after_top(objective: ls.Objective, w: Tensor) -> Result:
-    """Where the search for the eigenvalues has left its space, as in ``measure``."""
+    """Our trace with the space that the eigenvalue search has left, as in ``measure``."""
     if TOP.get("w") is not w:
         ours(objective, w)
     return our_trace(objective, w, "hutchinson", TOP["found"])
 
 
 def probes_needed(objective: ls.Objective, w: Tensor) -> tuple[int, float]:
-    """Of Hutchinson's estimate, from the spread of 50; and the relative error that they give."""
+    """Number of probes for Hutchinson's estimate, from the variance over 50, and its error."""
     pilot = trace(objective, w, matvecs=50, estimator="hutchinson")
     deviation = pilot.standard_error * math.sqrt(50) / abs(pilot.value)
     needed = max(2, math.ceil((deviation / ERROR) ** 2))
@@ -274,7 +276,7 @@ def probes_needed(objective: ls.Objective, w: Tensor) -> tuple[int, float]:
 
 
 def pyhessian_trace(objective: ls.Objective, w: Tensor) -> Result:
-    """With the number of probes that the standard error of a pilot asks for."""
+    """PyHessian's trace, with the number of probes from the standard error of a pilot run."""
     needed, error = probes_needed(objective, w)
     expected = needed * pyhessian_product(objective, w) if math.isfinite(LIMIT) else 0.0
     if expected > LIMIT:
@@ -284,7 +286,7 @@ def pyhessian_trace(objective: ls.Objective, w: Tensor) -> Result:
 
 
 def eigenthings_trace(objective: ls.Objective, w: Tensor) -> Result:
-    """Its Hutch++, with the first budget that meets the standard error."""
+    """Hutch++ of hessian-eigenthings, with the first budget that meets the standard error."""
     from hessian_eigenthings import hutch_plus_plus
 
     for matvecs in (30, 45, 60, 90, 150, 300, 600, 1200, 2400):
@@ -318,7 +320,7 @@ TRACES = {
 
 
 def on(device: str, x: Tensor, y: Tensor, size: int) -> list[tuple[Tensor, Tensor]]:
-    """Batches that are there."""
+    """Batches on the device."""
     return list(zip(x.to(device).split(size), y.to(device).split(size), strict=True))
 
 
@@ -344,7 +346,7 @@ def cifar10(images: Path) -> tuple[Tensor, Tensor]:
 
 
 def pretrained(weights: Path, images: Path, device: str) -> tuple[ls.Objective, list[Tensor], str]:
-    """A ResNet-20 with published weights, on 1,000 CIFAR-10 images."""
+    """A ResNet-20 with published weights, with 1,000 CIFAR-10 images."""
     model = ls.models.load_weights(
         ls.models.build("resnet20", input_shape=(3, 32, 32), classes=10), weights
     )
@@ -355,7 +357,7 @@ def pretrained(weights: Path, images: Path, device: str) -> tuple[ls.Objective, 
 
 
 def trained(images: Path, device: str) -> tuple[ls.Objective, list[Tensor], str]:
-    """A ResNet-18 trained by ten epochs on CIFAR-10 images, on 1,000 of these."""
+    """A ResNet-18 trained for ten epochs on CIFAR-10 images, with 1,000 of these images."""
     x, y = cifar10(images)
     data = ls.tasks.Data(x, y)
     task = ls.tasks.Task("cifar10", data, data, data, tuple("0123456789"))
@@ -368,7 +370,7 @@ def trained(images: Path, device: str) -> tuple[ls.Objective, list[Tensor], str]
 
 
 def product_over_gradients(objective: ls.Objective, w: Tensor) -> tuple[float, float]:
-    """One Hessian product over one gradient as torch takes it, and over one of ours."""
+    """Time of a Hessian product, divided by that of torch's gradient and of our gradient."""
     operator, v = objective.hessian(w), torch.randn_like(w)
     network = copied(objective, w)
     parameters = list(network.parameters())
@@ -392,7 +394,7 @@ def product_over_gradients(objective: ls.Objective, w: Tensor) -> tuple[float, f
 
 
 def main() -> None:
-    """Print the tables, in Markdown."""
+    """Print the tables in Markdown."""
     global LIMIT
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--samples", type=int, default=10)
@@ -447,7 +449,7 @@ def main() -> None:
 def each_tool(
     tools: dict[str, Callable[[ls.Objective, Tensor], Result]], objective: ls.Objective, w: Tensor
 ) -> dict[str, Result]:
-    """What every tool took, said as soon as it is known."""
+    """Results of every tool, each printed immediately."""
     results = {}
     for name, tool in tools.items():
         results[name] = tool(objective, w)

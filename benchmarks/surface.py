@@ -1,13 +1,13 @@
-"""The time of a surface's point over one bare forward pass, beside loss-landscapes, in one run.
+"""Time per point of a loss surface, by this package and by loss-landscapes, in forward passes.
 
     pip install loss-landscapes
     python benchmarks/surface.py
     python benchmarks/surface.py --device cuda
 
-Both evaluate a random plane on the same data with the same network; ours gives
-the accuracy too. The forward pass is the module's own, in evaluation mode, with its loss. With
-batch normalisation, ours re-estimates running statistics at every point, in the same pass, and
-loss-landscapes keeps those of the centre: another surface.
+Both packages evaluate a random plane on the same data with the same network. This package also
+computes the accuracy. The forward pass is the module's own in evaluation mode, with its loss. With
+batch normalisation this package re-estimates running statistics at every point, in the same pass.
+loss-landscapes uses the running statistics of the centre, so its surface differs.
 """
 
 import argparse
@@ -29,30 +29,27 @@ from landscape.runtime.memory import keep_freed_memory
 
 
 def networks() -> list[tuple[str, nn.Module, Tensor, Tensor]]:
-    """Name, network, inputs, targets."""
+    """Names, networks, inputs and targets."""
     digits = ls.tasks.load("digits")
+    train = digits.train
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(500, 3, 32, 32, generator=generator)
     labels = torch.randint(10, (500,), generator=generator)
-    found: list[tuple[str, nn.Module, Tensor, Tensor]] = [
-        ("convnet, 100 digits", ls.models.build("convnet", digits), *check_int(digits.train))
+    cases: list[tuple[str, nn.Module, Tensor, Tensor]] = [
+        ("convnet, 100 digits", ls.models.build("convnet", digits), train.inputs, train.targets)
     ]
     for normalisation in ("group", "batch"):
         model = ls.models.build(
             "resnet20", input_shape=(3, 32, 32), classes=10, normalisation=normalisation
         )
-        found.append((f"ResNet-20, {normalisation} norm, 500 images", model, images, labels))
-    return found
-
-
-def check_int(data: ls.tasks.Data) -> tuple[Tensor, Tensor]:
-    return data.inputs, data.targets
+        cases.append((f"ResNet-20, {normalisation} norm, 500 images", model, images, labels))
+    return cases
 
 
 def seconds_a_point(model: nn.Module, x: Tensor, y: Tensor, side: int) -> dict[str, float]:
-    """Of a bare forward pass and of each tool, one after the other.
+    """Seconds per point of a bare forward pass and of each tool.
 
-    Of processor time; on a GPU, where every one of them reads its results, of the clock.
+    This is processor time, or wall-clock time on a GPU, where each tool reads its results.
     """
     clock = time.perf_counter if x.is_cuda else time.process_time
     model.eval()
@@ -84,7 +81,7 @@ def seconds_a_point(model: nn.Module, x: Tensor, y: Tensor, side: int) -> dict[s
 
 
 def main() -> None:
-    """Print the table, in Markdown."""
+    """Print the table in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--side", type=int, default=11, help="points a side")
     parser.add_argument("--rounds", type=int, default=5)
@@ -115,7 +112,7 @@ def main() -> None:
 
 
 def spread(values: list[float]) -> str:
-    """Their median, least and most."""
+    """Median, minimum and maximum."""
     return f"{median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
