@@ -84,13 +84,13 @@ def bound(runner: Runner, candidates: list[Candidate]) -> list[Table]:
         name: {seed: value / samples[name][seed] for seed, value in values.items()}
         for name, values in centre.items()
     }
-    known = {
+    finite = {
         name: [value for value in values.values() if not math.isnan(value)]
         for name, values in ratio.items()
     }
     at_most_mean = {
         name: f"{sum(value <= 1 for value in values)} of {len(values)}"
-        for name, values in known.items()
+        for name, values in finite.items()
     }
     columns = {
         "at the averaged weights": centre,
