@@ -1,15 +1,16 @@
-"""How fast the dashboard answers on a folder of 100 runs, and how much memory it takes.
+"""Response times and memory of the dashboard for a folder of 100 runs.
 
     python benchmarks/app.py
     python benchmarks/app.py --runs 20 --examples 10000
 
-Each made-up run has 30 samples, a surface of 101 x 101, a spectral density and predictions for a
-test set. ``landscape app`` serves them from a process of its own. The first page is timed in
-Chromium (where there is one), from the address to the rows of the table, on a server that has just
-started: it begins to read the list while the browser starts. Each callback is timed alone, over
-HTTP, as a browser would ask, for one run and for four: first when nothing is known of those runs,
-then again. On a machine that does other work, too, look at the CPU time, which is counted in steps
-of 10 ms. Memory is the server's peak, after all of that.
+Each synthetic run has 30 samples, a surface of 101 x 101 points, a spectral density and predictions
+for a test set. ``landscape app`` serves them from a separate process.
+
+The first page is timed in Chromium (if installed), from the address to the rows of the table. The
+server has just started: it begins to read the list while the browser starts. Each callback is timed
+alone over HTTP, with the request of a browser, for one run and for four runs, first with an empty
+cache and then again. If the machine does other work, look at the CPU time, which has steps of 10
+ms. Memory is the peak of the server after all requests.
 """
 
 import argparse
@@ -39,7 +40,7 @@ CHROMIUM_FLAGS = ["--headless", "--no-sandbox", "--disable-background-networking
 
 
 def make(folder: Path, index: int, samples: int, points: int, examples: int) -> None:
-    """Write one run, in one go."""
+    """Write one run."""
     generator = np.random.default_rng(index)
     eigenvalues = np.sort(generator.lognormal(2, 0.5, (samples, 5)), axis=1)[:, ::-1]
     side = np.linspace(-3, 3, points)
@@ -90,7 +91,7 @@ def make(folder: Path, index: int, samples: int, points: int, examples: int) -> 
 
 @contextmanager
 def served(folder: Path) -> Iterator[tuple[str, int]]:
-    """``landscape app`` on the folder: its address and process id."""
+    """Run ``landscape app`` on the folder. Yields its address and process id."""
     command = [sys.executable, "-u", "-m", "landscape", "app", str(folder), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -103,7 +104,7 @@ def served(folder: Path) -> Iterator[tuple[str, int]]:
 
 
 def first_page(folder: Path) -> float | None:
-    """Seconds from the address to the table's rows in a browser; None without one."""
+    """Seconds from the address to the table's rows in a browser; ``None`` without a browser."""
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
         return None
@@ -122,7 +123,7 @@ def first_page(folder: Path) -> float | None:
 
 
 def ask(site: str, callback: str, inputs: list[dict[str, str]], address: str) -> tuple[float, int]:
-    """Seconds until ``callback`` has answered for an address, and the bytes of the answer."""
+    """Seconds until ``callback`` answers for an address, and the size of the answer in bytes."""
     shown = {"address": address, "stamp": "", "dark": False, "webgl": True}
     outputs = [output.rsplit(".", 1) for output in callback.strip(".").split("...")]
     body = {
@@ -144,13 +145,13 @@ def ask(site: str, callback: str, inputs: list[dict[str, str]], address: str) ->
 
 
 def busy(process: int) -> float:
-    """Seconds that a process has computed for."""
+    """CPU time of a process in seconds."""
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def peak(process: int) -> float:
-    """Most memory that a process has had, in MB."""
+    """Peak memory of a process in MB."""
     status = Path(f"/proc/{process}/status").read_text()
     found = re.search(r"VmHWM:\s+(\d+) kB", status)
     assert found is not None
@@ -212,7 +213,7 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
 
 
 def figures(runs: int) -> Iterator[tuple[str, str, int, str]]:
-    """Each figure of one run and of four: its place, how it is drawn, of how many, its address."""
+    """Figures of one run and of four: place, kind of drawing, number of runs, and address."""
     start = 0
     for page in FIGURE_PAGES:
         for graph in page.graphs:

@@ -1,9 +1,9 @@
-"""MAP, SWAG and FP-BMA on the demo's task over several seeds: the table in docs/methods.md.
+"""MAP, SWAG and FP-BMA on the demo's task with several seeds: the table in docs/methods.md.
 
     python benchmarks/digits_transfer.py --seeds 5
 
-Judged on the validation set: settings were chosen on it, so the test set stays unseen. A seed
-governs the labelled images, the network's initial weights, training and sampling.
+Results are for the validation set. The settings were chosen on it, and the test set stays unseen.
+A seed determines the labelled images, the network's initial weights, training and sampling.
 """
 
 import argparse
@@ -26,7 +26,7 @@ COLUMNS = {"accuracy": 3, "nll": 3, "ece": 3, "train_loss": 3, "lambda_1": 2, "t
 
 
 def evaluate(seed: int, samples: int, report: Progress) -> list[list[float]]:
-    """One row of numbers a method."""
+    """One row of numbers per method."""
     task = ls.tasks.load("digits", seed=seed)
     model = ls.models.build("convnet", task, seed=seed)
     source = SWAG(epochs=60).fit(model, task.source, seed=seed)
@@ -35,14 +35,14 @@ def evaluate(seed: int, samples: int, report: Progress) -> list[list[float]]:
         posterior = method.fit(model, task, prior=source, seed=seed)
         metrics = ls.predict(posterior, task.validation, samples=samples, seed=seed).metrics()
         flatness = ls.measure(posterior, task.train, samples=5, eigenvalues=1, seed=seed)
-        found = metrics | flatness.summary() | {"train_loss": float(flatness.loss.mean())}
-        rows.append([found[column] for column in COLUMNS])
+        values = metrics | flatness.summary() | {"train_loss": float(flatness.loss.mean())}
+        rows.append([values[column] for column in COLUMNS])
         report(index + 1, len(METHODS))
     return rows
 
 
 def main() -> None:
-    """Print the table, in Markdown."""
+    """Print the table in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--samples", type=int, default=30)

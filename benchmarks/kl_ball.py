@@ -1,13 +1,15 @@
-"""What is left of the rise of the expected loss when a step must end in its KL ball.
+"""Rise of the expected loss by steps that must end in a KL ball, over that of the mean alone.
 
     python benchmarks/kl_ball.py --radius 0.2
 
-Random Gaussians of P weights and K columns, each of which has a share ("concentration") of its
-squared length on one weight, and random quadratic losses, whose expectation is known. The gradient
-is the expected one, or that of a few draws. A step is FP-BMA's for a damping of the Fisher
-information, scaled into the ball as a whole; its rise is given over that of the step of the mean
-alone, which has the same KL divergence. "Seen" is the rise of the mean loss over the same draws,
-which is what a step can know of, "expected" that of the expected loss.
+The cases are random Gaussians of P weights and K columns. A part ("concentration") of the squared
+length of each column lies on one weight. The losses are random and quadratic, so their expectation
+is known. The gradient is the expected one, or that of a few draws.
+
+A step is FP-BMA's step for some damping of the Fisher information, scaled into the ball. Its rise
+is divided by the rise of a step of the mean alone with the same KL divergence. "Seen" is the rise
+of the mean loss over the same draws, which is all that a step can know. "Expected" is the rise of
+the expected loss.
 """
 
 import argparse
@@ -22,7 +24,7 @@ from landscape.posteriors.fisher.exact import CovarianceFisher, steepest_step
 from landscape.posteriors.fisher.kl_ball import Divergence, lengthened, within
 
 LENGTHS = (0.03, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
-"""Of the columns of U, over sigma."""
+"""Lengths of the columns of U, divided by sigma."""
 DAMPINGS = (1e-4, 1e-2, 0.1, 1.0)
 
 
@@ -65,14 +67,14 @@ class Case:
 def full_step(
     q: Gaussian, gradient: GaussianGradient, radius: float, damping: float
 ) -> GaussianTangent:
-    """The step of second order."""
+    """The second-order step."""
     solution = CovarianceFisher(q, damping).solve(gradient)
     step = GaussianTangent(q.covariance_product(gradient.mean), *solution)
     return lengthened(step, radius, gradient.dot(step))
 
 
 def main() -> None:
-    """Print the tables, in Markdown."""
+    """Print the tables in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--size", type=int, default=30, help="P")
     parser.add_argument("--rank", type=int, default=5, help="K")

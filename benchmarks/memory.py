@@ -1,11 +1,11 @@
-"""How much memory curvature takes on a data set that does not fit: ResNet-18 on 10,000 images.
+"""Memory of a curvature measurement with graphs that do not fit: ResNet-18 on 10,000 images.
 
     python benchmarks/memory.py
     python benchmarks/memory.py --examples 2000 --products 2
 
-Made-up images of 32 x 32 pixels stream through a ResNet-18 of 11 million parameters. The gradient's
-graphs of all of them would take hundreds of gigabytes; they are kept up to a quarter of the free
-memory, and when that is passed none is.
+Synthetic images of 32 x 32 pixels go through a ResNet-18 with 11 million parameters. The gradient's
+graphs of all images would take hundreds of gigabytes. Graphs are kept up to a quarter of the free
+memory. If they need more, none is kept.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import landscape as ls
 
 
 def main() -> None:
-    """Print the peak of the process's memory and the time of a product."""
+    """Print the peak memory of the process and the time of a product."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--examples", type=int, default=10_000)
     parser.add_argument("--batch", type=int, default=100)

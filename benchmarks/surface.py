@@ -38,7 +38,12 @@ def networks(number: int) -> list[tuple[str, nn.Module, Tensor, Tensor]]:
     images = torch.randn(number, 3, 32, 32, generator=generator)
     labels = torch.randint(10, (number,), generator=generator)
     cases: list[tuple[str, nn.Module, Tensor, Tensor]] = [
-        ("convnet, 100 digits", ls.models.build("convnet", digits), *check_int(digits.train))
+        (
+            "convnet, 100 digits",
+            ls.models.build("convnet", digits),
+            digits.train.inputs,
+            digits.train.targets,
+        )
     ]
     for normalisation in ("group", "batch"):
         model = ls.models.build(
@@ -46,10 +51,6 @@ def networks(number: int) -> list[tuple[str, nn.Module, Tensor, Tensor]]:
         )
         cases.append((f"ResNet-20, {normalisation} norm, {number:,} images", model, images, labels))
     return cases
-
-
-def check_int(data: ls.tasks.Data) -> tuple[Tensor, Tensor]:
-    return data.inputs, data.targets
 
 
 def seconds_a_point(

@@ -1,12 +1,12 @@
-"""What a training step costs: every method over a step of plain SGD, in one run.
+"""Cost of a training step of every method, relative to a step of plain SGD, in one run.
 
     python benchmarks/training.py --model convnet --rank 5
     python benchmarks/training.py --model resnet18 --random norm-head --batch 32
 
-A round takes steps of all methods in turn, so that a slow moment of the machine hits all; the
-ratio is the median over rounds. The floor is the number of gradients that a method needs: 1 for
-MAP, 2 for SAM and FP-BMA. Peak memory is beyond the network's, the prior's and the batch's own,
-in a process for each method.
+In a round all methods take their steps in turn, so a slow moment of the machine affects all of
+them. The ratio is the median over rounds. It cannot be smaller than the number of gradients of a
+method: 1 for MAP, 2 for SAM and FP-BMA. Peak memory is measured in a separate process for each
+method, without the memory of the network, the prior and the batch.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def narrow(space: ParameterSpace, rank: int) -> Posterior:
 
 
 def seconds(method: Any, state: State, batch: Any, steps: int) -> float:
-    """Wall-clock time of a step."""
+    """Wall-clock time of a step in seconds."""
     begun = time.perf_counter()
     for _ in range(steps):
         method.step(state, batch)
@@ -57,7 +57,7 @@ def seconds(method: Any, state: State, batch: Any, steps: int) -> float:
 
 
 def setting(options: argparse.Namespace) -> tuple[Problem, Posterior, Any]:
-    """The problem, a prior and a batch."""
+    """A problem, a prior and a batch."""
     device = ls.devices.choose_device("auto")
     task = images(options.batch, options.size, options.channels)
     model = ls.models.build(options.model, task)
@@ -68,7 +68,7 @@ def setting(options: argparse.Namespace) -> tuple[Problem, Posterior, Any]:
 
 
 def peak_megabytes(options: argparse.Namespace, name: str) -> float:
-    """What a process takes at most from a method's first state through two steps."""
+    """Peak memory of a process from a method's first state through two steps, in MB."""
     problem, prior, batch = setting(options)
     method = METHODS[name]()
     if problem.space.device.type == "cuda":
@@ -83,13 +83,13 @@ def peak_megabytes(options: argparse.Namespace, name: str) -> float:
 
 
 def alone(function: Any, *arguments: Any) -> Any:
-    """The function's result in a fresh process, which has no memory from before."""
+    """The function's result in a new process, whose peak memory starts from zero."""
     with get_context("spawn").Pool(1) as pool:
         return pool.apply(function, arguments)
 
 
 def main() -> None:
-    """Print the table, in Markdown."""
+    """Print the table in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--model", default="convnet")
     parser.add_argument("--size", type=int, default=8, help="pixels a side")

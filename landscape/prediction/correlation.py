@@ -68,15 +68,15 @@ def spearman(x: np.ndarray, y: np.ndarray, *, places: np.ndarray | None = None) 
     """
     if x.ndim != 1 or x.shape != y.shape:
         raise InputError(f"a correlation needs two vectors of one length, not {x.shape}, {y.shape}")
-    known = np.isfinite(x) & np.isfinite(y)
-    pairs = np.stack([x[known], y[known]]).astype(float)
+    finite = np.isfinite(x) & np.isfinite(y)
+    pairs = np.stack([x[finite], y[finite]]).astype(float)
     count = pairs.shape[1]
     rho = float(_rank_correlation(pairs[:, None])[0]) if count > 1 else math.nan
     effective, quantile = float(count), _NORMAL
     if places is not None and not math.isnan(rho):
         from scipy.special import stdtrit  # a slow import
 
-        effective, freedom = effective_count(_influence(pairs, rho), places[known])
+        effective, freedom = effective_count(_influence(pairs, rho), places[finite])
         quantile = float(stdtrit(freedom, 0.975))
     if math.isnan(rho) or not (count >= FEWEST and effective >= FEWEST):
         return Correlation(rho, math.nan, math.nan, count, effective)
@@ -108,10 +108,10 @@ def partial_spearman(x: np.ndarray, y: np.ndarray, given: np.ndarray) -> float:
             f"a partial correlation needs vectors of one length, not {x.shape}, {y.shape}, "
             f"{given.shape}"
         )
-    known = np.isfinite(x) & np.isfinite(y) & np.isfinite(given)
-    if known.sum() < 4:
+    finite = np.isfinite(x) & np.isfinite(y) & np.isfinite(given)
+    if finite.sum() < 4:
         return math.nan
-    x, y, given = x[known], y[known], given[known]
+    x, y, given = x[finite], y[finite], given[finite]
     left, right = np.stack([x, x, y]), np.stack([y, given, given])
     xy, xz, yz = _rank_correlation(np.stack([left, right]).astype(float))
     unexplained = (1 - xz**2) * (1 - yz**2)

@@ -34,10 +34,11 @@ STUDIES: dict[str, Callable[[Runner, list[Candidate]], list[Table]]] = {
 """Function of each study, by its name on the command line."""
 
 NOTE = (
-    "Means over n seeds with Student's 95 % interval in brackets, cut at the quantity's range; of "
-    "rank correlations on Fisher's scale, and none of fewer than 6 pairs. A cell of fewer seeds "
-    "than its row says so. Tests are paired over seeds and two-sided: Student's t, the same "
-    "corrected by Holm for all tests of this page, and Wilcoxon's signed-rank test."
+    "Means over n seeds with Student's 95 % interval in brackets, cut at the range of the "
+    "quantity. Rank correlations have intervals on Fisher's scale, for 6 pairs or more. A cell "
+    "with fewer seeds than its row shows its n. Tests are paired over seeds and two-sided: "
+    "Student's t-test, the same with Holm's correction for all tests of this page, and "
+    "Wilcoxon's signed-rank test."
 )
 
 

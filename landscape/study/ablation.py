@@ -81,9 +81,9 @@ def ablation(runner: Runner) -> list[Table]:
     base = tune(runner, [CANDIDATES[REFERENCE]])[REFERENCE].settings
     settings_of_vi = tune(runner, [CANDIDATES["vi"]])["vi"].settings
     comparisons = {
-        "What stands for the Fisher information": _steps(runner, base),
+        "Kinds of Fisher information": _steps(runner, base),
         **variant_groups(base, settings_of_vi),
-        "Prior N(0, prior_scale^2), tuned by itself": _around_zero(runner, base),
+        "Prior N(0, prior_scale^2), tuned separately": _around_zero(runner, base),
     }
     return [
         table

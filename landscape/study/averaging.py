@@ -77,7 +77,7 @@ def averaging_tables(finished: Sequence[Finished]) -> list[Table]:
             "NLL of the average over the first n samples",
             columns,
             within=dict.fromkeys(columns, POSITIVE),
-            note="Where a posterior has fewer samples, the last column is over all it has.",
+            note="If a posterior has fewer samples, the last column averages all of them.",
         ),
         *(_gaps(by_run, metric, sizes[:-1]) for metric in ("nll", "accuracy", "ece")),
         _correlations(several),

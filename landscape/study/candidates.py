@@ -74,7 +74,7 @@ def _all_candidates() -> list[Candidate]:
     chain = {"temperature": _TEMPERATURE, "prior_scale": _OWN_PRIOR}
     diagonal = {"structure": "diagonal"}
     laplace = {**descent, "prior_precision": (10.0, 1e5)}
-    own: dict[str, Any] = {"start": "weights"}
+    own_prior: dict[str, Any] = {"start": "weights"}
     variational = {"learning_rate": _RATE, "beta": (1e-8, 1e-2)}
     candidates = [
         Candidate("map", "map", descent),
@@ -91,7 +91,7 @@ def _all_candidates() -> list[Candidate]:
             "vi",
             "vi",
             {"learning_rate": _RATE, "beta": (1e-3, 1.0), "prior_scale": (0.05, 1.0)},
-            **own,
+            **own_prior,
         ),
         Candidate(
             "moped",
@@ -103,13 +103,15 @@ def _all_candidates() -> list[Candidate]:
                 "delta": (0.02, 0.5),
             },
         ),
-        Candidate("sgld", "sgld", {"learning_rate": (0.01, 0.2), **chain}, **own),
-        Candidate("cyclical-sgld", "cyclical-sgld", {"learning_rate": (0.03, 0.5), **chain}, **own),
+        Candidate("sgld", "sgld", {"learning_rate": (0.01, 0.2), **chain}, **own_prior),
+        Candidate(
+            "cyclical-sgld", "cyclical-sgld", {"learning_rate": (0.03, 0.5), **chain}, **own_prior
+        ),
         Candidate(
             "entropy-mcmc",
             "entropy-mcmc",
             {"learning_rate": (0.01, 0.2), **chain, "eta": (3e-3, 0.1)},
-            **own,
+            **own_prior,
         ),
         Candidate(
             "ptl",

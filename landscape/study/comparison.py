@@ -84,13 +84,13 @@ def bound(runner: Runner, candidates: list[Candidate]) -> list[Table]:
         name: {seed: value / samples[name][seed] for seed, value in values.items()}
         for name, values in centre.items()
     }
-    known = {
+    finite = {
         name: [value for value in values.values() if not math.isnan(value)]
         for name, values in ratio.items()
     }
     at_most_mean = {
         name: f"{sum(value <= 1 for value in values)} of {len(values)}"
-        for name, values in known.items()
+        for name, values in finite.items()
     }
     columns = {
         "at the averaged weights": centre,
@@ -140,8 +140,8 @@ def cost(runner: Runner, candidates: list[Candidate]) -> list[Table]:
         "Time and memory against result",
         columns,
         within=metrics.RANGES,
-        note="Processor time of one training, the least of three rounds in turn; the source "
-        "posterior, which all share, is not in it.",
+        note="Processor time of one training, the minimum of three rounds. It does not include the "
+        "source posterior, which all methods share.",
     )
     rows = tuple(
         (*row, number(seconds[row[0]]), number(seconds[row[0]] / seconds[REFERENCE], 2))
@@ -224,7 +224,7 @@ def _over_methods(columns: Mapping[str, metrics.Results], nll: metrics.Results) 
                 partial.setdefault(label, {})[seed] = partial_spearman(x, y, loss)
     one_less = {label: count - 1 for label, count in fewest.items()}
     return correlations(
-        "Rank correlation with test NLL over methods, a number a seed",
+        "Rank correlation with test NLL over methods, one number per seed",
         {"Spearman's rho": (plain, fewest), "given the training loss": (partial, one_less)},
         first="of",
         note="Positive: the flatter method predicts better.",
@@ -256,7 +256,7 @@ def _generalisation_tables(finished: Sequence[Finished], note: str) -> list[Tabl
             "Test set, at the temperature T that is best on validation data tuning has not seen",
             tempered,
             within=metrics.RANGES,
-            note="How well methods tell the classes apart, whatever they are sure of.",
+            note="How well methods separate the classes, apart from their confidence.",
         ),
         _difference("NLL at the best temperature minus that of FP-BMA", tempered["NLL"], "NLL"),
         means("Mean over the corrupted test sets", shifted, within=metrics.RANGES),

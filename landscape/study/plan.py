@@ -85,10 +85,10 @@ def budget(name: str, **changes: int | tuple[int, ...] | None) -> Budget:
     """
     if name not in BUDGETS:
         raise InputError(f"unknown budget '{name}'; known: {', '.join(BUDGETS)}")
-    given: dict[str, Any] = {key: value for key, value in changes.items() if value is not None}
+    changed: dict[str, Any] = {key: value for key, value in changes.items() if value is not None}
     base = BUDGETS[name]
-    given.setdefault("measured", min(base.measured, given.get("samples", base.samples)))
-    return replace(base, **given)
+    changed.setdefault("measured", min(base.measured, changed.get("samples", base.samples)))
+    return replace(base, **changed)
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,7 @@ class Runner:
         training = Training(name, "swag", swag, seed, folder="sources")
         key = f"{training.name}-{seed}"
         if key not in self._sources:
-            if self._known(training) is None:
+            if self._finished_run(training) is None:
                 task = self._source_task
                 if self.weights is None:
                     model = models.build(self.network, task, seed=seed, normalisation=normalisation)
@@ -134,9 +134,9 @@ class Runner:
             for_tuning: Whether to predict on half of the validation set. The task then does not
                 contain the other half or the test set.
         """
-        known = self._known(training)
-        if known is not None and str(known.attributes.get("task")).endswith(TUNING) == for_tuning:
-            return Finished(training, known)
+        run = self._finished_run(training)
+        if run is not None and str(run.attributes.get("task")).endswith(TUNING) == for_tuning:
+            return Finished(training, run)
         task = self.task(training.seed)
         if for_tuning:
             task = validation.for_tuning(task)
@@ -182,7 +182,7 @@ class Runner:
         """Path of the training's run file."""
         return self.folder / training.folder / f"{training.name}-seed{training.seed}.h5"
 
-    def _known(self, training: Training) -> Run | None:
+    def _finished_run(self, training: Training) -> Run | None:
         path = self.path(training)
         if path.exists():
             run = Run.open(path)

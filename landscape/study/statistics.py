@@ -104,9 +104,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
     tests depend on each other.
     """
     adjusted = [math.nan] * len(p_values)
-    known = [index for index, p in enumerate(p_values) if not math.isnan(p)]
+    valid = [index for index, p in enumerate(p_values) if not math.isnan(p)]
     largest = 0.0
-    for rank, index in enumerate(sorted(known, key=lambda index: p_values[index])):
-        largest = max(largest, min(1.0, (len(known) - rank) * p_values[index]))
+    for rank, index in enumerate(sorted(valid, key=lambda index: p_values[index])):
+        largest = max(largest, min(1.0, (len(valid) - rank) * p_values[index]))
         adjusted[index] = largest
     return adjusted

@@ -37,8 +37,8 @@ FLAT_MASS = WIDE / (WIDE + NARROW)
 """Posterior mass of the flat component under a flat prior."""
 
 NOTE = (
-    "Means over starts with Wilson's 95 % interval in brackets. It is wider than 95 % where masses "
-    "lie between 0 and 1, and where starts lie evenly on a line."
+    "Means over starts with Wilson's 95 % interval in brackets. The interval covers more than 95 "
+    "% if masses lie between 0 and 1, or if starts are evenly spaced."
 )
 _SPREAD = 5.0
 _CLOSE = 0.02

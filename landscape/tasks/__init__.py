@@ -61,26 +61,27 @@ def load(name: str, **settings: object) -> Task:
     """
     if name not in TASKS:
         raise InputError(f"unknown task '{name}'; known: {', '.join(TASKS)}")
-    known = inspect.signature(TASKS[name]).parameters
+    parameters = inspect.signature(TASKS[name]).parameters
     for setting in settings:
-        if setting not in known:
-            raise InputError(f"task '{name}' has no setting '{setting}'; it has {', '.join(known)}")
-    checked = {key: _checked(name, key, value, known[key]) for key, value in settings.items()}
-    required = [key for key, parameter in known.items() if parameter.default is parameter.empty]
-    for setting in required:
-        if setting not in settings:
+        if setting not in parameters:
+            raise InputError(
+                f"task '{name}' has no setting '{setting}'; it has {', '.join(parameters)}"
+            )
+    checked = {key: _checked(name, key, value, parameters[key]) for key, value in settings.items()}
+    for setting, parameter in parameters.items():
+        if parameter.default is parameter.empty and setting not in settings:
             raise InputError(f"task '{name}' needs the setting '{setting}'")
     return TASKS[name](**checked)
 
 
-def _checked(task: str, name: str, value: object, known: inspect.Parameter) -> object:
+def _checked(task: str, name: str, value: object, parameter: inspect.Parameter) -> object:
     """A setting, checked against the type in its task's signature. It may come from a run file.
 
     Raises:
         InputError: The setting has another type, or a number is too large.
     """
     what = f"task '{task}': {name}"
-    kind = str(known.annotation)
+    kind = str(parameter.annotation)
     if kind == "int" and not isinstance(value, bool):
         number = check_int(value, what, least=None)
         if -(2**63) <= number < 2**63:

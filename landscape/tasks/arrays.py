@@ -231,13 +231,13 @@ def as_data(examples: Examples) -> Data:
     return Data(inputs, targets)
 
 
-def _inputs(value: Any) -> Any:
+def _inputs(inputs: Any) -> Any:
     """Inputs as a tensor, or as a tuple or dict of tensors for a network with several arguments."""
-    if isinstance(value, Mapping):
-        return {name: _tensor(part) for name, part in value.items()}
-    if isinstance(value, tuple) and all(getattr(part, "ndim", 0) > 0 for part in value):
-        return tuple(_tensor(part) for part in value)
-    return _tensor(value)
+    if isinstance(inputs, Mapping):
+        return {name: _tensor(value) for name, value in inputs.items()}
+    if isinstance(inputs, tuple) and all(getattr(value, "ndim", 0) > 0 for value in inputs):
+        return tuple(map(_tensor, inputs))
+    return _tensor(inputs)
 
 
 def _collect(dataset: Any) -> tuple[Any, Tensor]:

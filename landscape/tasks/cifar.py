@@ -205,7 +205,7 @@ def _class_names(kind: _Kind, folder: Path, is_binary: bool) -> list[str]:
         names: Any = read_bytes(meta).decode("utf-8", "replace").split()
     else:
         names = unpickle(meta).get(kind.names_key)
-    known = isinstance(names, list) and all(isinstance(name, str | bytes) for name in names)
-    if not known or len(names) != kind.classes:
+    valid = isinstance(names, list) and all(isinstance(name, str | bytes) for name in names)
+    if not valid or len(names) != kind.classes:
         return numbers
     return [name.decode("latin1") if isinstance(name, bytes) else name for name in names]

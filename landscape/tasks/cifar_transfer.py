@@ -121,7 +121,7 @@ def tiny_imagenet(*, path: str = "", augment: bool = True) -> Task:
     """
     folder = data_folder(path, _WHAT)
     file = only_file(folder, _TINY)
-    train, test = (Jpegs.read(file, _SIZE, f"_{part}") for part in ("train", "val"))
+    train, test = (Jpegs.read(file, _SIZE, f"_{split}") for split in ("train", "val"))
     names = class_names(read_npz(file), "wnids", str(file))
     images = train.followed_by(test)
     positions = torch.arange(len(images))

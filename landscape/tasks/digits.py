@@ -57,10 +57,10 @@ def digits(*, shots: int = 10, seed: int = 0, rotation: float = 60.0, noise: flo
     scaling = _scaling(images)
     changed = _standardised(_rotate_and_add_noise(images[_SOURCE:], rotation, noise), scaling)
     pool, validation, test = _split(Data(changed, labels[_SOURCE:]), *_TARGET_SIZES)
-    chosen = choose_shots(pool.targets, shots, torch.Generator().manual_seed(seed))
+    indices = choose_shots(pool.targets, shots, torch.Generator().manual_seed(seed))
     return Task(
         "digits",
-        train=pool.subset(chosen),
+        train=pool.subset(indices),
         validation=validation,
         test=test,
         classes=_CLASSES,

@@ -21,7 +21,7 @@ def choose_shots(targets: Tensor, shots: int, generator: torch.Generator) -> Ten
     """
     if shots < 1:
         raise InputError(f"shots must be at least 1, not {shots}")
-    chosen = []
+    indices = []
     for label in sorted(set(targets.tolist())):
         members = (targets == label).nonzero().squeeze(1)
         if len(members) < shots:
@@ -29,5 +29,5 @@ def choose_shots(targets: Tensor, shots: int, generator: torch.Generator) -> Ten
                 f"class {label} has {len(members)} training examples: ask for at most "
                 f"{len(members)} shots, not {shots}"
             )
-        chosen.append(members[torch.randperm(len(members), generator=generator)[:shots]])
-    return torch.cat(chosen)
+        indices.append(members[torch.randperm(len(members), generator=generator)[:shots]])
+    return torch.cat(indices)

@@ -116,8 +116,8 @@ class Task:
     @property
     def sizes(self) -> dict[str, int]:
         """Number of examples in each split, with the prefixes ``shifted/`` and ``source/``."""
-        own = {"train": self.train, "validation": self.validation, "test": self.test}
-        splits = own | {f"shifted/{name}": data for name, data in self.shifted.items()}
+        splits = {"train": self.train, "validation": self.validation, "test": self.test}
+        splits |= {f"shifted/{name}": data for name, data in self.shifted.items()}
         sizes = {name: len(data) for name, data in splits.items()}
         of_source = self.source.sizes if self.source else {}
         return sizes | {f"source/{name}": size for name, size in of_source.items()}

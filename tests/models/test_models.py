@@ -1,4 +1,4 @@
-"""Networks by name, from a seed."""
+"""Networks by name, with initial weights from a seed."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Networks against published parameter counts and derivatives computed densely."""
+"""Networks against published parameter counts and dense derivatives."""
 
 import pytest
 import torch

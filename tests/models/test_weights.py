@@ -85,7 +85,7 @@ def test_what_does_not_fit_or_cannot_be_read_is_one_line(tmp_path: Path) -> None
 
 @pytest.fixture
 def packages(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Packages with one network, ``small``, by the functions that the real ones have."""
+    """Stand-ins for the packages, with one network ``small`` and the functions of the real ones."""
 
     def make(name: str, num_classes: int, in_chans: int = 3, **_: object) -> nn.Module:
         return nn.Sequential(nn.Conv2d(in_chans, 2, 1), nn.Flatten(), nn.Linear(8, num_classes))

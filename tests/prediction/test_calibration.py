@@ -1,4 +1,4 @@
-"""The bins of a reliability diagram, against a loop over bins and against the error they sum to."""
+"""The bins of a reliability diagram, against a loop over bins and against the ECE."""
 
 import numpy as np
 import pytest

@@ -27,7 +27,7 @@ def test_the_correlation_is_that_of_scipy(seed: int, noise: float) -> None:
 
 
 def in_classes(values: np.ndarray, classes: int) -> np.ndarray:
-    """The class of each, all as frequent among normal values; as they are for 0."""
+    """Classes of normal values, all equally frequent; the values themselves for 0 classes."""
     if not classes:
         return values
     edges = stats.norm.ppf(np.arange(1, classes) / classes)
@@ -35,7 +35,7 @@ def in_classes(values: np.ndarray, classes: int) -> np.ndarray:
 
 
 def coverage(count: int, strength: float, classes: tuple[int, int]) -> float:
-    """Of normal pairs, brought into classes."""
+    """Coverage of the interval for normal pairs that are divided into classes."""
 
     def pairs(rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
         x, noise = generator.normal(size=(2, rows, columns))

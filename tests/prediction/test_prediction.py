@@ -1,4 +1,4 @@
-"""Averages and scores against scikit-learn and against numbers worked out by hand."""
+"""Averages and metrics against scikit-learn and against values computed by hand."""
 
 import math
 

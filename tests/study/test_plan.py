@@ -1,4 +1,4 @@
-"""Who takes part, with which settings, from where."""
+"""The candidates of a study, their settings and their initialisation."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""What is read from run files, and the tables that are made of it."""
+"""Numbers that are read from run files, and the tables that are made of them."""
 
 import math
 from pathlib import Path
@@ -28,7 +28,7 @@ TRUE = np.array([0.5, 0.9, 0.8])
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """Three samples; the flattest is surest of the right class."""
+    """A run with three samples. The flattest is the most confident in the right class."""
     run = Run.create(tmp_path / "x.h5", method="swag", seed=0, training_seconds=2.5)
     run.write("samples", {"eigenvalues": LAMBDAS, "trace": [10.0, 4.0, 7.0], "loss": [0.1] * 3})
     log = np.log(np.stack([TRUE, 1 - TRUE], 1))[:, None]

@@ -1,4 +1,4 @@
-"""The toy's closed forms, and what gradient descent does on it."""
+"""The toy task: its closed forms, and gradient descent on it."""
 
 import numpy as np
 import pytest
@@ -62,7 +62,7 @@ def test_gradient_descent_stays_in_the_well_where_it_starts_and_a_wide_sam_does_
     assert mass_in_flat_well(sam, np.array([2.0])) == [1.0]
 
 
-def test_the_table_has_a_row_for_each_entrant_and_the_closed_forms() -> None:
+def test_the_table_has_a_row_for_each_candidate_and_the_closed_forms() -> None:
     calls = []
     candidates = [ToyCandidate("map", "map", {"weight_decay": 0.0})]
     (table,) = toy.two_wells(2, lambda done, total: calls.append((done, total)), candidates)

@@ -1,4 +1,4 @@
-"""Tasks from your own arrays: which example goes where, and what is refused."""
+"""Tasks from arrays: the splits of the examples, and requests that are refused."""
 
 from pathlib import Path
 

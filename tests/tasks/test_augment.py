@@ -1,4 +1,4 @@
-"""Random crops and flips: each result is one of the possible ones, and training alone sees them."""
+"""Random crops and flips: each result is a possible one, and only training uses them."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""CIFAR in both of its formats, from small files written here byte by byte."""
+"""CIFAR in both of its formats, from small files that are written here byte by byte."""
 
 import os
 import pickle
@@ -92,7 +92,7 @@ def test_shots_are_chosen_by_seed_and_augmentation_can_be_left_out(tmp_path: Pat
 
 
 class Harmful:
-    """What pickle would call a function for."""
+    """An object for which unpickling calls a function."""
 
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return os.mkdir, (Harmful.path,)

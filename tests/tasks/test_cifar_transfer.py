@@ -1,4 +1,4 @@
-"""CIFAR-10 as a target, from small files of JPEGs written here, and from the real ones if named."""
+"""CIFAR-10 as a target, from small files of JPEGs, and from the real files if available."""
 
 import os
 from io import BytesIO
@@ -20,7 +20,7 @@ TARGETS = ("cifar10-jpeg", "cifar10-few-shot")
 
 
 def picture(number: int, size: int) -> bytes:
-    """A JPEG file that tells its number by the shades of its halves."""
+    """A JPEG file whose halves have shades that encode its number."""
     pixels = np.full((size, size), number % 50 * 5, dtype=np.uint8)
     pixels[:, size // 2 :] = number // 50 * 5
     stream = BytesIO()
@@ -29,14 +29,14 @@ def picture(number: int, size: int) -> bytes:
 
 
 def numbers(task: tasks.Task, data: tasks.Data) -> torch.Tensor:
-    """Of the images, shape (N,)."""
+    """Numbers of the images, shape (N,)."""
     assert task.scaling is not None
     shades = (task.scaling.invert(data.inputs) * 255 / 5).round()[:, 0, 16]
     return (shades[:, 4] + 50 * shades[:, 27]).long()
 
 
 def jpegs(first: int, count: int, classes: int, size: int, ending: str = "") -> dict[str, Any]:
-    """Arrays of pictures numbered from ``first``; numbers tell the class too."""
+    """Arrays of pictures numbered from ``first``. The number also determines the class."""
     files = [np.frombuffer(picture(first + index, size), np.uint8) for index in range(count)]
     return {
         f"jpeg{ending}": np.concatenate(files),

@@ -1,4 +1,4 @@
-"""Corruptions against other implementations and the moments that they should have."""
+"""Corruptions against other implementations and against their expected moments."""
 
 from dataclasses import replace
 

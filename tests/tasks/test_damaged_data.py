@@ -1,4 +1,4 @@
-"""Files of data that may come from anybody: sizes first, nothing is run, one line."""
+"""Untrusted data files: sizes are checked first, no code runs, and errors are one line."""
 
 from __future__ import annotations
 

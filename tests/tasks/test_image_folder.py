@@ -1,4 +1,4 @@
-"""Images from a folder for every class."""
+"""Tasks from image files, with one folder for each class."""
 
 import sys
 from pathlib import Path

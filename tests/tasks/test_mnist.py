@@ -1,4 +1,4 @@
-"""Letters, then digits: from small files written here, and from the real ones if named."""
+"""Letters, then digits: from small files, and from the real files if available."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Real targets: the likelihood against scipy, tables, and the way through the command line."""
+"""Real targets: the likelihood against scipy, tables, and the command line."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Tasks by name: what is in a split, and what is not."""
+"""Tasks by name and their splits."""
 
 import pytest
 import torch
