@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import types
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from landscape.autograd.pytrees import map_tensors, tensors_of
 from landscape.objective.batches import Batch
 from landscape.objective.objective import Objective
 from landscape.posteriors.loss import PosteriorLoss
@@ -67,29 +69,24 @@ def _examples(data: Iterable[Batch]) -> str:
 
 def _rows(batch: Batch) -> list[Any]:
     """A digest of each example of a batch; none if the batch is more than rows of tensors."""
-    leaves = _leaves(batch)
-    tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
-    others = [leaf for leaf in leaves if not isinstance(leaf, Tensor)]
+    tensors = tensors_of(batch)
     if not all(tensor.ndim and tensor.layout is torch.strided for tensor in tensors):
         return []
-    if len({len(tensor) for tensor in tensors}) != 1 or not _is_plain(others):
+    if len({len(tensor) for tensor in tensors}) != 1:
         return []
-    kind = repr(([(str(tensor.dtype), tensor.shape[1:]) for tensor in tensors], others))
-    hashed = hashlib.sha256(kind.encode())
+    try:
+        kind = json.dumps(map_tensors(_kind, batch))
+    except TypeError:  # something that is no tensor, number or text
+        return []
     digests = []
     for row in np.concatenate([_bytes(tensor) for tensor in tensors], 1):
-        digests.append(hashed.copy())
+        digests.append(hashlib.sha256(kind.encode()))
         digests[-1].update(row)
     return digests
 
 
-def _leaves(value: Any) -> list[Any]:
-    """What is in dicts, lists and tuples, the names of the dicts included."""
-    if isinstance(value, Mapping):
-        return [*value, *(leaf for item in value.values() for leaf in _leaves(item))]
-    if isinstance(value, list | tuple):
-        return [leaf for item in value for leaf in _leaves(item)]
-    return [value]
+def _kind(rows: Tensor) -> Any:
+    return [str(rows.dtype), *rows.shape[1:]]
 
 
 def _bytes(tensor: Tensor) -> np.ndarray:
@@ -100,24 +97,17 @@ def _bytes(tensor: Tensor) -> np.ndarray:
 
 
 def _layers(module: nn.Module) -> list[Any]:
-    """Each layer's name, class and settings."""
+    """Each layer's name, class and public settings."""
+    plain = (*_PLAIN, tuple)
     return [
-        (name, type(layer).__qualname__, _settings(layer)) for name, layer in module.named_modules()
+        (name, type(layer).__qualname__)
+        + tuple(
+            (setting, repr(value))
+            for setting, value in vars(layer).items()
+            if isinstance(value, plain) and setting[0] != "_" and setting != "training"
+        )
+        for name, layer in module.named_modules()
     ]
-
-
-def _settings(layer: nn.Module) -> dict[str, Any]:
-    return {
-        name: value
-        for name, value in vars(layer).items()
-        if not name.startswith("_") and name != "training" and _is_plain(value)
-    }
-
-
-def _is_plain(value: Any) -> bool:
-    return isinstance(value, _PLAIN) or (
-        isinstance(value, tuple | list) and all(isinstance(item, _PLAIN) for item in value)
-    )
 
 
 def _digest(*values: Any) -> str:
