@@ -98,16 +98,13 @@ def _bytes(tensor: Tensor) -> np.ndarray:
 
 def _layers(module: nn.Module) -> list[Any]:
     """Each layer's name, class and public settings."""
-    plain = (*_PLAIN, tuple)
-    return [
-        (name, type(layer).__qualname__)
-        + tuple(
-            (setting, repr(value))
-            for setting, value in vars(layer).items()
-            if isinstance(value, plain) and setting[0] != "_" and setting != "training"
-        )
-        for name, layer in module.named_modules()
-    ]
+    layers: list[Any] = []
+    for name, layer in module.named_modules():
+        layers += [name, type(layer).__qualname__]
+        for setting, value in vars(layer).items():
+            if isinstance(value, (*_PLAIN, tuple)) and setting[0] != "_" and setting != "training":
+                layers += [setting, repr(value)]
+    return layers
 
 
 def _digest(*values: Any) -> str:
