@@ -31,25 +31,27 @@ def fingerprints(loss: PosteriorLoss, **others: Tensor) -> dict[str, str]:
         **others: Tensors that a result also depends on, by name.
 
     Returns:
-        ``"posterior"`` of the distribution, the network's layers with their settings, fixed
-        parameters and buffers, and the data that running statistics are estimated on; ``"data"`` of
-        the examples, in whatever order and batches; ``"loss"``, its name or a fingerprint of the
-        function and all that it holds; and those of the others.
+        ``"posterior"``: the distribution, the network's layers with their settings, fixed
+        parameters and buffers, and the data that running statistics are estimated on, but not these
+        statistics. ``"data"``: the examples, in whatever order and batches. ``"loss"``: its name,
+        or the function and all that it holds. And each of the others.
 
     Raises:
         InputError: the data can be read only once.
     """
     posterior, space = loss.posterior, loss.posterior.space
     data = _examples(Objective(space, loss.data, loss.loss).batches)
-    calibration = None
-    if normalisation_layers(space.module) and posterior.calibration is not None:
+    layers, calibration = normalisation_layers(space.module), None
+    if layers and posterior.calibration is not None:
         same = posterior.calibration is loss.data
         calibration = data if same else _examples(posterior.calibration)
     distribution = posterior.distribution
     inferred = set(space.names)
     fixed = {n: p for n, p in space.module.named_parameters() if n not in inferred}
+    estimated = {id(buffer) for layer in layers for buffer in layer.buffers()}
+    buffers = {n: b for n, b in space.module.named_buffers() if id(b) not in estimated}
     weights = (space.signature, distribution.kind, distribution.tensors(), calibration)
-    network = (_layers(space.module), fixed, dict(space.module.named_buffers()))
+    network = (_layers(space.module), fixed, buffers)
     return {
         "posterior": _digest(weights, network),
         "data": data,
