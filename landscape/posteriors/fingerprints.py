@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import types
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from landscape.autograd.pytrees import map_tensors, tensors_of
 from landscape.objective.batches import Batch
 from landscape.objective.objective import Objective
 from landscape.posteriors.loss import PosteriorLoss
@@ -29,25 +31,27 @@ def fingerprints(loss: PosteriorLoss, **others: Tensor) -> dict[str, str]:
         **others: Tensors that a result also depends on, by name.
 
     Returns:
-        ``"posterior"`` of the distribution, the network's layers with their settings, fixed
-        parameters and buffers, and the data that running statistics are estimated on; ``"data"`` of
-        the examples, in whatever order and batches; ``"loss"``, its name or a fingerprint of the
-        function and all that it holds; and those of the others.
+        ``"posterior"``: the distribution, the network's layers with their settings, fixed
+        parameters and buffers, and the data that running statistics are estimated on, but not these
+        statistics. ``"data"``: the examples, in whatever order and batches. ``"loss"``: its name,
+        or the function and all that it holds. And each of the others.
 
     Raises:
         InputError: the data can be read only once.
     """
     posterior, space = loss.posterior, loss.posterior.space
     data = _examples(Objective(space, loss.data, loss.loss).batches)
-    calibration = None
-    if normalisation_layers(space.module) and posterior.calibration is not None:
+    layers, calibration = normalisation_layers(space.module), None
+    if layers and posterior.calibration is not None:
         same = posterior.calibration is loss.data
         calibration = data if same else _examples(posterior.calibration)
     distribution = posterior.distribution
     inferred = set(space.names)
     fixed = {n: p for n, p in space.module.named_parameters() if n not in inferred}
+    estimated = {id(buffer) for layer in layers for buffer in layer.buffers()}
+    buffers = {n: b for n, b in space.module.named_buffers() if id(b) not in estimated}
     weights = (space.signature, distribution.kind, distribution.tensors(), calibration)
-    network = (_layers(space.module), fixed, dict(space.module.named_buffers()))
+    network = (_layers(space.module), fixed, buffers)
     return {
         "posterior": _digest(weights, network),
         "data": data,
@@ -67,29 +71,24 @@ def _examples(data: Iterable[Batch]) -> str:
 
 def _rows(batch: Batch) -> list[Any]:
     """A digest of each example of a batch; none if the batch is more than rows of tensors."""
-    leaves = _leaves(batch)
-    tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
-    others = [leaf for leaf in leaves if not isinstance(leaf, Tensor)]
+    tensors = tensors_of(batch)
     if not all(tensor.ndim and tensor.layout is torch.strided for tensor in tensors):
         return []
-    if len({len(tensor) for tensor in tensors}) != 1 or not _is_plain(others):
+    if len({len(tensor) for tensor in tensors}) != 1:
         return []
-    kind = repr(([(str(tensor.dtype), tensor.shape[1:]) for tensor in tensors], others))
-    hashed = hashlib.sha256(kind.encode())
+    try:
+        kind = json.dumps(map_tensors(_kind, batch))
+    except TypeError:  # something that is no tensor, number or text
+        return []
     digests = []
     for row in np.concatenate([_bytes(tensor) for tensor in tensors], 1):
-        digests.append(hashed.copy())
+        digests.append(hashlib.sha256(kind.encode()))
         digests[-1].update(row)
     return digests
 
 
-def _leaves(value: Any) -> list[Any]:
-    """What is in dicts, lists and tuples, the names of the dicts included."""
-    if isinstance(value, Mapping):
-        return [*value, *(leaf for item in value.values() for leaf in _leaves(item))]
-    if isinstance(value, list | tuple):
-        return [leaf for item in value for leaf in _leaves(item)]
-    return [value]
+def _kind(rows: Tensor) -> Any:
+    return [str(rows.dtype), *rows.shape[1:]]
 
 
 def _bytes(tensor: Tensor) -> np.ndarray:
@@ -100,24 +99,14 @@ def _bytes(tensor: Tensor) -> np.ndarray:
 
 
 def _layers(module: nn.Module) -> list[Any]:
-    """Each layer's name, class and settings."""
-    return [
-        (name, type(layer).__qualname__, _settings(layer)) for name, layer in module.named_modules()
-    ]
-
-
-def _settings(layer: nn.Module) -> dict[str, Any]:
-    return {
-        name: value
-        for name, value in vars(layer).items()
-        if not name.startswith("_") and name != "training" and _is_plain(value)
-    }
-
-
-def _is_plain(value: Any) -> bool:
-    return isinstance(value, _PLAIN) or (
-        isinstance(value, tuple | list) and all(isinstance(item, _PLAIN) for item in value)
-    )
+    """Each layer's name, class and public settings."""
+    layers: list[Any] = []
+    for name, layer in module.named_modules():
+        layers += [name, type(layer).__qualname__]
+        for setting, value in vars(layer).items():
+            if isinstance(value, (*_PLAIN, tuple)) and setting[0] != "_" and setting != "training":
+                layers += [setting, repr(value)]
+    return layers
 
 
 def _digest(*values: Any) -> str:

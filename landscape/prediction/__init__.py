@@ -1,7 +1,7 @@
 """Predictions averaged over a posterior, and their metrics."""
 
 from landscape.prediction.averaging import Prediction, predict
-from landscape.prediction.calibration import Calibration, calibration
+from landscape.prediction.calibration_bins import Calibration, calibration
 from landscape.prediction.correlation import Correlation, partial_spearman, spearman
 from landscape.prediction.metrics import accuracy, brier, ece, nll, reliability
 from landscape.prediction.ordering import (

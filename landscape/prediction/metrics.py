@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from landscape.errors import InputError
-from landscape.prediction.calibration import BINS, Calibration, calibration
+from landscape.prediction.calibration_bins import BINS, Calibration, calibration
 
 
 def accuracy(log_probabilities: Tensor, labels: Tensor) -> float:

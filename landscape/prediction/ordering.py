@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from landscape.errors import InputError
-from landscape.prediction.calibration import BINS, calibration_gaps
+from landscape.prediction.calibration_bins import BINS, calibration_gaps
 from landscape.prediction.metrics import check_predictions
 
 METRICS = ("accuracy", "nll", "ece")

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from landscape import methods
 from landscape.posteriors import Posterior, isotropic
-from landscape.prediction.calibration import wilson_interval
+from landscape.prediction.calibration_bins import wilson_interval
 from landscape.study.tables import Table, number
 from landscape.tasks import Data, Task
 

@@ -150,4 +150,4 @@ def _endless(data: Iterable[Batch], least: int) -> Iterator[Batch]:
                 yield batch
         if is_empty:
             examples = f" of {least} examples" if least > 1 else ""
-            raise InputError(f"the data have no batch{examples}: nothing to train a curve on")
+            raise InputError(f"the data has no batch{examples}: nothing to train a curve on")

@@ -9,10 +9,9 @@ from collections.abc import Callable
 
 from landscape.errors import InputError, printable
 from landscape.runtime.numbers import check_int
-from landscape.tasks.arrays import arrays, npz
 from landscape.tasks.augment import Augment, CropAndFlip
 from landscape.tasks.cifar import cifar10, cifar100
-from landscape.tasks.cifar_c import cifar_c
+from landscape.tasks.cifar_corrupted import cifar_c
 from landscape.tasks.cifar_transfer import (
     cifar10_few_shot,
     cifar10_jpeg,
@@ -20,12 +19,13 @@ from landscape.tasks.cifar_transfer import (
     tiny_imagenet,
 )
 from landscape.tasks.corruptions import CORRUPTIONS, corrupt, shift
-from landscape.tasks.digits import digits, digits_upright
 from landscape.tasks.few_shot import choose_shots
-from landscape.tasks.image_folder import image_folder
-from landscape.tasks.mnist import emnist_letters, mnist
-from landscape.tasks.regression import regression
+from landscape.tasks.handwriting import emnist_letters, mnist
+from landscape.tasks.image_folders import image_folder
+from landscape.tasks.own_data import arrays, npz
+from landscape.tasks.real_targets import regression
 from landscape.tasks.scaling import Scaling
+from landscape.tasks.sklearn_digits import digits, digits_upright
 from landscape.tasks.task import Data, Task
 
 TASKS: dict[str, Callable[..., Task]] = {

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from landscape.errors import InputError
-from landscape.tasks.arrays import real_inputs
 from landscape.tasks.augment import CropAndFlip
+from landscape.tasks.own_data import real_inputs
 from landscape.tasks.pickles import read_bytes, unpickle
 from landscape.tasks.splits import assemble
 from landscape.tasks.task import Data, Task

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from landscape.errors import InputError
-from landscape.tasks.arrays import as_data, class_names, read_npz, real_inputs, require
 from landscape.tasks.augment import CropAndFlip
 from landscape.tasks.data_folder import data_folder, only_file
 from landscape.tasks.jpegs import Jpegs
+from landscape.tasks.own_data import as_data, class_names, read_npz, real_inputs, require
 from landscape.tasks.splits import assemble
 from landscape.tasks.task import Task
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from landscape.errors import InputError
-from landscape.tasks.arrays import read_npz, real_inputs, require
 from landscape.tasks.images import decode
+from landscape.tasks.own_data import read_npz, real_inputs, require
 from landscape.tasks.task import Data
 
 

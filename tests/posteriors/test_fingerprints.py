@@ -91,6 +91,8 @@ def test_other_weights_layers_settings_or_statistics_are_another_posterior() -> 
     moved = mlp()
     with torch.no_grad():
         moved[0].weight[0, 0] += 1e-9
+    sigmoid = nn.Sequential(nn.Linear(4, 5), nn.Sigmoid(), nn.Linear(5, 3)).double()
+    tanh = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3)).double()
     relu = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3)).double()
     slope = nn.Sequential(nn.Linear(4, 5), nn.LeakyReLU(0.1), nn.Linear(5, 3)).double()
     steep = nn.Sequential(nn.Linear(4, 5), nn.LeakyReLU(0.2), nn.Linear(5, 3)).double()
@@ -104,7 +106,7 @@ def test_other_weights_layers_settings_or_statistics_are_another_posterior() -> 
         isotropic(mlp(), 0.2, mean=1.0),
         part,
         isotropic(moved, 0.1, mean=1.0, parameters=lambda name, _: name.startswith("2")),
-        *(isotropic(network, 0.1, mean=1.0) for network in (relu, slope, steep)),
+        *(isotropic(network, 0.3, mean=1.0) for network in (tanh, sigmoid, relu, slope, steep)),
         isotropic(norm(), 0.1, calibration=batches),
         isotropic(norm(), 0.1, calibration=batches[1:]),
     ]

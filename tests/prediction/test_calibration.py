@@ -8,7 +8,7 @@ from scipy.stats import binomtest
 
 from landscape.errors import InputError
 from landscape.prediction import calibration, ece, reliability
-from landscape.prediction.calibration import calibration_gaps, wilson_interval
+from landscape.prediction.calibration_bins import calibration_gaps, wilson_interval
 
 
 @pytest.mark.parametrize("seed", range(20))

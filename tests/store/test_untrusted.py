@@ -119,7 +119,7 @@ SPOILED = {
     _name: "soft or external link",
     _deep: "nested deeper",
     _many: "more than",
-    _newer: "newer than 1.*upgrade",
+    _newer: "newer than 2.*upgrade",
     _no_number: "schema_version",
     _foreign: "not a run of this package",
 }

@@ -14,6 +14,7 @@ from landscape.errors import InputError, LandscapeError
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import ParameterSpace
 from landscape.posteriors import Point, Posterior, PosteriorLoss, Samples, isotropic
+from landscape.posteriors.fingerprints import fingerprints
 from landscape.store import schema
 from landscape.surfaces import Curve, LineKind, line, lowest_curve, surface
 
@@ -123,7 +124,9 @@ def test_a_curve_through_a_network_with_running_statistics_re_estimates_them() -
         calibration=batches,
     )
     before = {name: value.clone() for name, value in model.state_dict().items()}
+    fingerprint = fingerprints(PosteriorLoss(q, batches))
     found = line(q, batches, kind="bezier", steps=20, points=3)
+    assert fingerprints(PosteriorLoss(q, batches)) == fingerprint
     first, second = q.sample(2, 0)
     for value, w in ((found.loss[0], first), (found.loss[-1], second)):
         assert value == pytest.approx(PosteriorLoss(q, batches).evaluate(w).loss)

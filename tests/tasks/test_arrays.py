@@ -111,7 +111,7 @@ def test_a_relative_path_is_said_to_be_one(
     assert main(["measure", "run.h5"]) == 2
     error = capsys.readouterr().err
     assert "data.npz" in error
-    assert "as seen from the folder where run.h5 was trained: start there" in error
+    assert "relative to the folder in which run.h5 was trained: start there" in error
 
 
 def test_the_command_line_trains_and_measures_on_a_file(tmp_path: Path) -> None:

@@ -17,9 +17,9 @@ from PIL import Image
 
 from landscape import tasks
 from landscape.errors import InputError
-from landscape.tasks.arrays import read_npz
 from landscape.tasks.images import decode
 from landscape.tasks.jpegs import Jpegs
+from landscape.tasks.own_data import read_npz
 from landscape.tasks.pickles import unpickle
 
 DEEP = 300_000

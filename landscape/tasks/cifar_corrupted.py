@@ -11,7 +11,7 @@ import torch
 
 from landscape.errors import InputError, refused
 from landscape.runtime.files import check_regular
-from landscape.tasks.arrays import real_inputs
+from landscape.tasks.own_data import real_inputs
 from landscape.tasks.task import Data, Task
 
 

@@ -11,9 +11,9 @@ import torch
 from landscape.errors import InputError
 from landscape.runtime import limits
 from landscape.runtime.memory import check_room
-from landscape.tasks.arrays import real_inputs
 from landscape.tasks.augment import CropAndFlip
 from landscape.tasks.images import decode
+from landscape.tasks.own_data import real_inputs
 from landscape.tasks.splits import assemble
 from landscape.tasks.task import Data, Task
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 
 from landscape.errors import InputError
-from landscape.tasks.arrays import as_data, pair, read_npz, real_inputs
 from landscape.tasks.data_folder import data_folder, only_file
+from landscape.tasks.own_data import as_data, pair, read_npz, real_inputs
 from landscape.tasks.splits import assemble
 from landscape.tasks.task import Data, Task
 

@@ -11,7 +11,7 @@ import torch
 from landscape.errors import InputError, printable, reason, refused
 from landscape.objective.likelihood import GaussianLikelihood
 from landscape.runtime.files import check_regular
-from landscape.tasks.arrays import as_data, pair, read_npz, real_inputs, require
+from landscape.tasks.own_data import as_data, pair, read_npz, real_inputs, require
 from landscape.tasks.splits import assemble, cut
 from landscape.tasks.task import Data, Task
 
