@@ -13,10 +13,11 @@ import plotly.io
 import plotly.offline
 
 from landscape.errors import InputError
+from landscape.results import SampleMean
 from landscape.runtime import limits
 from landscape.runtime.files import atomic_write
 from landscape.store import Run, Summary, ensure_writable, summarise
-from landscape.store.summary import SampleMean, unfinished
+from landscape.store.summary import unfinished
 from landscape_app import figures, formats
 from landscape_app.data import BrokenRun, NotMeasured, list_runs, load_run, surface_names
 from landscape_app.table import Row, as_csv, to_csv
