@@ -77,7 +77,7 @@ ATTRIBUTES = {
 
 
 @pytest.fixture(scope="module")
-def check_int(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small run with every group that is drawn."""
     config = {"method": {"name": "swag", "rank": 5}, "task": {"shots": 10}}
     run = Run.create(
@@ -171,14 +171,14 @@ def _drawn(draw: Callable[..., Any], run: Run, **settings: Any) -> Any:
         return fault
 
 
-def test_any_numbers_and_attributes_are_drawn_or_named(whole: Path, tmp_path: Path) -> None:
-    look(whole, *GROUPS)
+def test_any_numbers_and_attributes_are_drawn_or_named(measured: Path, tmp_path: Path) -> None:
+    look(measured, *GROUPS)
     generator = np.random.default_rng(0)
     path = tmp_path / "run.h5"
     found = []
     for index in range(140 * int(os.environ.get("FUZZ", "1"))):
         name = list(GROUPS)[index % len(GROUPS)]
-        shutil.copy(whole, path)
+        shutil.copy(measured, path)
         spoil(path, name, generator)
         found.append(outcome(lambda name=name: look(path, name)))  # type: ignore[misc]
     assert "read" in found
