@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,8 @@ from landscape.store import schema
 from landscape.store.groups import Group
 
 Batches = list[tuple[Tensor, Tensor]]
+Shared = Callable[[str, Callable[[Path], None]], Path]
+"""Makes the folder of a name once for all processes of the tests: see `shared` in conftest.py."""
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -1,7 +1,9 @@
 """The command line: the whole way through on a small scale, and one line for every bad request."""
 
+import contextlib
 import csv
 import errno
+import io
 import json
 import shutil
 import subprocess
@@ -22,11 +24,18 @@ SHORT = ["--epochs", "12", "--samples", "3"]
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def demo(demo_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a short demo."""
-    folder = tmp_path_factory.mktemp("runs") / "demo"
-    assert main(["demo", *SHORT, "--grid", "3", "--out", str(folder)]) == 0
-    return folder
+    return shutil.copytree(demo_runs, tmp_path_factory.mktemp("runs") / "demo")
+
+
+@pytest.fixture(scope="module")
+def second(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder of a second demo of the same settings, and what it printed."""
+    folder = tmp_path_factory.mktemp("second")
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        assert main(["demo", *SHORT, "--grid", "2", "--out", str(folder)]) == 0
+    return folder, printed.getvalue()
 
 
 def test_the_demo_writes_a_complete_run_for_every_method(demo: Path) -> None:
@@ -59,10 +68,10 @@ def test_a_reader_that_has_read_enough_is_no_error(demo: Path) -> None:
 
 
 def test_the_demo_prints_a_line_for_every_method_and_where_to_look(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    second: tuple[Path, str],
 ) -> None:
-    assert main(["demo", *SHORT, "--grid", "2", "--out", str(tmp_path)]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    folder, printed = second
+    lines = printed.splitlines()
     assert lines[0].split() == [
         "run",
         "accuracy",
@@ -75,8 +84,8 @@ def test_the_demo_prints_a_line_for_every_method_and_where_to_look(
     ]
     assert [line.split()[0] for line in lines[1:4]] == ["map", "swag", "fp-bma"]
     assert " +- " in lines[2]
-    assert f"Results:   {tmp_path}" in lines
-    assert lines[-1] == f"Dashboard: landscape app {tmp_path}  ->  http://127.0.0.1:8050"
+    assert f"Results:   {folder}" in lines
+    assert lines[-1] == f"Dashboard: landscape app {folder}  ->  http://127.0.0.1:8050"
 
 
 def test_a_run_that_could_not_be_written_goes_on_where_it_was(
@@ -95,10 +104,10 @@ def test_a_run_that_could_not_be_written_goes_on_where_it_was(
     assert Run.open(tmp_path / "run.h5").attributes["status"] == "complete"
 
 
-def test_the_same_seed_gives_the_same_results(demo: Path, tmp_path: Path) -> None:
-    assert main(["demo", *SHORT, "--grid", "2", "--out", str(tmp_path)]) == 0
+def test_the_same_seed_gives_the_same_results(demo_runs: Path, second: tuple[Path, str]) -> None:
     for name in ("swag", "fp-bma"):
-        one, two = (Run.open(folder / f"{name}.h5")["samples"] for folder in (demo, tmp_path))
+        folders = (demo_runs, second[0])
+        one, two = (Run.open(folder / f"{name}.h5")["samples"] for folder in folders)
         np.testing.assert_array_equal(one["eigenvalues"], two["eigenvalues"])
         np.testing.assert_array_equal(one["trace"], two["trace"])
 

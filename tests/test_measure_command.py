@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cases import Shared
 
 from landscape import workflow
 from landscape.cli import main
@@ -25,19 +26,20 @@ EXACT = ("eigenvalues", "trace", "matvecs")
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that is trained and not measured."""
-    folder = tmp_path_factory.mktemp("runs")
-    assert main([*TRAIN, "--out", str(folder), "--name", "run"]) == 0
-    return folder / "run.h5"
+    return copied(trained_run, tmp_path_factory.mktemp("trained"))
 
 
 @pytest.fixture(scope="module")
-def measured(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def measured(trained: Path, shared: Shared, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that is measured too."""
-    path = copied(trained, tmp_path_factory.mktemp("measured"))
-    assert main(["measure", str(path), *MEASURE]) == 0
-    return path
+
+    def fill(folder: Path) -> None:
+        folder.mkdir()
+        assert main(["measure", str(copied(trained, folder)), *MEASURE]) == 0
+
+    return copied(shared("measured", fill) / "run.h5", tmp_path_factory.mktemp("measured"))
 
 
 def copied(trained: Path, folder: Path) -> Path:

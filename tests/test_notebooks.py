@@ -1,13 +1,14 @@
 """Every notebook runs from top to bottom on the results of a short demo."""
 
+import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import jupytext
 import pytest
 from nbclient import NotebookClient
-
-from landscape.cli import main
+from nbformat.v4 import new_code_cell, new_notebook
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 # What a kernel started by a test warns about is not ours.
@@ -15,21 +16,28 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("demo")
-    assert (
-        main(["demo", "--epochs", "12", "--samples", "3", "--grid", "3", "--out", str(folder)]) == 0
-    )
-    return folder
+def client(demo_runs: Path) -> Iterator[NotebookClient]:
+    """A kernel for all notebooks: its imports take longer than most of them."""
+    settings = {
+        "LANDSCAPE_RUNS": str(demo_runs),
+        "LANDSCAPE_SMOKE": "1",
+        "PLOTLY_RENDERER": "json",
+    }
+    where = {"metadata": {"path": NOTEBOOKS}}
+    client = NotebookClient(new_notebook(), timeout=300, resources=where)
+    client.execute(cleanup_kc=False, env=os.environ | settings)
+    yield client
+    client.nb = new_notebook()
+    client.execute()  # ends the kernel
 
 
 @pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.py")), ids=lambda path: path.stem)
-def test_a_notebook_runs(path: Path, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LANDSCAPE_RUNS", str(runs))
-    monkeypatch.setenv("LANDSCAPE_SMOKE", "1")
-    monkeypatch.setenv("PLOTLY_RENDERER", "json")
+def test_a_notebook_runs(path: Path, client: NotebookClient) -> None:
     notebook = jupytext.read(path)
-    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": path.parent}}).execute()
+    forget = new_code_cell("%reset -f")  # the names of the notebook before
+    notebook.cells.insert(0, forget)
+    client.nb = notebook
+    client.execute(cleanup_kc=False)
     figures = [
         output
         for cell in notebook.cells

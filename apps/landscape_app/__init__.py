@@ -28,7 +28,7 @@ def serve(
     """Show the run files in ``folder`` in a browser, until interrupted.
 
     Args:
-        folder: Where the ``.h5`` files are; folders inside it are not searched.
+        folder: Folder of the ``.h5`` files; folders inside it are not searched.
         host: Address to listen on. Any other than this machine's own is warned about.
         port: Port to listen on; 0 takes a free one.
         open_browser: Open the page in the default browser.

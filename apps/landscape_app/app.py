@@ -30,7 +30,7 @@ _POLICY = (
 
 
 class _App(dash.Dash):
-    """Whose page brings along what is to be seen first, so that no time passes with asking."""
+    """A Dash application whose page holds the first view, so the browser need not ask for it."""
 
     folder: Path
 
@@ -45,7 +45,7 @@ def create_app(folder: Path) -> dash.Dash:
     """The application that shows the run files in ``folder``; nothing is read yet.
 
     Args:
-        folder: Where the ``.h5`` files are. It may appear, change or vanish later.
+        folder: Folder of the ``.h5`` files. It may appear, change or vanish later.
     """
     app = _App(
         "landscape_app",
@@ -100,9 +100,9 @@ def _watch(app: dash.Dash, folder: Path) -> None:
         prevent_initial_call=True,
     )
     def watch(address: str | None, _: int | None, back: Any, seen: dict[str, Any]) -> Any:
-        """What to show and the state of its files; the pages are drawn again when it changes.
+        """What to show and the state of its files.
 
-        So they are when the server was gone and is ``back``.
+        The pages are drawn again when this changes, and when the server was gone and is ``back``.
         """
         now = _seen(folder, View.parse(address or seen["address"]), back)
         return dash.no_update if now == seen else now

@@ -1,4 +1,4 @@
-"""Small results of much work on a file, kept until the file changes."""
+"""A cache of small results that take much work on a file."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
 _MOST = 2048
 _results: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
 
 
-def kept(what: str, path: Path, work: Callable[[], Found]) -> Found:
-    """``work()``, from memory where it was done for the file as it is now.
+def cached(what: str, path: Path, work: Callable[[], Result]) -> Result:
+    """The result of ``work()``, cached until the file changes.
 
-    Errors are not kept. Of more than 2048 results the oldest are forgotten.
+    Errors are not cached. The cache holds the latest 2048 results.
 
     Args:
         what: Name of the work.
-        path: The file, on which alone the result depends.
-        work: Gives a result that is small and not changed by its users.
+        path: The only file that the result depends on.
+        work: Function with a small result, which its users do not change.
     """
     try:
         status = path.stat()
@@ -31,8 +31,8 @@ def kept(what: str, path: Path, work: Callable[[], Found]) -> Found:
     key = (what, str(path), *state)
     if key in _results:
         return _results[key]  # type: ignore[no-any-return]
-    found = work()
-    _results[key] = found
+    result = work()
+    _results[key] = result
     while len(_results) > _MOST:
         _results.popitem(last=False)
-    return found
+    return result

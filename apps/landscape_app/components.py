@@ -20,7 +20,7 @@ THEME = {
     "defaultRadius": "md",
     "black": "#1f2933",
     "white": "#ffffff",
-    # Of ten shades Mantine writes in the fourth on a dark ground, in the seventh on a light one.
+    # Mantine has ten shades. Its text is the fourth on a dark ground, the seventh on a light one.
     "colors": {
         "accent": ["#7cc0ec"] * 5 + ["#0b5a8f"] * 5,
         "good": ["#6fd3b1"] * 5 + ["#0b6b4f"] * 5,
@@ -69,7 +69,7 @@ def fact(label: str, value: str, note: str = "") -> html.Div:
 
 
 def graph(identifier: str, label: str) -> html.Div:
-    """A figure's place, and the place for a line of text where there is no figure.
+    """A figure's place, and the place for a line of text instead of a figure.
 
     The graph is always in the layout and only its ``figure`` changes: mounted anew, it would lose
     the camera and the zoom.
@@ -127,8 +127,8 @@ def choice(label: str, options: Mapping[str, View], chosen: str) -> html.Nav:
     """A choice between a few values: each is a link to the address that has it.
 
     Args:
-        label: What is chosen.
-        options: What each choice shows, by its words.
+        label: Name of the choice.
+        options: View of each option, by its words.
         chosen: Words of the present choice.
     """
     links = [

@@ -22,12 +22,12 @@ from landscape.store import Group, Run, Summary, schema, summarise
 from landscape.store.summary import unfinished
 from landscape.surfaces import PLANES
 from landscape_app import formats
-from landscape_app.cache import kept
+from landscape_app.cache import cached
 from landscape_app.url import View
 
 SUFFIX = ".h5"
 _listing = threading.Lock()
-"""Who asks for a list that is being read waits for it, and does not read it, too."""
+"""A second request for a list waits until the first has read it."""
 Found = TypeVar("Found")
 Item = TypeVar("Item")
 
@@ -36,7 +36,7 @@ class NotMeasured(InputError):
     """The file is sound, but does not hold (yet) what a figure shows.
 
     Attributes:
-        reason: Why, in a few words: for a line beside what other runs hold.
+        reason: Reason in a few words, for a line in a figure of other runs.
     """
 
     def __init__(self, message: str, reason: str) -> None:
@@ -48,7 +48,7 @@ class Each(dict[int, Found], Generic[Found]):
     """What each of several runs holds, by its position among them.
 
     Attributes:
-        absent: Why the others do not, in a few words.
+        absent: Reasons of the other runs, in a few words, by their positions.
     """
 
     def __init__(self) -> None:
@@ -99,7 +99,7 @@ def list_runs(folder: Path) -> list[Summary | BrokenRun]:
 
 def _summary(folder: Path, name: str) -> Summary:
     path = run_path(folder, name)
-    return kept("summary", path, lambda: summarise(Run.open(path)))
+    return cached("summary", path, lambda: summarise(Run.open(path)))
 
 
 def load_run(folder: Path, name: str) -> Run:

@@ -14,7 +14,7 @@ from dash import Output, dcc, html
 
 from landscape.errors import InputError
 from landscape.store import Run
-from landscape_app.cache import kept
+from landscape_app.cache import cached
 from landscape_app.components import HIDDEN, named, shown
 from landscape_app.url import MOST_RUNS, View
 
@@ -107,7 +107,7 @@ def sample_count(run: Run) -> int:
         return max(lengths)
 
     try:
-        return kept("sample count", run.path, count)
+        return cached("sample count", run.path, count)
     except InputError:  # the figures say what is wrong
         return 0
 

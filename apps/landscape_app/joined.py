@@ -13,7 +13,7 @@ from torch import Tensor
 from landscape.prediction import metrics_in_orders
 from landscape.store import Group, Run
 from landscape.store.summary import places_of
-from landscape_app.cache import kept
+from landscape_app.cache import cached
 from landscape_app.data import NotMeasured, missing, read, read_class_probabilities
 
 ORDERS = 20
@@ -28,14 +28,14 @@ class Averages:
     """What averaging over the first n of S samples predicts.
 
     Attributes:
-        flat_first: In order of lambda_1; None where that is not known.
-        sharp_first: In the opposite order.
+        flat_first: Averages in order of lambda_1; None if lambda_1 is not known.
+        sharp_first: Averages in the opposite order.
         random: Mean over random orders.
         low: 5 % quantile over random orders.
         high: 95 % quantile.
-        samples: How many the run has predictions of; at least S.
-        lost: Why there is no order by flatness, in a few words; empty where there is.
-        undefined: Samples whose lambda_1 is not finite: they count as the sharpest.
+        samples: Number of samples that the run has predictions of; at least S.
+        lost: Reason why there is no order by flatness, in a few words; empty if there is one.
+        undefined: Number of samples whose lambda_1 is not finite. They count as the sharpest.
     """
 
     flat_first: Curves | None
@@ -51,14 +51,14 @@ class Averages:
 def averages(run: Run) -> Averages:
     """The averages of a run's predictions, its samples in several orders.
 
-    Where fewer samples were measured than predicted with, only those are averaged. They are kept
-    until the file changes: a few numbers that took much work.
+    If fewer samples were measured than predicted with, only those are averaged. The result is
+    cached until the file changes: it is a few numbers that took much work.
 
     Raises:
         NotMeasured: the run has no predictions.
         InputError: the file cannot be read, or its predictions cannot be scored.
     """
-    return kept("averages", run.path, lambda: _averages(run))
+    return cached("averages", run.path, lambda: _averages(run))
 
 
 def _averages(run: Run) -> Averages:

@@ -12,8 +12,8 @@ from landscape_app.url import MOST_RUNS
 
 PAGES = ["runs", "other", *(page.key for page in FIGURE_PAGES)]
 _REFRESH_MILLISECONDS = 3000
-# The script runs ere anything is painted, for who has chosen other colours than the machine's: see
-# theme.js.
+# The script runs before anything is painted, so that colours other than the machine's show at once:
+# see theme.js.
 INDEX = """<!DOCTYPE html>
 <html lang="en">
 <head>

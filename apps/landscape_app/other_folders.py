@@ -1,4 +1,4 @@
-"""Files that somebody may miss in the list: named not quite like a run, or in a folder inside."""
+"""Files that a reader may miss in the list: with another ending, or in a folder inside this one."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from landscape_app.data import SUFFIX, BrokenRun, run_files
 
 _ALMOST = (SUFFIX, ".hdf5", ".he5", ".hdf")
 _MOST_FOLDERS = 200
-"""A folder with more in it is no folder of runs, and would take long to look through."""
+"""Largest number of entries to look through; a folder with more is hardly one of runs."""
 
 
 def misnamed(folder: Path) -> list[BrokenRun]:
     """The HDF5 files in ``folder`` that are no runs by their names, and a name for each."""
-    found = []
+    files = []
     with suppress(OSError):  # the list itself says so
         for path in sorted(folder.iterdir()):
             almost = path.suffix.lower() in _ALMOST and path.suffix != SUFFIX
             if almost and path.is_file() and not path.name.startswith("."):
                 better = path.with_suffix(SUFFIX).name
                 reason = f"the name of a run ends in {SUFFIX}: call it {better} to see it here"
-                found.append(BrokenRun(path.name, reason))
-    return found
+                files.append(BrokenRun(path.name, reason))
+    return files
 
 
 def folders_below(folder: Path) -> dict[Path, int]:
     """The folders inside ``folder`` that hold runs themselves, and how many files each."""
-    found = {}
+    counts = {}
     with suppress(OSError):
         folders = [path for path in folder.iterdir() if not path.name.startswith(".")]
         for path in sorted(path for path in folders[:_MOST_FOLDERS] if path.is_dir()):
             with suppress(OSError):
                 count = len([run for run in run_files(path) if run.is_file()])
                 if count:
-                    found[path] = count
-    return found
+                    counts[path] = count
+    return counts

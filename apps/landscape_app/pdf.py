@@ -7,7 +7,7 @@ from typing import Any
 from landscape.errors import InputError
 
 MOST_BYTES = 32 << 20
-"""Of a drawing; a surface in 3D, which is an image in it, takes about 1 MB."""
+"""Largest size of a drawing. A surface in 3D, which is an image in it, takes about 1 MB."""
 
 # The page is as large as the figure. Nothing else can be read: there is no other file.
 _PAGE = b'#set page(width: auto, height: auto, margin: 0pt)\n#image("figure.svg")'

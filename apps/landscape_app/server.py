@@ -45,7 +45,7 @@ def in_background(folder: Path, port: int = 0) -> Iterator[str]:
     """Serve ``folder`` from a thread, to this machine, for as long as the block runs.
 
     Args:
-        folder: Of runs.
+        folder: Folder of the runs.
         port: 0 for one that is free.
 
     Yields:

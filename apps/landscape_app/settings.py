@@ -23,7 +23,7 @@ class Difference:
     """A setting that is not the same in all runs.
 
     Attributes:
-        name: As in the file: ``method.rank``.
+        name: Name in the file, e.g. ``method.rank``.
         values: Its value in each run, in words.
     """
 
@@ -34,8 +34,8 @@ class Difference:
 def differences(runs: Sequence[Run]) -> tuple[list[Difference], int]:
     """The settings that are not the same in all ``runs``, and how many were compared.
 
-    Where a run does not say, that is no value like any other; what is only the file's own record,
-    the surface that was asked for last, say, is not compared.
+    A setting that a run does not state differs from any value. The file's own records, such as the
+    surface that was asked for last, are not compared.
 
     Raises:
         InputError: the settings in a file are damaged.
@@ -60,7 +60,7 @@ def flattened(tree: Mapping[str, object], prefix: str = "") -> dict[str, object]
 
 
 def written(value: object) -> str:
-    """A setting in words: ``yes``, ``61, 61``, a dash where there is none."""
+    """A setting in words: ``yes``, ``61, 61``, a dash if there is none."""
     if value is None or value == "":
         return formats.ABSENT
     return formats.shortened(_words(value), _LONGEST)

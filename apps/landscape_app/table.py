@@ -1,4 +1,4 @@
-"""The numbers behind a figure as rows, one a point: for spreadsheets, and for who cannot see it."""
+"""The numbers behind a figure as rows, one a point: for spreadsheets and screen readers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _GRIDS = ("contour", "surface")
 _COLUMNS = ("series", "run", "sample", "quantity_x", "x", "quantity_y", "y")
 _MORE = ("minus", "plus", "quantity_z", "z")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""A text that begins so would be computed by a spreadsheet, and it may come from anybody's file."""
+"""Beginnings of formulas: a spreadsheet would compute such a text, which may be anybody's."""
 
 Row = dict[str, str | int | float]
 

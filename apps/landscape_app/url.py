@@ -3,8 +3,8 @@
 ``/surface?run=swag&run=fp-bma&view=3d&pick=swag:0,4`` is the surface page of two runs in space with
 two samples highlighted. An empty ``run=`` is the place of a run that was taken off: the others keep
 their colours and markers. Every control is a link to another such address, so that the address is a
-permalink, and the browser's Back undoes a choice. What is none of the server's business, the camera
-and how the list is sorted and filtered, the browser itself adds (``assets/address.js``).
+permalink, and the browser's Back undoes a choice. The browser itself adds what the server does not
+need: the camera, and how the list is sorted and filtered (``assets/address.js``).
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ class View:
 
     Attributes:
         page: First part of the path; ``""`` is the list of runs.
-        name: Of ``/run/NAME``, the run whose details are shown; otherwise what follows the page.
+        name: NAME of ``/run/NAME``, a page of details; otherwise the rest of the path.
         runs: The runs that are compared, at most ``MOST_RUNS``, in the order of their places.
-        places: Of each run, a number below ``MOST_RUNS``, for its colour and marker, that it keeps
-            while others come and go. Without them, 0, 1, 2, ...
-        plane: Which surface; ``""`` for the first that there is.
+        places: Number below ``MOST_RUNS`` of each run, for its colour and marker. A run keeps it
+            while others come and go. By default 0, 1, 2, ...
+        plane: Name of the surface; ``""`` for the first one.
         settings: Values of ``SETTINGS`` that are not the first.
         picked: Samples to highlight, by the name of their run.
         at: Point of the surface, (x, y), through which it is sliced.

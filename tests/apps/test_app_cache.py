@@ -18,10 +18,10 @@ def test_work_is_done_once_until_the_file_changes(started: Run) -> None:
         done.append(1)
         return len(done)
 
-    assert [cache.kept("work", started.path, work) for _ in range(3)] == [1, 1, 1]
-    assert cache.kept("other work", started.path, lambda: 9) == 9
+    assert [cache.cached("work", started.path, work) for _ in range(3)] == [1, 1, 1]
+    assert cache.cached("other work", started.path, lambda: 9) == 9
     started.write("samples", {"trace": [1.0]})
-    assert [cache.kept("work", started.path, work) for _ in range(2)] == [2, 2]
+    assert [cache.cached("work", started.path, work) for _ in range(2)] == [2, 2]
 
 
 def test_an_error_is_not_kept(started: Run) -> None:
@@ -30,14 +30,14 @@ def test_an_error_is_not_kept(started: Run) -> None:
 
     for _ in range(2):
         with pytest.raises(InputError, match="not yet"):
-            cache.kept("failure", started.path, work)
+            cache.cached("failure", started.path, work)
 
 
 def test_old_results_are_forgotten(started: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "_MOST", 2)
     monkeypatch.setattr(cache, "_results", type(cache._results)())
     for number in range(5):
-        cache.kept(f"number {number}", started.path, lambda number=number: number)
+        cache.cached(f"number {number}", started.path, lambda number=number: number)
     assert list(cache._results.values()) == [3, 4]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from cases import write_images
+from cases import Shared, write_images
 from tiny import ONLY, TINY, silent
 
 from landscape import models, tasks, workflow
@@ -32,11 +32,13 @@ from landscape.tasks import Data, Task
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(shared: Shared, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a finished study."""
-    path = tmp_path_factory.mktemp("study")
-    study("generalisation", path, TINY, only=ONLY, progress=silent)
-    return path
+
+    def fill(made: Path) -> None:
+        study("generalisation", made, TINY, only=ONLY, progress=silent)
+
+    return shutil.copytree(shared("study", fill), tmp_path_factory.mktemp("study") / "copy")
 
 
 class Counted:

@@ -72,8 +72,8 @@
 
   function enter(search) {
     go(search);
-    // A field says it in the address's words: once Dash, too, knows what was typed, which else would
-    // see no change.
+    // The field then shows the address's words. Dash must know the typed text first: otherwise it
+    // sees no change.
     setTimeout(fillFields, 200);
   }
 

@@ -1,5 +1,5 @@
-// Says so when the server is gone, for all that one then sees may be out of date, and when it is back
-// has the page drawn again.
+// A message says that the server does not answer: what is on the screen may be out of date. The page
+// is drawn again when the server is back.
 (() => {
   const EVERY = 3000; // ms
   const PATIENCE = 10000; // ms: a server that draws for others is slow, not gone

@@ -18,7 +18,7 @@ _HOVER = (
     "%{customdata[2]:.1%}<br>%{customdata[0]:,} examples<extra></extra>"
 )
 _FILLED = 0.92
-"""Of a bin, by the bars of all runs."""
+"""Share of a bin that the bars of all runs fill."""
 
 
 @np.errstate(all="ignore")  # a file may hold any number

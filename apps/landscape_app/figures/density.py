@@ -19,7 +19,7 @@ from landscape_app.figures.scale import Symlog
 
 _NORMAL_QUANTILE = 1.96
 _FAINT = 0.1
-"""Of the height of one eigenvalue: what the axis still shows."""
+"""Share of the height of one eigenvalue at which the axis ends."""
 _HOVER = "WHOSE<br>eigenvalue %{customdata[0]:.4g}<br>density %{y:.3g}<extra></extra>"
 
 

@@ -23,10 +23,10 @@ class Frame:
 
     Attributes:
         x: Lowest and highest x of a grid or a sample.
-        y: The same of y.
-        loss: Of a grid, which the colours tell.
-        height: Of a grid or a sample, which the height in space tells.
-        off_plane: Of all samples, the largest distance to its plane.
+        y: Lowest and highest y of a grid or a sample.
+        loss: Lowest and highest loss of a grid, for the colours.
+        height: Lowest and highest loss of a grid or a sample, for the height in space.
+        off_plane: Largest distance of a sample to its plane.
     """
 
     x: Range
@@ -41,8 +41,8 @@ class Frame:
 
         Args:
             runs: The run files.
-            name: Which surface.
-            log: Of the losses, take those that have a logarithm.
+            name: Name of the surface.
+            log: Whether to leave out losses without a logarithm.
 
         Raises:
             NotMeasured: no run has such a surface.
@@ -73,7 +73,7 @@ class Frame:
         )
 
     def share(self, x: np.ndarray, y: np.ndarray) -> float:
-        """Of the area of this frame, what a grid with these coordinates covers."""
+        """The share of this frame's area that a grid with these coordinates covers."""
         area = float(np.ptp(self.x) * np.ptp(self.y))
         return float(np.ptp(x) * np.ptp(y)) / area if area else 1.0
 

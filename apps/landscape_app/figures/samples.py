@@ -45,11 +45,11 @@ def numbers(
     """The properties of a Plotly trace that say what its numbers are.
 
     Args:
-        run: Whose.
-        series: What they are, in a few words.
-        axes: On which axes the numbers lie as they are.
-        once: It is one number, drawn as a line.
-        of_sample: All are of this posterior sample.
+        run: The run that they belong to.
+        series: Name of the numbers, in a few words.
+        axes: The axes on which the numbers lie unchanged.
+        once: Whether it is one number, drawn as a line.
+        of_sample: The posterior sample that all numbers belong to.
         **columns: More numbers of each point, which become ``customdata``. Those called ``x``,
             ``y``, ``minus`` and ``plus`` stand for what is drawn in another place or left out.
     """
@@ -89,11 +89,11 @@ def points(
 
     Args:
         run: The run.
-        series: What the points are.
-        count: Its samples.
-        picked: What is highlighted; nothing is if this names no sample of any run.
-        axes: On which axes the numbers lie as they are. A sample's number, beside which its point
-            may stand, is not one.
+        series: Name of the points.
+        count: Number of its samples.
+        picked: Samples to highlight. Nothing is highlighted if it names no sample of any run.
+        axes: The axes on which the numbers lie unchanged. An axis of the samples' numbers is not
+            one: a point may stand beside its number.
         **columns: More of ``customdata``, after the run's name and the sample's number.
     """
     whose = {"run": [plain_name(run)] * count, "sample": list(range(count))}
@@ -138,7 +138,7 @@ def keys(
         runs: All runs.
         found: What was read of them. Lines of a run have its name as ``legendgroup``.
         marks: Colour and marker of each run.
-        dashes: How a line of each kind is dashed.
+        dashes: Dash of each kind of line, by its words.
     """
     entries = []
     for position in found:
@@ -194,7 +194,7 @@ def lost(runs: Sequence[Run], values: Mapping[int, Sequence[np.ndarray]]) -> str
 
     Args:
         runs: All runs.
-        values: What is drawn of each, by its position among them.
+        values: Numbers drawn of each run, by its position among them.
     """
     counts = {
         position: sum(int(np.count_nonzero(~np.isfinite(each))) for each in arrays)
@@ -209,7 +209,7 @@ def lost(runs: Sequence[Run], values: Mapping[int, Sequence[np.ndarray]]) -> str
 
 
 def absent(runs: Sequence[Run], found: Each[Any]) -> str:
-    """Who is not in the figure, and why; empty if nobody."""
+    """The runs that are not in the figure, and why; empty if all are."""
     return by_run(runs, found.absent)
 
 
@@ -226,7 +226,7 @@ def matrices(runs: Sequence[Run], found: Mapping[int, Group]) -> tuple[str, str]
 
     Args:
         runs: All runs.
-        found: What was read of them: groups with the attribute ``matrix``.
+        found: Their groups, which have the attribute ``matrix``.
     """
     words = {position: _matrix(group) for position, group in found.items()}
     if len(set(words.values())) == 1:
@@ -245,10 +245,10 @@ def titled(
     Args:
         figure: Changed in place, and returned.
         runs: All runs.
-        name: What the figure is called.
-        title: One line.
-        *details: More of them.
-        **look: What else ``theme.titled`` takes.
+        name: Name of the figure.
+        title: Title of one line.
+        *details: Lines of details.
+        **look: Further settings of ``theme.titled``.
     """
     stems = [run.path.stem for run in runs]
     whole = f"{', '.join(stems)}: {title}"

@@ -11,7 +11,7 @@ from landscape_app import formats
 
 _MOST_MARKS = 12
 _APART = 0.05
-"""Of an axis: what there is at least between two marks."""
+"""Smallest share of an axis between two marks."""
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ def slices_figure(
 
     Args:
         *runs: The run files.
-        name: Which surface.
+        name: Name of the surface.
         at: x and y in the surface's own coordinates.
         log: Logarithmic axis of the loss; what is not positive is then left out, and counted.
         marks: Colour and marker of each run.

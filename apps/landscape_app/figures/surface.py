@@ -27,14 +27,14 @@ _HOVER_SAMPLE = (
 _RING, _GROWTH = 8.0, 8.0
 """Pixels across of a sample in the plane, and how many more of the one farthest from it."""
 _LITTLE = 0.05
-"""Of the shared ranges: a plane that covers less is a dot."""
+"""Share of the shared ranges below which a plane would be a dot."""
 _THIN = 6.0
-"""Times as long as wide: what is thinner is not drawn with units of the same length."""
+"""Largest ratio of length to width of a plane whose axes have units of the same length."""
 _LINES = {"contour": 2, "3d": 3}
-"""Of details, for which there is room at least where planes are compared."""
+"""Lines of details for which surfaces side by side leave room."""
 _LEVELS = 24
 _LIFT = 0.025
-"""Of the height in space: how far a sample floats above its loss, lest the surface halve it."""
+"""Share of the height in space by which a sample floats above its loss, clear of the surface."""
 
 
 @np.errstate(all="ignore")  # a file may hold any number
@@ -54,7 +54,7 @@ def surface_figure(
 
     Args:
         run: The run file.
-        name: Which surface, e.g. ``"samples"`` or ``"random"``.
+        name: Name of the surface, e.g. ``"samples"`` or ``"random"``.
         kind: ``"contour"``, or ``"3d"`` with the samples at the height of their own loss.
         log: Colour and height by the logarithm of the loss.
         frame: Ranges to use instead of the surface's own.

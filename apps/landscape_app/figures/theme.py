@@ -23,7 +23,7 @@ INK = "#1f2933"
 MUTED = "#5f6b7a"
 GRID = "#e4e8ee"
 MISSING = "#d3d8df"
-"""Ground of a surface: what shows through where there is no finite value."""
+"""Ground of a surface, which shows through at points without a finite value."""
 WIDE, NARROW = 940, 500
 """Pixels that a figure has at least: across a page, and beside another."""
 _BETWEEN = " · "
@@ -51,7 +51,7 @@ Marks = Sequence[Mark]
 """Colour and marker of each of the runs that are compared, the same in all figures."""
 
 MARKS: Marks = tuple(zip((BLUE, VERMILION, GREEN, ORANGE), SYMBOLS[:4], strict=True))
-"""Of the first, second, ... run, unless a figure is told otherwise."""
+"""Those of the first, second, ... run, unless a figure is given others."""
 
 SIGNS = dict(zip(SYMBOLS, "●■◆▲✚", strict=True))
 """The markers as text."""
@@ -143,7 +143,7 @@ def titled(
         figure: Changed in place, and returned. It has all its traces.
         title: One line.
         *details: Lines in a smaller type, broken where they are long; empty ones are left out.
-        mark: Of the run that the figure is of: its marker stands before the title.
+        mark: Colour and marker of the figure's run; the marker stands before the title.
         legend_above: Lay the legend out between the details and the plot.
         width: Pixels that there are at least.
         lines: Room for as many lines of details at least, so that the plots of figures side by
@@ -195,7 +195,7 @@ def key(name: str, **look: Any) -> Trace:
     """An entry of the legend that is drawn nowhere else: what all lines of one kind share.
 
     Args:
-        name: What it says.
+        name: Its words.
         **look: Properties of a trace: mode, line, marker.
     """
     return scatter(x=[None], y=[None], name=name, hoverinfo="skip", showlegend=True, **look)

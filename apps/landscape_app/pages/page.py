@@ -36,12 +36,12 @@ class Page:
     Attributes:
         key: First part of its address.
         title: Its name.
-        layout: What is on it; graphs are empty, for callbacks to fill.
-        graphs: How each of its graphs is drawn, by the graph's identifier.
+        layout: Function that lays it out, with empty graphs.
+        graphs: Function that draws each of its graphs, by the graph's identifier.
         controls: The links that change what is shown.
-        below: What stands below the figures, tables of numbers say.
-        brushed: Of its graphs, those whose points are posterior samples, to be highlighted by a
-            click or a box. Their ``customdata`` begins with the run and the sample's number.
+        below: Content below the figures, such as tables.
+        brushed: Graphs whose points are posterior samples, which a click or a box highlights.
+            Their ``customdata`` begins with the run and the sample's number.
     """
 
     key: str
