@@ -77,7 +77,7 @@ ATTRIBUTES = {
 
 
 @pytest.fixture(scope="module")
-def check_int(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small run with every group that is drawn."""
     config = {"method": {"name": "swag", "rank": 5}, "task": {"shots": 10}}
     run = Run.create(
