@@ -1,1 +1,1 @@
-"""What the package needs of torch's internals, in one place."""
+"""All use of torch's internals."""

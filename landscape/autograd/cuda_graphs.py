@@ -130,7 +130,7 @@ def _streams(device: torch.device) -> list[torch.cuda.Stream]:
 
 
 def _signature(value: Any) -> Any:
-    """What arguments of one recording have in common: shapes, types and devices."""
+    """Shapes, types and devices, which are the same for all arguments of one recording."""
     if isinstance(value, Tensor):
         return tuple(value.shape), value.dtype, value.device
     if isinstance(value, dict):

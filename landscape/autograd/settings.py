@@ -1,4 +1,4 @@
-"""How derivatives are taken, and torch's settings meanwhile."""
+"""Derivatives, and torch's settings while they are taken."""
 
 from __future__ import annotations
 

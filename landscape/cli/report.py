@@ -1,4 +1,4 @@
-"""What the commands print."""
+"""Text that the commands print."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How flat a posterior is: curvature at each of its samples."""
+"""Curvature at each sample of a posterior."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class SampleWork:
-    """What all samples of a measurement share; each worker gets it once.
+    """Settings that all samples of a measurement share. Each worker gets them once.
 
     Attributes:
         loss: The mean loss.
@@ -42,7 +42,7 @@ def measure_sample(work: SampleWork, sample: tuple[int, Tensor]) -> Row:
     """Measure one sample.
 
     Args:
-        work: What all samples share.
+        work: Settings that all samples share.
         sample: Number and weights (P,) of the sample.
 
     Returns:

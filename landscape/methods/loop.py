@@ -157,7 +157,7 @@ class Method(ABC, Generic[S]):
                 if there is a prior.
             task: Training and validation data. The test set is not used.
             prior: A posterior over the same parameters; each method describes its use.
-            parameters: Which parameters are inferred; see ``ParameterSpace``.
+            parameters: Choice of the inferred parameters; see ``ParameterSpace``.
             seed: Seed of the order of the data, the method's noise and dropout.
             device: ``"auto"`` (CUDA if there is a GPU), or a device name of torch.
             checkpoint: A file for the state of the training, written after an epoch if that takes
@@ -225,9 +225,9 @@ class Method(ABC, Generic[S]):
 
         Args:
             space: The parameters, with their initial values.
-            task: See ``fit``.
-            prior: See ``fit``.
-            seed: See ``fit``.
+            task: The task; see ``fit``.
+            prior: The prior; see ``fit``.
+            seed: The seed; see ``fit``.
         """
         return {
             "method": self.name,

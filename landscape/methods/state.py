@@ -29,7 +29,7 @@ class Problem:
 
     Attributes:
         space: The network's inferred parameters.
-        loss: See ``losses.Criterion``.
+        loss: The loss; see ``losses.Criterion``.
         examples: N, the size of the training set; it weighs prior against data.
         steps: Number of planned optimiser steps, for the learning-rate schedule.
         steps_per_epoch: Number of steps in one pass over the training set.

@@ -161,10 +161,10 @@ def same_examples(first: Iterable[Batch], second: Iterable[Batch]) -> bool:
                 return False
             if not torch.equal(one[:rows], other[:rows].to(one.device)):
                 return False
-        left, right = [each[rows:] for each in left], [each[rows:] for each in right]
+        left, right = [tensor[rows:] for tensor in left], [tensor[rows:] for tensor in right]
 
 
 def _rows(tensors: list[Tensor]) -> int:
     """Number of examples in tensors; 0 if their rows cannot be compared."""
-    comparable = all(each.ndim and each.layout is torch.strided for each in tensors)
-    return min((len(each) for each in tensors), default=0) if comparable else 0
+    comparable = all(tensor.ndim and tensor.layout is torch.strided for tensor in tensors)
+    return min((len(tensor) for tensor in tensors), default=0) if comparable else 0

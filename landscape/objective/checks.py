@@ -84,7 +84,7 @@ def try_network(
             raise
         except Exception as error:  # whatever a user's network may raise
             fault = error
-    shapes = ", ".join(str(tuple(each.shape)) for each in tensors_of(batch[0]))
+    shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors_of(batch[0]))
     raise InputError(
         f"the network does not take inputs of shape {shapes}: {_reason(fault)}"
     ) from fault
@@ -97,7 +97,7 @@ def check_depends(space: ParameterSpace, trial: Trial, buffers: Any = None) -> N
         InputError: they do not, such as where the forward method is bound to another module.
     """
     before = tensors_of(trial.outputs)
-    if not before or not all(bool(each.isfinite().all()) for each in before):
+    if not before or not all(bool(output.isfinite().all()) for output in before):
         return
     w = space.vector()
     for change in _CHANGES:
@@ -125,7 +125,8 @@ def check_loss(criterion: Criterion, space: ParameterSpace, trial: Trial) -> Non
         raise
     except Exception as error:  # whatever a user's loss may raise
         shapes = (
-            ", ".join(str(tuple(each.shape)) for each in tensors_of(value)) or type(value).__name__
+            ", ".join(str(tuple(tensor.shape)) for tensor in tensors_of(value))
+            or type(value).__name__
             for value in (trial.outputs, targets)
         )
         raise InputError(
@@ -230,7 +231,7 @@ def check_division(total: Callable[[Batch], float], batch: Batch, dtype: torch.d
         return
     middle = max(1, (size - 1) // 2)  # parts of one size would hide a sum
     try:
-        whole = total(batch)
+        undivided = total(batch)
         parts = [
             total(take_batch(batch, slice(*ends), size)) for ends in ((0, middle), (middle, size))
         ]
@@ -241,17 +242,17 @@ def check_division(total: Callable[[Batch], float], batch: Batch, dtype: torch.d
             f"network and loss do not take fewer than {size} examples ({_reason(error)}): the loss "
             "would depend on how the data are divided; give all examples as one batch"
         ) from error
-    if not math.isfinite(whole):
+    if not math.isfinite(undivided):
         return
     rounding = 3000 * torch.finfo(dtype).eps
-    if abs(whole - sum(parts)) <= rounding * (abs(whole) + sum(map(abs, parts))):
+    if abs(undivided - sum(parts)) <= rounding * (abs(undivided) + sum(map(abs, parts))):
         return
     means = [part / n for part, n in zip(parts, (middle, size - middle), strict=True)]
-    if abs(whole / size - sum(means)) <= rounding * abs(whole / size):
+    if abs(undivided / size - sum(means)) <= rounding * abs(undivided / size):
         raise InputError(SUMS)
     raise InputError(
         "the loss of a batch is not the mean over its examples: that of "
-        f"{size} is {whole / size:.4g}, of the same in two parts {sum(parts) / size:.4g}. The loss "
+        f"{size} is {undivided / size:.4g}, of the same in two parts {sum(parts) / size:.4g}. The loss "
         "must return one value for each example, and the network not mix examples; or give all "
         "examples as one batch"
     )

@@ -288,7 +288,7 @@ class ParameterSpace:
 
     @cached_property
     def _slots(self) -> dict[str, Slots]:
-        """Where the module stores each parameter and buffer; a tied one has several places."""
+        """Places of each parameter and buffer in the module. A tied one has several places."""
         places: dict[int, Slots] = {}
         for layer in self.module.modules():
             for slots in (layer._parameters, layer._buffers):

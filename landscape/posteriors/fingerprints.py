@@ -138,7 +138,7 @@ def _update(hashed: Any, value: Any, around: tuple[int, ...]) -> None:
 
 
 def _parts(value: Any) -> Iterable[Any]:
-    """What a value is made of."""
+    """The parts of a value."""
     if isinstance(value, Tensor):
         sparse = value.to_sparse_coo().coalesce()  # type: ignore[no-untyped-call]
         return tuple(value.shape), sparse.indices(), sparse.values()

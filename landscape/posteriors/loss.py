@@ -25,7 +25,7 @@ class PosteriorLoss:
     Attributes:
         posterior: The posterior, with its network and calibration data for running statistics.
         data: The fixed set, as batches.
-        loss: See ``losses.Criterion``.
+        loss: The loss; see ``losses.Criterion``.
     """
 
     posterior: Posterior
@@ -58,10 +58,10 @@ class PosteriorLoss:
 
     def _with_statistics(self, w: Tensor) -> Evaluation:
         """Loss and accuracy, from the pass that estimates the statistics if it has the outputs."""
-        found = self.posterior.reestimate(w)
-        if found.outputs is None or not all(map(torch.is_tensor, found.outputs)):
-            return self._objective.with_buffers(found.buffers).evaluate(w)
-        return self._objective.evaluate_outputs(_by_batch(found.outputs, found.targets))
+        estimate = self.posterior.reestimate(w)
+        if estimate.outputs is None or not all(map(torch.is_tensor, estimate.outputs)):
+            return self._objective.with_buffers(estimate.buffers).evaluate(w)
+        return self._objective.evaluate_outputs(_by_batch(estimate.outputs, estimate.targets))
 
     @cached_property
     def _on_calibration(self) -> bool:
@@ -86,8 +86,8 @@ class PosteriorLoss:
 def _by_batch(parts: Iterable[Tensor], targets: Iterable[Any]) -> Iterator[Batch]:
     """The targets of each batch after its outputs, given in parts of whole batches."""
     following, part = iter(parts), torch.empty(0)
-    for each in targets:
+    for batch_targets in targets:
         part = part if len(part) else next(following)
-        size = batch_size(None, each)
-        yield part[:size], each
+        size = batch_size(None, batch_targets)
+        yield part[:size], batch_targets
         part = part[size:]

@@ -280,10 +280,10 @@ def isotropic(
     Args:
         model: The network.
         scale: Standard deviation, positive.
-        parameters: Which parameters are inferred; see ``ParameterSpace``.
+        parameters: Choice of the inferred parameters; see ``ParameterSpace``.
         mean: One number, or a vector (P,).
-        calibration: See ``Posterior``. A network with running statistics needs it before any sample
-            can be evaluated.
+        calibration: Training batches; see ``Posterior``. A network with running statistics needs
+            them before any sample can be evaluated.
     """
     space = ParameterSpace(model, parameters)
     centre = torch.zeros_like(space.vector()) + mean

@@ -1,4 +1,4 @@
-"""What every result shares: how well its mean is known, and where it is stored."""
+"""Means with their errors, and the place of a result in a store: all results have them."""
 
 from landscape.results.sample_mean import (
     ANYTHING,

@@ -37,7 +37,7 @@ class Stored(Protocol):
 
 
 class Store(Protocol):
-    """Where finished units are written and read again; ``landscape.store.Run`` is one."""
+    """A place for finished units, such as ``landscape.store.Run``."""
 
     def write(
         self,
@@ -58,7 +58,7 @@ class Entry:
     Attributes:
         store: The store; ``None`` if nothing is stored.
         group: Name of the group.
-        request: What the result depends on, as JSON.
+        request: Settings and fingerprints that the result depends on, as JSON.
     """
 
     store: Store | None
@@ -79,7 +79,7 @@ class Entry:
             store: The store, if there is one. Without one no fingerprint is computed.
             group: Name of the group.
             settings: Settings that the result depends on.
-            fingerprints: Computes what else it depends on, by name.
+            fingerprints: Computes the fingerprints of the other things it depends on, by name.
         """
         if store is None:
             return cls(None, group)
@@ -134,7 +134,7 @@ def member(family: str, name: str) -> str:
 
 
 def request_of(stored: Stored) -> dict[str, Any] | None:
-    """What a stored result says that it depends on; ``None`` if it says nothing readable."""
+    """The request of a stored result; ``None`` if it has no readable one."""
     try:
         return parse_object(str(stored.attributes["request"]), "the request")
     except (KeyError, InputError):
@@ -146,7 +146,7 @@ def differences(
     settings: Mapping[str, object],
     fingerprints: Callable[[], Mapping[str, str]],
 ) -> list[str]:
-    """In what a stored result is not the one with these settings and fingerprints, in words."""
+    """Differences of a stored result from these settings and fingerprints, in words."""
     before = request_of(stored)
     if before is None:
         return ["it does not say which"]

@@ -138,7 +138,7 @@ def spectrum_means(
 
 
 def effective_count(values: np.ndarray, places: np.ndarray) -> tuple[float, float]:
-    """How many independent draws the samples of Markov chains are worth, for their mean.
+    """Effective number of independent draws of samples of Markov chains, for their mean.
 
     The number is s^2 / v, with s^2 the variance of the samples and v that of their mean. For one
     chain v is the sum of its autocovariances by Geyer's initial monotone sequence ("Practical

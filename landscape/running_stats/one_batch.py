@@ -75,8 +75,8 @@ def joined(
         _, nbytes, elements = _NEEDS[space.module]
         if examples * nbytes > _room(space) or examples * elements > _ELEMENTS:
             return None
-    whole = iter([torch.cat(column) for column in zip(*tensors, strict=True)])
-    return map_tensors(lambda _: next(whole), first)
+    columns = iter([torch.cat(column) for column in zip(*tensors, strict=True)])
+    return map_tensors(lambda _: next(columns), first)
 
 
 def _room(space: ParameterSpace) -> float:

@@ -1,4 +1,4 @@
-"""How far a long piece of work is, and how long the rest will take."""
+"""Progress of long work: how much is done, and the time that the rest will take."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ class Field:
 
 
 _ROUNDING = 1e-3
-"""How far rounding may exceed a bound: probabilities are in single precision."""
+"""Largest excess over a bound by rounding: probabilities are in single precision."""
 
 _TRAINING = {
     "epoch": Field(("epoch",), "i4", "number of finished epochs", low=0),

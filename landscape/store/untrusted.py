@@ -182,7 +182,7 @@ def _check_schema(file: h5py.File, path: Path) -> None:
 
 @dataclass
 class _Size:
-    """What reading a file takes, as far as it is known.
+    """Memory that reading a file takes, as far as it is known.
 
     Attributes:
         objects: Number of groups and variables.

@@ -17,7 +17,7 @@ from landscape.posteriors import PosteriorLoss
 from landscape.surfaces.directions import filter_normalised, orthonormal_pair
 
 PlaneKind = Literal["samples", "random", "pca", "eigenvectors"]
-"""How a posterior's plane is chosen."""
+"""Names of the ways to choose a plane."""
 PLANES = ("samples", "random", "pca", "eigenvectors")
 
 

@@ -65,7 +65,7 @@ def train(
         device: ``"auto"``, or a name that torch knows.
         overwrite: Replace an existing run file, and a checkpoint of another training.
         config: More settings, for the record.
-        progress: See ``Method.fit``.
+        progress: As for ``Method.fit``.
 
     Raises:
         InputError: the settings do not fit each other, ``path`` cannot be written, or another

@@ -36,7 +36,7 @@ def known_pairs(deflate: Eigenvalues | None, operator: Operator) -> Eigenvalues:
 
 
 def allowance(pairs: Eigenvalues) -> Tensor:
-    """How far matvecs may be from what each pair says; see ``check_known``.
+    """Largest allowed distance of matvecs from each pair's A v = lambda v; see ``check_known``.
 
     For random signs z, |r . z| is more than 10 |r| once in 10^21. Where the operator is nothing but
     the pairs, their values alone tell how large its rounding errors are: those of float32, in which
@@ -65,5 +65,5 @@ def check_pairs(pairs: Eigenvalues, probe: Tensor, image: Tensor) -> None:
 
 def part_along(pairs: Eigenvalues, generator: torch.Generator) -> Tensor:
     """A probe's part along the converged pairs, with random signs, shape (n,)."""
-    values, converged = (each.to(pairs.vectors) for each in (pairs.values, pairs.converged))
+    values, converged = (tensor.to(pairs.vectors) for tensor in (pairs.values, pairs.converged))
     return pairs.vectors.T @ (signs(values, generator) * converged)

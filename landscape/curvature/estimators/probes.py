@@ -1,4 +1,4 @@
-"""What estimates by random sign vectors share."""
+"""Random sign vectors, and the result of an estimate with them."""
 
 from __future__ import annotations
 

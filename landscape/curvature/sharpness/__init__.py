@@ -1,1 +1,1 @@
-"""How much the loss rises near given weights."""
+"""Sharpness: the rise of the loss near given weights."""

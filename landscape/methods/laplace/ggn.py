@@ -33,7 +33,7 @@ def ggn_sum(
         space: The network.
         w: Shape (P,).
         batches: The examples.
-        loss: See ``losses.Criterion``; convex in the outputs.
+        loss: The loss; see ``losses.Criterion``. It is convex in the outputs.
         buffers: The network's buffers at w.
         full: Whether to return the matrix (P, P), in float64; otherwise its diagonal (P,) in the
             type of w.

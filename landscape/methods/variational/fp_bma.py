@@ -44,7 +44,7 @@ class FPBMA(Variational):
             ``"random"`` the step of a gradient of pure noise in the same KL ball.
         beta: Temper of the KL term; 1 is the posterior of Bayes' rule. The default is for a prior
             such as SWAG's, which is the trace of one optimiser and far narrower than belief.
-        trained: Which rows of theta are trained, one of ``landscape.subsets.CHOICES``. The others
+        trained: Name of the trained rows of theta, one of ``landscape.subsets.CHOICES``. The others
             stay those of the prior. They are sampled with the same z2 as the trained ones, which
             preserves their covariance, as in FP-BMA's transfer scheme. To fix them at their mean
             instead, give ``fit`` the choice as ``parameters``, and ``prior.marginal(...)``.

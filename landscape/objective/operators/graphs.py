@@ -1,4 +1,4 @@
-"""What the matrices of an objective at fixed weights share: the loop over batches.
+"""The loop over batches that all matrices of an objective share.
 
 The graphs of all batches are built once and kept if they fit in memory: a matvec is then a few
 backward passes through them, without a forward pass. If they do not fit, every matvec builds all of
