@@ -252,9 +252,9 @@ def check_division(total: Callable[[Batch], float], batch: Batch, dtype: torch.d
         raise InputError(SUMS)
     raise InputError(
         "the loss of a batch is not the mean over its examples: that of "
-        f"{size} is {undivided / size:.4g}, of the same in two parts {sum(parts) / size:.4g}. The loss "
-        "must return one value for each example, and the network not mix examples; or give all "
-        "examples as one batch"
+        f"{size} is {undivided / size:.4g}, of the same in two parts {sum(parts) / size:.4g}. The "
+        "loss must return one value for each example, and the network not mix examples; or give "
+        "all examples as one batch"
     )
 
 
