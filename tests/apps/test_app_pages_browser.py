@@ -368,7 +368,7 @@ def test_runs_that_are_not_in_the_list_are_pointed_at(
     started.path.rename(folder / "UPPER.H5")
     page = show(folder)
     page.get_by_text(f"landscape app {folder / 'demo'}").wait_for()
-    assert "call it UPPER.h5" in page.locator(".broken tr", has_text="UPPER.H5").inner_text()
+    assert "rename it to UPPER.h5" in page.locator(".broken tr", has_text="UPPER.H5").inner_text()
 
 
 def test_a_run_without_a_surface_says_how_it_gets_one(

@@ -10,7 +10,7 @@ from plotly.subplots import make_subplots
 from landscape.prediction import Calibration, Prediction, reliability
 from landscape.store import Group, Run
 from landscape_app import formats
-from landscape_app.data import Each, each_of, read_class_probabilities
+from landscape_app.data import PerRun, each_of, read_class_probabilities
 from landscape_app.figures import samples, theme
 
 _HOVER = (
@@ -37,7 +37,7 @@ def calibration_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figur
         InputError: a run file cannot be read, or its predictions cannot be scored.
     """
     scored = each_of(runs, _scored)
-    found: Each[Group] = Each()
+    found: PerRun[Group] = PerRun()
     found.update({position: group for position, (group, _) in scored.items()})
     found.absent = scored.absent
     figure = make_subplots(

@@ -15,7 +15,7 @@ import plotly.graph_objects as go
 from landscape.store import Group, Run
 from landscape.store.summary import count
 from landscape_app import formats
-from landscape_app.data import Each
+from landscape_app.data import PerRun
 from landscape_app.figures import theme
 
 Picked = Mapping[str, Sequence[int]]
@@ -167,7 +167,7 @@ def whole_ticks(samples: int) -> dict[str, object]:
     return {"range": [-0.5, samples - 0.5], "tick0": 0, "dtick": max(1, round(samples / 10))}
 
 
-def about(runs: Sequence[Run], found: Each[Group], axis: str) -> list[str]:
+def about(runs: Sequence[Run], found: PerRun[Group], axis: str) -> list[str]:
     """In words: how many samples on which data, a line for each different answer, and who has none.
 
     Args:
@@ -208,12 +208,12 @@ def lost(runs: Sequence[Run], values: Mapping[int, Sequence[np.ndarray]]) -> str
     return by_run(runs, words) if len(runs) > 1 else "".join(words.values())
 
 
-def absent(runs: Sequence[Run], found: Each[Any]) -> str:
+def absent(runs: Sequence[Run], found: PerRun[Any]) -> str:
     """The runs that are not in the figure, and why; empty if all are."""
     return by_run(runs, found.absent)
 
 
-def different_data(runs: Sequence[Run], found: Each[Any]) -> str:
+def different_data(runs: Sequence[Run], found: PerRun[Any]) -> str:
     """A warning where the runs' predictions are of different data; empty where they are not."""
     data = {runs[position].attributes.get("data_fingerprint") for position in found}
     if len(data) < 2 or None in data:  # an older file does not say
