@@ -192,8 +192,8 @@ def _check_samples(run: Run, group: str, data: Group) -> None:
     count = max((len(data[name]) for name in data if fields[name].dims[0] == "sample"), default=0)
     if count > limits.MAX_DRAWN_SAMPLES:
         raise InputError(
-            f"{run.path}: group '{group}' holds {formats.count(count, 'sample')}, and a figure has "
-            f"up to {limits.MAX_DRAWN_SAMPLES:,}: not drawn"
+            f"{run.path}: group '{group}' holds {formats.count(count, 'sample')}, but a figure "
+            f"shows at most {limits.MAX_DRAWN_SAMPLES:,}: not drawn"
         )
 
 
@@ -211,7 +211,7 @@ def read_class_probabilities(run: Run) -> Group:
     _check_samples(run, "predictions", group)
     if "rmse" in group or "rmse" in group.attributes:
         reason = "a regression predicts no classes"
-        raise NotMeasured(f"{reason}: {run.path} holds the likelihood and the error alone", reason)
+        raise NotMeasured(f"{reason}: {run.path} holds only the likelihood and the error", reason)
     if "labels" not in group or not group.get("log_probabilities", np.empty(0)).size:
         raise missing(run, "predictions")
     return group

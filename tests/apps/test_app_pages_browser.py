@@ -345,7 +345,7 @@ def test_settings_are_a_table_without_bookkeeping(
         config = {"method": {"name": "swag", "rank": rank, "start": None, "scale": [1, 2]}}
         new_run(name).set_attributes(config=json.dumps(config | {"surface": {"plane": asked}}))
     page = show(tmp_path, "/?run=one&run=two")
-    table = page.locator("section", has_text="Where their settings differ").locator("tbody tr")
+    table = page.locator("section", has_text="Settings that differ").locator("tbody tr")
     table.first.wait_for()
     assert [row.split() for row in table.all_inner_texts()] == [["method.rank", "5", "7"]]
     page.goto(f"{visit.site}/run/two")
