@@ -46,8 +46,8 @@ def layout() -> list[Any]:
     return [
         html.Div(id="runs-header"),
         html.Div(
-            # One search field for the whole list. With a field in each column, the Tab key would stop
-            # at empty fields above columns of numbers. See grid.js.
+            # One search field for the whole list. With a field in each column, the Tab key would
+            # stop at empty fields above columns of numbers. See grid.js.
             dmc.TextInput(
                 id="find",
                 placeholder="Find by name, method, task or status",
