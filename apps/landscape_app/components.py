@@ -128,8 +128,8 @@ def choice(label: str, options: Mapping[str, View], chosen: str) -> html.Nav:
 
     Args:
         label: Name of the choice.
-        options: View of each option, by its words.
-        chosen: Words of the present choice.
+        options: View of each option, by its label.
+        chosen: Label of the present choice.
     """
     links = [
         html.Li(

@@ -58,7 +58,7 @@ class PerRun(dict[int, Value], Generic[Value]):
 
 @dataclass(frozen=True)
 class BrokenRun:
-    """A file whose name is that of a run, but which cannot be read as a run."""
+    """A file with the name of a run that cannot be read as a run."""
 
     name: str
     reason: str
@@ -259,7 +259,7 @@ def each_of(runs: Sequence[Item], reader: Callable[[Item], Value]) -> PerRun[Val
 
 
 def progress(run: Run) -> str:
-    """The progress of a run that is being trained or measured, in words; empty for other runs."""
+    """The progress of a run in training or measurement, in words; empty for other runs."""
     if run.attributes.get("status") != "running":
         return ""
     try:

@@ -82,7 +82,7 @@ def _listen(folder: Path, host: str, port: int, channels: dict[int, Any]) -> Any
         parent = shlex.quote(str(folder.parent))
         raise InputError(f"{folder} is a file: give its folder instead, `landscape app {parent}`")
     if not folder.is_dir():
-        raise InputError(f"there is no folder {folder}; `landscape demo` makes one with runs in it")
+        raise InputError(f"there is no folder {folder}; `landscape demo` makes a folder with runs")
     if not 0 <= port <= 65535:  # the resolver would take it modulo 65536
         raise InputError(f"cannot listen on port {port}: a port is between 0 and 65535")
     try:

@@ -21,7 +21,7 @@ _BOOKKEEPING = ("surface.", "method.name", "task.name")
 
 @dataclass(frozen=True)
 class Difference:
-    """A setting that is not the same in all runs.
+    """A setting that differs between runs.
 
     Attributes:
         name: Name of the setting in the file, e.g. ``method.rank``.

@@ -20,7 +20,7 @@ from landscape_app.figures.scale import Symlog
 _NORMAL_QUANTILE = 1.96
 _FAINT = 0.1
 """Lower end of the axis, as a fraction of the height of a single eigenvalue."""
-_HOVER = "WHOSE<br>eigenvalue %{customdata[0]:.4g}<br>density %{y:.3g}<extra></extra>"
+_HOVER = "LABEL<br>eigenvalue %{customdata[0]:.4g}<br>density %{y:.3g}<extra></extra>"
 
 
 @np.errstate(all="ignore")  # a file may hold any number
@@ -112,7 +112,7 @@ def _add(
                     name=f"{name}, sample {index}",
                     line={"color": colour, "width": 1, "dash": "dot"},
                     showlegend=False,
-                    hovertemplate=_HOVER.replace("WHOSE", f"%{{meta.run}}, sample {index}"),
+                    hovertemplate=_HOVER.replace("LABEL", f"%{{meta.run}}, sample {index}"),
                     **shared,
                     **samples.numbers(run, "density", of_sample=index, x=grid, y=densities[index]),
                 )
@@ -123,7 +123,7 @@ def _add(
             name=name,
             line={"color": colour, "width": 2},
             showlegend=legend,
-            hovertemplate=_HOVER.replace("WHOSE", "%{meta.run}"),
+            hovertemplate=_HOVER.replace("LABEL", "%{meta.run}"),
             **shared,
             **samples.numbers(run, "mean over samples", **columns),
         )

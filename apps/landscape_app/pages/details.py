@@ -56,8 +56,8 @@ def _header(run: Run, view: View) -> list[Any]:
         className="page-header",
     )
     name = run.path.stem
-    alone = view if name in view.runs else View(runs=(name,))
-    pages = {page.title: alone.on(page.key) for page in FIGURE_PAGES}
+    target = view if name in view.runs else View(runs=(name,))
+    pages = {page.title: target.on(page.key) for page in FIGURE_PAGES}
     return [
         top,
         *_remark(run),
@@ -80,7 +80,7 @@ def _predictions(run: Run) -> html.Section:
 
 def _metrics_table(run: Run) -> html.Table:
     metric_rows = metrics_table(run)
-    head = ["Metric", "Average over samples", "One sample alone: mean ± sd", "Lowest – highest"]
+    head = ["Metric", "Average over samples", "Single samples: mean ± sd", "Lowest – highest"]
     rows = []
     for row in metric_rows:
         words, written, written_deviation = _METRICS[row.name]
