@@ -18,7 +18,7 @@ from landscape_app.figures import darkened
 from landscape_app.pages.page import Draw, Page
 from landscape_app.url import View
 
-_NO_WEBGL = notice("Contours in place of 3D", "3D needs WebGL, which this browser does not have.")
+_NO_WEBGL = notice("Contours in place of 3D", "This browser has no WebGL, which 3D needs.")
 
 
 def fill_page(app: dash.Dash, folder: Path, page: Page) -> None:
