@@ -1,6 +1,6 @@
-"""The browser for run files: pure readers, pure figures, a Dash server.
+"""A dashboard for run files: readers and figures without side effects, and a Dash server.
 
-``landscape_app.figures`` needs no server, so notebooks use the same figures as the pages.
+``landscape_app.figures`` needs no server. Notebooks therefore use the same figures as the pages.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 __all__ = ["create_app", "serve"]
 
 
-# Dash is imported inside these two, so that figures in a notebook do not pay for a server.
+# These two functions import Dash themselves, so that figures in a notebook load without a server.
 def create_app(folder: Path) -> dash.Dash:
-    """The Dash application that shows the run files in ``folder``."""
+    """Return the Dash application that shows the run files in ``folder``."""
     from landscape_app import app
 
     return app.create_app(folder)
@@ -25,16 +25,16 @@ def create_app(folder: Path) -> dash.Dash:
 def serve(
     folder: Path, host: str = "127.0.0.1", port: int = 8050, open_browser: bool = False
 ) -> None:
-    """Show the run files in ``folder`` in a browser, until interrupted.
+    """Serve the run files in ``folder`` to a browser until the process is interrupted.
 
     Args:
-        folder: Folder of the ``.h5`` files; folders inside it are not searched.
-        host: Address to listen on. Any other than this machine's own is warned about.
-        port: Port to listen on; 0 takes a free one.
-        open_browser: Open the page in the default browser.
+        folder: Folder of the ``.h5`` files. Folders inside it are not searched.
+        host: Address to listen on. The server warns if other machines can reach it.
+        port: Port to listen on; 0 for a free port.
+        open_browser: Whether to open the page in the default browser.
 
     Raises:
-        InputError: the folder is missing, or the address cannot be listened on.
+        InputError: the folder is missing, or the server cannot listen on the address.
     """
     from landscape_app import server
 

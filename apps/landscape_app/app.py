@@ -22,7 +22,7 @@ from landscape_app.layout import INDEX, PAGES, layout
 from landscape_app.pages import FIGURE_PAGES, details, runs, surface
 from landscape_app.url import View
 
-# The browser itself then refuses whatever would leave this server.
+# With this policy the browser itself refuses requests to other servers.
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; font-src 'self' data:; frame-ancestors 'self'"
@@ -30,22 +30,24 @@ _POLICY = (
 
 
 class _App(dash.Dash):
-    """A Dash application whose page holds the first view, so the browser need not ask for it."""
+    """A Dash application that sends the first view with the page, which saves one request."""
 
     folder: Path
 
     def interpolate_index(self, **parts: str) -> str:
-        asked = f"{quote(flask.request.path)}?{flask.request.query_string.decode(errors='replace')}"
-        text = json.dumps(_seen(self.folder, View.parse(asked), None)).replace("<", "\\u003c")
+        address = (
+            f"{quote(flask.request.path)}?{flask.request.query_string.decode(errors='replace')}"
+        )
+        text = json.dumps(_seen(self.folder, View.parse(address), None)).replace("<", "\\u003c")
         parts["metas"] += f"<script>window.landscapeSeen = {text}</script>"
         return str(super().interpolate_index(**parts))
 
 
 def create_app(folder: Path) -> dash.Dash:
-    """The application that shows the run files in ``folder``; nothing is read yet.
+    """Create the application that shows the run files in ``folder``. It reads nothing yet.
 
     Args:
-        folder: Folder of the ``.h5`` files. It may appear, change or vanish later.
+        folder: Folder of the ``.h5`` files. It may be created, changed or deleted later.
     """
     app = _App(
         "landscape_app",
@@ -100,9 +102,9 @@ def _watch(app: dash.Dash, folder: Path) -> None:
         prevent_initial_call=True,
     )
     def watch(address: str | None, _: int | None, back: Any, seen: dict[str, Any]) -> Any:
-        """What to show and the state of its files.
+        """Return the address and the state of its files.
 
-        The pages are drawn again when this changes, and when the server was gone and is ``back``.
+        The pages are drawn again when this changes, or when a lost server is ``back``.
         """
         now = _seen(folder, View.parse(address or seen["address"]), back)
         return dash.no_update if now == seen else now
@@ -127,7 +129,7 @@ def _watch(app: dash.Dash, folder: Path) -> None:
     app.clientside_callback(
         ClientsideFunction("landscape", "hasWebGL"), Output("webgl", "data"), Input("url", "href")
     )
-    # Only the page that is shown asks the server for anything.
+    # Only the page on the screen requests data from the server.
     app.clientside_callback(
         ClientsideFunction("landscape", "route"),
         *(Output(f"{key}-shown", "data") for key in PAGES),
@@ -204,10 +206,10 @@ def _fill_lists(app: dash.Dash, folder: Path) -> None:
 
 
 def read_ahead(folder: Path) -> None:
-    """Begin to read the list, which every browser asks for once it has loaded its scripts."""
+    """Begin to read the list of runs, before a browser has loaded its scripts and requests it."""
 
     def read() -> None:
-        with suppress(InputError):  # the page that asks is told
+        with suppress(InputError):  # the page that requests the list reports it
             list_runs(folder)
 
     threading.Thread(target=read, daemon=True).start()

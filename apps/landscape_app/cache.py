@@ -1,4 +1,4 @@
-"""A cache of small results that take much work on a file."""
+"""A cache of small results that take much work to compute from a file."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ _MOST = 2048
 _results: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
 
 
-def cached(what: str, path: Path, work: Callable[[], Result]) -> Result:
+def cached(name: str, path: Path, work: Callable[[], Result]) -> Result:
     """The result of ``work()``, cached until the file changes.
 
     Errors are not cached. The cache holds the latest 2048 results.
 
     Args:
-        what: Name of the work.
+        name: Name of the work.
         path: The only file that the result depends on.
-        work: Function with a small result, which its users do not change.
+        work: Function that returns a small result. Callers do not change the result.
     """
     try:
         status = path.stat()
-    except OSError:  # gone: the work says so
+    except OSError:  # deleted: ``work`` reports it
         return work()
     state = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-    key = (what, str(path), *state)
+    key = (name, str(path), *state)
     if key in _results:
         return _results[key]  # type: ignore[no-any-return]
     result = work()

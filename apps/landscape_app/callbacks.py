@@ -1,4 +1,4 @@
-"""A page of figures, filled for what the address says: its controls, its figures, what is below."""
+"""Callbacks that fill a page of figures from the address: its controls, figures and tables."""
 
 from __future__ import annotations
 
@@ -18,13 +18,11 @@ from landscape_app.figures import darkened
 from landscape_app.pages.page import Draw, Page
 from landscape_app.url import View
 
-_NO_WEBGL = notice(
-    "Contours in place of 3D", "This browser has no WebGL, without which nothing is drawn in space."
-)
+_NO_WEBGL = notice("Contours in place of 3D", "This browser has no WebGL, which 3D needs.")
 
 
 def fill_page(app: dash.Dash, folder: Path, page: Page) -> None:
-    """Add the callbacks that fill ``page`` with runs in ``folder`` whenever it is shown."""
+    """Add the callbacks that fill ``page`` with runs in ``folder`` when it is shown."""
 
     @app.callback(
         Output(f"{page.key}-controls", "children"),
@@ -38,7 +36,7 @@ def fill_page(app: dash.Dash, folder: Path, page: Page) -> None:
         if not opened:
             raise dash.exceptions.PreventUpdate
         controls = page.controls(opened, view)
-        if view != _drawable(view, shown):  # above the figures: who sees no 3D need not search why
+        if view != _drawable(view, shown):  # explain above the figures why there is no 3D
             controls = [*controls, _NO_WEBGL]
         return controls, page.below(opened, view)
 
@@ -74,7 +72,7 @@ def _fill_graph(app: dash.Dash, folder: Path, page: Page, identifier: str, draw:
             return go.Figure(), HIDDEN, notice("Cannot be shown", str(error), "error"), None
         if figure is None:
             return go.Figure(), HIDDEN, None, None
-        # Zoom and camera outlast a new figure, and start afresh for another choice of runs, say.
+        # Zoom and camera stay the same in a new figure, unless the runs or the axes change.
         figure.update_layout(uirevision=_framed(view), selectionrevision=view.address)
         if identifier in page.brushed:
             figure.update_layout(clickmode="event+select")
@@ -83,10 +81,10 @@ def _fill_graph(app: dash.Dash, folder: Path, page: Page, identifier: str, draw:
 
 
 def _drawable(view: View, shown: dict[str, Any]) -> View:
-    """What this browser can draw of a view: no 3D without WebGL."""
+    """The view that this browser can draw: contours in place of 3D if it has no WebGL."""
     return view if shown["webgl"] else view.set("view", "contour")
 
 
 def _framed(view: View) -> str:
-    """The part of a view that changes what the axes are of."""
+    """The address of the choices that change the meaning of the axes."""
     return replace(view.set("loss", "linear"), picked={}, at=None).address

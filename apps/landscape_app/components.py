@@ -1,4 +1,4 @@
-"""The pieces that all pages are built of."""
+"""The components that all pages use."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ THEME = {
     "defaultRadius": "md",
     "black": "#1f2933",
     "white": "#ffffff",
-    # Mantine has ten shades. Its text is the fourth on a dark ground, the seventh on a light one.
+    # Mantine has ten shades. Text has the fourth on a dark ground, the seventh on a light one.
     "colors": {
         "accent": ["#7cc0ec"] * 5 + ["#0b5a8f"] * 5,
         "good": ["#6fd3b1"] * 5 + ["#0b6b4f"] * 5,
@@ -28,15 +28,15 @@ THEME = {
     },
     "primaryColor": "accent",
 }
-"""What Mantine's components look like: as the rest of the page, see ``landscape.css``."""
+"""Theme of Mantine's components. It matches the rest of the page: see ``landscape.css``."""
 _COLOURS = {"running": "accent", "complete": "good", "failed": "bad"}
-# Each figure has its own ways to be saved, under its own name: see `_tools`.
+# Each figure has its own buttons, which save it under its own name: see `_tools`.
 _CONFIG: Any = CONFIG | {"modeBarButtonsToRemove": [*CONFIG["modeBarButtonsToRemove"], "toImage"]}
 _SAVED = {"PNG": "Save as an image", "SVG": "Save as a drawing", "PDF": "Save as a page of PDF"}
 
 
 def shown(condition: bool) -> dict[str, str]:
-    """The style that shows or hides an element which stays in the layout."""
+    """The style that shows or hides an element that stays in the layout."""
     return SHOWN if condition else HIDDEN
 
 
@@ -48,7 +48,7 @@ def with_code(text: str) -> list[Any]:
 
 
 def notice(title: str, text: str | list[Any], kind: str = "info") -> dmc.Alert:
-    """A box that says something in place of what cannot be shown."""
+    """A box with a message, in place of content that cannot be shown."""
     return dmc.Alert(
         with_code(text) if isinstance(text, str) else text,
         title=title,
@@ -58,7 +58,7 @@ def notice(title: str, text: str | list[Any], kind: str = "info") -> dmc.Alert:
 
 
 def badge(status: str) -> dmc.Badge:
-    """The status of a run, told by its word; the colour only repeats it."""
+    """The status of a run as a word. The colour only repeats the word."""
     colour = _COLOURS.get(status, "gray")
     return dmc.Badge(status or "unknown", color=colour, variant="light", tt="none", size="lg")
 
@@ -69,10 +69,10 @@ def fact(label: str, value: str, note: str = "") -> html.Div:
 
 
 def graph(identifier: str, label: str) -> html.Div:
-    """A figure's place, and the place for a line of text instead of a figure.
+    """The place of a figure, and of a message instead of the figure.
 
-    The graph is always in the layout and only its ``figure`` changes: mounted anew, it would lose
-    the camera and the zoom.
+    The graph is always in the layout, and only its ``figure`` changes. A graph that is mounted
+    again would lose the camera and the zoom.
     """
     place = dcc.Graph(id=identifier, config=_CONFIG, responsive=True)
     return html.Div(
@@ -98,7 +98,7 @@ def graph(identifier: str, label: str) -> html.Div:
 
 
 def _tools(identifier: str, label: str) -> html.Div:
-    """Below a figure: ways to save it, and its numbers as a table. ``exports.js`` does the work."""
+    """Tools below a figure: buttons to save it, and a table of its numbers. See ``exports.js``."""
     buttons = [
         html.Button(
             words,
@@ -124,12 +124,12 @@ def _tools(identifier: str, label: str) -> html.Div:
 
 
 def choice(label: str, options: Mapping[str, View], chosen: str) -> html.Nav:
-    """A choice between a few values: each is a link to the address that has it.
+    """A choice between a few values. Each value is a link to the address that sets it.
 
     Args:
         label: Name of the choice.
-        options: View of each option, by its words.
-        chosen: Words of the present choice.
+        options: View of each option, by its label.
+        chosen: Label of the present choice.
     """
     links = [
         html.Li(
@@ -146,18 +146,18 @@ def choice(label: str, options: Mapping[str, View], chosen: str) -> html.Nav:
 
 
 def setting(label: str, name: str, words: Mapping[str, str], view: View) -> html.Nav:
-    """The choice of one of ``url.SETTINGS``, whose values are called ``words``."""
+    """The choice of a value of one of ``url.SETTINGS``; ``words`` holds the label of each value."""
     options = {text: view.set(name, value) for value, text in words.items()}
     return choice(label, options, words[view.setting(name)])
 
 
 def section(title: str, about: str, *children: Any) -> html.Section:
-    """A part of a page with a heading and a sentence about it."""
+    """A part of a page, with a heading and a short description."""
     return html.Section(
         [html.Header([html.H2(title), html.P(about)]), *children], className="panel"
     )
 
 
 def named(label: str) -> dict[str, Any]:
-    """The name of an element for those who do not see it."""
+    """The name of an element for screen readers."""
     return {"aria-label": label}

@@ -1,7 +1,7 @@
-"""What the pages read: the runs in a folder, one run by its name, chosen variables of a group.
+"""Readers for the pages: the runs in a folder, one run by its name, chosen variables of a group.
 
-Only what is looked at is read, and every reader treats the file as untrusted: a fault in it comes
-back as one ``InputError`` line.
+The readers read only the data on the screen. They do not trust the file: a fault in it raises an
+``InputError`` with a message of one line.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from landscape_app.url import View
 
 SUFFIX = ".h5"
 _listing = threading.Lock()
-"""A second request for a list waits until the first has read it."""
-Found = TypeVar("Found")
+"""Lock that makes a second request for the list wait until the first has read it."""
+Value = TypeVar("Value")
 Item = TypeVar("Item")
 
 
 class NotMeasured(InputError):
-    """The file is sound, but does not hold (yet) what a figure shows.
+    """Error for a valid file that does not (yet) hold the data of a figure.
 
     Attributes:
         reason: Reason in a few words, for a line in a figure of other runs.
@@ -44,11 +44,11 @@ class NotMeasured(InputError):
         self.reason = reason
 
 
-class Each(dict[int, Found], Generic[Found]):
-    """What each of several runs holds, by its position among them.
+class PerRun(dict[int, Value], Generic[Value]):
+    """Data of several runs, by the position of each run.
 
     Attributes:
-        absent: Reasons of the other runs, in a few words, by their positions.
+        absent: Reasons why the other runs have no data, in a few words, by position.
     """
 
     def __init__(self) -> None:
@@ -58,14 +58,14 @@ class Each(dict[int, Found], Generic[Found]):
 
 @dataclass(frozen=True)
 class BrokenRun:
-    """A file that looks like a run by its name and cannot be read as one."""
+    """A file with the name of a run that cannot be read as a run."""
 
     name: str
     reason: str
 
 
 def run_files(folder: Path) -> list[Path]:
-    """The files in ``folder`` that are runs by their names, sorted; hidden ones are left out.
+    """The files in ``folder`` with names of runs, sorted; hidden files are left out.
 
     Raises:
         InputError: the folder is missing or cannot be read.
@@ -81,20 +81,20 @@ def run_files(folder: Path) -> list[Path]:
 
 
 def list_runs(folder: Path) -> list[Summary | BrokenRun]:
-    """Every run in ``folder``, newest first, then the files that cannot be read.
+    """All runs in ``folder``, newest first, then the files that cannot be read.
 
     Raises:
         InputError: the folder itself is missing or cannot be read.
     """
-    sound: list[Summary] = []
+    readable: list[Summary] = []
     broken: list[Summary | BrokenRun] = []
     with _listing:
         for path in run_files(folder):
             try:
-                sound.append(_summary(folder, path.stem))
+                readable.append(_summary(folder, path.stem))
             except InputError as error:
                 broken.append(BrokenRun(path.name, str(error)))
-    return [*sorted(sound, key=lambda run: run.created_at, reverse=True), *broken]
+    return [*sorted(readable, key=lambda run: run.created_at, reverse=True), *broken]
 
 
 def _summary(folder: Path, name: str) -> Summary:
@@ -103,7 +103,7 @@ def _summary(folder: Path, name: str) -> Summary:
 
 
 def load_run(folder: Path, name: str) -> Run:
-    """Open the run ``name`` of ``folder``; the name may come from anybody.
+    """Open the run ``name`` of ``folder``. The name is not trusted.
 
     Raises:
         InputError: there is no such run, the name or a link leads out of the folder, or the file
@@ -113,7 +113,7 @@ def load_run(folder: Path, name: str) -> Run:
 
 
 def run_path(folder: Path, name: str) -> Path:
-    """The file of the run ``name`` of ``folder``; the name may come from anybody.
+    """The file of the run ``name`` of ``folder``. The name is not trusted.
 
     Raises:
         InputError: there is no such file, or the name or a link leads out of the folder.
@@ -124,7 +124,7 @@ def run_path(folder: Path, name: str) -> Path:
     try:
         if not path.resolve(strict=True).is_relative_to(folder.resolve()):
             raise InputError(f"{path} is a link out of the folder: refused")
-        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for ever
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe could block for ever
             raise InputError(f"{path} is not a regular file")
     except FileNotFoundError as error:
         raise InputError(f"there is no run '{name}' in {folder}") from error
@@ -134,7 +134,7 @@ def run_path(folder: Path, name: str) -> Path:
 
 
 def open_runs(folder: Path, view: View) -> tuple[list[Run], list[InputError]]:
-    """The runs that ``view`` compares, in its order, and what is wrong with the others."""
+    """The readable runs of ``view``, in its order, and the errors of the others."""
     runs: list[Run] = []
     faults: list[InputError] = []
     for name in view.runs:
@@ -146,7 +146,7 @@ def open_runs(folder: Path, view: View) -> tuple[list[Run], list[InputError]]:
 
 
 def stamp(folder: Path, view: View) -> str:
-    """A text that changes when the files change that ``view`` shows."""
+    """A text that changes when a file that ``view`` shows changes."""
     try:
         names = {run_file.stem for run_file in run_files(folder)}
     except InputError as error:
@@ -157,43 +157,43 @@ def stamp(folder: Path, view: View) -> str:
     for name in sorted(names):
         try:
             status = (folder / (name + SUFFIX)).lstat()
-        except (OSError, ValueError):  # gone, or no name of a file: the page says so
+        except (OSError, ValueError):  # deleted, or not a valid file name: the page reports it
             continue
         states.append((name, status.st_mtime_ns, status.st_size))
     return str(states)
 
 
 def read(run: Run, group: str, *required: str, optional: tuple[str, ...] = ()) -> Group:
-    """Read the named variables of one group and the group's attributes, and nothing else.
+    """Read only the named variables of one group and the attributes of the group.
 
     Args:
-        run: Where from.
-        group: ``"samples"``, ``"surfaces/random"``, ...
-        *required: Variables without which there is nothing to show.
-        optional: Variables to add where the file has them.
+        run: Run file to read from.
+        group: Name of the group: ``"samples"``, ``"surfaces/random"``, ...
+        *required: Variables that the figure cannot do without.
+        optional: Variables to read if the file has them.
 
     Raises:
         NotMeasured: the group or a required variable is not in the file.
-        InputError: the file is damaged, a variable has not the axes that the schema states, or
-            there is more than can be drawn.
+        InputError: the file is damaged, the axes of a variable differ from the schema, or the group
+            holds more than can be drawn.
     """
     try:
-        found = run.read(group, *required, *optional, most=limits.MAX_DRAWN)
+        data = run.read(group, *required, *optional, most=limits.MAX_DRAWN)
     except KeyError as error:
         raise missing(run, group) from error
-    if any(name not in found for name in required):
+    if any(name not in data for name in required):
         raise missing(run, group)
-    _check_samples(run, group, found)
-    return found
+    _check_samples(run, group, data)
+    return data
 
 
-def _check_samples(run: Run, group: str, found: Group) -> None:
+def _check_samples(run: Run, group: str, data: Group) -> None:
     fields = schema.fields(group)
-    count = max((len(found[name]) for name in found if fields[name].dims[0] == "sample"), default=0)
+    count = max((len(data[name]) for name in data if fields[name].dims[0] == "sample"), default=0)
     if count > limits.MAX_DRAWN_SAMPLES:
         raise InputError(
-            f"{run.path}: group '{group}' holds {formats.count(count, 'sample')}, and a figure has "
-            f"up to {limits.MAX_DRAWN_SAMPLES:,}: not drawn"
+            f"{run.path}: group '{group}' holds {formats.count(count, 'sample')}, but a figure "
+            f"shows at most {limits.MAX_DRAWN_SAMPLES:,}: not drawn"
         )
 
 
@@ -201,17 +201,17 @@ def read_class_probabilities(run: Run) -> Group:
     """``log_probabilities`` and ``labels`` of a run's predictions.
 
     Raises:
-        NotMeasured: they are not in the file, or it predicts real numbers.
+        NotMeasured: the file does not hold them, or the run is a regression.
         InputError: the file is damaged.
     """
-    try:  # all of it, as it is no figure yet
+    try:  # without the limit on drawn numbers: figures draw summaries of them
         group = run.read("predictions", "log_probabilities", "labels", "rmse")
     except KeyError as error:
         raise missing(run, "predictions") from error
     _check_samples(run, "predictions", group)
     if "rmse" in group or "rmse" in group.attributes:
         reason = "a regression predicts no classes"
-        raise NotMeasured(f"{reason}: {run.path} holds the likelihood and the error alone", reason)
+        raise NotMeasured(f"{reason}: {run.path} holds only the likelihood and the error", reason)
     if "labels" not in group or not group.get("log_probabilities", np.empty(0)).size:
         raise missing(run, "predictions")
     return group
@@ -219,11 +219,11 @@ def read_class_probabilities(run: Run) -> Group:
 
 def read_each(
     runs: Sequence[Run], group: str, *required: str, optional: tuple[str, ...] = ()
-) -> Each[Group]:
-    """``read`` for several runs: what each of them holds, by its position in ``runs``.
+) -> PerRun[Group]:
+    """``read`` for several runs: the group of each run, by its position in ``runs``.
 
     Raises:
-        NotMeasured: no run holds it; the message is about the first.
+        NotMeasured: no run holds the group. The message is about the first run.
         InputError: see ``read``.
     """
 
@@ -236,28 +236,30 @@ def read_each(
     return each_of(runs, reader)
 
 
-def each_of(runs: Sequence[Item], reader: Callable[[Item], Found]) -> Each[Found]:
-    """What ``reader`` finds in each of the runs that have it, by position in ``runs``.
+def each_of(runs: Sequence[Item], reader: Callable[[Item], Value]) -> PerRun[Value]:
+    """The results of ``reader`` for the runs that have the data, by position in ``runs``.
 
     Raises:
-        InputError: no run has it, as it is not measured (``NotMeasured``) or cannot be read; the
-            message is about the first.
+        InputError: no run has the data: it is not measured (``NotMeasured``) or cannot be read.
+            The message is about the first run.
     """
-    found: Each[Found] = Each()
+    results: PerRun[Value] = PerRun()
     faults: list[InputError] = []
     for position, run in enumerate(runs):
         try:
-            found[position] = reader(run)
+            results[position] = reader(run)
         except InputError as fault:
             faults.append(fault)
-            found.absent[position] = fault.reason if isinstance(fault, NotMeasured) else str(fault)
-    if not found:
+            results.absent[position] = (
+                fault.reason if isinstance(fault, NotMeasured) else str(fault)
+            )
+    if not results:
         raise faults[0] if faults else InputError("choose a run to show")
-    return found
+    return results
 
 
 def progress(run: Run) -> str:
-    """How far a run is that is being trained or measured, in words; empty for any other."""
+    """The progress of a run in training or measurement, in words; empty for other runs."""
     if run.attributes.get("status") != "running":
         return ""
     try:
@@ -266,12 +268,12 @@ def progress(run: Run) -> str:
             count = len(run.read("samples", "sample").get("sample", ()))
             parts = [f"{count} of {count} samples"]
         return ", ".join(parts) or "running"
-    except InputError:  # damaged: the figures say so
+    except InputError:  # damaged: the figures report it
         return "running"
 
 
 def missing(run: Run, group: str) -> NotMeasured:
-    """The error that says that ``group`` is not in the file, and what puts it there."""
+    """The error for a missing ``group``, with the command that measures it."""
     file = shlex.quote(str(run.path))
     if group in ("training", "predictions"):
         reason = f"{group} not recorded"
@@ -294,7 +296,7 @@ def missing(run: Run, group: str) -> NotMeasured:
 
 
 def surface_names(*runs: Run) -> list[str]:
-    """The surfaces that are in any of the files, the plane through the samples first.
+    """Names of the surfaces in any of the files, the plane through the samples first.
 
     Raises:
         InputError: a file can no longer be read.
@@ -303,7 +305,7 @@ def surface_names(*runs: Run) -> list[str]:
 
 
 def line_names(*runs: Run) -> list[str]:
-    """The lines and curves that are in any of the files, that between the samples first.
+    """Names of the lines and curves in any of the files, the line between the samples first.
 
     Raises:
         InputError: a file can no longer be read.
@@ -312,6 +314,6 @@ def line_names(*runs: Run) -> list[str]:
 
 
 def _names(family: str, runs: Sequence[Run]) -> list[str]:
-    found = {name.partition("/") for run in runs for name in run.groups}
-    names = [name for kind, _, name in found if kind == family and name]
+    groups = {name.partition("/") for run in runs for name in run.groups}
+    names = [name for kind, _, name in groups if kind == family and name]
     return sorted(names, key=lambda name: (name != "samples", name))

@@ -1,4 +1,4 @@
-"""What stands below a figure leads to: the figure as a page or PDF, and its numbers as CSV."""
+"""Downloads below each figure: the figure as an HTML page or PDF, and its numbers as CSV."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _KINDS = {"html": ("text/html", figure_html), "csv": ("text/csv", to_csv)}
 
 
 def links(graph: str, view: View) -> list[html.A]:
-    """Links to the files of one figure as it is in ``view``."""
+    """Return links to the files of one figure, as ``view`` shows it."""
     return [
         html.A(
             kind.upper(),
@@ -35,7 +35,7 @@ def links(graph: str, view: View) -> list[html.A]:
 
 
 def serve(app: dash.Dash, folder: Path) -> None:
-    """Answer to those links, for runs in ``folder``, and to a drawing with the same as PDF."""
+    """Serve those links for the runs in ``folder``, and convert drawings to PDF."""
 
     @app.server.route("/export/<graph>.<kind>")
     def export(graph: str, kind: str) -> flask.Response:
@@ -69,7 +69,7 @@ def _file(folder: Path, graph: str, kind: str, query: str) -> flask.Response:
 
 
 def _camera(text: str) -> dict[str, dict[str, float]]:
-    """Where a surface is looked at from, as ``view.js`` writes it; nothing if it is not that."""
+    """Parse the camera position that ``view.js`` writes; return an empty dict if it is invalid."""
     try:
         numbers = [float(part) for part in text.split(",")]
     except ValueError:
@@ -85,7 +85,7 @@ def _camera(text: str) -> dict[str, dict[str, float]]:
 def _pdf() -> flask.Response:
     request = flask.request
     request.max_content_length = MOST_BYTES
-    # A page from elsewhere cannot send this type: the browser would ask here first.
+    # A page of another site cannot send this type: the browser would first ask this server.
     if request.mimetype != "image/svg+xml":
         return flask.Response("send an SVG\n", status=415, mimetype="text/plain")
     try:

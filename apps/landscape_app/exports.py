@@ -1,4 +1,4 @@
-"""Figures and their numbers as files that need no server: HTML, CSV, and the report of a folder."""
+"""Exports that need no server: figures as HTML, their numbers as CSV, and reports of folders."""
 
 from __future__ import annotations
 
@@ -35,23 +35,23 @@ _FIGURES: Mapping[str, Callable[[Run], go.Figure]] = {
     "training": figures.training_figure,
 }
 _IN_A_REPORT = ("lines", "eigenvalues", "trace", "averaging", "calibration")
-"""Beside the surfaces, what a report shows of each run; more would make it large."""
+"""Figures of each run in a report, beside the surfaces. More figures would make it large."""
 Drawn = tuple[str, go.Figure | InputError]
 
 _SPREADS = ("lambda_1", "lambda_ratio", "lambda_ratio_of_means", "trace")
 _COLUMNS: Mapping[str, Callable[[Summary], str]] = {
-    "Run": lambda found: found.name,
-    "Method": lambda found: found.method,
-    "Task": lambda found: found.task,
-    "Seed": lambda found: formats.ABSENT if found.seed is None else str(found.seed),
-    "Samples": lambda found: formats.ABSENT if found.samples is None else str(found.samples),
-    "Accuracy": lambda found: formats.percent(found.accuracy),
-    "NLL": lambda found: formats.number(found.nll),
-    "RMSE": lambda found: formats.number(found.rmse),
-    "ECE": lambda found: formats.number(found.ece),
-    "λ₁": lambda found: _spread(found, found.lambda_1),
-    "Trace": lambda found: _spread(found, found.trace),
-    "Status": lambda found: found.status,
+    "Run": lambda run: run.name,
+    "Method": lambda run: run.method,
+    "Task": lambda run: run.task,
+    "Seed": lambda run: formats.ABSENT if run.seed is None else str(run.seed),
+    "Samples": lambda run: formats.ABSENT if run.samples is None else str(run.samples),
+    "Accuracy": lambda run: formats.percent(run.accuracy),
+    "NLL": lambda run: formats.number(run.nll),
+    "RMSE": lambda run: formats.number(run.rmse),
+    "ECE": lambda run: formats.number(run.ece),
+    "λ₁": lambda run: _spread(run, run.lambda_1),
+    "Trace": lambda run: _spread(run, run.trace),
+    "Status": lambda run: run.status,
 }
 _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
@@ -68,7 +68,8 @@ td:first-child { overflow-wrap: anywhere; min-width: 9em; }
 summary { cursor: pointer; font-size: 19px; font-weight: 600; margin: 1em 0 0.5em; }
 .figure { height: 460px; margin-bottom: 2em; } .tall { height: 620px; } p { color: #5f6b7a; }
 """
-# A figure is drawn when its run is opened: a hundred runs at once would take minutes.
+# The page draws the figures of a run when a reader opens it. Drawing a hundred runs at once takes
+# minutes.
 _DRAW = """
 const draw = (details) => {
   if (!details.open) return;
@@ -85,7 +86,7 @@ for (const details of document.querySelectorAll("details")) {
 
 
 def figure_html(figure: go.Figure) -> str:
-    """``figure`` as a page of its own, Plotly's script included; it asks the network nothing."""
+    """Return ``figure`` as one HTML page with Plotly's script; the page needs no network."""
     about = figure.layout.meta
     config = figures.CONFIG | {"toImageButtonOptions": {"filename": about["file"]}}
     drawn = plotly.io.to_html(
@@ -99,10 +100,10 @@ def figure_html(figure: go.Figure) -> str:
 
 
 def figures_of(run: Run, names: Sequence[str] = tuple(_FIGURES)) -> Iterator[Drawn]:
-    """The surfaces of a run, then the figures ``names``, of which the file holds the numbers.
+    """Yield the surfaces of a run, then those of the figures ``names`` that the file has data for.
 
     Yields:
-        Its name, and the figure, or why it cannot be drawn.
+        The name of a figure, and the figure or the reason why it cannot be drawn.
 
     Raises:
         InputError: the file cannot be read.
@@ -122,7 +123,7 @@ def figures_of(run: Run, names: Sequence[str] = tuple(_FIGURES)) -> Iterator[Dra
 
 
 def _drawn(run: Run, name: str, draw: Callable[[Run], go.Figure]) -> Iterator[Drawn]:
-    """A figure or why it cannot be drawn; nothing where it is not measured."""
+    """Yield a figure or the error that prevents it; yield nothing if it was not measured."""
     try:
         yield name, draw(run)
     except NotMeasured:
@@ -132,13 +133,13 @@ def _drawn(run: Run, name: str, draw: Callable[[Run], go.Figure]) -> Iterator[Dr
 
 
 def write_csv(run: Run, folder: Path) -> tuple[list[Path], list[InputError]]:
-    """Write the numbers behind each figure of a run into ``folder``, a file each.
+    """Write the numbers behind each figure of a run into ``folder``, one file for each figure.
 
     Returns:
-        The files, and what is wrong with the figures that cannot be drawn.
+        The files, and the errors of the figures that cannot be drawn.
 
     Raises:
-        InputError: the run cannot be read or holds nothing to draw, or the folder cannot be
+        InputError: the run cannot be read, it holds nothing to draw, or the folder cannot be
             written.
     """
     ensure_writable(folder)
@@ -157,32 +158,35 @@ def write_csv(run: Run, folder: Path) -> tuple[list[Path], list[InputError]]:
 
 
 def write_folder_csv(folder: Path, out: Path) -> tuple[list[Path], list[InputError]]:
-    """Write ``runs.csv``, a line a run, into ``out``, and each run's tables into a folder there.
+    """Write ``runs.csv`` with one line for each run, and the tables of each run in a subfolder.
 
-    Spreads are over samples: mean, standard deviation, how many, the mean's 95 % interval, and how
-    many independent draws they are worth.
+    The columns of a statistic over samples hold the mean, the standard deviation, the number of
+    samples, the 95 % interval of the mean, and the effective number of samples.
 
     Returns:
-        The files, and what is wrong with the runs and figures that are left out.
+        The files, and the errors of the runs and figures that are left out.
 
     Raises:
-        InputError: the folder holds no run that can be read, or ``out`` cannot be written.
+        InputError: the folder holds no readable run, or ``out`` cannot be written.
     """
     summaries, broken = _runs_of(folder)
     ensure_writable(out)
     table = out / "runs.csv"
-    rows = [_flat(each) | {"unfinished": _unfinished(folder, each.name)} for each in summaries]
+    rows = [
+        _flat(summary) | {"unfinished": _unfinished(folder, summary.name)} for summary in summaries
+    ]
     with atomic_write(table) as temporary:
         temporary.write_text(as_csv(rows, list(rows[0])), encoding="utf-8")
     written = [table]
-    faults = [InputError(f"{folder / each.name} cannot be read: {each.reason}") for each in broken]
-    for each in summaries:
+    faults = [InputError(f"{folder / file.name} cannot be read: {file.reason}") for file in broken]
+    for summary in summaries:
         try:
-            files, more = write_csv(load_run(folder, each.name), out / formats.file_name(each.name))
+            run = load_run(folder, summary.name)
+            files, new_faults = write_csv(run, out / formats.file_name(summary.name))
         except InputError as fault:  # nothing to draw yet
-            files, more = [], [fault]
+            files, new_faults = [], [fault]
         written += files
-        faults += more
+        faults += new_faults
     return written, faults
 
 
@@ -190,41 +194,41 @@ def write_run_html(run: Run, path: Path) -> None:
     """Write all figures of a run into one self-contained page.
 
     Raises:
-        InputError: the run cannot be read, or ``path`` is not to be written.
+        InputError: the run cannot be read, or ``path`` cannot be written.
     """
     _write_page(path, run.path.stem, [summarise(run)], [(run, figures_of(run))])
 
 
 def write_report(folder: Path, path: Path) -> None:
-    """Write the table of a folder's runs with their main figures into one self-contained page.
+    """Write a table of a folder's runs and their main figures into one self-contained page.
 
     Raises:
-        InputError: the folder holds no run that can be read, or ``path`` is not to be written.
+        InputError: the folder holds no readable run, or ``path`` cannot be written.
     """
     summaries, broken = _runs_of(folder)
-    runs = [load_run(folder, each.name) for each in summaries]
+    runs = [load_run(folder, summary.name) for summary in summaries]
     parts = [(run, figures_of(run, _IN_A_REPORT)) for run in runs]
     _write_page(path, f"Runs in {folder.absolute().name}", summaries, parts, broken)
 
 
-def _spread(run: Summary, found: SampleMean | None) -> str:
-    """A mean over samples, with their number where it is not that of the run's column."""
-    own = "" if found is None or found.count == run.samples else f" (n = {found.count})"
-    return formats.spread(found) + own
+def _spread(run: Summary, mean: SampleMean | None) -> str:
+    """Format a mean over samples; add their number if it differs from the "Samples" column."""
+    suffix = "" if mean is None or mean.count == run.samples else f" (n = {mean.count})"
+    return formats.spread(mean) + suffix
 
 
 def _runs_of(folder: Path) -> tuple[list[Summary], list[BrokenRun]]:
-    found = list_runs(folder)
-    summaries = [run for run in found if isinstance(run, Summary)]
+    runs = list_runs(folder)
+    summaries = [run for run in runs if isinstance(run, Summary)]
     if not summaries:
         raise InputError(f"there is no run in {folder} to report on; `landscape demo` makes some")
-    return summaries, [run for run in found if isinstance(run, BrokenRun)]
+    return summaries, [run for run in runs if isinstance(run, BrokenRun)]
 
 
-def _flat(found: Summary) -> Row:
-    """A summary as a line of a table; empty where the run says nothing."""
+def _flat(summary: Summary) -> Row:
+    """Return a summary as one line of a table; values that the run does not state are empty."""
     line: Row = {}
-    for name, value in asdict(found).items():
+    for name, value in asdict(summary).items():
         if name in _SPREADS:
             parts = value or {part.name: "" for part in fields(SampleMean)}
             line |= {f"{name}_{part}": number for part, number in parts.items()}
@@ -238,7 +242,7 @@ def _flat(found: Summary) -> Row:
 
 
 def _unfinished(folder: Path, name: str) -> str:
-    """What is listed of a run and lacks something."""
+    """Return text for a run with missing results; empty if the run is complete."""
     try:
         return "; ".join(unfinished(load_run(folder, name)))
     except InputError as fault:
@@ -252,15 +256,16 @@ def _write_page(
     parts: Sequence[tuple[Run, Iterator[Drawn]]],
     broken: Sequence[BrokenRun] = (),
 ) -> None:
-    if path.suffix.lower() not in (".html", ".htm"):  # a run file, say, that it would replace
+    if path.suffix.lower() not in (".html", ".htm"):  # it might replace a run file
         raise InputError(f"the name of a page ends in .html, not '{path.name}'")
     ensure_writable(path.parent)
     config = plotly.io.json.to_json_plotly(figures.CONFIG)
     with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8") as page:
         page.write(
             f"{_head(title, _STYLE)}<h1>{html.escape(title)}</h1>{_table(summaries)}"
-            "<p>Accuracy, NLL (nat) and ECE: of the average over samples, on the test set. λ₁ and "
-            "trace: mean ± standard deviation over samples, over n of them where n is given.</p>"
+            "<p>Accuracy, NLL (nat) and ECE: metrics of the average over samples, on the test set. "
+            "λ₁ and trace: mean ± standard deviation over samples, or over n samples if n is given."
+            "</p>"
         )
         page.writelines(
             f"<p>{html.escape(file.name)} cannot be read: {html.escape(file.reason)}</p>"
@@ -283,7 +288,7 @@ def _write_page(
 
 
 def _head(title: str, style: str) -> str:
-    """A page as far as its body."""
+    """Return the beginning of a page, up to the start of its body."""
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
@@ -292,7 +297,7 @@ def _head(title: str, style: str) -> str:
 
 
 def _json(figure: go.Figure) -> str:
-    # This writer escapes "<", so that no text of a file can end the script.
+    # This writer escapes "<". No text from a file can therefore end the script element.
     return str(plotly.io.json.to_json_plotly(figure.to_plotly_json()))
 
 
@@ -301,8 +306,8 @@ def _plain(run: Run) -> str:
 
 
 def _table(summaries: Sequence[Summary]) -> str:
-    columns = {words: [cell(each) for each in summaries] for words, cell in _COLUMNS.items()}
-    if all(cell == formats.ABSENT for cell in columns["RMSE"]):  # as in most folders
+    columns = {words: [cell(summary) for summary in summaries] for words, cell in _COLUMNS.items()}
+    if all(cell == formats.ABSENT for cell in columns["RMSE"]):  # no run is a regression
         del columns["RMSE"]
     head = "".join(f'<th scope="col">{words}</th>' for words in columns)
     body = "".join(

@@ -1,4 +1,4 @@
-"""How numbers, times and names are written, the same in tables, figures and messages."""
+"""Formats of numbers, times and names in tables, figures and messages."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def finite(value: float | None) -> float | None:
-    """A number that JSON has; None for the others."""
+    """The number if it is finite, else None: JSON has no other numbers."""
     return value if value is not None and math.isfinite(value) else None
 
 
@@ -45,25 +45,29 @@ def percent(value: float | None) -> str:
     return f"{100 * value:.1f} %"
 
 
-def spread(found: SampleMean | None) -> str:
-    """``12.3 ± 4.5``, mean and standard deviation; the mean alone where there is no deviation."""
-    if found is None:
+def spread(mean_over_samples: SampleMean | None) -> str:
+    """``12.3 ± 4.5``: mean and standard deviation, or only the mean if there is no deviation."""
+    if mean_over_samples is None:
         return ABSENT
-    mean = number(found.mean)
-    return mean if math.isnan(found.deviation) else f"{mean} ± {number(found.deviation, 2)}"
+    mean = number(mean_over_samples.mean)
+    return (
+        mean
+        if math.isnan(mean_over_samples.deviation)
+        else f"{mean} ± {number(mean_over_samples.deviation, 2)}"
+    )
 
 
-def counted(found: SampleMean) -> str:
-    """``30 samples``, and what those of a Markov chain are worth."""
-    samples = count(found.count, "sample")
-    if found.effective < found.count:
-        return f"{samples} of a Markov chain, worth {number(found.effective, 2)}"
+def counted(mean_over_samples: SampleMean) -> str:
+    """``30 samples``, with the effective number of samples for a Markov chain."""
+    samples = count(mean_over_samples.count, "sample")
+    if mean_over_samples.effective < mean_over_samples.count:
+        return f"{samples} of a Markov chain, worth {number(mean_over_samples.effective, 2)}"
     return samples
 
 
-def count(number_of: int, noun: str) -> str:
+def count(amount: int, noun: str) -> str:
     """``1 sample``, ``1,200 samples``."""
-    return f"{number_of:,} {noun}" + ("" if number_of == 1 else "s")
+    return f"{amount:,} {noun}" + ("" if amount == 1 else "s")
 
 
 def duration(seconds: float | None) -> str:
@@ -72,16 +76,16 @@ def duration(seconds: float | None) -> str:
         return ABSENT
     if seconds < 10:
         return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    rounded = round(seconds)
+    if rounded < 60:
+        return f"{rounded} s"
+    if rounded < 3600:
+        return f"{rounded // 60} min {rounded % 60:02d} s"
+    return f"{rounded // 3600} h {rounded % 3600 // 60:02d} min"
 
 
 def moment(text: str) -> str:
-    """An ISO 8601 time as ``2026-03-04 12:34 UTC``; other text as it is."""
+    """An ISO 8601 time as ``2026-03-04 12:34 UTC``; other text unchanged."""
     try:
         return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     except (ValueError, OverflowError):
@@ -89,23 +93,23 @@ def moment(text: str) -> str:
 
 
 def label(attributes: Mapping[str, str | int | float], name: str, absent: str = "") -> str:
-    """An attribute as a few words in a figure; a file from anybody may hold a whole page there."""
+    """An attribute as a short text for a figure. An untrusted file may hold a whole page there."""
     return shortened(" ".join(str(attributes.get(name, absent)).split()), _LONGEST_LABEL)
 
 
 def file_name(text: str) -> str:
-    """A text from a file as the name of another, that leads nowhere else and is not too long."""
+    """Text from a file as a file name: without path separators, and not too long."""
     return re.sub(r"[^\w.-]", "_", text).lstrip(".")[:120]
 
 
 def shortened(text: str, most: int) -> str:
-    """A text of at most so many characters, whose middle gives way: runs differ at their ends."""
+    """Text of at most ``most`` characters, cut in the middle: names differ at their ends."""
     if len(text) <= most:
         return text
-    kept = (most - 1) // 2
-    return f"{text[: most - 1 - kept]}…{text[-kept:]}"
+    tail = (most - 1) // 2
+    return f"{text[: most - 1 - tail]}…{text[-tail:]}"
 
 
 def plain(text: object) -> str:
-    """Text from a file for a figure, where Plotly would read ``<b>`` or ``<a>`` as markup."""
+    """Text from a file, escaped for a figure: Plotly would read ``<b>`` or ``<a>`` as markup."""
     return html.escape(str(text), quote=False)

@@ -1,7 +1,8 @@
-"""Fields to type in what else is clicked: which samples are highlighted, where surfaces are sliced.
+"""Text fields for the highlighted samples and for the point through which surfaces are sliced.
 
-They are always in the layout, so that none loses the keyboard when the page is filled anew.
-``brush.js`` writes what is typed into the address, and what the address says into the fields.
+A reader can also click on samples and points. The fields are always in the layout, so that they
+keep the keyboard focus when the page is filled again. ``brush.js`` copies the fields into the
+address, and the address into the fields.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from landscape_app.components import HIDDEN, named, shown
 from landscape_app.url import MOST_RUNS, View
 
 _COUNTED = {"samples": "sample", "predictions": "nll", "density": "sample"}
-"""Small variables that have an entry for each sample."""
+"""Small variables with one entry for each sample, by their group."""
 
 
 def sample_entries(signs: Sequence[html.Span]) -> html.Div:
-    """A field for each place of a run, under the sign of that place."""
+    """Return one field for each place of a run; the sign of the place labels the field."""
     return html.Div(
         [
             html.Span("Highlight samples", className="control-label"),
@@ -49,7 +50,7 @@ def sample_entries(signs: Sequence[html.Span]) -> html.Div:
 
 
 def point_entry() -> html.Div:
-    """The field for the point through which surfaces are sliced."""
+    """Return the field for the point through which surfaces are sliced."""
     return html.Div(
         [
             html.Label("Slices through the point", htmlFor="slice-at", className="control-label"),
@@ -61,7 +62,7 @@ def point_entry() -> html.Div:
 
 
 def outputs() -> list[Output]:
-    """What ``fill`` gives the values of."""
+    """Return the outputs of the callback that calls ``fill``, in the same order."""
     return [
         Output("pick-entries", "style"),
         *(Output(f"{name}-entry", "style") for name in _NAMES),
@@ -73,28 +74,30 @@ def outputs() -> list[Output]:
 
 
 def fill(runs: Sequence[Run], view: View, highlights: bool) -> list[Any]:
-    """Which fields there are for ``view``, and what stands beside them.
+    """Return the styles of the fields for ``view``, their labels, hints and notes.
 
     Args:
-        runs: Those of its runs that can be read.
-        view: What is shown.
-        highlights: Whether there are figures on the page in which samples are highlighted.
+        runs: Readable runs of ``view``.
+        view: Current view.
+        highlights: Whether the page has figures that highlight samples.
     """
-    here: dict[int, Run] = {view.place(run.path.stem): run for run in runs} if highlights else {}
-    counts = {place: sample_count(run) for place, run in here.items()}
-    names = [here[place].path.stem if place in here else "" for place in _PLACES]
+    shown_runs: dict[int, Run] = {}
+    if highlights:
+        shown_runs = {view.place(run.path.stem): run for run in runs}
+    counts = {place: sample_count(run) for place, run in shown_runs.items()}
+    names = [shown_runs[place].path.stem if place in shown_runs else "" for place in _PLACES]
     return [
-        shown(bool(here)),
-        *(shown(place in here) for place in _PLACES),
+        shown(bool(shown_runs)),
+        *(shown(place in shown_runs) for place in _PLACES),
         *names,
         *(_span(counts.get(place, 0)) for place in _PLACES),
-        _note(here, counts, view),
+        _note(shown_runs, counts, view),
         dcc.Link("No slices", href=view.slice_at(None).address) if view.at else None,
     ]
 
 
 def sample_count(run: Run) -> int:
-    """How many samples of a run there are to highlight, in any figure."""
+    """Return the number of samples of a run that some figure can highlight."""
 
     def count() -> int:
         lengths = [0]
@@ -102,13 +105,13 @@ def sample_count(run: Run) -> int:
             is_surface = group.startswith("surfaces/")
             variable = "sample_x" if is_surface else _COUNTED.get(group)
             if variable:
-                found = run.read(group, variable)
-                lengths += [len(found[variable])] if variable in found else []
+                group_data = run.read(group, variable)
+                lengths += [len(group_data[variable])] if variable in group_data else []
         return max(lengths)
 
     try:
         return cached("sample count", run.path, count)
-    except InputError:  # the figures say what is wrong
+    except InputError:  # the figures show the error
         return 0
 
 
@@ -116,10 +119,10 @@ def _span(count: int) -> str:
     return f"0 – {count - 1}" if count > 1 else "0" if count else "no samples"
 
 
-def _note(here: dict[int, Run], counts: dict[int, int], view: View) -> list[Any]:
-    """The way to highlight none, and which of those that are asked for there are not."""
+def _note(shown_runs: dict[int, Run], counts: dict[int, int], view: View) -> list[Any]:
+    """Return notes about samples that do not exist, and a link that highlights no sample."""
     notes: list[Any] = []
-    for place, run in here.items():
+    for place, run in shown_runs.items():
         name = run.path.stem
         absent = [index for index in view.picked.get(name, ()) if index >= counts[place]]
         if absent:

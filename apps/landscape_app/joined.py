@@ -1,4 +1,4 @@
-"""Curvature and predictions of the same posterior samples, brought together."""
+"""Curvature joined with predictions of the same posterior samples."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from landscape_app.cache import cached
 from landscape_app.data import NotMeasured, missing, read, read_class_probabilities
 
 ORDERS = 20
-"""Random orders of the samples; the middle nine tenths of them make a band, which is no error."""
+"""Number of random orders. The band holds their middle 90 %; it is not an error of the mean."""
 
 Curves = Mapping[str, np.ndarray]
 """Accuracy, NLL and ECE of the average over the first n samples, each of shape (S,)."""
@@ -25,7 +25,7 @@ Curves = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Averages:
-    """What averaging over the first n of S samples predicts.
+    """Metrics of the average over the first n of S samples, in several orders.
 
     Attributes:
         flat_first: Averages in order of lambda_1; None if lambda_1 is not known.
@@ -33,9 +33,9 @@ class Averages:
         random: Mean over random orders.
         low: 5 % quantile over random orders.
         high: 95 % quantile.
-        samples: Number of samples that the run has predictions of; at least S.
+        samples: Number of samples with predictions; at least S.
         lost: Reason why there is no order by flatness, in a few words; empty if there is one.
-        undefined: Number of samples whose lambda_1 is not finite. They count as the sharpest.
+        undefined: Number of samples with a lambda_1 that is not finite. They count as the sharpest.
     """
 
     flat_first: Curves | None
@@ -49,10 +49,10 @@ class Averages:
 
 
 def averages(run: Run) -> Averages:
-    """The averages of a run's predictions, its samples in several orders.
+    """Metrics of the averages of a run's predictions, with its samples in several orders.
 
-    If fewer samples were measured than predicted with, only those are averaged. The result is
-    cached until the file changes: it is a few numbers that took much work.
+    If only some samples have curvature, only these are averaged. The result is small but takes
+    much work, so it is cached until the file changes.
 
     Raises:
         NotMeasured: the run has no predictions.
@@ -65,44 +65,48 @@ def _averages(run: Run) -> Averages:
     group = read_class_probabilities(run)
     predictions = torch.from_numpy(group["log_probabilities"])
     labels = torch.from_numpy(group["labels"])
-    every = len(predictions)
+    num_samples = len(predictions)
     by_flatness: list[Tensor] = []
     lost, undefined = "", 0
     try:
         lambda_1 = flatness_and_error(run)["lambda_1"]
         undefined = int(np.count_nonzero(~np.isfinite(lambda_1)))
-        key = torch.from_numpy(np.where(np.isfinite(lambda_1), lambda_1, np.inf))
-        predictions = predictions[: len(key)]
-        by_flatness = [key.argsort(stable=True), key.argsort(stable=True, descending=True)]
+        sort_key = torch.from_numpy(np.where(np.isfinite(lambda_1), lambda_1, np.inf))
+        predictions = predictions[: len(sort_key)]
+        by_flatness = [
+            sort_key.argsort(stable=True),
+            sort_key.argsort(stable=True, descending=True),
+        ]
     except NotMeasured as error:
         lost = error.reason
     generator = torch.Generator().manual_seed(0)
     random = [torch.randperm(len(predictions), generator=generator) for _ in range(ORDERS)]
-    found = metrics_in_orders(predictions, labels, torch.stack([*random, *by_flatness]))
-    drawn = {name: values[:ORDERS] for name, values in found.items()}
+    metrics = metrics_in_orders(predictions, labels, torch.stack([*random, *by_flatness]))
+    random_metrics = {name: values[:ORDERS] for name, values in metrics.items()}
     flat, sharp = (
-        {name: values[row].numpy() for name, values in found.items()} if by_flatness else None
+        {name: values[row].numpy() for name, values in metrics.items()} if by_flatness else None
         for row in (-2, -1)
     )
     low, high = (
-        {name: values.quantile(share, 0).numpy() for name, values in drawn.items()}
+        {name: values.quantile(share, 0).numpy() for name, values in random_metrics.items()}
         for share in (0.05, 0.95)
     )
-    mean = {name: values.mean(0).numpy() for name, values in drawn.items()}
-    return Averages(flat, sharp, mean, low, high, every, lost, undefined)
+    mean = {name: values.mean(0).numpy() for name, values in random_metrics.items()}
+    return Averages(flat, sharp, mean, low, high, num_samples, lost, undefined)
 
 
 def flatness_and_error(run: Run) -> Group:
-    """lambda_1 of each posterior sample beside how well that sample alone predicts.
+    """lambda_1 of each posterior sample and the test metrics of that sample alone.
 
-    Samples are drawn one after the other, so that the first of more are the same as of fewer.
+    Samples are drawn one after the other: the first samples do not depend on the number drawn.
 
     Returns:
-        ``lambda_1``, ``nll`` and ``error`` (1 - accuracy) or, of real targets, ``rmse``, each of
-        shape (S,), for Markov chains ``places`` (S, 2), and the attributes of ``samples``.
+        ``lambda_1``, ``nll``, and ``error`` (1 - accuracy) or, for regression, ``rmse``, each of
+        shape (S,). For Markov chains also ``places`` (S, 2). The attributes are those of
+        ``samples``.
 
     Raises:
-        NotMeasured: one of them is not in the file, or they are of different samples.
+        NotMeasured: the file lacks one of them, or they belong to different samples.
         InputError: the file cannot be read.
     """
     flat = read(run, "samples", "eigenvalues", optional=("chain", "place"))
@@ -117,12 +121,12 @@ def flatness_and_error(run: Run) -> Group:
     count = min(len(flat["eigenvalues"]), len(scores["nll"]))
     if not count or not flat["eigenvalues"].size:
         raise missing(run, "samples")
-    found = {"lambda_1": flat["eigenvalues"][:, 0], "nll": scores["nll"]}
+    variables = {"lambda_1": flat["eigenvalues"][:, 0], "nll": scores["nll"]}
     if "accuracy" in scores:
-        found["error"] = 1 - scores["accuracy"]
+        variables["error"] = 1 - scores["accuracy"]
     if "rmse" in scores:
-        found["rmse"] = scores["rmse"]
+        variables["rmse"] = scores["rmse"]
     places = places_of(run, flat, len(flat["eigenvalues"]))
     if places is not None:
-        found["places"] = places
-    return Group({name: values[:count] for name, values in found.items()}, flat.attributes)
+        variables["places"] = places
+    return Group({name: values[:count] for name, values in variables.items()}, flat.attributes)

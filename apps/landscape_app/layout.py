@@ -1,4 +1,4 @@
-"""What every page of the dashboard has: the document, and all parts, which stay."""
+"""The document of the dashboard, and its one layout with the parts of all pages."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from landscape_app.url import MOST_RUNS
 
 PAGES = ["runs", "other", *(page.key for page in FIGURE_PAGES)]
 _REFRESH_MILLISECONDS = 3000
-# The script runs before anything is painted, so that colours other than the machine's show at once:
-# see theme.js.
+# The script runs before the browser paints the page, so that the chosen colours show at once. See
+# theme.js.
 INDEX = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -40,8 +40,8 @@ INDEX = """<!DOCTYPE html>
 
 def layout() -> dmc.MantineProvider:
     """All parts of all pages, without content."""
-    # All pages are always here, and hidden by style, so that no graph is ever mounted anew. Nor is
-    # one mounted before its page is first shown: a dozen empty figures take seconds to draw.
+    # The layout always holds all pages and hides them by style, so that no graph is mounted twice.
+    # A graph is not mounted before its page is first shown: a dozen empty figures take seconds.
     return dmc.MantineProvider(
         [
             dcc.Location(id="url", refresh=False),

@@ -1,4 +1,4 @@
-"""What is on every page: the way to the others, and the runs that are compared."""
+"""Parts of every page: links to the other pages, and the runs that are compared."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ _TITLES = {page.key: page.title for page in FIGURE_PAGES}
 
 
 def sign(place: int) -> html.Span:
-    """The marker of the run in a place; its name stands beside it."""
+    """The marker of the run in a place. The name of the run stands beside it."""
     colour, symbol = MARKS[place]
     return html.Span(SIGNS[symbol], style={"color": colour}, **{"aria-hidden": "true"})
 
 
 def heading(view: View) -> html.H1 | None:
-    """The title of a page of figures; the others have their own."""
+    """The title of a page of figures. The other pages have titles of their own."""
     return html.H1(_TITLES[view.page]) if view.page in _TITLES else None
 
 
 def document_title(view: View) -> str:
-    """What the browser calls the page, in its tab and its history."""
-    what = {"": "Runs", "run": view.name} | _TITLES
-    title = what.get(view.page, "No such page")
+    """The title of the page in the browser's tab and history."""
+    titles = {"": "Runs", "run": view.name} | _TITLES
+    title = titles.get(view.page, "No such page")
     if view.page in _TITLES and view.runs:
         title += f": {', '.join(view.runs)}"
     return f"{title} · landscape"
 
 
 def pages(view: View) -> html.Ul:
-    """Links to all pages, with the same choices there."""
+    """Links to all pages, which keep the present choices."""
     titles = {"": "Runs"} | _TITLES
     return html.Ul(
         [
@@ -55,7 +55,7 @@ def pages(view: View) -> html.Ul:
 
 
 def compared(runs: Sequence[Run], view: View) -> html.Ul | None:
-    """The chosen runs, each with the marker that it has in all figures and a way to drop it."""
+    """The chosen runs, each with its marker in all figures and a link that removes it."""
     if not view.runs:
         return None
     readable = {run.path.stem: run for run in runs}
@@ -84,7 +84,7 @@ def compared(runs: Sequence[Run], view: View) -> html.Ul | None:
 
 
 def trouble(view: View, faults: Sequence[InputError]) -> list[Any]:
-    """What stands above the figures in place of those that cannot be drawn."""
+    """Notices above the figures: no run is chosen, or a run cannot be read."""
     if view.page not in {page.key for page in FIGURE_PAGES}:
         return []
     if not view.runs:

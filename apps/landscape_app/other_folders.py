@@ -1,4 +1,4 @@
-"""Files that a reader may miss in the list: with another ending, or in a folder inside this one."""
+"""Files that the list of runs leaves out: wrong suffix, or in a folder inside this one."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from landscape_app.data import SUFFIX, BrokenRun, run_files
 
 _ALMOST = (SUFFIX, ".hdf5", ".he5", ".hdf")
 _MOST_FOLDERS = 200
-"""Largest number of entries to look through; a folder with more is hardly one of runs."""
+"""Largest number of entries to search. A folder with more entries is hardly a folder of runs."""
 
 
 def misnamed(folder: Path) -> list[BrokenRun]:
-    """The HDF5 files in ``folder`` that are no runs by their names, and a name for each."""
+    """The HDF5 files in ``folder`` without the suffix of a run, and a better name for each."""
     files = []
-    with suppress(OSError):  # the list itself says so
+    with suppress(OSError):  # the list itself reports it
         for path in sorted(folder.iterdir()):
             almost = path.suffix.lower() in _ALMOST and path.suffix != SUFFIX
             if almost and path.is_file() and not path.name.startswith("."):
                 better = path.with_suffix(SUFFIX).name
-                reason = f"the name of a run ends in {SUFFIX}: call it {better} to see it here"
+                reason = f"the name of a run ends in {SUFFIX}: rename it to {better} to see it here"
                 files.append(BrokenRun(path.name, reason))
     return files
 
 
 def folders_below(folder: Path) -> dict[Path, int]:
-    """The folders inside ``folder`` that hold runs themselves, and how many files each."""
+    """The folders inside ``folder`` that hold runs, with their numbers of run files."""
     counts = {}
     with suppress(OSError):
         folders = [path for path in folder.iterdir() if not path.name.startswith(".")]

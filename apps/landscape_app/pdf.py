@@ -1,4 +1,4 @@
-"""A figure that the browser has drawn, as a page of PDF."""
+"""Conversion of a figure that the browser has drawn to a PDF page."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any
 from landscape.errors import InputError
 
 MOST_BYTES = 32 << 20
-"""Largest size of a drawing. A surface in 3D, which is an image in it, takes about 1 MB."""
+"""Largest size of a drawing. A surface in 3D is stored as an image of about 1 MB."""
 
-# The page is as large as the figure. Nothing else can be read: there is no other file.
+# The page is as large as the figure. Typst can read no other file: it is given none.
 _PAGE = b'#set page(width: auto, height: auto, margin: 0pt)\n#image("figure.svg")'
 
 
 def to_pdf(drawing: bytes) -> bytes:
-    """Write an SVG as a PDF of one page of the same size: lines stay lines, and text stays text.
+    """Convert an SVG to one PDF page of the same size. Lines and text stay vectors and text.
 
     Args:
-        drawing: The SVG. It may come from anybody; what it links to is not followed.
+        drawing: The SVG. It is not trusted, and its links are not followed.
 
     Raises:
         InputError: it is not an SVG, it is too large, or Typst is not installed.
@@ -28,12 +28,12 @@ def to_pdf(drawing: bytes) -> bytes:
         import typst
     except ImportError as error:
         raise InputError("PDF needs 'pip install landscape[pdf]'") from error
-    files: Any = {"main.typ": _PAGE, "figure.svg": drawing}  # its stubs know no dict
+    files: Any = {"main.typ": _PAGE, "figure.svg": drawing}  # its stubs do not allow a dict
     try:
         page = typst.compile(files, format="pdf")
     except typst.TypstError as error:
         reason = (str(error).splitlines() or ["unknown"])[0]
         raise InputError(f"the drawing cannot be written as PDF: {reason}") from error
-    if not isinstance(page, bytes):  # more pages than one
+    if not isinstance(page, bytes):  # more than one page
         raise InputError("the drawing does not fit on one page of PDF")
     return page

@@ -1,4 +1,4 @@
-"""Serving the application, to this machine unless told otherwise."""
+"""The server of the application. By default only this machine can reach it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def serve(
     folder: Path, host: str = "127.0.0.1", port: int = 8050, open_browser: bool = False
 ) -> None:
     """Serve until interrupted; see ``landscape_app.serve``."""
-    read_ahead(folder)  # what every browser asks for first
+    read_ahead(folder)  # every browser requests the list first
     server = _listen(folder, host, port, {})
     if not is_loopback(host):
         print(f"warning: {host} can be reached from other machines, and there is no password")
@@ -34,7 +34,7 @@ def serve(
     print(f"showing the runs in {folder} at {address} (stop with Ctrl+C)", flush=True)
     if open_browser:
         webbrowser.open(address)
-    # Else each full collection goes through all of torch, for 0.15 s in the midst of some answer.
+    # Without this, each full collection scans all of torch and delays some response by 0.15 s.
     gc.collect()
     gc.freeze()
     server.run()
@@ -42,14 +42,14 @@ def serve(
 
 @contextmanager
 def in_background(folder: Path, port: int = 0) -> Iterator[str]:
-    """Serve ``folder`` from a thread, to this machine, for as long as the block runs.
+    """Serve ``folder`` to this machine from a thread, while the block runs.
 
     Args:
         folder: Folder of the runs.
-        port: 0 for one that is free.
+        port: Port to listen on; 0 for a free port.
 
     Yields:
-        The address.
+        The address of the dashboard.
 
     Raises:
         InputError: the folder is missing, or the port is taken.
@@ -61,8 +61,8 @@ def in_background(folder: Path, port: int = 0) -> Iterator[str]:
     try:
         yield _address(server)
     finally:
-        # Sockets are closed by the thread that waits on them: no other may.
-        # Awake already, for a response just finished, it may have done so before it is woken.
+        # Only the thread that waits on the sockets may close them. If a response has just ended,
+        # that thread is awake and may close the trigger's socket before the trigger writes to it.
         with suppress(OSError):
             server.trigger.pull_trigger(lambda: close_all(channels))
         thread.join()
@@ -70,7 +70,7 @@ def in_background(folder: Path, port: int = 0) -> Iterator[str]:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches ``host``; of names, only localhost counts."""
+    """Whether only this machine reaches ``host``. The only name that counts is localhost."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -79,11 +79,11 @@ def is_loopback(host: str) -> bool:
 
 def _listen(folder: Path, host: str, port: int, channels: dict[int, Any]) -> Any:
     if folder.is_file():
-        of = shlex.quote(str(folder.parent))
-        raise InputError(f"{folder} is a file: give the folder that it is in, `landscape app {of}`")
+        parent = shlex.quote(str(folder.parent))
+        raise InputError(f"{folder} is a file: give its folder instead, `landscape app {parent}`")
     if not folder.is_dir():
-        raise InputError(f"there is no folder {folder}; `landscape demo` makes one with runs in it")
-    if not 0 <= port <= 65535:  # the resolver would wrap it round
+        raise InputError(f"there is no folder {folder}; `landscape demo` makes a folder with runs")
+    if not 0 <= port <= 65535:  # the resolver would take it modulo 65536
         raise InputError(f"cannot listen on port {port}: a port is between 0 and 65535")
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -92,16 +92,16 @@ def _listen(folder: Path, host: str, port: int, channels: dict[int, Any]) -> Any
         if error.errno == errno.EADDRINUSE:
             raise InputError(
                 f"port {port} of {host} is in use, perhaps by another dashboard: choose another "
-                "with --port (0 takes one that is free)"
+                "with --port (0 takes a free one)"
             ) from error
         reason = error.strerror or error
         raise InputError(
             f"cannot listen on {host}, port {port}: {reason}; choose another port or host"
         ) from error
-    # A page asks for a dozen scripts at once; that they wait for a thread is nothing to report.
+    # A page requests a dozen scripts at once. Some wait for a thread, which is no reason to warn.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     application = create_app(folder).server
-    # Plotly's script is 5 MB: beyond the overflow a response would wait in a temporary file.
+    # Plotly's script is 5 MB. A response larger than ``outbuf_overflow`` goes to a temporary file.
     return waitress.create_server(
         application, map=channels, sockets=[listener], threads=4, outbuf_overflow=1 << 26
     )

@@ -1,4 +1,4 @@
-"""The settings of runs as a person would write them: of one run, and where several differ."""
+"""Settings of runs in plain text: the settings of one run, and the differences between runs."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from landscape_app import formats
 
 _ROOT = ("method", "task", "seed", "parameters", "parameter_count", "device", "dtype")
 MOST_ROWS = 1000
-"""Settings in a table of a page; a run of ours has about fifty."""
+"""Largest number of settings in a table of a page; a typical run has about fifty."""
 _LONGEST = 2000
-# ``surface`` is what was asked for last, and each surface says it of itself; a name is said above.
+# ``surface`` holds the last request, which each surface also states. The table lists the names
+# under ``method`` and ``task``.
 _BOOKKEEPING = ("surface.", "method.name", "task.name")
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A setting that is not the same in all runs.
+    """A setting that differs between runs.
 
     Attributes:
-        name: Name in the file, e.g. ``method.rank``.
-        values: Its value in each run, in words.
+        name: Name of the setting in the file, e.g. ``method.rank``.
+        values: Value in each run, as text.
     """
 
     name: str
@@ -32,35 +33,35 @@ class Difference:
 
 
 def differences(runs: Sequence[Run]) -> tuple[list[Difference], int]:
-    """The settings that are not the same in all ``runs``, and how many were compared.
+    """Return the settings that differ between ``runs``, and the number of compared settings.
 
-    A setting that a run does not state differs from any value. The file's own records, such as the
-    surface that was asked for last, are not compared.
+    A setting that a run does not state differs from any value. Records of the file itself, such as
+    the last requested surface, are not compared.
 
     Raises:
         InputError: the settings in a file are damaged.
     """
     tables = [_compared(run) for run in runs]
     names = list(dict.fromkeys(name for table in tables for name in table))
-    lines = [
+    candidates = [
         Difference(name, tuple(written(table.get(name)) for table in tables)) for name in names
     ]
-    return [line for line in lines if len(set(line.values)) > 1], len(names)
+    return [setting for setting in candidates if len(set(setting.values)) > 1], len(names)
 
 
 def flattened(tree: Mapping[str, object], prefix: str = "") -> dict[str, object]:
-    """``{"method": {"rank": 5}}`` as ``{"method.rank": 5}``."""
-    found: dict[str, object] = {}
+    """Flatten nested settings: ``{"method": {"rank": 5}}`` becomes ``{"method.rank": 5}``."""
+    flat: dict[str, object] = {}
     for name, value in tree.items():
         if isinstance(value, dict):
-            found |= flattened(value, f"{prefix}{name}.")
+            flat |= flattened(value, f"{prefix}{name}.")
         else:
-            found[prefix + name] = value
-    return found
+            flat[prefix + name] = value
+    return flat
 
 
 def written(value: object) -> str:
-    """A setting in words: ``yes``, ``61, 61``, a dash if there is none."""
+    """Return a setting as text: ``yes``, ``61, 61``, or a dash if there is no value."""
     if value is None or value == "":
         return formats.ABSENT
     return formats.shortened(_words(value), _LONGEST)
@@ -70,12 +71,12 @@ def _words(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
-        return ", ".join(formats.ABSENT if each in (None, "") else _words(each) for each in value)
+        return ", ".join(formats.ABSENT if item in (None, "") else _words(item) for item in value)
     return str(value)
 
 
 def parts(text: object) -> object:
-    """What an attribute's JSON says, if it is a list or an object; anything else as it is."""
+    """Parse an attribute that holds a JSON list or object; return any other value unchanged."""
     if not isinstance(text, str) or not text.startswith(("{", "[")):
         return text
     try:
@@ -86,5 +87,5 @@ def parts(text: object) -> object:
 
 def _compared(run: Run) -> dict[str, object]:
     root = {name: run.attributes[name] for name in _ROOT if name in run.attributes}
-    every = root | flattened(run.config)
-    return {name: value for name, value in every.items() if not name.startswith(_BOOKKEEPING)}
+    settings = root | flattened(run.config)
+    return {name: value for name, value in settings.items() if not name.startswith(_BOOKKEEPING)}

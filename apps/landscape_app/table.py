@@ -1,4 +1,4 @@
-"""The numbers behind a figure as rows, one a point: for spreadsheets and screen readers."""
+"""The numbers behind a figure as rows, one for each point: for spreadsheets and screen readers."""
 
 from __future__ import annotations
 
@@ -17,26 +17,27 @@ _GRIDS = ("contour", "surface")
 _COLUMNS = ("series", "run", "sample", "quantity_x", "x", "quantity_y", "y")
 _MORE = ("minus", "plus", "quantity_z", "z")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""Beginnings of formulas: a spreadsheet would compute such a text, which may be anybody's."""
+"""First characters of formulas. A spreadsheet would evaluate such a text, which is not trusted."""
 
 Row = dict[str, str | int | float]
 
 
 def rows(figure: go.Figure) -> list[Row]:
-    """One row for each number of ``figure``; those of a surface's grid come last.
+    """One row for each number of ``figure``. The rows of a surface's grid come last.
 
-    Columns are ``series`` and ``run``, and where the figure has them ``sample``, ``x``, ``y`` and
-    what each of these axes is of, ``minus`` and ``plus`` (lengths of the error bars), ``z`` of a
-    surface's grid, and more. The numbers are those of the file, wherever an axis draws them.
+    The columns are ``series`` and ``run`` and, if the figure has them, ``sample``, ``x`` and ``y``
+    with the quantity on each of these axes, ``minus`` and ``plus`` (lengths of the error bars),
+    ``z`` of a surface's grid, and more. The numbers are those of the file, also if an axis shows
+    them in another scale.
     """
     return [row for part in _parts(figure) for row in part]
 
 
 def to_csv(figure: go.Figure) -> str:
-    """``rows`` as CSV with a header line (RFC 4180, but lines end in one line feed)."""
+    """``rows`` as CSV with a header line (RFC 4180, except that lines end in a line feed)."""
     parts: list[Iterator[Row]] = []
     used: dict[str, None] = {}
-    for part in _parts(figure):  # whose rows have the same columns
+    for part in _parts(figure):  # all rows of a part have the same columns
         for row in itertools.islice(part, 1):
             used |= dict.fromkeys(row)
             parts.append(itertools.chain([row], part))
@@ -45,19 +46,19 @@ def to_csv(figure: go.Figure) -> str:
     return as_csv(itertools.chain.from_iterable(parts), columns)
 
 
-def as_csv(found: Iterable[Row], columns: Sequence[str]) -> str:
+def as_csv(lines: Iterable[Row], columns: Sequence[str]) -> str:
     """Rows as CSV with a header line."""
     stream = io.StringIO()
     writer = csv.DictWriter(stream, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows({name: _cell(value) for name, value in row.items()} for row in found)
+    writer.writerows({name: _cell(value) for name, value in row.items()} for row in lines)
     return stream.getvalue()
 
 
 def _parts(figure: go.Figure) -> Iterator[Iterator[Row]]:
-    """The rows of each trace that has numbers, those of grids last."""
+    """The rows of each trace that has numbers, with grids last."""
     numbers = [trace for trace in figure.data if isinstance(trace.meta, dict)]
-    for trace in numbers:  # the others are drawing alone: see figures.samples
+    for trace in numbers:  # other traces are only decoration: see figures.samples
         if trace.type not in _GRIDS:
             yield _point_rows(figure, trace)
     for trace in numbers:
@@ -68,12 +69,12 @@ def _parts(figure: go.Figure) -> Iterator[Iterator[Row]]:
 def _grid_rows(trace: Any) -> Iterator[Row]:
     names = ("z", *trace.meta.get("columns", ()))
     values = np.asarray(trace.z, dtype=float)[..., None]
-    if trace.customdata is not None:  # a z among these is the number itself, not what is drawn
+    if trace.customdata is not None:  # a z among these replaces the drawn number
         values = np.concatenate([values, trace.customdata], axis=-1)
     about = _about(trace) | {"quantity_z": _words(trace.colorbar.title.text) or "z"}
     for y, line in zip(_plain(trace.y), values.tolist(), strict=True):
-        for x, found in zip(_plain(trace.x), line, strict=True):
-            yield {**about, "x": x, "y": y, **dict(zip(names, found, strict=True))}
+        for x, point in zip(_plain(trace.x), line, strict=True):
+            yield {**about, "x": x, "y": y, **dict(zip(names, point, strict=True))}
 
 
 def _point_rows(figure: go.Figure, trace: Any) -> Iterator[Row]:
@@ -81,7 +82,7 @@ def _point_rows(figure: go.Figure, trace: Any) -> Iterator[Row]:
     axes = {axis: _plain(trace[axis]) for axis in trace.meta["axes"]}
     if not trace.type.endswith("3d"):
         about |= {f"quantity_{axis}": _words(_quantity(figure, trace, axis)) for axis in axes}
-    names, more = trace.meta.get("columns", ()), trace.customdata  # a copy, at every access
+    names, more = trace.meta.get("columns", ()), trace.customdata  # every access makes a copy
     bars = _errors(trace)
     for index in range(1 if trace.meta.get("once") else len(trace.x)):
         row = about | {axis: _words(values[index]) for axis, values in axes.items()}
@@ -106,7 +107,7 @@ def _errors(trace: Any) -> dict[str, list[Any]]:
 
 
 def _quantity(figure: go.Figure, trace: Any, axis: str) -> Any:
-    """The title of an axis, or of the one it matches: panels in a row name it once."""
+    """The title of an axis, or of the axis that it matches: panels in a row share one title."""
     number = (getattr(trace, f"{axis}axis") or axis).removeprefix(axis)
     drawn = figure.layout[f"{axis}axis{number}"]
     if drawn.title.text is None and drawn.matches:
@@ -119,7 +120,7 @@ def _plain(values: Any) -> list[Any]:
 
 
 def _words(text: Any) -> Any:
-    """Text without Plotly's markup; numbers as they are."""
+    """Text without Plotly's markup; numbers unchanged."""
     if not isinstance(text, str):
         return "" if text is None else text
     return html.unescape(re.sub(r"<br>", " ", re.sub(r"</?(sub|sup|b|i)>", "", text)))

@@ -1,10 +1,10 @@
-"""What is on the screen, written as its address: the only state that the pages have.
+"""The view on the screen as an address, which is the only state of the pages.
 
-``/surface?run=swag&run=fp-bma&view=3d&pick=swag:0,4`` is the surface page of two runs in space with
-two samples highlighted. An empty ``run=`` is the place of a run that was taken off: the others keep
-their colours and markers. Every control is a link to another such address, so that the address is a
-permalink, and the browser's Back undoes a choice. The browser itself adds what the server does not
-need: the camera, and how the list is sorted and filtered (``assets/address.js``).
+``/surface?run=swag&run=fp-bma&view=3d&pick=swag:0,4`` is the surface page of two runs in 3D, with
+two samples highlighted. An empty ``run=`` is the place of a removed run: the other runs keep their
+colours and markers. Every control is a link to another such address. The address is therefore a
+permalink, and the browser's Back button undoes a choice. The browser itself adds the parts that the
+server does not need: the camera, and the order and filters of the list (``assets/address.js``).
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
     "ranges": ("shared", "own"),
     "eigenvalues": ("linear", "log"),
 }
-"""The settings that have a fixed choice of values; the first is taken unless the address says."""
+"""Settings with a fixed choice of values. The first value is the default."""
 
 _SAFE = ":,"
 
 
 @dataclass(frozen=True)
 class View:
-    """What to show.
+    """The page to show, and all choices on it.
 
     Attributes:
-        page: First part of the path; ``""`` is the list of runs.
-        name: NAME of ``/run/NAME``, a page of details; otherwise the rest of the path.
-        runs: The runs that are compared, at most ``MOST_RUNS``, in the order of their places.
-        places: Number below ``MOST_RUNS`` of each run, for its colour and marker. A run keeps it
-            while others come and go. By default 0, 1, 2, ...
+        page: First part of the path; ``""`` for the list of runs.
+        name: ``NAME`` in ``/run/NAME``, the page of one run; otherwise the rest of the path.
+        runs: Names of the compared runs, at most ``MOST_RUNS``, in the order of their places.
+        places: Number below ``MOST_RUNS`` of each run, for its colour and marker. A run keeps its
+            place when other runs are added or removed. By default 0, 1, 2, ...
         plane: Name of the surface; ``""`` for the first one.
-        settings: Values of ``SETTINGS`` that are not the first.
+        settings: Values of ``SETTINGS`` that differ from the default.
         picked: Samples to highlight, by the name of their run.
         at: Point of the surface, (x, y), through which it is sliced.
     """
@@ -57,7 +57,7 @@ class View:
 
     @classmethod
     def parse(cls, address: str) -> View:
-        """Read an address; what it does not understand of the query is left out.
+        """Parse an address; unknown parts of the query are ignored.
 
         Example:
             >>> View.parse("/surface?run=a&run=b&view=3d&pick=b:4,0").picked
@@ -89,13 +89,13 @@ class View:
 
     @property
     def address(self) -> str:
-        """The address that ``parse`` reads as this view."""
+        """The address that ``parse`` turns into this view."""
         path = "/" + self.page + (f"/{quote(self.name, safe='')}" if self.name else "")
         return path + self.query
 
     @property
     def query(self) -> str:
-        """The address after its path, with the question mark if there is anything to say."""
+        """The query of the address, with the question mark; empty if there is no query."""
         taken = dict(zip(self.places, self.runs, strict=True))
         parts = [("run", taken.get(place, "")) for place in range(max(taken, default=-1) + 1)]
         parts += [("plane", self.plane)] if self.plane else []
@@ -111,12 +111,12 @@ class View:
         return self.settings.get(name, SETTINGS[name][0])
 
     def place(self, run: str) -> int:
-        """The place of one of ``runs``."""
+        """The place of one of ``runs``, a number below ``MOST_RUNS``."""
         return self.places[self.runs.index(run)]
 
     def set(self, name: str, value: str) -> View:
         """This view with another value of one of ``SETTINGS``."""
-        others = {key: kept for key, kept in self.settings.items() if key != name}
+        others = {key: other for key, other in self.settings.items() if key != name}
         return replace(
             self, settings=others if value == SETTINGS[name][0] else {**others, name: value}
         )
@@ -126,7 +126,7 @@ class View:
         return replace(self, page=page, name=name)
 
     def toggle(self, run: str) -> View:
-        """This view with one run more, in the first free place, or without it if it is there."""
+        """This view without ``run``, or with it in the first free place if it was not chosen."""
         taken = dict(zip(self.places, self.runs, strict=True))
         if run in self.runs:
             del taken[self.place(run)]
@@ -138,11 +138,11 @@ class View:
         return replace(self, runs=runs, places=places, picked=picked)
 
     def slice_at(self, point: tuple[float, float] | None) -> View:
-        """This view with surfaces sliced there, or nowhere."""
+        """This view with surfaces sliced through ``point``, or not sliced if it is None."""
         return replace(self, at=point)
 
     def pick(self, picked: Mapping[str, tuple[int, ...]]) -> View:
-        """This view with these samples highlighted and no others."""
+        """This view with only these samples highlighted."""
         return replace(
             self,
             picked={run: tuple(sorted(set(picked[run]))) for run in self.runs if picked.get(run)},

@@ -183,7 +183,7 @@ def test_settings_that_differ_are_set_side_by_side(
     new_run("one")
     new_run("two", seed=7)
     page = show(tmp_path, "/?run=one&run=two")
-    section = page.locator("section", has_text="Where their settings differ")
+    section = page.locator("section", has_text="Settings that differ")
     section.wait_for()
     assert [row.split() for row in section.locator("tbody tr").all_inner_texts()] == [
         ["seed", "0", "7"]

@@ -228,7 +228,7 @@ def test_the_lines_of_the_slices_are_on_the_surface(started: Run) -> None:
 def test_a_plane_that_is_too_thin_is_stretched_and_says_so(started: Run) -> None:
     run = surface_of(started, np.ones((2, 9)) + np.arange(9))
     figure = figures.surface_figure(run, "samples")
-    assert "not to one scale" in title(figure)
+    assert "different scales" in title(figure)
     assert figure.layout.yaxis.scaleanchor is None
 
 

@@ -16,7 +16,7 @@ def test_a_file_whose_name_is_not_quite_a_runs_is_told_how_to_be_called(
         (tmp_path / name).write_bytes(run.path.read_bytes())
     (tmp_path / "folder.H5").mkdir()
     assert [file.name for file in misnamed(tmp_path)] == ["UPPER.H5", "long.hdf5"]
-    assert "call it UPPER.h5" in misnamed(tmp_path)[0].reason
+    assert "rename it to UPPER.h5" in misnamed(tmp_path)[0].reason
 
 
 def test_runs_in_folders_inside_are_counted(new_run: Callable[..., Run], tmp_path: Path) -> None:

@@ -345,7 +345,7 @@ def test_settings_are_a_table_without_bookkeeping(
         config = {"method": {"name": "swag", "rank": rank, "start": None, "scale": [1, 2]}}
         new_run(name).set_attributes(config=json.dumps(config | {"surface": {"plane": asked}}))
     page = show(tmp_path, "/?run=one&run=two")
-    table = page.locator("section", has_text="Where their settings differ").locator("tbody tr")
+    table = page.locator("section", has_text="Settings that differ").locator("tbody tr")
     table.first.wait_for()
     assert [row.split() for row in table.all_inner_texts()] == [["method.rank", "5", "7"]]
     page.goto(f"{visit.site}/run/two")
@@ -368,7 +368,7 @@ def test_runs_that_are_not_in_the_list_are_pointed_at(
     started.path.rename(folder / "UPPER.H5")
     page = show(folder)
     page.get_by_text(f"landscape app {folder / 'demo'}").wait_for()
-    assert "call it UPPER.h5" in page.locator(".broken tr", has_text="UPPER.H5").inner_text()
+    assert "rename it to UPPER.h5" in page.locator(".broken tr", has_text="UPPER.H5").inner_text()
 
 
 def test_a_run_without_a_surface_says_how_it_gets_one(

@@ -1,6 +1,7 @@
-"""Figures of a run, each from the run alone; they need no server.
+"""Figures of runs. They need only run files, and no server.
 
-A quantity that the run file does not hold raises ``NotMeasured`` with the command that measures it.
+If the run file does not hold a quantity, its figure raises ``NotMeasured`` with the command that
+measures the quantity.
 """
 
 from landscape_app.figures.averaging import averaging_figure

@@ -1,4 +1,4 @@
-"""What each further sample adds to the average, and whether the flat ones add more."""
+"""Figure of the average over the first n samples: do flat samples improve it more?"""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from landscape_app.figures.scale import range_of_one
 from landscape_app.joined import ORDERS, Averages, Curves, averages
 
 _PANELS = (("nll", "NLL (nat)", ".4f"), ("accuracy", "accuracy", ".1%"), ("ece", "ECE", ".4f"))
-# attribute of Averages, words, dash
+# attribute of Averages, label, dash
 _LINES = (
     ("flat_first", "flat first", "solid"),
     ("sharp_first", "sharp first", "dash"),
@@ -28,7 +28,8 @@ _LINES = (
 def averaging_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figure:
     """NLL, accuracy and ECE of the average over the first n samples, in several orders.
 
-    Flat first is in order of lambda_1. The band holds nine tenths of twenty random orders.
+    "Flat first" is the order of increasing lambda_1. The band holds the middle 90 % of twenty
+    random orders.
 
     Args:
         *runs: The run files.
@@ -38,82 +39,88 @@ def averaging_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figure:
         NotMeasured: no run has predictions.
         InputError: a run file cannot be read, or its predictions cannot be scored.
     """
-    found = each_of(runs, averages)
+    results = each_of(runs, averages)
     figure = make_subplots(cols=3, horizontal_spacing=0.08)
     traces: list[theme.Trace] = []
     for column, (_, label, _) in enumerate(_PANELS, start=1):
-        for position, curves in found.items():
-            legend = column == 1 and len(found) == 1
+        for position, curves in results.items():
+            legend = column == 1 and len(results) == 1
             traces += _traces(runs[position], curves, column, marks[position], legend)
         figure.update_yaxes(title_text=label, col=column)
     figure.add_traces(traces)
-    if len(found) > 1:
+    if len(results) > 1:
         dashes = {words: dash for _, words, dash in _LINES}
-        figure.add_traces(samples.keys(runs, found, marks, dashes))
-    longest = max(len(curves.random["nll"]) for curves in found.values())
-    ticks = {"tick0": 1, "dtick": max(1, round(longest / 6)), "range": [0.5, longest + 0.5]}
+        figure.add_traces(samples.keys(runs, results, marks, dashes))
+    most_samples = max(len(curves.random["nll"]) for curves in results.values())
+    ticks = {
+        "tick0": 1,
+        "dtick": max(1, round(most_samples / 6)),
+        "range": [0.5, most_samples + 0.5],
+    }
     figure.update_xaxes(title_text="samples averaged", **ticks)
     figure.update_yaxes(tickformat=".1~%", col=2)
     for column in range(1, len(_PANELS) + 1):
         panel = [trace["y"] for trace in traces if trace["yaxis"] == f"y{column}"]
         figure.update_yaxes(range=range_of_one(np.concatenate(panel)), col=column)
-    drawn = {
+    drawn_values = {
         position: [curves.random[metric] for metric, *_ in _PANELS]
-        for position, curves in found.items()
+        for position, curves in results.items()
     }
-    lines = [samples.different_data(runs, found), samples.absent(runs, found)]
-    lines.append(samples.lost(runs, drawn))
-    for position, curves in found.items():
-        whose = f"{runs[position].path.stem}: " if len(runs) > 1 else ""
+    lines = [samples.different_data(runs, results), samples.absent(runs, results)]
+    lines.append(samples.lost(runs, drawn_values))
+    for position, curves in results.items():
+        prefix = f"{runs[position].path.stem}: " if len(runs) > 1 else ""
         if curves.lost:
-            lines.append(f"{whose}no order by flatness: {curves.lost}")
+            lines.append(f"{prefix}no order by flatness: {curves.lost}")
         if curves.undefined:
             lost = formats.count(curves.undefined, "sample")
-            lines.append(f"{whose}λ1 of {lost} is not finite: taken as the sharpest")
-    counts = {position: _counted(curves) for position, curves in found.items()}
-    alike = len(set(counts.values())) == 1
-    about = next(iter(counts.values())) if alike else samples.by_run(runs, counts)
-    notes = f"{about} · band: the middle 90 % of {ORDERS} random orders of them"
+            lines.append(f"{prefix}λ1 of {lost} is not finite: taken as the sharpest")
+    counts = {position: _counted(curves) for position, curves in results.items()}
+    same_count = len(set(counts.values())) == 1
+    about = next(iter(counts.values())) if same_count else samples.by_run(runs, counts)
+    notes = f"{about} · band: the middle 90 % of {ORDERS} random orders"
     title = "The average over the first n samples"
     return samples.titled(figure, runs, "averaging", title, notes, *lines, legend_above=True)
 
 
-def _counted(found: Averages) -> str:
-    averaged = len(found.random["nll"])
-    if averaged == found.samples:
+def _counted(result: Averages) -> str:
+    averaged = len(result.random["nll"])
+    if averaged == result.samples:
         return formats.count(averaged, "sample")
-    return f"{averaged} of {found.samples} samples, those with curvature"
+    return f"{averaged} of {result.samples} samples, those with curvature"
 
 
 def _traces(
-    run: Run, found: Averages, column: int, mark: theme.Mark, legend: bool
+    run: Run, result: Averages, column: int, mark: theme.Mark, legend: bool
 ) -> list[theme.Trace]:
     metric, _, digits = _PANELS[column - 1]
     colour, symbol = mark
     name = samples.plain_name(run)
-    count = np.arange(1, len(found.random[metric]) + 1)
+    count = np.arange(1, len(result.random[metric]) + 1)
     shared: dict[str, Any] = {"x": count, "legendgroup": name}
-    # Named here, as Plotly takes longer to place a trace than to make it.
+    # The axes are named here, because ``add_trace`` with a row and a column is slow.
     shared |= {"xaxis": f"x{column}", "yaxis": f"y{column}"}
     ends: dict[str, Any] = {"line": {"width": 0}, "mode": "lines"}
     ends |= {"hoverinfo": "skip", "showlegend": False}
     fill = {"fill": "tonexty", "fillcolor": theme.faint(colour)}
     low, high = "random, 5 %", "random, 95 %"
     traces = [
-        theme.scatter(y=found.low[metric], name=low, **shared, **ends, **samples.numbers(run, low)),
         theme.scatter(
-            y=found.high[metric], name=high, **shared, **ends, **fill, **samples.numbers(run, high)
+            y=result.low[metric], name=low, **shared, **ends, **samples.numbers(run, low)
+        ),
+        theme.scatter(
+            y=result.high[metric], name=high, **shared, **ends, **fill, **samples.numbers(run, high)
         ),
     ]
     for attribute, words, dash in _LINES:
-        curves: Curves | None = getattr(found, attribute)
+        curves: Curves | None = getattr(result, attribute)
         if curves is None:
             continue
-        alone = len(count) == 1  # a line through one point is none
+        one_point = len(count) == 1  # a line through one point is invisible
         traces.append(
             theme.scatter(
                 y=curves[metric],
-                mode="lines+markers" if attribute == "flat_first" or alone else "lines",
+                mode="lines+markers" if attribute == "flat_first" or one_point else "lines",
                 line={"color": colour, "width": 2 if attribute != "random" else 1.4, "dash": dash},
                 marker={"size": 5, "symbol": symbol},
                 name=words,

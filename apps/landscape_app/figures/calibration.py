@@ -1,4 +1,4 @@
-"""Whether a prediction that says 80 % is right in 80 % of the cases."""
+"""Reliability diagrams: the accuracy of predictions at each level of their confidence."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from plotly.subplots import make_subplots
 from landscape.prediction import Calibration, Prediction, reliability
 from landscape.store import Group, Run
 from landscape_app import formats
-from landscape_app.data import Each, each_of, read_class_probabilities
+from landscape_app.data import PerRun, each_of, read_class_probabilities
 from landscape_app.figures import samples, theme
 
 _HOVER = (
@@ -18,15 +18,15 @@ _HOVER = (
     "%{customdata[2]:.1%}<br>%{customdata[0]:,} examples<extra></extra>"
 )
 _FILLED = 0.92
-"""Share of a bin that the bars of all runs fill."""
+"""Fraction of a bin that the bars of all runs fill."""
 
 
 @np.errstate(all="ignore")  # a file may hold any number
 def calibration_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figure:
-    """Reliability diagram of the averaged prediction: accuracy against confidence, and counts.
+    """Reliability diagram of the averaged prediction: accuracy against confidence, with counts.
 
-    Fifteen bins of equal width; error bars are Wilson's 95 % intervals of each bin's accuracy. The
-    calibration errors in the subtitle are those of ``landscape.prediction.ece``.
+    There are fifteen bins of equal width. Error bars are Wilson's 95 % intervals of the accuracy
+    in each bin. ``landscape.prediction.ece`` defines the calibration errors in the subtitle.
 
     Args:
         *runs: The run files.
@@ -37,20 +37,20 @@ def calibration_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figur
         InputError: a run file cannot be read, or its predictions cannot be scored.
     """
     scored = each_of(runs, _scored)
-    found: Each[Group] = Each()
-    found.update({position: group for position, (group, _) in scored.items()})
-    found.absent = scored.absent
+    groups: PerRun[Group] = PerRun()
+    groups.update({position: group for position, (group, _) in scored.items()})
+    groups.absent = scored.absent
     figure = make_subplots(
         rows=2, shared_xaxes=True, row_heights=[0.74, 0.26], vertical_spacing=0.07
     )
-    figure.update_layout(barmode="overlay")  # each run's bars have their own part of a bin
+    figure.update_layout(barmode="overlay")  # the bars of each run have their own part of a bin
     figure.add_trace(
         theme.scatter(
             x=[0, 1],
             y=[0, 1],
             mode="lines",
             line={"color": theme.MUTED, "dash": "dash", "width": 1.2},
-            name="as sure as right",
+            name="perfect calibration",
             hoverinfo="skip",
         ),
         row=1,
@@ -58,15 +58,18 @@ def calibration_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figur
     )
     errors = []
     for place, (position, (_, bins)) in enumerate(scored.items()):
-        whose = f"{runs[position].path.stem}: " if len(runs) > 1 else ""
-        errors.append(f"{whose}ECE {formats.number(float(bins.ece))}")
+        prefix = f"{runs[position].path.stem}: " if len(runs) > 1 else ""
+        errors.append(f"{prefix}ECE {formats.number(float(bins.ece))}")
         part = (place / len(scored), 1 / len(scored))
         _add(figure, bins, marks[position], runs[position], part)
     figure.update_xaxes(range=[0, 1.01], tickformat=".0%")
     figure.update_xaxes(title_text="confidence of the averaged prediction", row=2)
     figure.update_yaxes(title_text="accuracy", range=[-0.02, 1.03], tickformat=".0%", row=1)
     figure.update_yaxes(title_text="examples", type="log", dtick=1, row=2)
-    lines = [*samples.about(runs, found, "log_probabilities"), samples.different_data(runs, found)]
+    lines = [
+        *samples.about(runs, groups, "log_probabilities"),
+        samples.different_data(runs, groups),
+    ]
     notes = " · ".join([*errors, "error bars: 95 % intervals (Wilson)"])
     title = "Reliability diagram"
     return samples.titled(figure, runs, "calibration", title, *lines, notes, legend_above=True)
@@ -78,15 +81,15 @@ def _scored(run: Run) -> tuple[Group, Calibration]:
 
 
 def average(group: Group) -> torch.Tensor:
-    """Logarithm of the average over samples of the probabilities in a group, shape (N, C)."""
-    every = torch.from_numpy(group["log_probabilities"])
-    return Prediction(every, torch.from_numpy(group["labels"])).average
+    """Logarithm of the probabilities averaged over samples, shape (N, C)."""
+    log_probabilities = torch.from_numpy(group["log_probabilities"])
+    return Prediction(log_probabilities, torch.from_numpy(group["labels"])).average
 
 
 def _add(
     figure: go.Figure, bins: Calibration, mark: theme.Mark, run: Run, part: tuple[float, float]
 ) -> None:
-    """Draw a run; its bars begin at a share of their bin, and are as wide as another."""
+    """Draw one run. ``part`` holds the start and width of its bars as fractions of a bin."""
     filled = bins.counts > 0
     counts, confidence = bins.counts[filled], bins.mean_confidence[filled]
     accuracy = bins.accuracy[filled]
@@ -114,7 +117,7 @@ def _add(
         col=1,
     )
     edges = bins.edges
-    # Plotly's own widths go by the bins that are filled: one alone would fill the axis.
+    # Plotly derives its own widths from the filled bins: a single one would fill the axis.
     widths = _FILLED * (edges[1:] - edges[:-1])[filled].numpy()
     figure.add_trace(
         go.Bar(

@@ -1,4 +1,4 @@
-"""How many eigenvalues there are of which size."""
+"""Figure of the spectral density."""
 
 from __future__ import annotations
 
@@ -19,42 +19,42 @@ from landscape_app.figures.scale import Symlog
 
 _NORMAL_QUANTILE = 1.96
 _FAINT = 0.1
-"""Share of the height of one eigenvalue at which the axis ends."""
-_HOVER = "WHOSE<br>eigenvalue %{customdata[0]:.4g}<br>density %{y:.3g}<extra></extra>"
+"""Lower end of the axis, as a fraction of the height of a single eigenvalue."""
+_HOVER = "LABEL<br>eigenvalue %{customdata[0]:.4g}<br>density %{y:.3g}<extra></extra>"
 
 
 @np.errstate(all="ignore")  # a file may hold any number
 def density_figure(
     *runs: Run, picked: Picked = samples.NONE, marks: theme.Marks = theme.MARKS
 ) -> go.Figure:
-    """The spectral density, averaged over posterior samples, with the band of its estimate.
+    """The spectral density, averaged over posterior samples, with a confidence band.
 
-    The eigenvalue axis is linear within one width of the kernel around zero, logarithmic beyond.
-    The band is Student's 95 % interval over the random probes of all samples. A sample whose
-    density is not finite is left out, and counted.
+    The eigenvalue axis is linear within one kernel width around zero, and logarithmic beyond.
+    The band is Student's 95 % interval over the random probes of all samples. Samples with a
+    density that is not finite are left out and counted.
 
     Args:
         *runs: The run files.
-        picked: Samples whose own densities are drawn, too, as thin lines.
+        picked: Samples to draw with their own densities, as thin lines.
         marks: Colour and marker of each run.
 
     Raises:
         NotMeasured: no run has spectral densities.
         InputError: a run file cannot be read.
     """
-    found = read_each(runs, "density", "grid", "density", optional=("standard_error",))
-    if not any(np.isfinite(group["density"]).any() for group in found.values()):
+    groups = read_each(runs, "density", "grid", "density", optional=("standard_error",))
+    if not any(np.isfinite(group["density"]).any() for group in groups.values()):
         raise InputError("no density has a finite value to draw")
-    scale = Symlog(max(_width(group) for group in found.values()))
-    # One for all: a run that is drawn down to a lower one would seem to reach farther.
-    floor = min(_floor(runs[position], group) for position, group in found.items())
+    scale = Symlog(max(_width(group) for group in groups.values()))
+    # All runs share one floor. A run with a lower floor would seem to reach farther.
+    floor = min(_floor(runs[position], group) for position, group in groups.items())
     above = len(runs) > 1
     figure = go.Figure()
-    for position, group in found.items():
+    for position, group in groups.items():
         _add(figure, runs[position], marks[position][0], group, scale, floor, picked, above)
-    every = np.concatenate([group["grid"] for group in found.values()])
-    figure.update_xaxes(title_text="eigenvalue (nat)", **scale.ticks(every))
-    highest = max(_highest(group) for group in found.values())
+    grid_points = np.concatenate([group["grid"] for group in groups.values()])
+    figure.update_xaxes(title_text="eigenvalue (nat)", **scale.ticks(grid_points))
+    highest = max(_highest(group) for group in groups.values())
     figure.update_yaxes(
         title_text="density (1/nat)",
         type="log",
@@ -62,15 +62,19 @@ def density_figure(
         dtick=1,
         range=[math.log10(floor), math.log10(max(highest, floor)) + 0.3],
     )
-    matrix, which = samples.matrices(runs, found)
+    matrix, matrix_details = samples.matrices(runs, groups)
     linear = formats.number(scale.threshold, 2)
     notes = "line: mean over samples · band: 95 % over probes"
-    notes += " · dotted: the highlighted samples" if any(picked.values()) else ""
-    lines = samples.about(runs, found, "density")
-    sums = {position: [group["density"].sum(1)] for position, group in found.items()}
+    notes += " · dotted: highlighted samples" if any(picked.values()) else ""
+    lines = samples.about(runs, groups, "density")
+    sums = {position: [group["density"].sum(1)] for position, group in groups.items()}
     lines.append(samples.lost(runs, sums))
     title = f"Spectral density of {matrix}"
-    details = [*lines, which, f"{notes} · axis: linear within ±{linear}, logarithmic beyond"]
+    details = [
+        *lines,
+        matrix_details,
+        f"{notes} · axis: linear within ±{linear}, logarithmic beyond",
+    ]
     return samples.titled(figure, runs, "density", title, *details, legend_above=above)
 
 
@@ -85,13 +89,13 @@ def _add(
     legend: bool,
 ) -> None:
     name = samples.plain_name(run)
-    grid, every = group["grid"], group["density"]
-    finite = np.isfinite(every).all(1)
-    mean = every[finite].mean(0) if finite.any() else np.full(grid.shape, np.nan)
+    grid, densities = group["grid"], group["density"]
+    finite = np.isfinite(densities).all(1)
+    mean = densities[finite].mean(0) if finite.any() else np.full(grid.shape, np.nan)
     shared = {"x": scale(grid), "mode": "lines", "legendgroup": name}
     columns: dict[str, Any] = {"x": grid, "y": mean}
     if "standard_error" in group:
-        # The samples' probes are independent of each other.
+        # The probes of different samples are independent.
         error = np.sqrt((group["standard_error"][finite] ** 2).sum(0)) / max(1, finite.sum())
         half = _quantile(group, int(finite.sum())) * error
         columns |= {"minus": half, "plus": half}
@@ -101,16 +105,16 @@ def _add(
             colours = {"fill": fill, "fillcolor": theme.faint(colour)}
             figure.add_trace(theme.scatter(y=band, **shared, **ends, **colours))
     for index in samples.picked_of(run, picked):
-        if index < len(every):
+        if index < len(densities):
             figure.add_trace(
                 theme.scatter(
-                    y=_above(every[index], floor),
+                    y=_above(densities[index], floor),
                     name=f"{name}, sample {index}",
                     line={"color": colour, "width": 1, "dash": "dot"},
                     showlegend=False,
-                    hovertemplate=_HOVER.replace("WHOSE", f"%{{meta.run}}, sample {index}"),
+                    hovertemplate=_HOVER.replace("LABEL", f"%{{meta.run}}, sample {index}"),
                     **shared,
-                    **samples.numbers(run, "density", of_sample=index, x=grid, y=every[index]),
+                    **samples.numbers(run, "density", of_sample=index, x=grid, y=densities[index]),
                 )
             )
     figure.add_trace(
@@ -119,7 +123,7 @@ def _add(
             name=name,
             line={"color": colour, "width": 2},
             showlegend=legend,
-            hovertemplate=_HOVER.replace("WHOSE", "%{meta.run}"),
+            hovertemplate=_HOVER.replace("LABEL", "%{meta.run}"),
             **shared,
             **samples.numbers(run, "mean over samples", **columns),
         )
@@ -127,17 +131,17 @@ def _add(
 
 
 def _quantile(group: Group, samples: int) -> float:
-    """Student's 97.5 % quantile for the probes of all samples; of older files the normal one."""
+    """Student's 97.5 % quantile for the probes of all samples; the normal one for old files."""
     probes = number(group.attributes, "probes")
     if probes is None or not 2 <= probes < math.inf:
         return _NORMAL_QUANTILE
-    from scipy.special import stdtrit  # its import takes longer than a page may
+    from scipy.special import stdtrit  # the import is too slow for the start of a page
 
     return float(stdtrit(samples * (probes - 1), 0.975))
 
 
 def _highest(group: Group) -> float:
-    """The largest finite density; 0 where there is none."""
+    """The largest finite density; 0 if there is none."""
     finite = group["density"][np.isfinite(group["density"])]
     return float(finite.max(initial=0.0))
 
@@ -147,7 +151,7 @@ def _above(density: np.ndarray, floor: float) -> np.ndarray:
 
 
 def _width(group: Group) -> float:
-    """Standard deviation of the kernel, below which nothing is told apart."""
+    """Standard deviation of the kernel, the resolution of the density."""
     width = number(group.attributes, "kernel_width")
     if width is not None and math.isfinite(width) and width > 0:
         return width
@@ -155,7 +159,7 @@ def _width(group: Group) -> float:
 
 
 def _floor(run: Run, group: Group) -> float:
-    """Where the density is that of less than an eigenvalue: tails of the kernel, of no meaning."""
+    """The lowest density to draw. Lower densities are tails of the kernel without meaning."""
     count = number(run.attributes, "parameter_count")
     highest = _highest(group)
     if count and math.isfinite(count) and count > 0:

@@ -1,4 +1,4 @@
-"""Curvature at each posterior sample: the largest eigenvalues, and the trace."""
+"""Figures of the curvature at each posterior sample: largest eigenvalues and trace."""
 
 from __future__ import annotations
 
@@ -37,41 +37,43 @@ def eigenvalues_figure(
 
     Args:
         *runs: The run files, one panel each.
-        log: Logarithmic axis; eigenvalues that are not positive are then left out, and counted.
+        log: Whether the axis is logarithmic. Eigenvalues that are not positive are then left out
+            and counted.
         picked: Samples to highlight.
-        marks: Colour and marker of each run. The first eigenvalue has its colour, the others
-            lighter shades of it.
+        marks: Colour and marker of each run. The first eigenvalue has this colour, and the others
+            have lighter shades of it.
 
     Returns:
-        One trace per run and eigenvalue index. Hollow markers did not converge.
+        One trace per run and eigenvalue index. Hollow markers are eigenvalues that did not
+        converge.
 
     Raises:
         NotMeasured: no run has eigenvalues.
         InputError: a run file cannot be read.
     """
-    found = read_each(runs, "samples", "eigenvalues", optional=("residuals", "converged"))
-    longest = max(group["eigenvalues"].shape[1] for group in found.values())
-    for position, group in found.items():
-        found[position] = Group(
+    groups = read_each(runs, "samples", "eigenvalues", optional=("residuals", "converged"))
+    num_eigenvalues = max(group["eigenvalues"].shape[1] for group in groups.values())
+    for position, group in groups.items():
+        groups[position] = Group(
             {name: values[:, : limits.MAX_DRAWN_MEMBERS] for name, values in group.items()},
             group.attributes,
         )
     titles = (
-        [f"{theme.signed(marks[place])} {_brief(runs[place], len(found))}" for place in found]
+        [f"{theme.signed(marks[place])} {_brief(runs[place], len(groups))}" for place in groups]
         if len(runs) > 1
         else None
     )
     figure = make_subplots(
-        cols=len(found), shared_yaxes=True, horizontal_spacing=0.02, subplot_titles=titles
+        cols=len(groups), shared_yaxes=True, horizontal_spacing=0.02, subplot_titles=titles
     )
-    unreached = 0
-    for column, (position, group) in enumerate(found.items(), start=1):
+    num_unconverged = 0
+    for column, (position, group) in enumerate(groups.items(), start=1):
         values = group["eigenvalues"]
         residuals = group.get("residuals", np.full(values.shape, np.nan))
         converged = group.get("converged", np.ones(values.shape, dtype="u1")).astype(bool)
-        unreached += int(np.count_nonzero(~converged))
+        num_unconverged += int(np.count_nonzero(~converged))
         for index, (colour, symbol) in enumerate(_looks(marks[position][0], values.shape[1])):
-            reached = converged[:, index]
+            is_converged = converged[:, index]
             trace = theme.scatter(
                 x=np.arange(len(values)),
                 y=values[:, index],
@@ -79,11 +81,11 @@ def eigenvalues_figure(
                 mode="markers",
                 name=f"λ<sub>{index + 1}</sub>",
                 legendgroup=index,
-                showlegend=len(found) == 1,
+                showlegend=len(groups) == 1,
                 marker={
                     "color": colour,
                     "size": 8,
-                    "symbol": [symbol if done else f"{symbol}-open" for done in reached],
+                    "symbol": [symbol if done else f"{symbol}-open" for done in is_converged],
                 },
                 hovertemplate=_HOVER_EIGENVALUE.replace("INDEX", str(index + 1)),
                 **samples.points(
@@ -91,37 +93,37 @@ def eigenvalues_figure(
                     f"λ{index + 1}",
                     len(values),
                     picked,
-                    converged=np.where(reached, "yes", "no"),
+                    converged=np.where(is_converged, "yes", "no"),
                 ),
             )
             figure.add_traces(samples.with_bars(trace, colour), rows=1, cols=column)
         figure.update_xaxes(
             title_text="posterior sample", **samples.whole_ticks(len(values)), col=column
         )
-    if len(found) > 1:  # a shade of grey in the legend, as each panel has its own colour
-        most = max(group["eigenvalues"].shape[1] for group in found.values())
+    if len(groups) > 1:  # the legend has shades of grey, as each panel has its own colour
+        most = max(group["eigenvalues"].shape[1] for group in groups.values())
         for index, (colour, symbol) in enumerate(_looks(theme.MUTED, most)):
             look = {"mode": "markers", "marker": {"color": colour, "symbol": symbol, "size": 8}}
             figure.add_trace(theme.key(f"λ<sub>{index + 1}</sub>", legendgroup=index, **look))
     figure.update_yaxes(title_text="eigenvalue (nat)", col=1)
-    every = np.concatenate([group["eigenvalues"].ravel() for group in found.values()])
+    all_values = np.concatenate([group["eigenvalues"].ravel() for group in groups.values()])
     notes = ["error bars: residual ‖Hv − λv‖"]
-    if unreached:
-        notes.append(f"hollow: {unreached} not converged")
-    if longest > limits.MAX_DRAWN_MEMBERS:
-        notes.append(f"the first {limits.MAX_DRAWN_MEMBERS} of {longest:,} eigenvalues")
+    if num_unconverged:
+        notes.append(f"hollow: {num_unconverged} not converged")
+    if num_eigenvalues > limits.MAX_DRAWN_MEMBERS:
+        notes.append(f"the first {limits.MAX_DRAWN_MEMBERS} of {num_eigenvalues:,} eigenvalues")
     if log:
-        ticks, labels = log_ticks(every)
+        ticks, labels = log_ticks(all_values)
         figure.update_yaxes(type="log", tickvals=ticks, ticktext=labels)
-        if (every <= 0).any():
-            notes.append(f"{np.count_nonzero(every <= 0)} not positive: not on this axis")
-    lines = samples.about(runs, found, "eigenvalues")
+        if (all_values <= 0).any():
+            notes.append(f"{np.count_nonzero(all_values <= 0)} not positive: not on this axis")
+    lines = samples.about(runs, groups, "eigenvalues")
     lines.append(
-        samples.lost(runs, {place: [group["eigenvalues"]] for place, group in found.items()})
+        samples.lost(runs, {place: [group["eigenvalues"]] for place, group in groups.items()})
     )
-    matrix, which = samples.matrices(runs, found)
+    matrix, matrix_details = samples.matrices(runs, groups)
     title = f"Largest eigenvalues of {matrix}"
-    samples.titled(figure, runs, "eigenvalues", title, *lines, which, " · ".join(notes))
+    samples.titled(figure, runs, "eigenvalues", title, *lines, matrix_details, " · ".join(notes))
     if titles:
         figure.update_layout(margin_t=figure.layout.margin.t + 24)
     return figure
@@ -142,11 +144,11 @@ def trace_figure(
         NotMeasured: no run has traces.
         InputError: a run file cannot be read.
     """
-    found = read_each(runs, "samples", "trace", optional=("trace_standard_error",))
-    longest = max(len(group["trace"]) for group in found.values())
+    groups = read_each(runs, "samples", "trace", optional=("trace_standard_error",))
+    most_samples = max(len(group["trace"]) for group in groups.values())
     figure = go.Figure()
     means: dict[int, float] = {}
-    for position, group in found.items():
+    for position, group in groups.items():
         run, values = runs[position], group["trace"]
         errors = group.get("trace_standard_error", np.full(values.shape, np.nan))
         colour, symbol = marks[position]
@@ -169,7 +171,7 @@ def trace_figure(
     for position, mean in means.items():
         name = samples.plain_name(runs[position])
         figure.add_scatter(
-            x=[-0.5, longest - 0.5],
+            x=[-0.5, most_samples - 0.5],
             y=[mean, mean],
             mode="lines",
             name=f"{name}: mean over samples",
@@ -179,31 +181,31 @@ def trace_figure(
             hovertemplate=f"{name}: mean over samples<br>%{{y:.4g}}<extra></extra>",
             **samples.numbers(runs[position], "mean over samples", axes="y", once=True),
         )
-    figure.update_xaxes(title_text="posterior sample", **samples.whole_ticks(longest))
+    figure.update_xaxes(title_text="posterior sample", **samples.whole_ticks(most_samples))
     figure.update_yaxes(title_text="trace (nat)")
     notes = "error bars: standard error of the estimate"
     if means:
-        whose = {
+        prefixes = {
             position: f"{runs[position].path.stem} " if len(runs) > 1 else "" for position in means
         }
-        written = ", ".join(
-            f"{whose[position]}{formats.number(mean)}" for position, mean in means.items()
+        mean_texts = ", ".join(
+            f"{prefixes[position]}{formats.number(mean)}" for position, mean in means.items()
         )
-        notes += f" · dashed: mean over samples, {written}"
-    lines = samples.about(runs, found, "trace")
-    lines.append(samples.lost(runs, {place: [group["trace"]] for place, group in found.items()}))
-    matrix, which = samples.matrices(runs, found)
-    details = [*lines, which, notes]
+        notes += f" · dashed: mean over samples, {mean_texts}"
+    lines = samples.about(runs, groups, "trace")
+    lines.append(samples.lost(runs, {place: [group["trace"]] for place, group in groups.items()}))
+    matrix, matrix_details = samples.matrices(runs, groups)
+    details = [*lines, matrix_details, notes]
     return samples.titled(
         figure, runs, "trace", f"Trace of {matrix}", *details, legend_above=len(runs) > 1
     )
 
 
 def _looks(colour: str, count: int) -> list[tuple[str, str]]:
-    """Shades and markers of the first, second, ... eigenvalue."""
+    """Colours and markers of the first, second, ... eigenvalue."""
     return list(zip(theme.shades(colour, count), cycle(theme.SYMBOLS), strict=False))
 
 
 def _brief(run: Run, columns: int) -> str:
-    """A run's name that fits above its column."""
+    """The name of a run, shortened to fit above its column."""
     return formats.plain(formats.shortened(run.path.stem, 100 // columns))

@@ -1,4 +1,4 @@
-"""Ranges that the surfaces of several runs share, so that what looks equal is equal."""
+"""Shared ranges of the surfaces of several runs, so that the surfaces can be compared by eye."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from landscape.store import Run
 from landscape_app.data import read_each
 
 SAMPLES = ("sample_x", "sample_y", "sample_off_plane", "sample_loss")
-"""Variables of a surface that say where the posterior's samples lie."""
+"""Variables of a surface with the positions of the posterior's samples."""
 
 Range = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Frame:
-    """What several surfaces have in common.
+    """Ranges of several surfaces.
 
     Attributes:
-        x: Lowest and highest x of a grid or a sample.
-        y: Lowest and highest y of a grid or a sample.
-        loss: Lowest and highest loss of a grid, for the colours.
-        height: Lowest and highest loss of a grid or a sample, for the height in space.
-        off_plane: Largest distance of a sample to its plane.
+        x: Lowest and highest x of the grids and samples.
+        y: Lowest and highest y of the grids and samples.
+        loss: Lowest and highest loss of the grids, for the colours.
+        height: Lowest and highest loss of the grids and samples, for the height in 3D.
+        off_plane: Largest distance of a sample from its plane.
     """
 
     x: Range
@@ -37,12 +37,12 @@ class Frame:
 
     @classmethod
     def around(cls, runs: Sequence[Run], name: str, log: bool = False) -> Frame:
-        """The smallest ranges that hold the surface ``name`` of every run that has it.
+        """The smallest ranges that contain the surface ``name`` of every run that has it.
 
         Args:
             runs: The run files.
             name: Name of the surface.
-            log: Whether to leave out losses without a logarithm.
+            log: Whether to leave out losses that are not positive.
 
         Raises:
             NotMeasured: no run has such a surface.
@@ -50,30 +50,30 @@ class Frame:
         """
         groups = read_each(runs, f"surfaces/{name}", "x", "y", "loss", optional=SAMPLES).values()
 
-        def every(*names: str) -> np.ndarray:
-            found = [group[name].ravel() for group in groups for name in names if name in group]
-            values = np.concatenate([*found, np.empty(0)])
+        def finite_values(*names: str) -> np.ndarray:
+            arrays = [group[name].ravel() for group in groups for name in names if name in group]
+            values = np.concatenate([*arrays, np.empty(0)])
             finite: np.ndarray = values[np.isfinite(values)]
             return finite
 
-        def drawable(*names: str) -> np.ndarray:
-            values = every(*names)
+        def drawable_values(*names: str) -> np.ndarray:
+            values = finite_values(*names)
             return values[values > 0] if log else values
 
-        losses = drawable("loss")
+        losses = drawable_values("loss")
         if not losses.size:
-            what = "positive finite" if log else "finite"
-            raise InputError(f"no surface '{name}' has a {what} loss to draw")
+            kind = "positive finite" if log else "finite"
+            raise InputError(f"no surface '{name}' has a {kind} loss to draw")
         return cls(
-            x=_ends(every("x", "sample_x")),
-            y=_ends(every("y", "sample_y")),
+            x=_ends(finite_values("x", "sample_x")),
+            y=_ends(finite_values("y", "sample_y")),
             loss=_ends(losses),
-            height=_ends(drawable("loss", "sample_loss")),
-            off_plane=float(every("sample_off_plane").max(initial=0.0)),
+            height=_ends(drawable_values("loss", "sample_loss")),
+            off_plane=float(finite_values("sample_off_plane").max(initial=0.0)),
         )
 
     def share(self, x: np.ndarray, y: np.ndarray) -> float:
-        """The share of this frame's area that a grid with these coordinates covers."""
+        """The fraction of the frame's area that a grid with these coordinates covers."""
         area = float(np.ptp(self.x) * np.ptp(self.y))
         return float(np.ptp(x) * np.ptp(y)) / area if area else 1.0
 

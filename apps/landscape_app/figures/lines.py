@@ -1,4 +1,4 @@
-"""The loss along the lines and curves that were measured."""
+"""Figure of the loss along the measured lines and curves."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from landscape_app.data import line_names, missing, read
 from landscape_app.figures import samples, theme
 from landscape_app.figures.scale import log_ticks
 
-# kind, words, dash
+# kind, label, dash
 _BETWEEN = (
     ("samples", "straight", "dot"),
     ("bezier", "Bezier curve", "solid"),
@@ -39,36 +39,37 @@ _HOVER = "%{meta.run}: %{meta.series}<br>%{x:.4g}: loss %{y:.4g}<extra></extra>"
 def lines_figure(*runs: Run, log: bool = False, marks: theme.Marks = theme.MARKS) -> go.Figure:
     """Loss along each line and curve: between two samples, and along directions.
 
-    Points whose loss is not finite are gaps.
+    Points with a loss that is not finite are gaps.
 
     Args:
         *runs: The run files.
-        log: Logarithmic axis of the loss; what is not positive is then left out.
+        log: Whether the axis of the loss is logarithmic. Losses that are not positive are then left
+            out.
         marks: Colour and marker of each run.
 
     Raises:
         NotMeasured: no run has a line.
         InputError: a run file cannot be read.
     """
-    found = [_read(run) for run in runs]
-    drawn = [
-        (panel, position, words, dash, group)
+    lines_by_run = [_read(run) for run in runs]
+    curves = [
+        (panel, position, label, dash, group)
         for panel, (kinds, _) in enumerate(_PANELS)
-        for position, (lines, _) in enumerate(found)
-        for words, dash, group in _of_kinds(lines, kinds)
+        for position, (lines, _) in enumerate(lines_by_run)
+        for label, dash, group in _of_kinds(lines, kinds)
     ]
-    if not drawn:
+    if not curves:
         raise missing(runs[0], "lines/samples")
-    panels = sorted({panel for panel, *_ in drawn})
+    panels = sorted({panel for panel, *_ in curves})
     figure = make_subplots(cols=len(panels), shared_yaxes=True, horizontal_spacing=0.05)
-    for panel, position, words, dash, group in drawn:
+    for panel, position, label, dash, group in curves:
         run, (colour, _) = runs[position], marks[position]
         x, loss = group["x"], group["loss"]
         columns: dict[str, Any] = {"accuracy": group["accuracy"]} if "accuracy" in group else {}
         if panel == 0 and group.attributes.get("kind") == "samples":
             x = x / (number(group.attributes, "distance") or 1.0)
         drawable = np.isfinite(loss) & ((loss > 0) | (not log))
-        whose = f"{samples.plain_name(run)}: " if len(runs) > 1 else ""
+        prefix = f"{samples.plain_name(run)}: " if len(runs) > 1 else ""
         figure.add_trace(
             theme.scatter(
                 x=x,
@@ -76,9 +77,9 @@ def lines_figure(*runs: Run, log: bool = False, marks: theme.Marks = theme.MARKS
                 mode="lines",
                 connectgaps=False,
                 line={"color": colour, "width": 2, "dash": dash},
-                name=whose + words,
+                name=prefix + label,
                 hovertemplate=_HOVER,
-                **samples.numbers(run, words, x=x, y=loss, **columns),
+                **samples.numbers(run, label, x=x, y=loss, **columns),
             ),
             row=1,
             col=panels.index(panel) + 1,
@@ -87,27 +88,27 @@ def lines_figure(*runs: Run, log: bool = False, marks: theme.Marks = theme.MARKS
         figure.update_xaxes(title_text=_PANELS[panel][1], col=column)
     figure.update_yaxes(title_text="loss (nat)", col=1)
     if log:
-        ticks, labels = log_ticks(np.concatenate([group["loss"] for *_, group in drawn]))
+        ticks, labels = log_ticks(np.concatenate([group["loss"] for *_, group in curves]))
         figure.update_yaxes(type="log", tickvals=ticks, ticktext=labels)
     barriers = [
-        f"{runs[position].path.stem + ': ' if len(runs) > 1 else ''}{words} "
+        f"{runs[position].path.stem + ': ' if len(runs) > 1 else ''}{label} "
         f"{formats.number(barrier(group))}"
-        for panel, position, words, _, group in drawn
+        for panel, position, label, _, group in curves
         if panel == 0
     ]
-    about = f"barrier above the higher end (nat): {', '.join(barriers)}" if barriers else ""
+    barrier_line = f"barrier above the higher end (nat): {', '.join(barriers)}" if barriers else ""
     left_out = {
         position: f"{formats.count(more, 'more line')}: not drawn"
-        for position, (_, more) in enumerate(found)
+        for position, (_, more) in enumerate(lines_by_run)
         if more
     }
-    details = [about, samples.by_run(runs, left_out)]
+    details = [barrier_line, samples.by_run(runs, left_out)]
     title = "Loss along lines and curves"
     return samples.titled(figure, runs, "lines", title, *details, legend_above=True)
 
 
 def _read(run: Run) -> tuple[dict[str, Group], int]:
-    """The lines of a run that are drawn, by name, and how many more there are."""
+    """The lines of a run that are drawn, by name, and the number of lines left out."""
     names = line_names(run)
     lines: dict[str, Group] = {}
     left = limits.MAX_DRAWN
@@ -124,9 +125,9 @@ def _read(run: Run) -> tuple[dict[str, Group], int]:
 def _of_kinds(
     lines: Mapping[str, Group], kinds: tuple[tuple[str, str, str], ...]
 ) -> Iterator[tuple[str, str, Group]]:
-    """The lines of some kinds: the words for each, its dash and its numbers."""
+    """The lines of some kinds: the label, the dash and the group of each line."""
     for kind, words, dash in kinds:
         for name, group in lines.items():
             if group.attributes.get("kind", name.partition("-")[0]) == kind:
-                more = name.removeprefix(kind).removeprefix("-")  # the split, or a name of its own
+                more = name.removeprefix(kind).removeprefix("-")  # the split, or another name
                 yield words + (f" ({more})" if more else ""), dash, group

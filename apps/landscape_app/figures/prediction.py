@@ -1,4 +1,4 @@
-"""What averaging over the posterior's samples does to the predictions."""
+"""Metrics of the averaged prediction, and of the predictions of single samples."""
 
 from __future__ import annotations
 
@@ -19,14 +19,22 @@ _SINGLE, _AVERAGE = "one sample alone", "average over samples"
 _PANELS = (
     ("nll", "negative log-likelihood (nat)", ".4f"),
     ("accuracy", "accuracy", ".1%"),
-    ("rmse", "root mean squared error", ".4g"),  # of real targets
+    ("rmse", "root mean squared error", ".4g"),  # regression
 )
 _OF_CLASSES, _OF_REAL_TARGETS = ("accuracy", "nll", "ece", "brier"), ("nll", "rmse")
 
 
 @dataclass(frozen=True)
 class MetricRow:
-    """One metric: of the averaged prediction, and of the samples alone where they were kept."""
+    """One metric of the averaged prediction, and of single samples if the file holds them.
+
+    Attributes:
+        name: Name of the metric.
+        average: Metric of the averaged prediction; None if it is not in the file.
+        single: Mean over single samples; None if they are not in the file.
+        lowest: Lowest value of a single sample.
+        highest: Highest value of a single sample.
+    """
 
     name: str
     average: float | None
@@ -36,9 +44,9 @@ class MetricRow:
 
 
 def metrics_table(run: Run) -> list[MetricRow]:
-    """Accuracy, NLL, ECE and Brier score of the average, beside those of single samples.
+    """Accuracy, NLL, ECE and Brier score of the average and of single samples.
 
-    Of real targets NLL and root mean squared error.
+    For regression, the metrics are NLL and root mean squared error.
 
     Args:
         run: The run file.
@@ -58,7 +66,7 @@ def metrics_table(run: Run) -> list[MetricRow]:
 def metrics_figure(
     *runs: Run, picked: Picked = samples.NONE, marks: theme.Marks = theme.MARKS
 ) -> go.Figure:
-    """NLL and accuracy, or RMSE: every sample alone as a point, their average as a line.
+    """NLL and accuracy, or RMSE: single samples as points, and their average as a line.
 
     Args:
         *runs: The run files.
@@ -69,12 +77,12 @@ def metrics_figure(
         NotMeasured: no run has predictions.
         InputError: a run file cannot be read.
     """
-    found = read_each(runs, "predictions", "nll", optional=("accuracy", "rmse"))
-    alone = len(found) == 1
-    panels = [panel for panel in _PANELS if any(panel[0] in group for group in found.values())]
+    groups = read_each(runs, "predictions", "nll", optional=("accuracy", "rmse"))
+    one_run = len(groups) == 1
+    panels = [panel for panel in _PANELS if any(panel[0] in group for group in groups.values())]
     figure = make_subplots(cols=len(panels), horizontal_spacing=0.13)
     for column, (metric, label, digits) in enumerate(panels, start=1):
-        for position, group in found.items():
+        for position, group in groups.items():
             if metric not in group:
                 continue
             run, count = runs[position], len(group[metric])
@@ -85,8 +93,8 @@ def metrics_figure(
                     x=np.arange(count) + samples.aside(position, len(runs)),
                     y=group[metric],
                     mode="markers",
-                    name=_SINGLE if alone else name,
-                    legendgroup=_SINGLE if alone else name,
+                    name=_SINGLE if one_run else name,
+                    legendgroup=_SINGLE if one_run else name,
                     showlegend=column == 1,
                     marker={"color": colour, "symbol": symbol, "size": 8},
                     hovertemplate=f"%{{customdata[0]}}, sample %{{customdata[1]}}<br>{label} "
@@ -105,8 +113,8 @@ def metrics_figure(
                     y=[average, average],
                     mode="lines",
                     name=_AVERAGE,
-                    legendgroup=_AVERAGE if alone else name,
-                    showlegend=column == 1 and alone,
+                    legendgroup=_AVERAGE if one_run else name,
+                    showlegend=column == 1 and one_run,
                     line={"color": colour, "width": 2.5},
                     hovertemplate=f"{name}: {_AVERAGE}<br>{label} %{{y:{digits}}}<extra></extra>",
                     **samples.numbers(run, _AVERAGE, axes="y", once=True),
@@ -114,20 +122,20 @@ def metrics_figure(
                 row=1,
                 col=column,
             )
-        every = [group[metric] for group in found.values() if metric in group]
-        look = theme.room(np.concatenate(every))
+        metric_values = [group[metric] for group in groups.values() if metric in group]
+        look = theme.room(np.concatenate(metric_values))
         look |= {"tickformat": ".1~%"} if metric == "accuracy" else {}
         figure.update_yaxes(title_text=label, row=1, col=column, **look)
-    if not alone:
+    if not one_run:
         figure.add_trace(theme.key(_SINGLE, mode="markers", marker={"color": theme.MUTED}))
         figure.add_trace(theme.key(_AVERAGE, mode="lines", line={"color": theme.MUTED}))
-    longest = max(len(group["nll"]) for group in found.values())
-    figure.update_xaxes(title_text="posterior sample", **samples.whole_ticks(longest))
+    most_samples = max(len(group["nll"]) for group in groups.values())
+    figure.update_xaxes(title_text="posterior sample", **samples.whole_ticks(most_samples))
     shown = {
         place: [group[metric] for metric, *_ in panels if metric in group]
-        for place, group in found.items()
+        for place, group in groups.items()
     }
-    lines = [*samples.about(runs, found, "nll"), samples.different_data(runs, found)]
+    lines = [*samples.about(runs, groups, "nll"), samples.different_data(runs, groups)]
     lines.append(samples.lost(runs, shown))
     title = "The average against single samples"
     return samples.titled(figure, runs, "metrics", title, *lines, legend_above=True)
@@ -138,5 +146,5 @@ def _row(run: Run, group: Group, name: str) -> MetricRow:
     values = group.get(name, np.empty(0))
     if not len(values):
         return MetricRow(name, average, None)
-    over = SampleMean.of(values, places=places_of(run, group, len(values)))
-    return MetricRow(name, average, over, float(values.min()), float(values.max()))
+    mean_over_samples = SampleMean.of(values, places=places_of(run, group, len(values)))
+    return MetricRow(name, average, mean_over_samples, float(values.min()), float(values.max()))

@@ -1,4 +1,4 @@
-"""Whether the flatter samples of a posterior predict better."""
+"""Figure of flatness against test metrics: do flatter samples predict better?"""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from landscape_app.joined import flatness_and_error
 _PANELS = (
     ("nll", "NLL, one sample (nat)", "NLL"),
     ("error", "error, one sample", "error"),
-    ("rmse", "RMSE, one sample", "RMSE"),  # of real targets
+    ("rmse", "RMSE, one sample", "RMSE"),  # regression
 )
 _HOVER = (
     "%{customdata[0]}, sample %{customdata[1]}<br>λ<sub>1</sub> %{x:.4g}<br>%{y:.4g}<extra></extra>"
@@ -31,7 +31,7 @@ _HOVER = (
 def relation_figure(
     *runs: Run, picked: Picked = samples.NONE, marks: theme.Marks = theme.MARKS
 ) -> go.Figure:
-    """lambda_1 of every sample against its own NLL and its own error, with rank correlations.
+    """lambda_1 of every sample against its NLL and its error, with rank correlations.
 
     Args:
         *runs: The run files.
@@ -39,17 +39,17 @@ def relation_figure(
         marks: Colour and marker of each run.
 
     Raises:
-        NotMeasured: no run has both curvature and predictions, of the same samples.
+        NotMeasured: no run has both curvature and predictions of the same samples.
         InputError: a run file cannot be read.
     """
-    found = each_of(runs, flatness_and_error)
-    panels = [panel for panel in _PANELS if any(panel[0] in group for group in found.values())]
+    groups = each_of(runs, flatness_and_error)
+    panels = [panel for panel in _PANELS if any(panel[0] in group for group in groups.values())]
     figure = make_subplots(cols=len(panels), horizontal_spacing=0.11)
     notes = []
-    for position, group in found.items():
+    for position, group in groups.items():
         colour, symbol = marks[position]
         name = samples.plain_name(runs[position])
-        numbers = []
+        correlations = []
         for column, (quantity, _, words) in enumerate(panels, start=1):
             if quantity not in group:
                 continue
@@ -70,33 +70,33 @@ def relation_figure(
                 row=1,
                 col=column,
             )
-            found_here = spearman(group["lambda_1"], group[quantity], places=group.get("places"))
-            numbers.append(f"{words} {_written(found_here, len(group['lambda_1']))}")
-        whose = f"{runs[position].path.stem}: " if len(runs) > 1 else ""
-        notes.append(f"{whose}{', '.join(numbers)}")
+            correlation = spearman(group["lambda_1"], group[quantity], places=group.get("places"))
+            correlations.append(f"{words} {_written(correlation, len(group['lambda_1']))}")
+        prefix = f"{runs[position].path.stem}: " if len(runs) > 1 else ""
+        notes.append(f"{prefix}{', '.join(correlations)}")
     for column, (quantity, label, _) in enumerate(panels, start=1):
-        every = [group[quantity] for group in found.values() if quantity in group]
-        look = theme.room(np.concatenate(every))
+        metric_values = [group[quantity] for group in groups.values() if quantity in group]
+        look = theme.room(np.concatenate(metric_values))
         look |= {"tickformat": ".1~%"} if quantity == "error" else {}
         figure.update_xaxes(title_text="λ<sub>1</sub> (nat)", col=column)
         figure.update_yaxes(title_text=label, **look, col=column)
-    matrix, which = samples.matrices(runs, found)
-    about = f"Spearman's ρ with its 95 % interval over samples, from {FEWEST} on"
-    remarks = [samples.different_data(runs, found), samples.absent(runs, found)]
+    matrix, matrix_details = samples.matrices(runs, groups)
+    about = f"Spearman's ρ with its 95 % interval over samples, for {FEWEST} samples or more"
+    remarks = [samples.different_data(runs, groups), samples.absent(runs, groups)]
     words = " and ".join(words for *_, words in panels)
     title = f"Largest eigenvalue of {matrix} against test {words}"
-    details = [*notes, which, about, *remarks]
+    details = [*notes, matrix_details, about, *remarks]
     return samples.titled(figure, runs, "relation", title, *details, legend_above=len(runs) > 1)
 
 
-def _written(found: Correlation, samples_in_all: int) -> str:
-    rho = "undefined" if math.isnan(found.rho) else f"= {formats.number(found.rho, 2)}"
+def _written(correlation: Correlation, num_samples: int) -> str:
+    rho = "undefined" if math.isnan(correlation.rho) else f"= {formats.number(correlation.rho, 2)}"
     interval = ""
-    if not math.isnan(found.low):
-        interval = f" [{formats.number(found.low, 2)}, {formats.number(found.high, 2)}]"
-    others = samples_in_all - found.count
-    lost = f" of {samples_in_all}: {others} not finite" if others else ""
-    worth = ""
-    if found.effective < found.count:
-        worth = f" of a chain, worth {formats.number(found.effective, 2)}"
-    return f"ρ {rho}{interval} (n = {found.count}{lost}{worth})"
+    if not math.isnan(correlation.low):
+        interval = f" [{formats.number(correlation.low, 2)}, {formats.number(correlation.high, 2)}]"
+    num_lost = num_samples - correlation.count
+    lost = f" of {num_samples}: {num_lost} not finite" if num_lost else ""
+    effective = ""
+    if correlation.effective < correlation.count:
+        effective = f" of a chain, worth {formats.number(correlation.effective, 2)}"
+    return f"ρ {rho}{interval} (n = {correlation.count}{lost}{effective})"

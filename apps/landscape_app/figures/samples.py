@@ -1,7 +1,7 @@
-"""What figures of several runs share: whose a point is, which numbers it stands for, who has none.
+"""Shared parts of figures of several runs: the data of a point, details, legends, missing runs.
 
-A trace says in its ``meta`` what its numbers are, for ``landscape_app.table``; one without that is
-drawing alone: a band's edge, a halo, a key of the legend.
+The ``meta`` of a trace describes its numbers for ``landscape_app.table``. A trace without ``meta``
+is only decoration: the edge of a band, a halo, an entry of the legend.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import plotly.graph_objects as go
 from landscape.store import Group, Run
 from landscape.store.summary import count
 from landscape_app import formats
-from landscape_app.data import Each
+from landscape_app.data import PerRun
 from landscape_app.figures import theme
 
 Picked = Mapping[str, Sequence[int]]
@@ -24,7 +24,7 @@ Picked = Mapping[str, Sequence[int]]
 NONE: Picked = {}
 
 _FADED = 0.18
-"""Opacity of the samples that are not highlighted, where others are."""
+"""Opacity of the other samples when some samples are highlighted."""
 _MATRICES = {
     "hessian": "the Hessian",
     "gauss-newton": "the Gauss–Newton matrix",
@@ -42,16 +42,16 @@ def numbers(
     of_sample: int | None = None,
     **columns: Sequence[Any] | np.ndarray,
 ) -> dict[str, Any]:
-    """The properties of a Plotly trace that say what its numbers are.
+    """Properties of a Plotly trace that describe its numbers.
 
     Args:
-        run: The run that they belong to.
-        series: Name of the numbers, in a few words.
-        axes: The axes on which the numbers lie unchanged.
-        once: Whether it is one number, drawn as a line.
-        of_sample: The posterior sample that all numbers belong to.
-        **columns: More numbers of each point, which become ``customdata``. Those called ``x``,
-            ``y``, ``minus`` and ``plus`` stand for what is drawn in another place or left out.
+        run: Run that the numbers belong to.
+        series: Short name of the numbers.
+        axes: Axes that show the numbers unchanged.
+        once: Whether the trace is a single number drawn as a line.
+        of_sample: Index of the posterior sample that all numbers belong to.
+        **columns: More numbers of each point, which become ``customdata``. Columns named ``x``,
+            ``y``, ``minus`` and ``plus`` replace numbers that are drawn elsewhere or not at all.
     """
     meta: dict[str, Any] = {"run": plain_name(run), "series": series, "axes": axes}
     meta |= {"once": True} if once else {}
@@ -68,7 +68,7 @@ def numbers(
 
 
 def grid_numbers(run: Run, series: str, /, **columns: np.ndarray) -> dict[str, Any]:
-    """``numbers`` of a grid (Y, X); a column called ``z`` stands for what is drawn otherwise."""
+    """``numbers`` for a grid (Y, X). A column named ``z`` replaces the drawn numbers."""
     properties = numbers(run, series)
     if columns:
         properties["meta"] |= {"columns": list(columns)}
@@ -85,63 +85,64 @@ def points(
     axes: str = "y",
     **columns: Sequence[Any] | np.ndarray,
 ) -> dict[str, Any]:
-    """The properties of a Plotly trace whose points are samples 0, 1, ... of ``run``.
+    """Properties of a Plotly trace whose points are samples 0, 1, ... of ``run``.
 
     Args:
-        run: The run.
+        run: Run file.
         series: Name of the points.
-        count: Number of its samples.
-        picked: Samples to highlight. Nothing is highlighted if it names no sample of any run.
-        axes: The axes on which the numbers lie unchanged. An axis of the samples' numbers is not
-            one: a point may stand beside its number.
-        **columns: More of ``customdata``, after the run's name and the sample's number.
+        count: Number of samples of the run.
+        picked: Samples to highlight. If it is empty, all samples look the same.
+        axes: Axes that show the numbers unchanged. An axis of sample indices is not one of them:
+            a point may stand beside its index.
+        **columns: More columns of ``customdata``, after the name of the run and the sample index.
     """
-    whose = {"run": [plain_name(run)] * count, "sample": list(range(count))}
-    every: dict[str, Any] = {**whose, **columns}
-    properties = numbers(run, series, axes=axes, **every)
+    identity = {"run": [plain_name(run)] * count, "sample": list(range(count))}
+    all_columns: dict[str, Any] = {**identity, **columns}
+    properties = numbers(run, series, axes=axes, **all_columns)
     if any(picked.values()):
-        mine = [index for index in picked_of(run, picked) if index < count]
-        properties |= {"selectedpoints": mine, "unselected": {"marker": {"opacity": _FADED}}}
+        highlighted = [index for index in picked_of(run, picked) if index < count]
+        properties |= {"selectedpoints": highlighted, "unselected": {"marker": {"opacity": _FADED}}}
     return properties
 
 
 def with_bars(trace: theme.Trace, colour: str) -> list[theme.Trace]:
-    """``trace`` with its error bars in ``colour``, faded where its points are.
+    """``trace`` with its error bars in ``colour``, and faded bars for faded points.
 
-    Plotly fades points and not their bars: those of the highlighted ones are then drawn apart.
+    Plotly fades points but not their bars. The bars of highlighted points are therefore a second
+    trace.
     """
     bars = trace["error_y"]
-    mine = trace.get("selectedpoints")
-    if mine is None:
+    highlighted = trace.get("selectedpoints")
+    if highlighted is None:
         return [trace | {"error_y": {**bars, "color": colour}}]
-    chosen = theme.scatter(
-        x=np.asarray(trace["x"])[mine],
-        y=np.asarray(trace["y"])[mine],
-        error_y={**bars, "color": colour, "array": np.asarray(bars["array"])[mine]},
+    highlighted_bars = theme.scatter(
+        x=np.asarray(trace["x"])[highlighted],
+        y=np.asarray(trace["y"])[highlighted],
+        error_y={**bars, "color": colour, "array": np.asarray(bars["array"])[highlighted]},
         mode="none",
         hoverinfo="skip",
         showlegend=False,
         legendgroup=trace.get("legendgroup"),
     )
-    return [trace | {"error_y": {**bars, "color": theme.faint(colour, _FADED)}}, chosen]
+    return [trace | {"error_y": {**bars, "color": theme.faint(colour, _FADED)}}, highlighted_bars]
 
 
 def keys(
     runs: Sequence[Run],
-    found: Mapping[int, Any],
+    data: Mapping[int, Any],
     marks: theme.Marks,
     dashes: Mapping[str, str],
 ) -> list[theme.Trace]:
-    """A legend of what tells lines apart: an entry for each run, and one for each kind of line.
+    """A legend with one entry for each run, and one for each kind of line.
 
     Args:
         runs: All runs.
-        found: What was read of them. Lines of a run have its name as ``legendgroup``.
+        data: Data of the runs, by position. Lines of a run have its name as ``legendgroup``.
         marks: Colour and marker of each run.
-        dashes: Dash of each kind of line, by its words.
+        dashes: Dash of each kind of line, by its label.
     """
     entries = []
-    for position in found:
+    for position in data:
         colour, symbol = marks[position]
         name = plain_name(runs[position])
         look = {"line": {"color": colour}, "marker": {"symbol": symbol, "size": 8}}
@@ -158,46 +159,46 @@ def picked_of(run: Run, picked: Picked) -> list[int]:
 
 
 def aside(position: int, runs: int) -> float:
-    """How far beside the whole numbers a run's points stand, so as not to hide another's."""
+    """The offset of a run's points from integer positions, so that runs do not overlap."""
     return 0.16 * (position - (runs - 1) / 2)
 
 
 def whole_ticks(samples: int) -> dict[str, object]:
-    """An axis of samples: half a sample is no place for a tick, and a lone one needs no stretch."""
+    """Settings of an axis of samples: integer ticks, and a fixed range even for one sample."""
     return {"range": [-0.5, samples - 0.5], "tick0": 0, "dtick": max(1, round(samples / 10))}
 
 
-def about(runs: Sequence[Run], found: Each[Group], axis: str) -> list[str]:
-    """In words: how many samples on which data, a line for each different answer, and who has none.
+def about(runs: Sequence[Run], groups: PerRun[Group], axis: str) -> list[str]:
+    """Lines of details: the number of samples and the data of each run, then the missing runs.
 
     Args:
         runs: All runs.
-        found: What was read of them.
-        axis: The variable that has one row a sample.
+        groups: Groups of the runs, by position.
+        axis: Variable with one row for each sample.
     """
-    lines = {position: _measured_on(group, len(group[axis])) for position, group in found.items()}
+    lines = {position: _measured_on(group, len(group[axis])) for position, group in groups.items()}
     if len(runs) == 1:
         return list(lines.values())
-    return [by_run(runs, lines), absent(runs, found)]
+    return [by_run(runs, lines), absent(runs, groups)]
 
 
 def by_run(runs: Sequence[Run], words: Mapping[int, str]) -> str:
-    """What is to be said of each run, by its position; those of which it is the same together."""
+    """A line with the text of each run, by position. Runs with the same text are joined."""
     names: dict[str, list[str]] = {}
-    for position, each in words.items():
-        names.setdefault(each, []).append(runs[position].path.stem)
-    return " · ".join(f"{', '.join(whose)}: {each}" for each, whose in names.items())
+    for position, text in words.items():
+        names.setdefault(text, []).append(runs[position].path.stem)
+    return " · ".join(f"{', '.join(stems)}: {text}" for text, stems in names.items())
 
 
 def lost(runs: Sequence[Run], values: Mapping[int, Sequence[np.ndarray]]) -> str:
-    """How many values of each run are not finite, and so not drawn; empty if all are.
+    """A line with the number of values of each run that are not finite; empty if all are finite.
 
     Args:
         runs: All runs.
-        values: Numbers drawn of each run, by its position among them.
+        values: Drawn numbers of each run, by its position in ``runs``.
     """
     counts = {
-        position: sum(int(np.count_nonzero(~np.isfinite(each))) for each in arrays)
+        position: sum(int(np.count_nonzero(~np.isfinite(array))) for array in arrays)
         for position, arrays in values.items()
     }
     words = {
@@ -208,27 +209,27 @@ def lost(runs: Sequence[Run], values: Mapping[int, Sequence[np.ndarray]]) -> str
     return by_run(runs, words) if len(runs) > 1 else "".join(words.values())
 
 
-def absent(runs: Sequence[Run], found: Each[Any]) -> str:
-    """The runs that are not in the figure, and why; empty if all are."""
-    return by_run(runs, found.absent)
+def absent(runs: Sequence[Run], results: PerRun[Any]) -> str:
+    """A line with the runs that are not in the figure, and the reasons; empty if there are none."""
+    return by_run(runs, results.absent)
 
 
-def different_data(runs: Sequence[Run], found: Each[Any]) -> str:
-    """A warning where the runs' predictions are of different data; empty where they are not."""
-    data = {runs[position].attributes.get("data_fingerprint") for position in found}
-    if len(data) < 2 or None in data:  # an older file does not say
+def different_data(runs: Sequence[Run], results: PerRun[Any]) -> str:
+    """A warning if the runs predict different data; empty otherwise."""
+    fingerprints = {runs[position].attributes.get("data_fingerprint") for position in results}
+    if len(fingerprints) < 2 or None in fingerprints:  # an old file does not state it
         return ""
     return "the data of the runs differ: compare samples within a run, not levels between runs"
 
 
-def matrices(runs: Sequence[Run], found: Mapping[int, Group]) -> tuple[str, str]:
-    """What the curvature is of, and a line that tells the runs apart where it is not the same.
+def matrices(runs: Sequence[Run], groups: Mapping[int, Group]) -> tuple[str, str]:
+    """The name of the curvature matrix, and a line with the matrix of each run if they differ.
 
     Args:
         runs: All runs.
-        found: Their groups, which have the attribute ``matrix``.
+        groups: Groups of the runs, by position, with the attribute ``matrix``.
     """
-    words = {position: _matrix(group) for position, group in found.items()}
+    words = {position: _matrix(group) for position, group in groups.items()}
     if len(set(words.values())) == 1:
         return next(iter(words.values())), ""
     return "the curvature matrix", by_run(runs, words)
@@ -237,33 +238,33 @@ def matrices(runs: Sequence[Run], found: Mapping[int, Group]) -> tuple[str, str]
 def titled(
     figure: go.Figure, runs: Sequence[Run], name: str, title: str, *details: str, **look: Any
 ) -> go.Figure:
-    """``theme.titled`` with the name of the run where there is only one.
+    """``theme.titled`` with the name of the run if there is only one run.
 
-    The figure's ``layout.meta`` says what it is called outside of the page: ``file`` is the
-    beginning of a file's name, ``title`` that of a document.
+    The figure's ``layout.meta`` holds its names outside of the page: ``file`` is the stem of a file
+    name, and ``title`` the title of a document.
 
     Args:
-        figure: Changed in place, and returned.
+        figure: Figure to title. It is changed in place and returned.
         runs: All runs.
         name: Name of the figure.
         title: Title of one line.
         *details: Lines of details.
-        **look: Further settings of ``theme.titled``.
+        **look: Other arguments of ``theme.titled``.
     """
     stems = [run.path.stem for run in runs]
-    whole = f"{', '.join(stems)}: {title}"
+    full_title = f"{', '.join(stems)}: {title}"
     file = formats.file_name("-".join([name, *stems]))
-    figure.update_layout(meta={"file": file, "title": whole})
-    return theme.titled(figure, whole if len(runs) == 1 else title, *details, **look)
+    figure.update_layout(meta={"file": file, "title": full_title})
+    return theme.titled(figure, full_title if len(runs) == 1 else title, *details, **look)
 
 
 def plain_name(run: Run) -> str:
-    """What a run is called in a figure: its file's name, without markup."""
+    """The name of a run in a figure: the stem of its file, with markup escaped."""
     return formats.plain(run.path.stem)
 
 
 def _matrix(group: Group) -> str:
-    # Files that do not say are older than any other matrix.
+    # Old files do not state the matrix. They hold the Hessian.
     name = formats.label(group.attributes, "matrix", "hessian")
     return _MATRICES.get(name, f"the matrix {name}")
 

@@ -1,4 +1,4 @@
-"""Logarithmic scales that say plainly what they leave out, and carry round numbers."""
+"""Logarithmic scales with round numbers at their ticks."""
 
 from __future__ import annotations
 
@@ -11,19 +11,24 @@ from landscape_app import formats
 
 _MOST_MARKS = 12
 _APART = 0.05
-"""Smallest share of an axis between two marks."""
+"""Smallest distance between two marks, as a fraction of the axis."""
 
 
 @dataclass(frozen=True)
 class Scale:
-    """A quantity as drawn: as it is, or its base-10 logarithm with ticks that name the quantity."""
+    """A linear scale, or a base-10 logarithm with ticks labelled by the quantity itself.
+
+    Attributes:
+        log: Whether the scale is logarithmic.
+        ticks: Plotly settings of the ticks; empty for a linear scale.
+    """
 
     log: bool
     ticks: dict[str, Any]
 
     @classmethod
     def over(cls, values: np.ndarray, log: bool) -> Scale:
-        """The scale that suits ``values``."""
+        """The scale for ``values``, with ticks in their range."""
         if not log:
             return cls(False, {})
         marks, labels = log_ticks(values)
@@ -32,7 +37,7 @@ class Scale:
         )
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
-        """What is drawn: NaN, which Plotly leaves out, where a value has no place on the scale."""
+        """The drawn numbers; NaN, which Plotly leaves out, for values outside of the scale."""
         placed = np.isfinite(values) & ((values > 0) | (not self.log))
         drawn = np.where(placed, values, np.nan)
         return np.log10(drawn) if self.log else drawn
@@ -40,23 +45,23 @@ class Scale:
 
 @dataclass(frozen=True)
 class Symlog:
-    """Linear around zero and logarithmic away from it, on both sides: sign(t) log10(1 + |t| / c).
+    """Scale that is linear near zero and logarithmic on both sides: sign(t) log10(1 + |t| / c).
 
     Attributes:
-        threshold: c, up to about where the scale is linear; positive.
+        threshold: c, the end of the nearly linear part; positive.
     """
 
     threshold: float
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
-        """Where ``values`` are drawn."""
+        """The positions of ``values`` on the axis."""
         drawn: np.ndarray = np.sign(values) * np.log10(1 + np.abs(values) / self.threshold)
         return drawn
 
     def ticks(self, values: np.ndarray) -> dict[str, Any]:
-        """Zero and round numbers on either side, within the range of ``values``.
+        """Plotly settings of ticks at zero and at round numbers in the range of ``values``.
 
-        Powers of ten first, then twice and five times these, as far as there is room.
+        Powers of ten come first, then twice and five times these powers if there is room.
         """
         low, high = float(values.min()), float(values.max())
         largest = max(abs(low), abs(high), self.threshold)
@@ -84,18 +89,18 @@ def log_ticks(values: np.ndarray) -> tuple[list[float], list[str]]:
     low, high = float(drawable.min()), float(drawable.max())
     powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
     marks = [base * 10.0**power for power in powers for base in (1, 2, 5)]
-    within = [mark for mark in marks if low <= mark <= high]
-    if len(within) < 2:  # a narrow range holds no round numbers: name its ends
+    shown = [mark for mark in marks if low <= mark <= high]
+    if len(shown) < 2:  # a narrow range holds no round numbers: label its ends
         ends = sorted({low, high})
         return ends, [formats.number(end) for end in ends]
-    if len(within) > _MOST_MARKS:
-        within = [10.0**power for power in powers if low <= 10.0**power <= high]
-        within = within[:: 1 + len(within) // _MOST_MARKS]
-    return within, [formats.number(mark, 1) for mark in within]
+    if len(shown) > _MOST_MARKS:
+        shown = [10.0**power for power in powers if low <= 10.0**power <= high]
+        shown = shown[:: 1 + len(shown) // _MOST_MARKS]
+    return shown, [formats.number(mark, 1) for mark in shown]
 
 
 def range_of_one(values: np.ndarray) -> list[float] | None:
-    """A range around values that are one but for rounding; Plotly draws no axis of such."""
+    """A range around values that are equal up to rounding, for which Plotly draws no axis."""
     finite = values[np.isfinite(values)]
     if not finite.size or np.ptp(finite) > 1e-9 * np.abs(finite).max():
         return None

@@ -1,4 +1,4 @@
-"""The loss along two straight lines of a surface, through one of its points."""
+"""Figure of the loss along two straight lines through a point of a surface."""
 
 from __future__ import annotations
 
@@ -23,39 +23,42 @@ def slices_figure(
     log: bool = False,
     marks: theme.Marks = theme.MARKS,
 ) -> go.Figure:
-    """Loss along x and along y, through the point of each run's grid that is nearest to ``at``.
+    """Loss along x and along y, through the grid point of each run that is nearest to ``at``.
 
-    Points whose loss is not finite are gaps.
+    Points with a loss that is not finite are gaps.
 
     Args:
         *runs: The run files.
         name: Name of the surface.
-        at: x and y in the surface's own coordinates.
-        log: Logarithmic axis of the loss; what is not positive is then left out, and counted.
+        at: x and y of the point, in the coordinates of the surface.
+        log: Whether the axis of the loss is logarithmic. Losses that are not positive are then left
+            out and counted.
         marks: Colour and marker of each run.
 
     Raises:
         NotMeasured: no run has such a surface.
         InputError: a run file cannot be read.
     """
-    found = read_each(runs, f"surfaces/{name}", "x", "y", "loss")
+    groups = read_each(runs, f"surfaces/{name}", "x", "y", "loss")
     figure = make_subplots(cols=2, shared_yaxes=True, horizontal_spacing=0.05)
     notes, drawn = [], []
-    for position, group in found.items():
+    for position, group in groups.items():
         column, row = (
             int(np.abs(group[axis] - place).argmin()) for axis, place in zip("xy", at, strict=True)
         )
         x, y, loss = group["x"], group["y"], group["loss"]
-        whose = f"{runs[position].path.stem}: " if len(runs) > 1 else ""
+        prefix = f"{runs[position].path.stem}: " if len(runs) > 1 else ""
         place = f"x {formats.number(float(x[column]))}, y {formats.number(float(y[row]))}"
-        notes.append(f"{whose}{place}, loss {formats.number(float(loss[row, column]), 4)}")
+        notes.append(f"{prefix}{place}, loss {formats.number(float(loss[row, column]), 4)}")
         if any(
-            not values.min() <= asked <= values.max()
-            for values, asked in zip((x, y), at, strict=True)
+            not values.min() <= requested <= values.max()
+            for values, requested in zip((x, y), at, strict=True)
         ):
-            asked = f"x {formats.number(at[0])}, y {formats.number(at[1])}"
-            notes.append(f"{whose}{asked} is outside the plane: that is the nearest point in it")
-        for panel, (coordinates, values, here) in enumerate(
+            requested = f"x {formats.number(at[0])}, y {formats.number(at[1])}"
+            notes.append(
+                f"{prefix}{requested} is outside the plane: slices through its nearest point"
+            )
+        for panel, (coordinates, values, nearest) in enumerate(
             ((x, loss[row], column), (y, loss[:, column], row)), start=1
         ):
             drawn.append(values)
@@ -66,21 +69,21 @@ def slices_figure(
                 runs[position],
                 coordinates,
                 values,
-                here,
+                nearest,
                 log,
                 len(runs) > 1,
             )
     figure.update_xaxes(title_text="x, at the chosen y", col=1)
     figure.update_xaxes(title_text="y, at the chosen x", col=2)
     figure.update_yaxes(title_text="loss (nat)", col=1)
-    every = np.concatenate(drawn)
+    all_values = np.concatenate(drawn)
     if log:
-        ticks, labels = log_ticks(every)
+        ticks, labels = log_ticks(all_values)
         figure.update_yaxes(type="log", tickvals=ticks, ticktext=labels)
-    blank = int(np.count_nonzero(~np.isfinite(every) | ((every <= 0) & log)))
-    lost = f"{blank} of {every.size} points have no value to draw: left blank" if blank else ""
+    blank = int(np.count_nonzero(~np.isfinite(all_values) | ((all_values <= 0) & log)))
+    lost = f"{blank} of {all_values.size} points have no value to draw: left blank" if blank else ""
     title = f"Slices of the plane “{name}” through the chosen point"
-    details = [" · ".join(notes), lost, samples.absent(runs, found)]
+    details = [" · ".join(notes), lost, samples.absent(runs, groups)]
     above = len(runs) > 1
     return samples.titled(figure, runs, f"slices-{name}", title, *details, legend_above=above)
 
@@ -92,7 +95,7 @@ def _add(
     run: Run,
     coordinates: np.ndarray,
     values: np.ndarray,
-    here: int,
+    nearest: int,
     log: bool,
     legend: bool,
 ) -> None:
@@ -117,8 +120,8 @@ def _add(
     )
     figure.add_trace(
         theme.scatter(
-            x=coordinates[[here]],
-            y=np.where(drawable, values, np.nan)[[here]],
+            x=coordinates[[nearest]],
+            y=np.where(drawable, values, np.nan)[[nearest]],
             mode="markers",
             marker={"color": colour, "symbol": symbol, "size": 10},
             showlegend=False,

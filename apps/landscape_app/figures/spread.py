@@ -1,4 +1,4 @@
-"""How flat the samples of each run are, all together: boxes with every sample beside them."""
+"""Figure of the flatness of all samples of each run: boxes with one point for each sample."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ def spread_figure(
     picked: Picked = samples.NONE,
     marks: theme.Marks = theme.MARKS,
 ) -> go.Figure:
-    """lambda_1 and trace of every sample, a box with its points for each run.
+    """lambda_1 and trace of every sample, with a box and its points for each run.
 
     Args:
         *runs: The run files.
-        log: Logarithmic axes; values that are not positive are then left out, and counted.
+        log: Whether the axes are logarithmic. Values that are not positive are then left out and
+            counted.
         picked: Samples to highlight.
         marks: Colour and marker of each run.
 
@@ -36,12 +37,12 @@ def spread_figure(
         NotMeasured: no run has been measured.
         InputError: a run file cannot be read.
     """
-    found = read_each(runs, "samples", "eigenvalues", "trace")
+    groups = read_each(runs, "samples", "eigenvalues", "trace")
     figure = make_subplots(cols=2, horizontal_spacing=0.11)
     lost = 0
-    for column, (quantity, label, words) in enumerate(_PANELS, start=1):
+    for column, (quantity, label, series) in enumerate(_PANELS, start=1):
         drawn = []
-        for position, group in found.items():
+        for position, group in groups.items():
             values = group["eigenvalues"][:, 0] if quantity == "largest" else group["trace"]
             drawn.append(values)
             colour, symbol = marks[position]
@@ -61,23 +62,23 @@ def spread_figure(
                     showlegend=False,
                     hoveron="points",
                     hovertemplate=_HOVER,
-                    **samples.points(runs[position], words, len(values), picked, y=values),
+                    **samples.points(runs[position], series, len(values), picked, y=values),
                 ),
                 row=1,
                 col=column,
             )
         figure.update_yaxes(title_text=label, row=1, col=column)
         if log:
-            every = np.concatenate(drawn)
-            ticks, labels = log_ticks(every)
-            lost += int(np.count_nonzero(every <= 0))
+            all_values = np.concatenate(drawn)
+            ticks, labels = log_ticks(all_values)
+            lost += int(np.count_nonzero(all_values <= 0))
             figure.update_yaxes(type="log", tickvals=ticks, ticktext=labels, col=column)
-    notes = "a point a sample; box: quartiles and median"
+    notes = "one point per sample; box: quartiles and median"
     if lost:
         notes += f" · {lost} not positive: not on this axis"
-    matrix, which = samples.matrices(runs, found)
-    lines = samples.about(runs, found, "trace")
-    shown = {place: [group["eigenvalues"][:, 0], group["trace"]] for place, group in found.items()}
+    matrix, matrix_details = samples.matrices(runs, groups)
+    lines = samples.about(runs, groups, "trace")
+    shown = {place: [group["eigenvalues"][:, 0], group["trace"]] for place, group in groups.items()}
     lines.append(samples.lost(runs, shown))
     title = f"Spread over samples of {matrix}"
-    return samples.titled(figure, runs, "spread", title, *lines, which, notes)
+    return samples.titled(figure, runs, "spread", title, *lines, matrix_details, notes)

@@ -1,4 +1,4 @@
-"""The loss over a plane in parameter space, and where the posterior's samples lie."""
+"""Figure of the loss on a plane in parameter space, with the posterior's samples."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ _HOVER_SAMPLE = (
     "<br>distance to the plane %{customdata[3]:.4g}<extra></extra>"
 )
 _RING, _GROWTH = 8.0, 8.0
-"""Pixels across of a sample in the plane, and how many more of the one farthest from it."""
+"""Diameter of a sample in the plane, and the growth for the farthest sample, in pixels."""
 _LITTLE = 0.05
-"""Share of the shared ranges below which a plane would be a dot."""
+"""Fraction of the shared ranges below which a plane is too small to see."""
 _THIN = 6.0
-"""Largest ratio of length to width of a plane whose axes have units of the same length."""
+"""Largest aspect ratio of a plane that is drawn with the same scale on both axes."""
 _LINES = {"contour": 2, "3d": 3}
-"""Lines of details for which surfaces side by side leave room."""
+"""Number of lines of details that surfaces side by side leave room for."""
 _LEVELS = 24
 _LIFT = 0.025
-"""Share of the height in space by which a sample floats above its loss, clear of the surface."""
+"""Fraction of the height in 3D by which a sample floats above its loss, clear of the surface."""
 
 
 @np.errstate(all="ignore")  # a file may hold any number
@@ -48,24 +48,24 @@ def surface_figure(
     mark: theme.Mark | None = None,
     at: tuple[float, float] | None = None,
 ) -> go.Figure:
-    """The loss on the plane ``name`` with the posterior's samples projected on it.
+    """The loss on the plane ``name``, with the posterior's samples projected onto it.
 
-    Grid points whose loss is NaN or infinite stay gaps, and the subtitle counts them.
+    Grid points with a loss that is NaN or infinite are gaps. The subtitle counts them.
 
     Args:
         run: The run file.
         name: Name of the surface, e.g. ``"samples"`` or ``"random"``.
-        kind: ``"contour"``, or ``"3d"`` with the samples at the height of their own loss.
-        log: Colour and height by the logarithm of the loss.
-        frame: Ranges to use instead of the surface's own.
+        kind: Kind of figure: ``"contour"``, or ``"3d"`` with samples at the height of their loss.
+        log: Whether colour and height show the logarithm of the loss.
+        frame: Shared ranges to use instead of the surface's own.
         picked: Samples to highlight.
-        mark: Colour and marker of the run, to stand before the title.
-        at: x and y of a point: the lines through the nearest one of the grid are drawn, along
-            which ``slices_figure`` shows the loss.
+        mark: Colour and marker of the run. The marker stands before the title.
+        at: x and y of a point. The figure shows the lines through the nearest grid point, along
+            which ``slices_figure`` draws the loss.
 
     Raises:
         NotMeasured: the run has no such surface.
-        InputError: the run file cannot be read, or the surface has not one value to draw.
+        InputError: the run file cannot be read, or the surface has no value to draw.
     """
     if kind not in ("contour", "3d"):
         raise InputError(f"a surface is drawn as 'contour' or '3d', not '{kind}'")
@@ -74,8 +74,8 @@ def surface_figure(
     )
     loss = group["loss"]
     if not (np.isfinite(loss) & ((loss > 0) | (not log))).any():
-        what = "positive finite" if log else "finite"
-        raise InputError(f"surface '{name}' of {run.path.name} has no {what} loss to draw")
+        kind_of_loss = "positive finite" if log else "finite"
+        raise InputError(f"surface '{name}' of {run.path.name} has no {kind_of_loss} loss to draw")
     limits = Frame.around([run], name, log) if frame is None else frame
     scale = Scale.over(np.array(limits.loss), log)
     drawn = scale(loss)
@@ -85,10 +85,10 @@ def surface_figure(
     figure = draw(run, group, drawn, scale, marked, limits, lines)
     titles = {"samples": "the plane through the samples", "random": "a random plane"}
     title = f"Loss on {titles.get(str(group.attributes.get('kind')), f'the plane {name}')}"
-    # An axis in space has no room for a sentence.
+    # An axis in 3D has no room for a sentence.
     axes = f"x: {_axis(group, 'x')} · y: {_axis(group, 'y')}" if kind == "3d" else ""
     share = limits.share(group["x"], group["y"])
-    small = f"covers {formats.number(100 * share, 2)} % of the ranges that all planes share"
+    coverage = f"covers {formats.number(100 * share, 2)} % of the ranges shared by all planes"
     return samples.titled(
         figure,
         [run],
@@ -96,8 +96,8 @@ def surface_figure(
         title,
         _facts(group),
         *_blanks(drawn, group.get("finished", np.ones(len(drawn)))),
-        small if share < _LITTLE else "",
-        "the axes are not to one scale" if kind == "contour" and _aspect(limits) > _THIN else "",
+        coverage if share < _LITTLE else "",
+        "the axes have different scales" if kind == "contour" and _aspect(limits) > _THIN else "",
         axes,
         mark=mark,
         legend_above=True,
@@ -135,7 +135,7 @@ def _flat(
             **_numbers(run, group, drawn),
         )
     )
-    # Where there is a grid and no value it is grey; beside the grid nothing was asked.
+    # Grid points without a value are grey. The area beside the grid stays white.
     figure.add_shape(
         type="rect",
         x0=float(x.min()),
@@ -146,43 +146,43 @@ def _flat(
         line={"width": 0},
         fillcolor=theme.MISSING,
     )
-    for across, along, _ in lines:
+    for line_x, line_y, _ in lines:
         for colour, width, dash in (("white", 3.5, "solid"), (theme.INK, 1.3, "4px,4px")):
             figure.add_scatter(
-                x=across,
-                y=along,
+                x=line_x,
+                y=line_y,
                 mode="lines",
                 line={"color": colour, "width": width, "dash": dash},
                 hoverinfo="skip",
                 showlegend=False,
             )
     if _has_samples(group):
-        away = np.nan_to_num(group["sample_off_plane"])
-        ring = _RING + _GROWTH * away / (limits.off_plane or 1.0)
+        distances = np.nan_to_num(group["sample_off_plane"])
+        ring = _RING + _GROWTH * distances / (limits.off_plane or 1.0)
         shared: dict[str, Any] = {"x": group["sample_x"], "y": group["sample_y"]}
         shared |= {"mode": "markers", "legendgroup": "samples", "cliponaxis": False}
-        # A dark ring in a light one is visible on every colour of the scale.
+        # A dark ring inside a light ring is visible on every colour of the scale.
         halo = {"symbol": "circle-open", "color": "white", "line": {"width": 4, "color": "white"}}
         figure.add_scatter(
             **shared, marker={"size": ring + 2, **halo}, hoverinfo="skip", showlegend=False
         )
-        words = "posterior sample, in the plane"
+        label = "posterior sample, in the plane"
         if limits.off_plane > 0:
-            words = "posterior sample; ring grows with distance to the plane, "
-            words += f"up to {formats.number(limits.off_plane)}"
+            label = "posterior sample; ring grows with distance to the plane, "
+            label += f"up to {formats.number(limits.off_plane)}"
         open_ring = {"symbol": "circle-open-dot", "line": {"width": 2}}
         look = {"color": theme.MUTED, "size": _RING, **open_ring}
-        figure.add_trace(theme.key(words, mode="markers", legendgroup="samples", marker=look))
+        figure.add_trace(theme.key(label, mode="markers", legendgroup="samples", marker=look))
         figure.add_scatter(
             **shared,
             marker={"size": ring, "color": _colours(group, marked), **open_ring},
             hovertemplate=_HOVER_SAMPLE,
-            name=words,
+            name=label,
             showlegend=False,
             **_sample_numbers(run, group, axes="xy"),
         )
-    # Coordinates are Euclidean lengths: one unit is as long on either axis.
-    alike = {"scaleanchor": "x"} if _aspect(limits) <= _THIN else {}
+    # Coordinates are Euclidean lengths, so both axes have the same scale.
+    equal_scales = {"scaleanchor": "x"} if _aspect(limits) <= _THIN else {}
     figure.update_xaxes(
         title_text=formats.plain(_axis(group, "x")),
         range=limits.x,
@@ -194,7 +194,7 @@ def _flat(
         range=limits.y,
         constrain="domain",
         showgrid=False,
-        **alike,
+        **equal_scales,
     )
     return figure
 
@@ -229,9 +229,9 @@ def _solid(
         )
     )
     if _has_samples(group):
-        words = "posterior sample, at the height of its own loss off the plane"
+        label = "posterior sample, at the height of its own loss off the plane"
         dot = {"size": 5, "line": {"width": 1, "color": "white"}}
-        shared: dict[str, Any] = {"mode": "markers", "legendgroup": "samples", "name": words}
+        shared: dict[str, Any] = {"mode": "markers", "legendgroup": "samples", "name": label}
         figure.add_scatter3d(
             x=group["sample_x"],
             y=group["sample_y"],
@@ -245,7 +245,7 @@ def _solid(
         figure.add_scatter3d(
             x=[None], y=[None], z=[None], marker={"color": theme.ORANGE, **dot}, **shared
         )
-        # A pin, which no other sample hides.
+        # A vertical line marks the sample even if another sample hides it.
         for index in (index for index in marked if index < len(group["sample_x"])):
             figure.add_scatter3d(
                 x=[group["sample_x"][index]] * 2,
@@ -256,10 +256,10 @@ def _solid(
                 hoverinfo="skip",
                 showlegend=False,
             )
-    for across, along, heights in lines:
+    for line_x, line_y, heights in lines:
         figure.add_scatter3d(
-            x=across,
-            y=along,
+            x=line_x,
+            y=line_y,
             z=heights,
             mode="lines",
             line={"color": theme.INK, "width": 5},
@@ -289,7 +289,7 @@ def _solid(
 
 
 def _lines(group: Group, drawn: np.ndarray, at: tuple[float, float]) -> list[np.ndarray]:
-    """x, y and height along the row and the column of the grid that are nearest to ``at``."""
+    """x, y and height along the grid row and the grid column nearest to ``at``."""
     x, y = group["x"], group["y"]
     column, row = int(np.abs(x - at[0]).argmin()), int(np.abs(y - at[1]).argmin())
     return [
@@ -299,22 +299,22 @@ def _lines(group: Group, drawn: np.ndarray, at: tuple[float, float]) -> list[np.
 
 
 def _levels(low: float, high: float, scale: Scale) -> dict[str, Any]:
-    """Round numbers on a linear scale; equal steps of a logarithm, whose round ones are too far."""
+    """Contour levels: round numbers on a linear scale, equal steps on a logarithmic one."""
     if not scale.log or low == high:
         return {"ncontours": _LEVELS}
     return {"contours": {"start": low, "end": high, "size": (high - low) / _LEVELS}}
 
 
 def _aspect(limits: Frame) -> float:
-    """How many times as long as wide."""
+    """The ratio of the longer side to the shorter side."""
     width, depth = np.ptp(limits.x), np.ptp(limits.y)
     return float(max(width, depth) / min(width, depth)) if min(width, depth) > 0 else 1.0
 
 
 def _numbers(run: Run, group: Group, drawn: np.ndarray) -> dict[str, Any]:
-    # Where a loss is drawn as another number or as none, itself beside it.
-    same = np.array_equal(drawn, group["loss"], equal_nan=True)
-    columns = {} if same else {"z": group["loss"]}
+    # If the drawn number differs from the loss, the data also hold the loss itself.
+    is_unchanged = np.array_equal(drawn, group["loss"], equal_nan=True)
+    columns = {} if is_unchanged else {"z": group["loss"]}
     columns |= {"accuracy": group["accuracy"]} if "accuracy" in group else {}
     return samples.grid_numbers(run, "loss", **columns)
 
@@ -346,11 +346,12 @@ def _facts(group: Group) -> str:
 
 
 def _blanks(drawn: np.ndarray, finished: np.ndarray) -> Iterator[str]:
-    """What is left blank, and why; ``finished`` says it of each row."""
-    there = finished > 0
-    if not there.all():
-        yield f"{len(there) - there.sum():,} of {len(there):,} rows are not evaluated yet"
-    blank = int(np.count_nonzero(~np.isfinite(drawn[there])))
+    """Yield notes about rows and points left blank. ``finished`` marks the evaluated rows."""
+    is_finished = finished > 0
+    if not is_finished.all():
+        num_missing = np.count_nonzero(~is_finished)
+        yield f"{num_missing:,} of {len(is_finished):,} rows are not evaluated yet"
+    blank = int(np.count_nonzero(~np.isfinite(drawn[is_finished])))
     if blank:
         yield f"{blank:,} of {drawn.size:,} points have no value to draw: left blank"
 
@@ -364,7 +365,7 @@ def _has_samples(group: Group) -> bool:
 
 
 def _written(loss: np.ndarray) -> np.ndarray:
-    # An array: Plotly would take a nested list for one text a row.
+    # An array, because Plotly would read a nested list as one text for each row.
     return np.array([[formats.number(value, 4) for value in row] for row in loss.tolist()])
 
 

@@ -1,4 +1,4 @@
-"""The look that all figures share: fonts, colours that colour-blind readers can tell apart."""
+"""The theme of all figures: fonts, and colours that colour-blind readers can tell apart."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ FONT = (
     'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, "Liberation Sans", '
     '"DejaVu Sans", sans-serif'
 )
-"""What a browser finds first; what writes a PDF finds no font by the name of ``system-ui``."""
+"""Fonts in order of preference. The PDF writer knows no font named ``system-ui``."""
 INK = "#1f2933"
 MUTED = "#5f6b7a"
 GRID = "#e4e8ee"
 MISSING = "#d3d8df"
-"""Ground of a surface, which shows through at points without a finite value."""
+"""Background of a surface, visible at points without a finite value."""
 WIDE, NARROW = 940, 500
-"""Pixels that a figure has at least: across a page, and beside another."""
+"""Smallest width of a figure in pixels: across a page, and beside another figure."""
 _BETWEEN = " · "
 _LETTER = 6.2
-"""Pixels of a letter of the details and of the legend, on average."""
+"""Average width of a letter in the details and the legend, in pixels."""
 _LIGHTEST = 0.62
-"""Share of white in the lightest of several shades."""
+"""Fraction of white in the lightest of several shades."""
 
 BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK = OKABE_ITO = (
     "#0072B2",
@@ -41,17 +41,17 @@ BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK = OKABE_ITO = (
     "#56B4E9",
     "#000000",
 )
-"""Okabe and Ito's colours without yellow, which is too faint on white."""
+"""Colours of Okabe and Ito without yellow, which is too faint on white."""
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross")
 
 Mark = tuple[str, str]
 Trace = dict[str, Any]
 Marks = Sequence[Mark]
-"""Colour and marker of each of the runs that are compared, the same in all figures."""
+"""Colour and marker of each compared run, the same in all figures."""
 
 MARKS: Marks = tuple(zip((BLUE, VERMILION, GREEN, ORANGE), SYMBOLS[:4], strict=True))
-"""Those of the first, second, ... run, unless a figure is given others."""
+"""Default colours and markers of the first, second, ... run."""
 
 SIGNS = dict(zip(SYMBOLS, "●■◆▲✚", strict=True))
 """The markers as text."""
@@ -103,7 +103,7 @@ TEMPLATE = go.layout.Template(
         "yaxis": _AXIS,
         "scene": {"xaxis": _SCENE_AXIS, "yaxis": _SCENE_AXIS, "zaxis": _SCENE_AXIS},
         "hoverlabel": {"font": {"family": FONT, "size": 12.5}, "align": "left"},
-        # In order, whatever belongs together: grouped ones would stand in columns with gaps.
+        # Legend entries keep their order. Grouped entries would stand in columns with gaps.
         "legend": {
             "bgcolor": "rgba(0,0,0,0)",
             "font": {"size": 12.5},
@@ -140,14 +140,14 @@ def titled(
     """Give ``figure`` the template, a title, and lines of details under it.
 
     Args:
-        figure: Changed in place, and returned. It has all its traces.
-        title: One line.
-        *details: Lines in a smaller type, broken where they are long; empty ones are left out.
-        mark: Colour and marker of the figure's run; the marker stands before the title.
-        legend_above: Lay the legend out between the details and the plot.
-        width: Pixels that there are at least.
-        lines: Room for as many lines of details at least, so that the plots of figures side by
-            side lie on one level.
+        figure: Figure with all its traces. It is changed in place and returned.
+        title: Title of one line.
+        *details: Lines in smaller type. Long lines are wrapped, and empty lines are left out.
+        mark: Colour and marker of the run. The marker stands before the title.
+        legend_above: Whether the legend stands between the details and the plot.
+        width: Smallest width of the figure, in pixels.
+        lines: Smallest number of lines of details to leave room for, so that the plots of figures
+            side by side are aligned.
     """
     small = f'<span style="font-size: 12.5px; color: {MUTED}">'
     broken = [part for line in details for part in _broken(line, int(width / _LETTER))]
@@ -167,7 +167,7 @@ def titled(
 
 
 def room(values: np.ndarray) -> dict[str, Any]:
-    """A range for an axis whose ``values`` are all the same, which Plotly would stretch at will."""
+    """An axis range for ``values`` that are all equal; Plotly would choose an arbitrary range."""
     finite = values[np.isfinite(values)]
     if not finite.size or np.ptp(finite) > 1e-9 * np.abs(finite).max():
         return {}
@@ -183,7 +183,7 @@ def signed(mark: Mark) -> str:
 
 
 def scatter(**look: Any) -> Trace:
-    """Points or a line, as a dict: Plotly then checks it once, with the figure that it is put in.
+    """Points or a line as a dict. Plotly then checks it only once, as part of a figure.
 
     Args:
         **look: Properties of a ``plotly.graph_objects.Scatter``.
@@ -192,11 +192,11 @@ def scatter(**look: Any) -> Trace:
 
 
 def key(name: str, **look: Any) -> Trace:
-    """An entry of the legend that is drawn nowhere else: what all lines of one kind share.
+    """An entry that appears only in the legend, for all lines of one kind.
 
     Args:
-        name: Its words.
-        **look: Properties of a trace: mode, line, marker.
+        name: Text of the entry.
+        **look: Properties of the trace: mode, line, marker.
     """
     return scatter(x=[None], y=[None], name=name, hoverinfo="skip", showlegend=True, **look)
 
@@ -212,7 +212,7 @@ def shades(colour: str, count: int) -> list[str]:
 
 
 def darkened(figure: go.Figure) -> go.Figure:
-    """The same figure for a dark page; changed in place, and returned."""
+    """The figure with dark colours. It is changed in place and returned."""
     text = str(figure.layout.title.text or "").replace(MUTED, _DARK_MUTED)
     figure.update_layout(template=_DARK, title_text=text)
     figure.update_shapes({"fillcolor": _DARK_MISSING}, {"fillcolor": MISSING})
@@ -226,7 +226,7 @@ def faint(colour: str, opacity: float = 0.22) -> str:
 
 
 def _broken(line: str, most: int) -> list[str]:
-    """``line`` in parts of at most ``most`` letters, broken between facts where that can be."""
+    """``line`` in parts of at most ``most`` letters, broken between facts if possible."""
     facts = [part for fact in line.split(_BETWEEN) for part in textwrap.wrap(fact, most)]
     parts: list[str] = []
     for fact in facts:
@@ -242,7 +242,7 @@ def _legend_rows(figure: go.Figure, width: int) -> int:
 
 
 def _widths(figure: go.Figure) -> Iterable[float]:
-    """Pixels that each entry of the legend takes."""
+    """The width of each entry of the legend, in pixels."""
     for trace in figure.data:
         if trace.name and trace.showlegend is not False:
             words = html.unescape(re.sub(r"<[^>]*>", "", trace.name))

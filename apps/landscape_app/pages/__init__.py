@@ -1,4 +1,4 @@
-"""The pages: the list of runs, one run's details, and those of figures, which compare runs."""
+"""The pages: the list of runs, the details of one run, and pages of figures that compare runs."""
 
 from landscape_app.pages import averaging, calibration, flatness, surface, training
 

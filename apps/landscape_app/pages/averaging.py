@@ -1,4 +1,4 @@
-"""What averaging over posterior samples does to the predictions of the chosen runs."""
+"""The effect of averaging over posterior samples on the predictions of the chosen runs."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ def _layout() -> list[Any]:
     return [
         section(
             "Single samples and their average",
-            "What averaging over the samples gains over any single one of them.",
+            "The metrics of each single sample, and of the average over all samples.",
             graph("metrics", "NLL and accuracy of single samples and of their average"),
         ),
         section(
-            "How many samples, and which",
-            "The average over the first n samples: the flat ones first, the sharp ones first, or "
-            "in random order.",
+            "Number and order of samples",
+            "The average over the first n samples, ordered with flat samples first, with sharp "
+            "samples first, or at random.",
             graph("averaging", "NLL, accuracy and ECE of the average over the first n samples"),
         ),
     ]

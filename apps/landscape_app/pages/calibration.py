@@ -1,4 +1,4 @@
-"""How far the averaged predictions of the chosen runs can be believed."""
+"""The calibration of the averaged predictions of the chosen runs."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ def _layout() -> list[Any]:
     return [
         section(
             "Reliability of the averaged prediction",
-            "How often the averaged prediction is right, by how sure it is. Below the diagonal it "
-            "is surer than right.",
+            "The accuracy of the averaged prediction at each level of its confidence. Below the "
+            "diagonal it is overconfident.",
             graph("calibration", "Accuracy of the averaged prediction by its confidence"),
         )
     ]

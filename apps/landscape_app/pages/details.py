@@ -1,4 +1,4 @@
-"""The page of one run: its numbers, settings and provenance."""
+"""The page of one run: its metrics, settings and provenance."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from landscape_app.url import View
 
 _brief = partial(formats.number, digits=2)
 _Writer = Callable[[float | None], str]
-# words, how a value is written, how its deviation is
+# label, format of the value, format of the deviation
 _METRICS: dict[str, tuple[str, _Writer, _Writer]] = {
     "accuracy": ("Accuracy", formats.percent, formats.percent),
     "nll": ("Negative log-likelihood (nat)", formats.number, _brief),
@@ -32,7 +32,7 @@ _METRICS: dict[str, tuple[str, _Writer, _Writer]] = {
 
 
 def content(folder: Path, view: View) -> list[Any]:
-    """The run ``view.name``, or why it cannot be shown."""
+    """The page of the run ``view.name``, or a notice with the reason why it cannot be shown."""
     try:
         run = load_run(folder, view.name)
         return [*_header(run, view), _predictions(run), _provenance(run)]
@@ -44,24 +44,24 @@ def content(folder: Path, view: View) -> list[Any]:
 
 
 def _header(run: Run, view: View) -> list[Any]:
-    found = summarise(run)
-    seed = "" if found.seed is None else f"seed {found.seed}"
-    facts = [found.method, found.task, seed, formats.moment(found.created_at)]
+    summary = summarise(run)
+    seed = "" if summary.seed is None else f"seed {summary.seed}"
+    facts = [summary.method, summary.task, seed, formats.moment(summary.created_at)]
     top = html.Header(
         [
             _back(view),
-            html.H1([run.path.stem, badge(found.status)]),
+            html.H1([run.path.stem, badge(summary.status)]),
             html.P(" · ".join(filter(None, facts)), className="where"),
         ],
         className="page-header",
     )
     name = run.path.stem
-    alone = view if name in view.runs else View(runs=(name,))
-    pages = {page.title: alone.on(page.key) for page in FIGURE_PAGES}
+    target = view if name in view.runs else View(runs=(name,))
+    pages = {page.title: target.on(page.key) for page in FIGURE_PAGES}
     return [
         top,
         *_remark(run),
-        html.Dl(_facts(found), className="facts"),
+        html.Dl(_facts(summary), className="facts"),
         html.Div(choice("Look at it in", pages, ""), className="controls"),
     ]
 
@@ -71,7 +71,7 @@ def _back(view: View) -> dcc.Link:
 
 
 def _predictions(run: Run) -> html.Section:
-    about = "What averaging over the samples gains over any single one of them."
+    about = "The metrics of the average over samples, and of single samples."
     try:
         return section("Predictions", about, html.Div(_metrics_table(run), className="table-frame"))
     except NotMeasured as error:
@@ -79,10 +79,10 @@ def _predictions(run: Run) -> html.Section:
 
 
 def _metrics_table(run: Run) -> html.Table:
-    found = metrics_table(run)
-    head = ["Metric", "Average over samples", "One sample alone: mean ± sd", "Lowest – highest"]
+    metric_rows = metrics_table(run)
+    head = ["Metric", "Average over samples", "Single samples: mean ± sd", "Lowest – highest"]
     rows = []
-    for row in found:
+    for row in metric_rows:
         words, written, written_deviation = _METRICS[row.name]
         single, span = formats.ABSENT, formats.ABSENT
         if row.single is not None:
@@ -116,7 +116,7 @@ def _provenance(run: Run) -> html.Details:
 
 
 def _attributes(run: Run) -> html.Table:
-    """Every attribute: those of one value first, then each list of settings under its name."""
+    """A table of all attributes: single values first, then each group of settings."""
     known = [name for name in schema.ATTRIBUTES if name in run.attributes]
     others = sorted(set(run.attributes) - set(known))
     plain: dict[str, object] = {}
@@ -128,9 +128,13 @@ def _attributes(run: Run) -> html.Table:
         elif name != "config":
             groups[name] = flattened(value)
         else:
-            plain |= {key: each for key, each in value.items() if not isinstance(each, dict)}
+            plain |= {
+                key: setting for key, setting in value.items() if not isinstance(setting, dict)
+            }
             groups |= {
-                key: flattened(each) for key, each in value.items() if isinstance(each, dict)
+                key: flattened(setting)
+                for key, setting in value.items()
+                if isinstance(setting, dict)
             }
     left = MOST_ROWS - len(plain)
     body = [html.Tbody([_attribute(*row) for row in list(plain.items())[:MOST_ROWS]])]
@@ -151,39 +155,42 @@ def _attribute(name: str, value: object) -> html.Tr:
     return html.Tr([html.Th(name, scope="row", title=meaning), html.Td(written(value))])
 
 
-def _facts(found: Summary) -> Sequence[html.Div]:
-    of = "" if found.matrix in (None, "hessian") else f" of the {found.matrix} matrix"
-    over = "" if found.samples is None else f"with {formats.count(found.samples, 'sample')}"
+def _facts(summary: Summary) -> Sequence[html.Div]:
+    matrix = "" if summary.matrix in (None, "hessian") else f" of the {summary.matrix} matrix"
+    note = "" if summary.samples is None else f"with {formats.count(summary.samples, 'sample')}"
     flatness = [
         fact(
-            f"{label}{of}",
+            f"{label}{matrix}",
             formats.ABSENT if value is None else formats.number(value.mean),
             ""
             if value is None or value.count < 2
             else f"± {formats.number(value.deviation, 2)} over {formats.counted(value)}",
         )
-        for label, value in (("Largest eigenvalue λ₁", found.lambda_1), ("Trace", found.trace))
+        for label, value in (("Largest eigenvalue λ₁", summary.lambda_1), ("Trace", summary.trace))
     ]
-    nll = fact("NLL", formats.number(found.nll), over)
-    if found.rmse is not None:
-        predictions = [nll, fact("RMSE", formats.number(found.rmse), over)]
+    nll = fact("NLL", formats.number(summary.nll), note)
+    if summary.rmse is not None:
+        predictions = [nll, fact("RMSE", formats.number(summary.rmse), note)]
     else:
-        accuracy = fact("Accuracy", formats.percent(found.accuracy), over)
-        predictions = [accuracy, nll, fact("ECE", formats.number(found.ece), over)]
+        accuracy = fact("Accuracy", formats.percent(summary.accuracy), note)
+        predictions = [accuracy, nll, fact("ECE", formats.number(summary.ece), note)]
     return [
         *predictions,
         *flatness,
-        fact("Training", formats.duration(found.training_seconds)),
+        fact("Training", formats.duration(summary.training_seconds)),
     ]
 
 
 def _remark(run: Run) -> list[html.Div]:
     status = run.attributes.get("status")
     if status == "running":
-        far = progress(run)
-        text = f"It is in progress{'' if far == 'running' else f' ({far})'}, or it was interrupted."
+        done = progress(run)
+        text = (
+            f"It is in progress{'' if done == 'running' else f' ({done})'}, or it was interrupted."
+        )
         text += " This page follows the file."
         return [notice("This run is not complete", text)]
     if status == "failed":
-        return [notice("This run failed", "What was saved before is shown.", "error")]
+        saved = "The page shows the results saved before the failure."
+        return [notice("This run failed", saved, "error")]
     return []

@@ -16,8 +16,8 @@ def _layout() -> list[Any]:
     return [
         section(
             "Curvature at each sample",
-            "Smaller is flatter. To highlight samples in every figure that has them, click one, "
-            "draw a box around several (Box Select, at a figure's top), or type their numbers "
+            "Smaller is flatter. To highlight samples in every figure that shows them, click one, "
+            "draw a box around several (Box Select, at the top of a figure), or type their numbers "
             "above.",
             graph("eigenvalues", "Largest eigenvalues at each sample"),
             graph("trace", "Trace at each sample"),
@@ -25,12 +25,12 @@ def _layout() -> list[Any]:
         ),
         section(
             "Flatness and prediction",
-            "Whether the samples where the loss is flatter predict better.",
+            "The test metrics of each sample against its largest eigenvalue.",
             graph("relation", "Largest eigenvalue against NLL and error of each sample"),
         ),
         section(
             "All eigenvalues",
-            "How many eigenvalues there are of which size, estimated by random probes.",
+            "The distribution of all eigenvalues, estimated with random probes.",
             graph("density", "Spectral density"),
         ),
     ]

@@ -1,4 +1,4 @@
-"""What a page of figures is: a layout that never changes, and what fills it for a view."""
+"""Definition of a page of figures: a fixed layout, and functions that fill it for a view."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from landscape_app.figures.theme import MARKS, Marks
 from landscape_app.url import View
 
 Draw = Callable[[Sequence[Run], View], go.Figure | None]
-"""A figure of the chosen runs; None where this view has no use for it."""
+"""Function that draws a figure of the chosen runs, or returns None if the view does not need it."""
 
 
 def marks(runs: Sequence[Run], view: View) -> Marks:
-    """Colour and marker of each run: those of its place, whoever else is chosen."""
+    """Colour and marker of each run. They depend only on the place of the run."""
     return [MARKS[view.place(run.path.stem)] for run in runs]
 
 
@@ -34,14 +34,14 @@ class Page:
     """One of the pages that compare runs.
 
     Attributes:
-        key: First part of its address.
-        title: Its name.
-        layout: Function that lays it out, with empty graphs.
-        graphs: Function that draws each of its graphs, by the graph's identifier.
-        controls: The links that change what is shown.
-        below: Content below the figures, such as tables.
-        brushed: Graphs whose points are posterior samples, which a click or a box highlights.
-            Their ``customdata`` begins with the run and the sample's number.
+        key: First part of the page's address.
+        title: Title of the page.
+        layout: Function that returns the layout with empty graphs.
+        graphs: Functions that draw the graphs, by the identifier of the graph.
+        controls: Function that returns the links above the figures, which change the view.
+        below: Function that returns the content below the figures, such as tables.
+        brushed: Identifiers of graphs with posterior samples that a click or a box highlights.
+            Their ``customdata`` begins with the run and the number of the sample.
     """
 
     key: str

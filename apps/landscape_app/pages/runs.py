@@ -1,4 +1,4 @@
-"""The list of the runs in a folder: sorted, filtered, and chosen to be compared."""
+"""The list of the runs in a folder, to sort, filter, and choose runs for comparison."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from landscape_app.url import MOST_RUNS, View
 
 # field, words, meaning
 _TEXTS = (
-    ("method", "Method", "How it was trained"),
-    ("task", "Task", "What it was trained on"),
+    ("method", "Method", "Training method"),
+    ("task", "Task", "Data and task of the training"),
     ("status", "Status", "running, complete or failed"),
 )
 _NUMBERS = (
-    ("seed", "Seed", "The seed that governs the run"),
-    ("samples", "Samples", "Posterior samples that the predictions average over"),
+    ("seed", "Seed", "Random seed of the run"),
+    ("samples", "Samples", "Number of posterior samples in the averaged prediction"),
     ("accuracy", "Accuracy", "Accuracy of the average over samples"),
     ("nll", "NLL", "Negative log-likelihood of the average over samples, in nat"),
-    ("rmse", "RMSE", "Root mean squared error of the average over samples, of real targets"),
+    ("rmse", "RMSE", "Root mean squared error of the average over samples, for regression"),
     ("ece", "ECE", "Expected calibration error of the average over samples"),
     ("lambda_1", "λ₁", "Largest eigenvalue: mean ± standard deviation over samples"),
     ("trace", "Trace", "Trace of the same matrix: mean ± standard deviation over samples"),
@@ -42,12 +42,12 @@ _ROW, _HEADER, _MOST_ROWS = 42, 52, 14
 
 
 def layout() -> list[Any]:
-    """The page with nothing in it yet. The grid stays, and so does how it is sorted."""
+    """The layout of the page without content. The grid stays mounted and keeps its order."""
     return [
         html.Div(id="runs-header"),
         html.Div(
-            # One field, and none in each column: there a stop of the Tab key would be empty where
-            # a column holds numbers. See grid.js.
+            # One search field for the whole list. With a field in each column, the Tab key would
+            # stop at empty fields above columns of numbers. See grid.js.
             dmc.TextInput(
                 id="find",
                 placeholder="Find by name, method, task or status",
@@ -60,7 +60,7 @@ def layout() -> list[Any]:
             AgGrid(
                 id="grid",
                 columnDefs=_columns(),
-                # Widths by the columns' share, and not fitted: a hidden grid has none to fit to.
+                # Columns share the width. Fitted columns fail in a hidden grid, which has no width.
                 defaultColDef={"sortable": True, "filter": False, "flex": 1, "minWidth": 78},
                 getRowId="params.data.name",
                 dashGridOptions={
@@ -78,23 +78,23 @@ def layout() -> list[Any]:
 
 
 def header(folder: Path) -> html.Header:
-    """What the list is of."""
+    """The heading of the list, with its folder."""
     where = html.P(["in ", html.Code(str(folder))], className="where")
     return html.Header([html.H1("Runs"), where], className="page-header")
 
 
 def fill(folder: Path, view: View) -> tuple[list[dict[str, Any]], dict[str, str], list[Any]]:
-    """The rows of the grid, its style, and what stands below it."""
+    """The rows of the grid, its style, and the content below it."""
     try:
-        found = list_runs(folder)
+        files = list_runs(folder)
     except InputError as error:
         fault = notice("The folder cannot be read", str(error), "error")
         return [], {"display": "none"}, [fault]
-    runs = [run for run in found if isinstance(run, Summary)]
-    broken = [run for run in found if isinstance(run, BrokenRun)] + misnamed(folder)
+    runs = [run for run in files if isinstance(run, Summary)]
+    broken = [run for run in files if isinstance(run, BrokenRun)] + misnamed(folder)
     below: list[Any] = _differences(open_runs(folder, view)[0])
     inside = folders_below(folder)
-    if not found:
+    if not files:
         below.append(_nothing_here(folder))
     if broken:
         below.append(_broken(broken))
@@ -106,16 +106,16 @@ def fill(folder: Path, view: View) -> tuple[list[dict[str, Any]], dict[str, str]
 
 
 def _differences(runs: Sequence[Run]) -> list[Any]:
-    """The settings that are not the same in all ``runs``."""
+    """A table of the settings that differ between ``runs``."""
     if len(runs) < 2:
         return []
     try:
-        found, compared = differences(runs)
+        settings, compared = differences(runs)
     except InputError as error:
         return [notice("The settings cannot be compared", str(error), "error")]
     rows = [
         html.Tr([html.Th(line.name, scope="row"), *(html.Td(value) for value in line.values)])
-        for line in found[:MOST_ROWS]
+        for line in settings[:MOST_ROWS]
     ]
     head = ["Setting", *(run.path.stem for run in runs)]
     table = html.Table(
@@ -125,9 +125,9 @@ def _differences(runs: Sequence[Run]) -> list[Any]:
         ],
         className="attributes",
     )
-    about = f"{formats.count(len(found), 'setting')} of {compared}."
-    about += f" The first {MOST_ROWS:,} are shown." if len(found) > MOST_ROWS else ""
-    return [section("Where their settings differ", about, html.Div(table, className="table-frame"))]
+    about = f"{formats.count(len(settings), 'setting')} of {compared}."
+    about += f" The first {MOST_ROWS:,} are shown." if len(settings) > MOST_ROWS else ""
+    return [section("Settings that differ", about, html.Div(table, className="table-frame"))]
 
 
 def _columns() -> list[dict[str, Any]]:
@@ -142,7 +142,7 @@ def _columns() -> list[dict[str, Any]]:
             "width": 62,
             "minWidth": 62,
         },
-        {"field": "name", "headerName": "Run", "headerTooltip": "Name of its file"}
+        {"field": "name", "headerName": "Run", "headerTooltip": "Name of the file of the run"}
         | {"cellRenderer": "RunLink", "tooltipField": "about", "flex": 3, "minWidth": 160},
     ]
     for name, words, meaning in _TEXTS:
@@ -155,13 +155,13 @@ def _columns() -> list[dict[str, Any]]:
                 "field": name,
                 "headerName": words,
                 "headerTooltip": meaning,
-                "tooltipField": f"over.{name}",  # where a number is over samples
+                "tooltipField": f"over.{name}",  # if the number is a mean over samples
                 "minWidth": _WIDE.get(name, 82),
-                "hide": name == "rmse",  # until a run has one: see grid.js
+                "hide": name == "rmse",  # shown once a run has one: see grid.js
                 "type": "rightAligned",
                 "filter": "agNumberColumnFilter",
                 "getQuickFilterText": {"function": "''"},
-                # Sorted as the number, shown as the pages write it.
+                # The grid sorts by the number and shows the formatted text.
                 "valueFormatter": {"function": f"params.data.written.{name}"},
             }
         )
@@ -183,7 +183,7 @@ def _row(run: Summary, chosen: bool) -> dict[str, Any]:
     spreads = {"lambda_1": run.lambda_1, "trace": run.trace}
     return {
         "name": run.name,
-        "chosen": chosen,  # to sort by; the box itself follows the address
+        "chosen": chosen,  # sort key; the check box itself follows the address
         "about": f"{run.name}, made {formats.moment(run.created_at)}",
         "method": run.method,
         "task": run.task,
@@ -199,9 +199,9 @@ def _row(run: Summary, chosen: bool) -> dict[str, Any]:
         "training": formats.finite(run.training_seconds),
         "written": written,
         "over": {
-            name: f"over {formats.counted(found)}"
-            for name, found in spreads.items()
-            if found is not None
+            name: f"over {formats.counted(mean)}"
+            for name, mean in spreads.items()
+            if mean is not None
         },
     }
 
@@ -227,7 +227,7 @@ def _nothing_here(folder: Path) -> html.Div:
 
 
 def _inside(folders: Mapping[Path, int]) -> html.Section:
-    """The runs that are not in the list because they are in folders of their own."""
+    """Commands that show the runs of folders inside this one, which the list leaves out."""
     lines = [
         html.Li(
             [
@@ -237,5 +237,5 @@ def _inside(folders: Mapping[Path, int]) -> html.Section:
         )
         for path, number in folders.items()
     ]
-    about = "This list is of one folder. Each of these has a list of its own:"
+    about = "The list shows one folder. These commands show the others:"
     return section("Runs in folders inside this one", about, html.Ul(lines, className="inside"))

@@ -20,9 +20,9 @@ from landscape_app.pages.page import Page, marks
 from landscape_app.url import MOST_RUNS, View
 
 _SCALES = {"linear": "linear", "log": "logarithmic"}
-_RANGES = {"shared": "shared by all", "own": "each its own"}
+_RANGES = {"shared": "shared by all", "own": "separate"}
 SLOTS = tuple(f"surface-{place}" for place in range(MOST_RUNS))
-"""Identifiers of the surfaces, by the place of their run: none moves when another is taken off."""
+"""Identifiers of the surfaces, by the place of their run, so that surfaces keep their position."""
 
 
 def _layout() -> list[Any]:
@@ -30,8 +30,8 @@ def _layout() -> list[Any]:
         section(
             "Loss surface",
             "The loss on a plane in parameter space, with the posterior's samples projected onto "
-            "it. Hover over a sample for its distance to the plane; click the surface to slice it "
-            "there, or a sample to highlight it in every figure that has it.",
+            "it. Hover over a sample for its distance to the plane. Click the surface to slice it "
+            "at that point, or click a sample to highlight it in every figure that shows it.",
             html.Div([graph(slot, "Loss surface") for slot in SLOTS], className="surfaces"),
             point_entry(),
             graph("slices", "Loss along x and along y through the chosen point"),
@@ -43,7 +43,7 @@ def _layout() -> list[Any]:
 def _controls(runs: Sequence[Run], view: View) -> list[Any]:
     try:
         names = surface_names(*runs)
-    except InputError:  # said where the figure would be
+    except InputError:  # the place of the figure shows the error
         names = []
     planes = {name: replace(view, plane=name) for name in names}
     return [
@@ -76,8 +76,8 @@ def _slices(runs: Sequence[Run], view: View) -> go.Figure | None:
     if view.at is None:
         return None
     log = view.setting("loss") == "log"
-    name, whose = _plane(runs, view), marks(runs, view)
-    return figures.slices_figure(*runs, name=name, at=view.at, log=log, marks=whose)
+    name, run_marks = _plane(runs, view), marks(runs, view)
+    return figures.slices_figure(*runs, name=name, at=view.at, log=log, marks=run_marks)
 
 
 def _lines(runs: Sequence[Run], view: View) -> go.Figure | None:

@@ -1,4 +1,4 @@
-"""How training of the chosen runs went."""
+"""The training records of the chosen runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def _layout() -> list[Any]:
     return [
         section(
             "Epoch by epoch",
-            "Losses, accuracy on the validation split, and where the method perturbs its weights "
+            "Losses, accuracy on the validation split and, for methods that perturb the weights, "
             "the length of the perturbation.",
             graph("training", "Losses and validation accuracy by epoch"),
         )
