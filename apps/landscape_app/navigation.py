@@ -50,7 +50,8 @@ def pages(view: View) -> html.Ul:
                 **({"aria-current": "page"} if key == view.page else {}),
             )
             for key, title in titles.items()
-        ]
+        ],
+        **{"data-address": view.address},  # see address.js
     )
 
 
@@ -77,7 +78,6 @@ def compared(runs: Sequence[Run], view: View) -> html.Ul | None:
                         title=f"Take {name} off",
                     ),
                 ],
-                **{"data-run": name},  # see address.js
             )
         )
     return html.Ul(chips, **named("Chosen runs"))

@@ -264,6 +264,23 @@ def unanswered(page: Page, asked: str = "") -> Iterator[None]:
         route.continue_()
 
 
+def test_settings_that_are_quicker_than_the_server_all_count(
+    show: Callable[..., Page], complete: Run
+) -> None:
+    page = show(complete.path.parent, "/surface?run=digits-swag-0")
+    page.locator("#surface-0 .contourlayer path").first.wait_for(state="attached")
+    with unanswered(page):
+        for name in ("3D", "logarithmic", "contour"):
+            page.get_by_role("link", name=name).click()
+        page.wait_for_url("**/surface?run=digits-swag-0&loss=log")
+        page.get_by_role("navigation", name="Pages").get_by_text("Flatness").click()
+        page.wait_for_url("**/flatness?run=digits-swag-0&loss=log")
+    page.get_by_role("heading", level=1, name="Flatness").wait_for()
+    page.go_back()
+    page.locator("#surface-0 .contourlayer path").first.wait_for(state="attached")
+    assert page.url.endswith("/surface?run=digits-swag-0&loss=log")
+
+
 def test_an_address_keeps_the_camera(show: Callable[..., Page], complete: Run) -> None:
     page = show(complete.path.parent, "/surface?run=digits-swag-0&view=3d")
     page.locator("#surface-0 canvas").first.wait_for()

@@ -64,39 +64,75 @@
   const isPickOf = (run) => (part) =>
     part.startsWith("pick=") && decoded(part).replace(/:[^:]*$/, "") === `pick=${run}`;
 
-  // Choose a run, in the first free place, or take it off: `toggle` in url.py. The address on the
-  // screen counts, and not what the server last answered: a second choice may be quicker than that.
-  function toggle(run) {
-    const { search } = window.location;
+  // A query with a run in the first free place, or without it if it was chosen: `toggle` in url.py.
+  function toggled(search, run) {
     const runs = runsOf(search);
     const isChosen = runs.includes(run);
-    if (!isChosen && isFull(runs)) return;
+    if (!isChosen && isFull(runs)) return search;
     const place = runs.indexOf(isChosen ? run : "");
     runs[place < 0 ? runs.length : place] = isChosen ? "" : run;
     while (runs.at(-1) === "") runs.pop();
     const others = partsOf(search).filter(
       (part) => !part.startsWith("run=") && !(isChosen && isPickOf(run)(part)),
     );
-    go(queryOf([...runs.map((name) => `run=${encoded(name)}`), ...others]));
+    return queryOf([...runs.map((name) => `run=${encoded(name)}`), ...others]);
   }
 
-  // What is chosen, for the address of another page.
+  // The address on the screen counts, and not the one that the server has last answered: a second
+  // choice may be quicker than that.
+  const toggle = (run) => go(toggled(window.location.search, run));
+
+  // The choices in the address, for the address of another page.
   const choices = () => queryOf(partsOf(window.location.search).filter((part) => !isOwn(part)));
 
-  // The server wrote the links for an address that it has answered. These links keep a choice that
-  // was made since.
+  const keyOf = (part) =>
+    part.startsWith("pick=") ? decoded(part).replace(/:[^:]*$/, "") : part.split("=")[0];
+  const ORDER = ["run", "plane", "", "at", "pick"]; // as in url.py; "" stands for the settings
+  const rankOf = (part) => ORDER.indexOf(ORDER.includes(part.split("=")[0]) ? part.split("=")[0] : "");
+
+  // A query with the changes that lead from one query to another.
+  function withChanges(search, from, to) {
+    const runs = [...new Set([...runsOf(from), ...runsOf(to)])].filter(Boolean);
+    for (const run of runs)
+      if (runsOf(from).includes(run) !== runsOf(to).includes(run)) search = toggled(search, run);
+    const valuesOf = (query) =>
+      new Map(
+        partsOf(query)
+          .filter((part) => !part.startsWith("run="))
+          .map((part) => [keyOf(part), part]),
+      );
+    const [before, after] = [valuesOf(from), valuesOf(to)];
+    let parts = partsOf(search);
+    for (const key of new Set([...before.keys(), ...after.keys()])) {
+      if (before.get(key) === after.get(key)) continue;
+      parts = parts.filter((part) => keyOf(part) !== key);
+      if (after.has(key)) parts.push(after.get(key));
+    }
+    return queryOf(parts.sort((one, other) => rankOf(one) - rankOf(other)));
+  }
+
+  // The server writes links for the address that it has last answered. A link changes in the address
+  // on the screen what it changes in that one, so a choice that was made since then stays.
   function follow(event) {
     if (event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return; // another tab
-    const page = event.target.closest?.("#pages a");
-    const drop = event.target.closest?.("#compared .drop");
-    if (!page && !drop) return;
+    const link = event.target.closest?.("a[href]");
+    const answered = document.querySelector("#pages [data-address]")?.dataset.address;
+    if (!link || answered === undefined || link.origin !== window.location.origin) return;
+    if (link.download !== "" || link.matches(".brand, [download], [target]")) return;
+    if (link.hash || link.closest("#grid")) return; // the list changes the address itself
+    const from = new URL(answered, window.location.origin);
+    // A value of a setting counts also if it is the one that the server knows: it differs from the
+    // other values.
+    const values = [...(link.closest(".control")?.querySelectorAll("a[href]") ?? [])];
+    const others = values.filter((value) => value !== link).map((value) => value.search);
+    const bases = others.length ? others : [from.search];
     event.preventDefault();
     event.stopPropagation();
-    if (drop) toggle(drop.closest("li").dataset.run);
-    else {
-      go(choices(), page.pathname);
-      window.scrollTo(0, 0);
-    }
+    go(
+      bases.reduce((search, base) => withChanges(search, base, link.search), choices()),
+      link.pathname === from.pathname ? window.location.pathname : link.pathname,
+    );
+    window.scrollTo(0, 0);
   }
 
   document.addEventListener("click", follow, true); // before Dash
