@@ -244,7 +244,7 @@ BAD = {
     "train": "train needs a task",
     "train digitz map": "unknown task 'digitz'; known: digits, ",
     "train digits mup": "unknown method 'mup'; known: map, ",
-    "train digits map --radius 1": "Unknown option: --radius",
+    "train digits map --rank 1": "Unknown option: --rank",
     "train digits map --epochs many": '--epochs: unable to convert "many" into int',
     "train digits map --epochs 2.5": '--epochs: unable to convert "2.5" into int',
     "train arrays map": "task 'arrays' needs the setting 'path'",
@@ -324,7 +324,7 @@ def test_settings_come_from_a_file_and_flags_go_before(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("epochs = ", "is not TOML"),
-        ("radius = 1.0", 'Unknown option: "[radius]" from '),
+        ("rank = 1", 'Unknown option: "[rank]" from '),
         ('epochs = "many"', 'settings.toml: unable to convert "many" into int'),
         ("overwrite = 1", "Invalid value for [overwrite] from "),
         ("overwrite = 1", 'settings.toml: unable to convert "1" into bool'),

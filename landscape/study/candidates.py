@@ -79,6 +79,7 @@ def _all_candidates() -> list[Candidate]:
     candidates = [
         Candidate("map", "map", descent),
         Candidate("sam", "sam", {**descent, **radius}),
+        Candidate("asam", "asam", {**descent, "radius": (0.1, 5.0)}),
         Candidate("fsam", "fsam", {**descent, **radius, "fisher_weight": (0.1, 10.0)}),
         Candidate(
             "bsam",
