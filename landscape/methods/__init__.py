@@ -20,6 +20,7 @@ from landscape.methods.point.sam import ASAM, FSAM, SAM
 from landscape.methods.sgmcmc.cyclical_sgld import CyclicalSGLD
 from landscape.methods.sgmcmc.entropy_mcmc import EntropyMCMC
 from landscape.methods.sgmcmc.pretrain_your_loss import PretrainYourLoss
+from landscape.methods.sgmcmc.sghmc import SGHMC
 from landscape.methods.sgmcmc.sgld import SGLD
 from landscape.methods.state import Problem, State
 from landscape.methods.swag import FSWAG, SWAG
@@ -44,6 +45,7 @@ METHODS: dict[str, type[Method[Any]]] = {
         VI,
         MOPED,
         SGLD,
+        SGHMC,
         CyclicalSGLD,
         EntropyMCMC,
         PretrainYourLoss,
@@ -82,6 +84,7 @@ __all__ = [
     "METHODS",
     "MOPED",
     "SAM",
+    "SGHMC",
     "SGLD",
     "SWAG",
     "VI",

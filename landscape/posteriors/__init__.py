@@ -7,6 +7,7 @@ from landscape.posteriors.kronecker import Kronecker
 from landscape.posteriors.loss import PosteriorLoss
 from landscape.posteriors.point import Point
 from landscape.posteriors.posterior import Posterior, isotropic, load, save
+from landscape.posteriors.pretrained import moped
 from landscape.posteriors.samples import Samples
 from landscape.posteriors.theta import GaussianGradient, GaussianTangent, Noise
 
@@ -24,5 +25,6 @@ __all__ = [
     "describe",
     "isotropic",
     "load",
+    "moped",
     "save",
 ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-MARKOV_CHAINS = ("sgld", "cyclical-sgld", "entropy-mcmc", "ptl")
+MARKOV_CHAINS = ("sgld", "sghmc", "cyclical-sgld", "entropy-mcmc", "ptl")
 """Methods whose samples are a Markov chain, for older files, which do not say so."""
 
 Range = tuple[float, float]

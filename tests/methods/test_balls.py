@@ -23,6 +23,7 @@ from landscape.methods import (
     METHODS,
     MOPED,
     SAM,
+    SGHMC,
     SGLD,
     SWAG,
     VI,
@@ -47,6 +48,7 @@ FRAMEWORKS: list[tuple[type[Framework[Any]], dict[str, Any], tuple[str, ...]]] =
     (Laplace, {"structure": "diagonal"}, POSTERIOR_BALLS),
     (SWAG, {"rank": 0}, SCORE_BALLS),
     (SGLD, {}, SCORE_BALLS),
+    (SGHMC, {}, SCORE_BALLS),
     (CyclicalSGLD, CYCLES, SCORE_BALLS),
     (PretrainYourLoss, CYCLES, SCORE_BALLS),
     (EntropyMCMC, {"eta": 0.1}, SCORE_BALLS),
@@ -180,7 +182,7 @@ def test_the_posterior_balls_of_weights_have_the_covariance_of_the_prior() -> No
     assert 2 * float(near.kl(q)) == pytest.approx(0.4**2)
 
 
-@pytest.mark.parametrize("kind", [SGLD, SWAG])
+@pytest.mark.parametrize("kind", [SGLD, SGHMC, SWAG])
 def test_an_isotropic_prior_makes_the_posterior_ball_euclidean(kind: type[Framework[Any]]) -> None:
     model, scale = network().double(), 0.5
     task, space = blobs(dtype=torch.float64), ParameterSpace(model)

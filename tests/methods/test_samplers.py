@@ -5,10 +5,18 @@ import math
 import pytest
 import torch
 from problems import blobs, exact_posterior, network, regression
+from scipy.linalg import solve_discrete_lyapunov
 from torch import Tensor, nn
 
 from landscape.errors import InputError
-from landscape.methods import SGLD, CyclicalSGLD, EntropyMCMC, PretrainYourLoss, Problem
+from landscape.methods import (
+    SGHMC,
+    SGLD,
+    CyclicalSGLD,
+    EntropyMCMC,
+    PretrainYourLoss,
+    Problem,
+)
 from landscape.methods.sgmcmc.langevin import Langevin, prior_slope
 from landscape.objective.parameters import ParameterSpace
 from landscape.posteriors import Gaussian, Point, Posterior, isotropic
@@ -39,9 +47,19 @@ def check_stationary(samples: Tensor, mean: Tensor, precision: Tensor, h: float,
     rho = 1 - h * values / 2
     assert 0 < float(rho.min()) < float(rho.max()) < 0.99
     white = (samples - mean) @ vectors / (t / (values - h * values**2 / 4)).sqrt()
-    worth = len(samples) * (1 - rho) / (1 + rho)
-    assert float((white.mean(0) * worth.sqrt()).abs().max()) < 5
-    worth = len(samples) * (1 - rho**2) / (1 + rho**2)
+    check_white(white, (1 + rho) / (1 - rho), (1 + rho**2) / (1 - rho**2))
+
+
+def check_white(white: Tensor, time: Tensor, time_of_squares: Tensor) -> None:
+    """Check that the columns of a chain (S, P) have mean 0, variance 1 and no correlation.
+
+    Args:
+        white: The chain.
+        time: The sum of each column's autocorrelations over all lags, shape (P,).
+        time_of_squares: The sum of their squares.
+    """
+    assert float((white.mean(0) * (len(white) / time).sqrt()).abs().max()) < 5
+    worth = len(white) / time_of_squares
     variances = (white**2).mean(0)
     assert float(((variances - 1) * (worth / 2).sqrt()).abs().max()) < 5
     pooled = (variances * worth).sum() / worth.sum()
@@ -68,6 +86,110 @@ def test_sgld_samples_the_posterior_at_its_temperature(temperature: float) -> No
     samples = method.fit(model, task, device="cpu").distribution.tensors()["vectors"]
     assert len(samples) == 0.95 * STEPS
     check_stationary(samples, mean, precision, h, temperature)
+
+
+def transition(a: float, h: float, c: float, t: float) -> tuple[Tensor, Tensor]:
+    """The matrix M and the noise's covariance Q of a step of SGHMC by (w, v), for U = a w^2 / 2."""
+    one, zero = torch.eye(2).double(), torch.zeros(2, 2).double()
+    kick, drift, friction, noise = one.clone(), one.clone(), one.clone(), zero.clone()
+    kick[1, 0], drift[0, 1], friction[1, 1], noise[1, 1] = -h * a, h / 2, c, (1 - c**2) * t
+    return drift @ friction @ drift @ kick, drift @ noise @ drift.T
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9])
+@pytest.mark.parametrize("size", [0.01, 1.0, 3.9])
+def test_the_stationary_weights_of_sghmc_are_exact_for_every_step(
+    momentum: float, size: float
+) -> None:
+    a, t = 7.0, 0.3
+    step, noise = transition(a, math.sqrt(size / a), momentum, t)
+    assert float(torch.linalg.eigvals(step).abs().max()) < 1
+    covariance = torch.from_numpy(solve_discrete_lyapunov(step.numpy(), noise.numpy()))
+    between = math.sqrt(size / a) / 2 * t  # a step ends half a kick before the two are independent
+    truth = torch.tensor([[t / a, between], [between, t]], dtype=torch.float64)
+    torch.testing.assert_close(covariance, truth, rtol=1e-9, atol=1e-9)
+
+
+def test_a_step_of_sghmc_has_the_mean_and_the_noise_of_the_recursion() -> None:
+    model, task = regression(60, 4)
+    mean, covariance = exact_posterior(task, prior_variance=0.25)
+    values, vectors = torch.linalg.eigh(torch.linalg.inv(covariance))
+    c, t, batch = 0.8, 0.7, (task.train.inputs, task.train.targets)
+    problem = Problem(ParameterSpace(model), task.loss, 60, 10)
+    rate = 0.3 * 60 / float(values[-1])
+    settings = {"learning_rate": rate, "momentum": c, "warmup": 0.0, "prior_scale": 0.5}
+    generator = torch.Generator().manual_seed(2)
+    start = torch.randn(2, 4, generator=generator, dtype=torch.float64)
+    ends = []
+    for temperature in (0.0, t):
+        method = SGHMC(**settings, temperature=temperature)
+        state = method.init(problem, seed=3)
+        assert float(state.velocity.norm()) == 0
+        state.weights.copy_(start[0])
+        state.velocity.copy_(start[1])
+        method.step(state, batch)
+        ends.append(torch.stack([(state.weights - mean) @ vectors, state.velocity @ vectors]))
+    begin = torch.stack([(start[0] - mean) @ vectors, start[1] @ vectors])
+    drawn = torch.randn(4, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    for index, a in enumerate(values.tolist()):
+        step, noise = transition(a, math.sqrt(2 * rate / ((1 + c) * 60)), c, t)
+        torch.testing.assert_close(ends[0][:, index], step @ begin[:, index])
+        # The noise has rank one: its covariance is that of a column times one standard normal.
+        column = (ends[1] - ends[0])[:, index] / (drawn @ vectors)[index]
+        torch.testing.assert_close(column.outer(column), noise)
+
+
+@pytest.mark.parametrize(("momentum", "temperature"), [(0.5, 1.0), (0.8, 0.25)])
+def test_sghmc_samples_the_posterior_at_its_temperature(
+    momentum: float, temperature: float
+) -> None:
+    model, task = regression(60, 8)
+    mean, covariance = exact_posterior(task, prior_variance=0.25)
+    values, vectors = torch.linalg.eigh(torch.linalg.inv(covariance))
+    h = math.sqrt(2 / float(values[-1]))
+    method = SGHMC(
+        epochs=STEPS,
+        burn_in=0.05,
+        batch_size=60,
+        learning_rate=h**2 * (1 + momentum) * 60 / 2,
+        momentum=momentum,
+        temperature=temperature,
+        prior_scale=0.5,
+    )
+    samples = method.fit(model, task, device="cpu").distribution.tensors()["vectors"]
+    times = []
+    for a in values.tolist():
+        step, noise = transition(a, h, momentum, temperature)
+        stationary = torch.from_numpy(solve_discrete_lyapunov(step.numpy(), noise.numpy()))
+        lags = [stationary]
+        while float(lags[-1].norm()) > 1e-6 * float(stationary.norm()):
+            lags.append(step @ lags[-1])
+        correlations = torch.stack(lags)[1:, 0, 0] / stationary[0, 0]
+        times.append(1 + 2 * torch.stack([correlations.sum(), (correlations**2).sum()]))
+    white = (samples - mean) @ vectors * (values / temperature).sqrt()
+    check_white(white, *torch.stack(times).T)
+
+
+@pytest.mark.parametrize("ball", ["none", "euclidean"])
+def test_sghmc_without_noise_is_descent_with_momentum(ball: str) -> None:
+    task, space = blobs(dtype=torch.float64), ParameterSpace(network().double())
+    batch = (task.train.inputs, task.train.targets)
+    radius = {} if ball == "none" else {"radius": 0.3}
+    method = SGHMC(
+        learning_rate=0.1, momentum=0.7, warmup=0.0, temperature=0.0, ball=ball, **radius
+    )
+    state = method.init(Problem(space, task.loss, 30, 10))
+    leaf = space.vector().requires_grad_()
+    descent = torch.optim.SGD([leaf], lr=0.1, momentum=0.7, weight_decay=1 / 30)
+    for _ in range(6):
+        place = leaf.detach().clone()
+        _, leaf.grad = state.loss_and_gradient(place, batch)
+        if radius:
+            worst = place + 0.3 * leaf.grad / leaf.grad.norm()
+            _, leaf.grad = state.loss_and_gradient(worst, batch)
+        descent.step()
+        method.step(state, batch)
+        torch.testing.assert_close(state.weights, leaf.detach())
 
 
 def test_entropy_mcmc_samples_the_coupled_distribution() -> None:
@@ -157,9 +279,11 @@ def test_samples_of_a_chain_and_of_cycles_say_so() -> None:
     alone = SGLD(epochs=6, burn_in=0.5).fit(network(), blobs(), device="cpu")
     cycles = CyclicalSGLD(epochs=12, cycles=3, samples_per_cycle=2, exploration=0.5)
     found = cycles.fit(network(), blobs(), device="cpu")
+    moving = SGHMC(epochs=6, burn_in=0.5).fit(network(), blobs(), device="cpu")
     both = EntropyMCMC(epochs=6, burn_in=0.5).fit(network(), blobs(), device="cpu")
     for posterior, chains in (
         (alone, [0] * 3),
+        (moving, [0] * 3),
         (found, [0, 0, 1, 1, 2, 2]),
         (both, [0] * 6),
     ):
@@ -225,6 +349,7 @@ def test_settings_that_cannot_be_are_refused_before_training() -> None:
     for method, settings, message in (
         (SGLD, {"temperature": -1.0}, "temperature must be at least 0"),
         (SGLD, {"momentum": 0.9}, "momentum must be 0"),
+        (SGHMC, {"momentum": 1.0}, r"momentum must be in \[0, 1\)"),
         (SGLD, {"patience": 3}, "patience must be 0"),
         (SGLD, {"decay": 1.5}, "decay"),
         (SGLD, {"prior_scale": 0.0}, "prior_scale"),

@@ -64,13 +64,14 @@ class Langevin(Framework[C]):
 
     Attributes:
         temperature: T; 1 samples the posterior of Bayes' rule, 0 only descends.
-        momentum: Always 0: these dynamics have none.
+        momentum: Always 0, except for dynamics with a velocity.
     """
 
     temperature: float = 1.0
     momentum: float = 0.0
 
     can_stop_early: ClassVar[bool] = False
+    has_momentum: ClassVar[bool] = False
     refused = dict.fromkeys(
         SCORE_BALLS, "it draws no sample of a Gaussian to take a score at; use 'posterior-exact'"
     )
@@ -78,7 +79,8 @@ class Langevin(Framework[C]):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._require(0 <= self.temperature < math.inf, "temperature", "at least 0")
-        self._require(self.momentum == 0, "momentum", "0: these dynamics have none")
+        allowed = self.momentum == 0 or self.has_momentum
+        self._require(allowed, "momentum", "0: these dynamics have none")
 
     @abstractmethod
     def keeps(self, state: C) -> bool:

@@ -10,6 +10,7 @@ from landscape.methods.state import Problem, starting_weights
 from landscape.methods.variational.descent import Variational, VariationalState
 from landscape.objective.batches import Batch
 from landscape.posteriors import Gaussian, Posterior
+from landscape.posteriors.pretrained import moped_scale
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +45,7 @@ class MOPED(Variational):
     ) -> VariationalState:
         """The Gaussian q and the prior at the pretrained weights."""
         weights = starting_weights(problem, prior)
-        q = Gaussian.diagonal(weights, (self.delta * weights.abs()).clamp_min(self.min_scale))
+        q = Gaussian.diagonal(weights, moped_scale(weights, self.delta, self.min_scale))
         p = Gaussian.diagonal(weights, self.prior_scale).broadened(self.least_scale(problem))
         return self.start(problem, q, p, seed)
 
