@@ -105,6 +105,7 @@ def _all_candidates() -> list[Candidate]:
             },
         ),
         Candidate("sgld", "sgld", {"learning_rate": (0.01, 0.2), **chain}, **own_prior),
+        Candidate("sghmc", "sghmc", {"learning_rate": (1e-3, 0.02), **chain}, **own_prior),
         Candidate(
             "cyclical-sgld", "cyclical-sgld", {"learning_rate": (0.03, 0.5), **chain}, **own_prior
         ),
