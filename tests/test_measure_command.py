@@ -145,6 +145,7 @@ def test_lines_and_curves_are_written_beside_surfaces(
 ) -> None:
     path = copied(trained, tmp_path)
     bezier = ["surface", str(path), "--line", "bezier", "--grid", "5", "--split", "test"]
+    bezier += ["--steps", "20"]
     assert main(bezier) == 0
     found = Run.open(path)["lines/bezier-test"]
     assert found["loss"].shape == (5,)
@@ -282,14 +283,15 @@ def test_a_surface_or_line_of_other_settings_is_replaced_only_when_asked(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = copied(trained, tmp_path)
+    chain = ["--line", "chain", "--steps", "20"]
     for command, changed, message in (
         (["--plane", "pca", "--grid", "3"], ["--margin", "0.1"], "margin was 0.5 there"),
         (["--plane", "pca", "--grid", "3"], ["--samples", "4"], "samples was 30 there and is 4"),
         (["--plane", "pca", "--grid", "3"], ["--samples", "31"], "samples was 30 there and is 31"),
         (["--line", "pca", "--grid", "3"], ["--extent", "2"], "extent was None there and is 2.0"),
         (["--line", "pca", "--grid", "3"], ["--samples", "4"], "samples was 30 there and is 4"),
-        (["--line", "chain", "--grid", "3"], ["--grid", "5"], "points was 3 there and is 5"),
-        (["--line", "chain", "--grid", "3"], ["--steps", "9"], "steps was 500 there and is 9"),
+        ([*chain, "--grid", "3"], ["--grid", "5"], "points was 3 there and is 5"),
+        ([*chain, "--grid", "3"], ["--steps", "9"], "steps was 20 there and is 9"),
     ):
         assert main(["surface", str(path), *command, "--fresh"]) == 0
         before = path.read_bytes()

@@ -27,7 +27,7 @@ def to_pdf(drawing: bytes) -> bytes:
     try:
         import typst
     except ImportError as error:
-        raise InputError("PDF needs 'pip install landscape[pdf]'") from error
+        raise InputError("PDF needs 'pip install typst'") from error
     files: Any = {"main.typ": _PAGE, "figure.svg": drawing}  # its stubs do not allow a dict
     try:
         page = typst.compile(files, format="pdf")

@@ -72,7 +72,7 @@ def _package(name: str) -> Any:
         return importlib.import_module(name)
     except (ImportError, RuntimeError) as error:  # RuntimeError: built for another torch
         raise InputError(
-            f"this network needs {name}: pip install 'landscape[vision]' ({error})"
+            f"this network needs {name}: pip install {name} ({error})"
         ) from error
 
 

@@ -296,7 +296,7 @@ def _dask_client(address: str) -> Iterator[Any]:
     try:
         from distributed import Client
     except ImportError as error:
-        raise InputError("--dask needs 'pip install landscape[dask]'") from error
+        raise InputError("--dask needs 'pip install distributed'") from error
     # It logs a traceback where the scheduler is gone, of which ``run`` says what is to be said.
     logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
     fault: str | None = None

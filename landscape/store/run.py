@@ -195,13 +195,13 @@ class Run:
         """The file as an ``xarray.DataTree`` in memory, the same as by ``open_datatree``.
 
         Raises:
-            InputError: xarray is not installed (``pip install landscape[xarray]``), or the file is
+            InputError: xarray is not installed (``pip install xarray h5netcdf``), or the file is
                 damaged.
         """
         try:
             import xarray
         except ImportError as error:
-            raise InputError("to_xarray needs 'pip install landscape[xarray]'") from error
+            raise InputError("to_xarray needs 'pip install xarray h5netcdf'") from error
         attributes, groups = self._contents()
         # xarray's own reader would follow the links in a file from anybody.
         nodes = {"/": xarray.Dataset(attrs=attributes)}

@@ -53,6 +53,6 @@ def _pillow() -> tuple[Any, Any]:
         from PIL import Image, ImageOps
     except ImportError as error:
         raise InputError(
-            f"images need Pillow: pip install 'landscape[images]' ({error})"
+            f"images need Pillow: pip install pillow ({error})"
         ) from error
     return Image, ImageOps

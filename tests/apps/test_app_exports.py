@@ -192,7 +192,7 @@ def test_pdf_without_typst_says_what_to_install(
             urllib.request.urlopen(request)
         assert caught.value.code == 400
         said = caught.value.read().decode()
-        assert said == "PDF needs 'pip install landscape[pdf]'\n"
+        assert said == "PDF needs 'pip install typst'\n"
 
 
 @pytest.mark.parametrize(

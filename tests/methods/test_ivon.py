@@ -44,7 +44,7 @@ def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyP
         return original(name, *rest, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(InputError, match=r"pip install landscape\[ivon\]"):
+    with pytest.raises(InputError, match="pip install ivon-opt"):
         IVON().init(Problem(ParameterSpace(network()), "cross_entropy", 3, 3))
 
 

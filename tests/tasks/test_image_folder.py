@@ -80,5 +80,5 @@ def test_without_pillow_it_says_what_to_install(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "PIL", None)  # as if it were not installed
-    with pytest.raises(InputError, match=r"pip install 'landscape\[images\]'"):
+    with pytest.raises(InputError, match="pip install pillow"):
         tasks.image_folder(str(folder))

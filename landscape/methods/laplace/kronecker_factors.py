@@ -82,7 +82,7 @@ def check_kronecker(space: ParameterSpace, loss: Loss) -> dict[str, str]:
         InputError: see ``kronecker_factors``.
     """
     if importlib.util.find_spec("curvlinops") is None:
-        raise InputError("kronecker needs 'pip install landscape[kronecker]'")
+        raise InputError("kronecker needs 'pip install curvlinops-for-pytorch'")
     if loss != "cross_entropy":
         raise InputError("a Kronecker-factored Laplace needs the loss 'cross_entropy'")
     layers = {

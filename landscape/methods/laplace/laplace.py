@@ -44,7 +44,7 @@ class Laplace(MAP):
             then are the only inferred ones; ``"diagonal"``, its diagonal over all inferred
             parameters; ``"full"`` over all of them, for small networks; or ``"kronecker"``, a
             block for each weight of linear and convolutional layers (``pip install
-            landscape[kronecker]``).
+            curvlinops-for-pytorch``).
         prior_precision: N times the corresponding weight decay; 0 for the value of the largest
             marginal likelihood.
     """

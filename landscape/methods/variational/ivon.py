@@ -36,7 +36,7 @@ class IVON(Method[IVONState]):
     m and the estimate h of the loss's Hessian diagonal follow natural gradients at one sample a
     step. The prior is N(0, temperature / (N weight_decay)); a ``prior`` given to ``fit`` only sets
     the start of m. The steps are those of the package ``ivon-opt`` (``pip install
-    landscape[ivon]``), with noise from the seed.
+    ivon-opt``), with noise from the seed.
 
     Attributes:
         weight_decay: delta; 0 is an improper prior.
@@ -69,7 +69,7 @@ class IVON(Method[IVONState]):
         try:
             from ivon import IVON as Optimizer
         except ImportError as error:
-            raise InputError("ivon needs 'pip install landscape[ivon]'") from error
+            raise InputError("ivon needs 'pip install ivon-opt'") from error
         weights = starting_weights(problem, prior)
         optimizer = Optimizer(
             [weights.requires_grad_()],
