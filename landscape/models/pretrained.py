@@ -71,9 +71,7 @@ def _package(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except (ImportError, RuntimeError) as error:  # RuntimeError: built for another torch
-        raise InputError(
-            f"this network needs {name}: pip install {name} ({error})"
-        ) from error
+        raise InputError(f"this network needs {name}: pip install {name} ({error})") from error
 
 
 def _with_weights(model: nn.Module, path: str) -> nn.Module:

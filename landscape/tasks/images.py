@@ -52,7 +52,5 @@ def _pillow() -> tuple[Any, Any]:
     try:
         from PIL import Image, ImageOps
     except ImportError as error:
-        raise InputError(
-            f"images need Pillow: pip install pillow ({error})"
-        ) from error
+        raise InputError(f"images need Pillow: pip install pillow ({error})") from error
     return Image, ImageOps
