@@ -124,7 +124,9 @@
     // A value of a setting counts also if it is the one that the server knows: it differs from the
     // other values.
     const values = [...(link.closest(".control")?.querySelectorAll("a[href]") ?? [])];
-    const others = values.filter((value) => value !== link).map((value) => value.search);
+    const others = values
+      .filter((value) => value !== link && value.pathname === link.pathname)
+      .map((value) => value.search);
     const bases = others.length ? others : [from.search];
     event.preventDefault();
     event.stopPropagation();
