@@ -202,7 +202,8 @@ def _explained(what: str) -> Iterator[None]:
                 "the network has activation checkpoints with use_reentrant=True, which have no "
                 "second derivative: use use_reentrant=False"
             ) from error
-        if "is not implemented" in str(error):
+        # torch says the latter of group_norm with a shift and no scale.
+        if "is not implemented" in str(error) or "does not have a device" in str(error):
             raise InputError(
                 f"torch has no {what} of one of the network's operations ({reason}): write it with "
                 "other operations"

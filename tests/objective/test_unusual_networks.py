@@ -327,3 +327,20 @@ def test_sparse_embeddings_are_measured_as_dense_ones() -> None:
     w = one.space.vector()
     torch.testing.assert_close(one.gradient(w), other.gradient(w))
     torch.testing.assert_close(one.hessian_product(w, w), other.hessian_product(w, w))
+
+
+class ShiftedGroups(nn.Module):
+    """Group normalisation with a shift and no scale, which torch cannot differentiate."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.shift = nn.Linear(4, 3), nn.Parameter(torch.zeros(3))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return nn.functional.group_norm(self.inner(inputs), 1, None, self.shift)
+
+
+def test_a_layer_that_torch_cannot_differentiate_is_named_in_a_line() -> None:
+    objective = Objective(ShiftedGroups(), [(torch.randn(6, 4), torch.arange(6) % 3)])
+    with pytest.raises(InputError, match="torch has no derivative of one of the network's oper"):
+        objective.gradient()
