@@ -52,7 +52,7 @@ _RESTS: dict[str, tuple[str, dict[str, Any]]] = {
     "rest-trained": ("fresh-head", {}),
 }
 _SAMPLES = 3
-"""Number of posterior samples whose curvature is measured: enough for a mean over seeds."""
+"""Number of posterior samples with curvature: enough for a mean over seeds."""
 
 Settings = dict[str, Any]
 

@@ -122,7 +122,7 @@ def posterior_megabytes(run: Run) -> float:
 
 
 def samples_measured(run: Run) -> int:
-    """Number of samples whose curvature the run holds."""
+    """Number of samples in the run that have curvature."""
     return len(_eigenvalues(run))
 
 

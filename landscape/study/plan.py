@@ -21,7 +21,7 @@ class Budget:
         epochs: Number of epochs of every training on the target task.
         source_epochs: Number of epochs of the source posterior.
         samples: Number of posterior samples to predict with.
-        measured: Number of posterior samples whose curvature is measured.
+        measured: Number of posterior samples at which the curvature is measured.
         severities: Severities of the corrupted test sets.
         restarts: Number of starting points of either kind in the toy study.
         equal_time: Whether the study of generalisation also trains every method as long as FP-BMA
