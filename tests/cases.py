@@ -1,4 +1,4 @@
-"""Losses with a curvature that is known by a formula, and small networks with awkward properties."""
+"""Losses with curvature known by a formula, and small networks with awkward properties."""
 
 from __future__ import annotations
 
