@@ -11,7 +11,8 @@ from torch import nn
 
 from landscape.errors import InputError
 from landscape.models.layers import image_shape
-from landscape.models.weights import load_weights, read_weights
+from landscape.models.weights import load_weights
+from landscape.runtime.weight_files import read_weights
 
 
 def torchvision(

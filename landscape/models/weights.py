@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from landscape.errors import InputError, printable, refused
-from landscape.models.pickle_depth import check_depth
-from landscape.runtime import limits
-from landscape.runtime.files import check_regular
-from landscape.runtime.tensor_files import all_tensors, open_tensors
-
-_LEGACY_PICKLES = 5
-"""Number of pickles at the start of files from before torch 1.6."""
+from landscape.errors import InputError
+from landscape.runtime.weight_files import read_weights
 
 
 def load_weights(
@@ -30,8 +21,7 @@ def load_weights(
 ) -> nn.Module:
     """Load the weights of a file into ``model``, which is changed and returned.
 
-    The file may hold the weights directly, or under ``state_dict`` or ``model``. Names may begin
-    with ``module.`` (from ``DataParallel``). Only tensors are read, so a file cannot run code.
+    Only tensors are read, so a file cannot run code; see ``runtime.weight_files.read_weights``.
 
     Args:
         model: Network to load the weights into.
@@ -63,58 +53,6 @@ def load_weights(
             )
     model.load_state_dict(weights, strict=False)
     return model
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file by name.
-
-    Raises:
-        InputError: The file is missing or damaged, or holds something else.
-    """
-    if path.suffix == ".safetensors":
-        with open_tensors(path, "weights") as file:
-            return _usable(path, all_tensors(file))
-    check_regular(path)
-    with refused(f"cannot read {path} as weights"):
-        _check_pickled(path)
-        loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
-    for key in ("state_dict", "model"):
-        if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
-            loaded = loaded[key]
-    return _usable(path, loaded)
-
-
-def _check_pickled(path: Path) -> None:
-    """Check the unpacked size and the nesting depth of a file, which torch does not check.
-
-    Raises:
-        ValueError: One of the two is larger than weights need.
-    """
-    with path.open("rb") as stream:
-        if not zipfile.is_zipfile(stream):
-            stream.seek(0)
-            for _ in range(_LEGACY_PICKLES):
-                check_depth(stream)
-            return
-        with zipfile.ZipFile(stream) as archive:
-            size = sum(member.file_size for member in archive.infolist())
-            if size > limits.max_unpacked(limits.stored_bytes(path.stat()), limits.RATIO):
-                raise ValueError(f"it would unpack to {size >> 20:,} MiB, many times its size")
-            for member in archive.namelist():
-                if member.endswith("data.pkl"):
-                    with archive.open(member) as pickled:
-                        check_depth(pickled)
-
-
-def _usable(path: Path, loaded: Any) -> dict[str, Tensor]:
-    if not isinstance(loaded, dict) or not all(
-        isinstance(name, str) and isinstance(value, Tensor) for name, value in loaded.items()
-    ):
-        raise InputError(f"{path} does not hold named weights")
-    for name, value in loaded.items():
-        if value.layout is not torch.strided or value.is_quantized or value.dtype.is_complex:
-            raise InputError(f"{path}: '{printable(name)}' is sparse, quantised or complex")
-    return {name.removeprefix("module."): value for name, value in loaded.items()}
 
 
 def _renamed(name: str, rename: Mapping[str, str]) -> str:

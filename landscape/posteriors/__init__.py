@@ -3,6 +3,7 @@
 from landscape.posteriors.distribution import Distribution
 from landscape.posteriors.files import describe
 from landscape.posteriors.gaussian import Gaussian
+from landscape.posteriors.imported import from_gaussian, from_sampler, from_weights
 from landscape.posteriors.kronecker import Kronecker
 from landscape.posteriors.loss import PosteriorLoss
 from landscape.posteriors.point import Point
@@ -23,6 +24,9 @@ __all__ = [
     "PosteriorLoss",
     "Samples",
     "describe",
+    "from_gaussian",
+    "from_sampler",
+    "from_weights",
     "isotropic",
     "load",
     "moped",

@@ -8,8 +8,9 @@ from typing import Any
 from torch import nn
 
 from landscape import models
-from landscape.models.weights import load_weights, read_weights
+from landscape.models.weights import load_weights
 from landscape.runtime.files import check_regular, fingerprint
+from landscape.runtime.weight_files import read_weights
 from landscape.tasks import Task
 
 _NAMES = {"downsample.": "shortcut.", "fc.": "linear."}
