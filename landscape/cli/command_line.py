@@ -13,7 +13,7 @@ from cyclopts import App, CycloptsError, Parameter
 from cyclopts.config import Dict
 
 from landscape import workflow
-from landscape.cli import measuring, runs, studies, training
+from landscape.cli import importing, measuring, runs, studies, training
 from landscape.cli.options import convert
 from landscape.errors import InputError, LandscapeError, LandscapeWarning, printable
 from landscape.runtime.memory import keep_freed_memory
@@ -22,6 +22,7 @@ from landscape.runtime.progress import say
 COMMANDS: dict[str, Callable[..., None]] = {
     "demo": studies.demo,
     "train": training.train,
+    "import": importing.import_weights,
     "measure": measuring.measure,
     "surface": measuring.surface,
     "study": studies.study,
@@ -65,6 +66,8 @@ def _run(words: list[str]) -> None:
     settings: list[Dict] = []
     if words[0] == "train":
         commands["train"], words, settings = training.prepare(words)
+    elif words[0] == "import":
+        commands["import"], words = importing.prepare(words)
     app = App(
         name="landscape",
         help="Train Bayesian neural networks with flat posteriors and measure how flat they are.",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import tomllib
 from collections.abc import Sequence
+from dataclasses import field, make_dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import cyclopts
 from cyclopts import CoercionError, Parameter, Token, validators
@@ -13,6 +15,7 @@ from cyclopts import CoercionError, Parameter, Token, validators
 from landscape.errors import InputError, refused
 from landscape.runtime.files import check_regular
 from landscape.runtime.limits import MAX_SETTINGS
+from landscape.tasks import TASKS
 
 _SEED = validators.Number(gte=0, lt=1 << 63)  # a run file can store these
 
@@ -56,3 +59,22 @@ def read_toml(path: Path) -> dict[str, Any]:
     with refused(f"{path} is not TOML"):
         settings = tomllib.loads(contents.decode())
     return {name.replace("-", "_"): value for name, value in settings.items()}
+
+
+def as_options(settings: type, name: str) -> Any:
+    """The fields of a dataclass as options of a command, under a heading of their own."""
+    options = Parameter(name="*", group=f"Settings of {name}", negative_bool="no-")
+    return Annotated[settings | None, options]
+
+
+def task_settings_of(task: str) -> type:
+    """A dataclass of the parameters of a task's function, the seed excluded."""
+    function = TASKS[task]
+    types = get_type_hints(function)
+    fields: list[tuple[str, type, Any]] = [
+        (name, types[name], field(**({} if p.default is p.empty else {"default": p.default})))
+        for name, p in inspect.signature(function).parameters.items()
+        if name != "seed"
+    ]
+    namespace = {"__module__": __name__, "__doc__": function.__doc__}
+    return make_dataclass(task, fields, kw_only=True, namespace=namespace)

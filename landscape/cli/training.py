@@ -6,16 +6,16 @@ import functools
 import inspect
 import itertools
 from collections.abc import Callable
-from dataclasses import asdict, field, make_dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 from cyclopts.config import Dict
 from torch import nn
 
 from landscape import methods, models, posteriors, tasks, workflow
-from landscape.cli.options import Device, Json, Seed, read_toml
+from landscape.cli.options import Device, Json, Seed, as_options, read_toml, task_settings_of
 from landscape.cli.report import print_run
 from landscape.errors import InputError
 from landscape.methods import METHODS
@@ -158,8 +158,8 @@ def prepare(words: list[str]) -> tuple[Callable[..., None], list[str], list[Dict
         train(*arguments, **options)
 
     command.__annotations__ = train.__annotations__ | {
-        "task_settings": _as_options(_task_settings(task), task),
-        "method_settings": _as_options(METHODS[method], method),
+        "task_settings": as_options(task_settings_of(task), task),
+        "method_settings": as_options(METHODS[method], method),
     }
     file_settings = [Dict(settings, use_commands_as_keys=False, source=str(file))]
     return command, ["train", task, method, *rest], file_settings
@@ -167,21 +167,3 @@ def prepare(words: list[str]) -> tuple[Callable[..., None], list[str], list[Dict
 
 def _without_equals(word: str) -> list[str]:
     return word.split("=", 1) if word.startswith("--config=") else [word]
-
-
-def _as_options(settings: type, name: str) -> Any:
-    options = Parameter(name="*", group=f"Settings of {name}", negative_bool="no-")
-    return Annotated[settings | None, options]
-
-
-def _task_settings(task: str) -> type:
-    """A dataclass of the parameters of a task's function, the seed excluded."""
-    function = TASKS[task]
-    types = get_type_hints(function)
-    fields: list[tuple[str, type, Any]] = [
-        (name, types[name], field(**({} if p.default is p.empty else {"default": p.default})))
-        for name, p in inspect.signature(function).parameters.items()
-        if name != "seed"
-    ]
-    namespace = {"__module__": __name__, "__doc__": function.__doc__}
-    return make_dataclass(task, fields, kw_only=True, namespace=namespace)

@@ -9,7 +9,7 @@ from landscape.workflow.measuring import (
     measure_surface,
 )
 from landscape.workflow.resume import tidy
-from landscape.workflow.training import train
+from landscape.workflow.training import record, train
 
 __all__ = [
     "Trained",
@@ -19,6 +19,7 @@ __all__ = [
     "measure_curvature",
     "measure_line",
     "measure_surface",
+    "record",
     "tidy",
     "train",
 ]

@@ -1,4 +1,4 @@
-"""From settings to a run file."""
+"""From settings, or from a posterior, to a run file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing import Any
 import torch
 
 from landscape import posteriors
-from landscape.errors import InputError
 from landscape.methods import Method
 from landscape.methods.checkpoint import OtherTrainingError, identity_digest
 from landscape.methods.loop import Progress
@@ -24,6 +23,7 @@ from landscape.running_stats.normalisation import normalisation_layers
 from landscape.runtime import distributed
 from landscape.runtime.devices import choose_device, describe_device
 from landscape.runtime.files import fingerprint
+from landscape.runtime.numbers import check_int
 from landscape.store import Run, ensure_new, schema
 from landscape.store.run import Contents
 from landscape.tasks import Task
@@ -72,8 +72,7 @@ def train(
             process is measuring the run that is there.
         TrainingError: training diverged.
     """
-    if samples < 1:
-        raise InputError(f"the number of samples must be at least 1, not {samples}")
+    samples = check_int(samples, "the number of samples")
     leads = distributed.rank() == 0
     weights = path.with_suffix(".safetensors")
     where = choose_device(device)
@@ -120,19 +119,91 @@ def train(
         distributed.wait_for_all()
         return Trained(Run.open(path), posterior, task)
     seconds = time.perf_counter() - begun
+    run = _write_run(
+        path,
+        posterior,
+        task,
+        settings,
+        samples=samples,
+        seed=seed,
+        overwrite=overwrite,
+        training_fingerprint=training,
+        training_seconds=seconds,
+    )
+    checkpoint.unlink(missing_ok=True)
+    distributed.wait_for_all()
+    return Trained(run, posterior, task)
+
+
+def record(
+    path: Path,
+    task: Task,
+    posterior: Posterior,
+    *,
+    samples: int = 30,
+    seed: int = 0,
+    overwrite: bool = False,
+    config: Mapping[str, Any] | None = None,
+) -> Trained:
+    """Write the run file of a posterior that was trained elsewhere, with its predictions.
+
+    The posterior's weights are written beside the run file, as by ``train``.
+
+    Args:
+        path: The run file, ending in ``.h5``.
+        task: The task, as from ``tasks.load``.
+        posterior: The posterior, over a network of ``models.build``.
+        samples: Number of samples that predictions are averaged over.
+        seed: Seed of the samples.
+        overwrite: Replace an existing run file.
+        config: More settings, for the record.
+
+    Raises:
+        InputError: ``path`` cannot be written, the network does not fit the task, or another
+            process is measuring the run that is there.
+    """
+    samples = check_int(samples, "the number of samples")
+    ensure_new(path, overwrite=overwrite)
+    settings = {
+        "task": {"name": task.name, **task.settings},
+        "method": {"name": posterior.method, **posterior.settings},
+        "model": getattr(posterior.space.module, "architecture", None),
+        "prediction": {"samples": samples},
+        **(config or {}),
+    }
+    schema.attribute("config", settings)  # which fails if it cannot be stored
+    run = _write_run(
+        path, posterior, task, settings, samples=samples, seed=seed, overwrite=overwrite
+    )
+    return Trained(run, posterior, task)
+
+
+def _write_run(
+    path: Path,
+    posterior: Posterior,
+    task: Task,
+    settings: Mapping[str, Any],
+    *,
+    samples: int,
+    seed: int,
+    overwrite: bool,
+    **training: str | float,
+) -> Run:
+    """Predict on the test set, and write the run file with the posterior's file beside it."""
+    weights = path.with_suffix(".safetensors")
     prediction = _predict(posterior, task, samples, seed)
     space = posterior.space
     layers = normalisation_layers(space.module)
+    groups = {"predictions": _prediction_group(prediction, seed, posterior)}
+    if posterior.history:
+        groups["training"] = (posterior.history, {})
     with lock(path, weights):
-        run = Run.create(
+        return Run.create(
             path,
             overwrite=overwrite,
-            groups={
-                "training": (posterior.history, {}),
-                "predictions": _prediction_group(prediction, seed, posterior),
-            },
+            groups=groups,
             status="complete",
-            method=method.name,
+            method=posterior.method,
             task=task.name,
             seed=seed,
             config=settings,
@@ -145,16 +216,12 @@ def train(
             if layers
             else "the network keeps no running statistics",
             data_fingerprint=task.fingerprint(),
-            device=describe_device(where),
+            device=describe_device(space.device),
             dtype=str(space.dtype).removeprefix("torch."),
             posterior_file=posterior.save(weights).name,
             posterior_fingerprint=fingerprint(weights),
-            training_fingerprint=training,
-            training_seconds=seconds,
+            **training,
         )
-    checkpoint.unlink(missing_ok=True)
-    distributed.wait_for_all()
-    return Trained(run, posterior, task)
 
 
 def _predict(
