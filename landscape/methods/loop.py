@@ -221,11 +221,12 @@ class Method(ABC, Generic[S]):
             saved.save(training, training.epoch, last=training.epoch == self.epochs)
             if report is not None:
                 report(training.epoch, self.epochs, record)
-        posterior = self.posterior(training.state)
+        posterior, rest = self.posterior(training.state), training.state.rest
         if training.best is not None:
             posterior = replace(posterior, distribution=training.best)
-        if joint is not None and training.best_rest is not None:
-            posterior = replace(posterior, space=joint.with_rest(training.best_rest))
+        if joint is not None:  # also of a method whose posterior is not in ``state.space``
+            values = rest.mean if training.best_rest is None else training.best_rest
+            posterior = replace(posterior, space=joint.with_rest(values))
         return replace(
             posterior, history=training.history, settings=asdict(self), calibration=train
         )

@@ -30,12 +30,12 @@ def test_early_stopping_does_not_see_the_test_set(method: Method[Any]) -> None:
     task = blobs()
     wrong = Data(task.train.inputs, (task.train.targets + 1) % 3)
     poison = Data(torch.full_like(task.test.inputs, torch.nan), task.test.targets)
-    found = [
+    ends = [
         method.fit(network(), replace(task, validation=wrong, test=test), seed=1, device="cpu")
         for test in (task.test, poison)
     ]
-    assert len(found[0].history["epoch"]) < 30
-    assert torch.equal(found[0].sample(2, 1), found[1].sample(2, 1))
+    assert len(ends[0].history["epoch"]) < 30
+    assert torch.equal(ends[0].sample(2, 1), ends[1].sample(2, 1))
 
 
 def test_augmentation_changes_each_training_batch_once_and_nothing_else() -> None:

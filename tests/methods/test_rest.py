@@ -43,46 +43,41 @@ def flat(module: nn.Module) -> Tensor:
     return torch.cat([p.detach().reshape(-1) for p in module.parameters()])
 
 
-def assert_rest_is(state: Any, layer: nn.Module) -> None:
-    torch.testing.assert_close(state.rest.values, flat(layer))
-
-
 def test_the_methods_that_train_the_rest_are_known() -> None:
     assert [method.name for method in METHODS if not method.trains_rest] == OTHERS
 
 
 @pytest.mark.parametrize("noises", [1, 3])
 def test_a_step_is_one_of_vi_on_the_part_and_one_of_sgd_on_the_rest(noises: int) -> None:
-    method = VI(initial_scale=0.1, beta=0.5, noise_samples=noises, covariance_rate=0.5)
-    state, batch, model = begun(method)
-    first, _, _, _, head = model
-    centre = flat(head).requires_grad_()
-    log_scale = torch.full_like(centre, 0.1).log().requires_grad_()
-    by_vi = torch.optim.SGD(
-        [{"params": [centre]}, {"params": [log_scale], "slow": 0.5}], lr=1.0, momentum=0.9
-    )
+    method = VI(initial_scale=0.1, beta=0.5, noise_samples=noises)
+    state, (inputs, targets), model = begun(method)
+    space = ParameterSpace(model, of_head)  # VI alone sees the rest as SGD has left it
+    prior = isotropic(model, 0.2, mean=space.vector(), parameters=of_head)
+    alone = method.init(Problem(space, "cross_entropy", 30, 10), prior=prior, seed=3)
+    first = model[0]  # type: ignore[index]
     by_sgd = torch.optim.SGD(first.parameters(), lr=1.0, momentum=0.9)
-    draws, prior = torch.Generator().manual_seed(3), torch.distributions.Normal(flat(head), 0.2)
+    draws, passes = torch.Generator().manual_seed(3), []
+    for used in (state.problem.joint.space, state.problem.space):
+        used.module.register_forward_hook(lambda *_: passes.append(1))
     for step in range(3):
-        method.step(state, batch)
-        total = torch.zeros(())
-        for _ in range(noises):
-            z = torch.randn(len(centre), dtype=torch.float64, generator=draws)
-            weight, bias = (centre + log_scale.exp() * z).split([24, 3])
-            outputs = nn.functional.linear(first(batch[0]).tanh(), weight.view(3, 8), bias)
-            total = total + nn.functional.cross_entropy(outputs, batch[1]) / noises
-        q = torch.distributions.Normal(centre, log_scale.exp())
-        total = total + 0.5 * torch.distributions.kl_divergence(q, prior).sum() / 30
-        for optimizer in (by_vi, by_sgd):
-            optimizer.zero_grad()
+        method.step(state, (inputs, targets))
+        q, total = alone.gaussian, torch.zeros(())
+        for noise in [q.noise(draws) for _ in range(noises)]:
+            weight, bias = q.transform(noise).split([24, 3])
+            outputs = nn.functional.linear(first(inputs).tanh(), weight.view(3, 8), bias)
+            total = total + nn.functional.cross_entropy(outputs, targets) / noises
+        method.step(alone, (inputs, targets))
+        by_sgd.zero_grad()
         total.backward()  # type: ignore[no-untyped-call]
-        for optimizer in (by_vi, by_sgd):
-            for group in optimizer.param_groups:
-                group["lr"] = method.rate(step, 10) * group.get("slow", 1.0)
-            optimizer.step()
-        torch.testing.assert_close(state.mean, centre.detach())
-        torch.testing.assert_close(state.log_scale, log_scale.detach())
-        assert_rest_is(state, first)
+        by_sgd.param_groups[0]["lr"] = method.rate(step, 10)
+        by_sgd.step()
+        for name in ("weight", "bias"):
+            space.module.get_parameter(f"0.{name}").copy_(first.get_parameter(name).detach())
+        torch.testing.assert_close(state.mean, alone.mean)
+        torch.testing.assert_close(state.log_scale, alone.log_scale)
+        torch.testing.assert_close(state.rest.values, flat(first))
+    assert not torch.equal(alone.log_scale, alone.log_scale[:1].expand(27))
+    assert len(passes) == 3 * noises  # one pass gives both gradients
 
 
 def test_with_a_ball_the_rest_moves_along_the_gradient_at_the_worst_place() -> None:
@@ -180,8 +175,8 @@ def test_a_posterior_from_a_file_predicts_with_the_trained_rest(tmp_path: Path) 
     with torch.no_grad():
         expected = module(task.test.inputs).log_softmax(1)
     for posterior in (q, loaded):
-        found = predict(posterior, task.test, samples=1, seed=5).log_probabilities[0]
-        torch.testing.assert_close(found, expected)
+        predicted = predict(posterior, task.test, samples=1, seed=5).log_probabilities[0]
+        torch.testing.assert_close(predicted, expected)
     assert not torch.equal(rest["0.weight"], model.state_dict()["0.weight"])
 
 
