@@ -14,7 +14,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 
+from landscape import models, workflow
 from landscape.cli import command_line, main
 from landscape.errors import LandscapeWarning
 from landscape.runtime.files import atomic_write
@@ -193,6 +196,38 @@ def test_transfer_with_a_fresh_head_of_another_size(
     assert (
         main(["measure", str(run.path), "--samples", "2", "--eigenvalues", "1", "--grid", "0"]) == 0
     )
+
+
+def test_the_rest_that_is_trained_is_recorded_and_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["train", "digits", "vi", "--model", "mlp", "--parameters", "head", "--epochs", "3"]
+    command += ["--samples", "1", "--device", "cpu", "--out", str(tmp_path), "--name", "run"]
+    assert main([*command, "--deterministic", "train"]) == 0
+    path = tmp_path / "run.h5"
+    few = ["--samples", "1", "--eigenvalues", "1", "--trace-matvecs", "2", "--grid", "0"]
+    assert main(["measure", str(path), *few]) == 0
+    run, trained = Run.open(path), workflow.load(path)
+    assert run.config["deterministic"] == "train"
+    assert run.config["parameters"] == "head"
+    assert run.attributes["parameters"] == "layers.5.weight, layers.5.bias"
+    module = models.build("mlp", trained.task, seed=0)
+    start = {name: value.clone() for name, value in module.state_dict().items()}
+    stored = load_file(path.with_suffix(".safetensors"))
+    rest = {name: stored[f"module/{name}"] for name in start if f"module/{name}" in stored}
+    assert len(rest) == len(start) - 2
+    assert not any(torch.equal(value, start[name]) for name, value in rest.items())
+    head = trained.posterior.space.unflatten(trained.posterior.sample(1, 0)[0])
+    module.load_state_dict({**rest, **head})
+    data = trained.task.train
+    with torch.no_grad():
+        loss = torch.nn.functional.cross_entropy(module(data.inputs), data.targets)
+    assert run["samples"]["loss"][0] == pytest.approx(float(loss), rel=1e-5)
+    capsys.readouterr()
+    assert main([*command, "--deterministic", "train"]) == 0
+    assert "is finished" in capsys.readouterr().err
+    assert main(command) == 2  # the other training may not replace it
+    assert main([*command, "--deterministic", "sgd"]) == 2
 
 
 def test_measuring_again_gives_the_same_and_by_pyhessian_nearly(demo: Path) -> None:

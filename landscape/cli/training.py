@@ -19,6 +19,7 @@ from landscape.cli.options import Device, Json, Seed, as_options, read_toml, tas
 from landscape.cli.report import print_run
 from landscape.errors import InputError
 from landscape.methods import METHODS
+from landscape.methods.rest import DETERMINISTIC
 from landscape.objective import subsets
 from landscape.posteriors import Posterior, transfer
 from landscape.runtime import distributed
@@ -40,6 +41,7 @@ def train(
     source: Path | None = None,
     alpha: float = 1e-4,
     parameters: Literal[tuple(subsets.CHOICES)] = "all",  # type: ignore[valid-type]
+    deterministic: Literal[DETERMINISTIC] = "freeze",  # type: ignore[valid-type]
     samples: int = 30,
     overwrite: bool = False,
     seed: Seed = 0,
@@ -61,6 +63,7 @@ def train(
         source: File of a source task's posterior. It is the prior, except for a fresh head.
         alpha: Prior variance of the fresh head.
         parameters: Parameters that are inferred.
+        deterministic: Whether the other parameters are frozen, or trained by SGD beside them.
         samples: Number of posterior samples that predictions are averaged over.
         overwrite: Replace an existing run.
         task_settings: Settings of the task.
@@ -95,6 +98,7 @@ def train(
             network,
             prior=before,
             parameters=inferred,
+            deterministic=deterministic,
             samples=samples,
             seed=seed,
             device=where,

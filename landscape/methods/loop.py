@@ -28,6 +28,7 @@ from landscape.autograd.pytrees import tensors_of
 from landscape.autograd.settings import differentiable
 from landscape.errors import InputError, TrainingError
 from landscape.methods.checkpoint import Checkpoint, digest
+from landscape.methods.rest import DETERMINISTIC, JointSpace
 from landscape.methods.state import Problem, State, descend, new_state
 from landscape.objective.batches import Batch
 from landscape.objective.checks import check_depends, check_division, check_loss, try_network
@@ -63,6 +64,7 @@ class _Training:
     best_epoch: int = 0
     best_loss: float = math.inf
     best: Distribution | None = None
+    best_rest: Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +96,8 @@ class Method(ABC, Generic[S]):
 
     name: ClassVar[str]
     can_stop_early: ClassVar[bool] = True
+    trains_rest: ClassVar[bool] = False
+    """Whether SGD can train the parameters that are not inferred at the same time."""
 
     def __post_init__(self) -> None:
         self._require(self.epochs >= 1, "epochs", "at least 1")
@@ -145,6 +149,7 @@ class Method(ABC, Generic[S]):
         *,
         prior: Posterior | None = None,
         parameters: Choice = None,
+        deterministic: str = "freeze",
         seed: int = 0,
         device: str = "auto",
         checkpoint: str | os.PathLike[str] | None = None,
@@ -158,6 +163,9 @@ class Method(ABC, Generic[S]):
             task: Training and validation data. The test set is not used.
             prior: A posterior over the same parameters; each method describes its use.
             parameters: Choice of the inferred parameters; see ``ParameterSpace``.
+            deterministic: ``"freeze"``, the other parameters keep the model's values; or
+                ``"train"``, SGD trains those that require a gradient (see ``advance``). The
+                posterior's network then has them as they are at its mean.
             seed: Seed of the order of the data, the method's noise and dropout.
             device: ``"auto"`` (CUDA if there is a GPU), or a device name of torch.
             checkpoint: A file for the state of the training, written after an epoch if that takes
@@ -179,6 +187,7 @@ class Method(ABC, Generic[S]):
         if len(task.train) == 0:
             raise InputError(f"task '{task.name}' has no training example")
         space = ParameterSpace(model, parameters, device=where)
+        joint = self.joint_space(model, space, deterministic)
         if prior is not None:
             prior.check_same_space(space)
         train, validation = task.train.to(where), task.validation.to(where)
@@ -194,10 +203,11 @@ class Method(ABC, Generic[S]):
             self.micro_batch,
             self.precision == "bfloat16",
             task.augment,
+            joint,
         )
         self._check_data(problem, train, validation)
         training = _Training(self.init(problem, prior=prior, seed=seed))
-        identity = self.identity(space, task, prior, seed)
+        identity = self.identity(space, task, prior, seed, joint)
         path = None if checkpoint is None else Path(checkpoint)
         saved = Checkpoint(path, identity, upgrade=self.upgrade)
         saved.restore(training, where)
@@ -211,15 +221,51 @@ class Method(ABC, Generic[S]):
             saved.save(training, training.epoch, last=training.epoch == self.epochs)
             if report is not None:
                 report(training.epoch, self.epochs, record)
-        posterior = self.posterior(training.state)
+        posterior, rest = self.posterior(training.state), training.state.rest
         if training.best is not None:
             posterior = replace(posterior, distribution=training.best)
+        if joint is not None:  # also of a method whose posterior is not in ``state.space``
+            values = rest.mean if training.best_rest is None else training.best_rest
+            posterior = replace(posterior, space=joint.with_rest(values))
         return replace(
             posterior, history=training.history, settings=asdict(self), calibration=train
         )
 
+    def joint_space(
+        self, model: nn.Module, space: ParameterSpace, deterministic: str
+    ) -> JointSpace | None:
+        """What SGD trains: the inferred parameters and the rest, or ``None`` for no rest.
+
+        Args:
+            model: The network.
+            space: The space of its inferred parameters.
+            deterministic: See ``fit``.
+
+        Raises:
+            InputError: the method trains no rest, or there is none that requires a gradient.
+        """
+        if deterministic not in DETERMINISTIC:
+            raise InputError(
+                f"deterministic must be one of {', '.join(DETERMINISTIC)}, not '{deterministic}'"
+            )
+        if deterministic == "freeze":
+            return None
+        if not self.trains_rest:
+            raise InputError(
+                f"{self.name} trains the parameters that it infers and no others: leave "
+                "deterministic at 'freeze'"
+            )
+        if len(space.names) == len(list(space.module.parameters())):
+            return None
+        return JointSpace(model, space)
+
     def identity(
-        self, space: ParameterSpace, task: Task, prior: Posterior | None, seed: int
+        self,
+        space: ParameterSpace,
+        task: Task,
+        prior: Posterior | None,
+        seed: int,
+        joint: JointSpace | None = None,
     ) -> dict[str, Any]:
         """Everything that the final weights depend on, as plain JSON.
 
@@ -228,15 +274,20 @@ class Method(ABC, Generic[S]):
             task: The task; see ``fit``.
             prior: The prior; see ``fit``.
             seed: The seed; see ``fit``.
+            joint: The inferred parameters and the rest, if SGD trains a rest.
         """
+        trained = space if joint is None else joint.space
+        names: Any = space.signature
+        if joint is not None:
+            names = {"deterministic": "train", "inferred": names, "trained": trained.signature}
         return {
             "method": self.name,
             **asdict(self),
             "seed": seed,
             "data": task.fingerprint(),
             "augmentation": getattr(task.augment, "__qualname__", repr(task.augment)),
-            "parameters": space.signature,
-            "initial weights": digest(space.vector()),
+            "parameters": names,
+            "initial weights": digest(trained.vector()),
             "prior": digest(*prior.distribution.tensors().values()) if prior else None,
         }
 
@@ -249,7 +300,7 @@ class Method(ABC, Generic[S]):
             record = self._epoch(state, train)
         except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # a matrix is not finite
             record = {"train_loss": math.nan}
-        if not (math.isfinite(record["train_loss"]) and bool(state.mean.isfinite().all())):
+        if not (math.isfinite(record["train_loss"]) and bool(state.centre[1].isfinite().all())):
             raise TrainingError(
                 f"{self.name}: training diverged in epoch {training.epoch + 1} of {self.epochs}: "
                 f"loss or weights are not finite; lower the learning rate ({self.learning_rate})"
@@ -260,6 +311,7 @@ class Method(ABC, Generic[S]):
         if self.patience and record["validation_loss"] < training.best_loss:
             training.best_epoch, training.best_loss = training.epoch, record["validation_loss"]
             training.best = self.posterior(state).distribution
+            training.best_rest = None if state.rest is None else state.rest.mean.clone()
         rate = self.rate(state.steps_done - 1, state.problem.steps)
         return record | {"epoch": training.epoch, "learning_rate": rate}
 
@@ -273,6 +325,22 @@ class Method(ABC, Generic[S]):
             return self.learning_rate * (step + 1) / (warm + 1)
         share = (step - warm) / max(1, steps - warm)
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
+
+    def rest_decay(self, problem: Problem) -> float:
+        """Weight decay of the rest: that of the method, or 0 if it has none."""
+        return float(getattr(self, "weight_decay", 0.0))
+
+    def advance(self, state: State) -> None:
+        """Count a step; if SGD trains the rest, one step of it along the last pass's gradient.
+
+        So the rest moves by SGD with the method's learning rate, momentum and weight decay, along
+        the gradient of the pass that the method applies: with a ball, the one at its worst place.
+        Both gradients are then those of one objective, the loss in the worst place.
+        """
+        if state.rest is not None:
+            rate = self.rate(state.steps_done, state.problem.steps)
+            state.rest.descend(rate, self.momentum, self.rest_decay(state.problem))
+        state.steps_done += 1
 
     def _epoch(self, state: S, train: Data) -> Record:
         totals: dict[str, Tensor] = {}
@@ -290,10 +358,10 @@ class Method(ABC, Generic[S]):
         return {"train_loss": record.pop("loss"), **record}
 
     def _validate(self, state: S, validation: Data) -> Record:
-        problem = state.problem
-        objective = Objective(problem.space, validation, problem.loss, buffers=state.buffers)
+        space, w = state.centre
+        objective = Objective(space, validation, state.problem.loss, buffers=state.buffers)
         objective.checked = Checked(is_evaluated=True)  # the training data were
-        result = objective.evaluate(state.mean)
+        result = objective.evaluate(w)
         return {"validation_loss": result.loss, "validation_accuracy": result.accuracy}
 
     def _check_data(self, problem: Problem, train: Data, validation: Data) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from landscape.autograd.settings import first_derivatives, gradient_of
 from landscape.errors import InputError
+from landscape.methods.rest import JointSpace, Rest
 from landscape.objective.batches import Batch, batch_size, examples_in, take_batch
 from landscape.objective.losses import Criterion, Loss
 from landscape.objective.parameters import ParameterSpace
@@ -37,6 +38,8 @@ class Problem:
         bfloat16: Whether the network computes in bfloat16 (autocast). Weights, gradients and
             perturbations keep their type.
         augment: Random change of the inputs of every batch; see ``Task``. The loop calls it.
+        joint: The inferred parameters together with those that SGD trains beside them; ``None`` if
+            the others are frozen.
     """
 
     space: ParameterSpace
@@ -47,6 +50,7 @@ class Problem:
     micro_batch: int = 0
     bfloat16: bool = False
     augment: Augment | None = None
+    joint: JointSpace | None = None
 
     @cached_property
     def criterion(self) -> Criterion:
@@ -73,6 +77,7 @@ class State(ABC):
         buffers: The network's running statistics during training.
         steps_done: Number of optimiser steps taken.
         last: Tensors about the last step: ``loss``, and other reports of the method.
+        rest: The parameters that SGD trains beside the inferred ones; ``None`` if they are frozen.
     """
 
     problem: Problem
@@ -82,11 +87,33 @@ class State(ABC):
     buffers: dict[str, Tensor]
     steps_done: int = 0
     last: dict[str, Tensor] = field(default_factory=dict)
+    rest: Rest | None = None
 
     @property
     @abstractmethod
     def mean(self) -> Tensor:
         """The centre of the posterior so far, shape (P,)."""
+
+    @property
+    def space(self) -> ParameterSpace:
+        """The inferred parameters, in a network with the rest that belongs to ``mean``."""
+        joint, rest = self.problem.joint, self.rest
+        if joint is None or rest is None:
+            return self.problem.space
+        return joint.with_rest(rest.mean)
+
+    @property
+    def centre(self) -> tuple[ParameterSpace, Tensor]:
+        """A space of all trained parameters, and the vector of ``mean`` and its rest there."""
+        joint, rest = self.problem.joint, self.rest
+        if joint is None or rest is None:
+            return self.problem.space, self.mean
+        return joint.space, joint.join(self.mean, rest.mean)
+
+    def keep_rest(self) -> None:
+        """Take in the rest that belongs to a snapshot or a sample of the inferred parameters."""
+        if self.rest is not None:
+            self.rest.keep()
 
     def loss_and_gradient(
         self, w: Tensor, batch: Batch, *, update_statistics: bool = True
@@ -97,8 +124,14 @@ class State(ABC):
         ``update_statistics``; the perturbed pass of a two-pass method must not. Under
         ``torch.distributed`` each process computes its share of the batch, with its own dropout,
         and all get the result of the whole batch.
+
+        The same pass gives the gradient by the rest, if SGD trains it. That of a step's last pass,
+        which the method applies, moves the rest.
         """
         problem, space = self.problem, self.problem.space
+        joint, rest = problem.joint, self.rest
+        if joint is not None and rest is not None:
+            space, w = joint.space, joint.join(w, rest.values)
         buffers = self.buffers
         if not update_statistics:
             buffers = {name: buffer.clone() for name, buffer in buffers.items()}
@@ -125,7 +158,30 @@ class State(ABC):
             distributed.all_reduce(loss)
             if update_statistics:
                 _average(buffers)
+        if joint is not None and rest is not None:
+            gradient, rest.gradient = joint.divide(gradient)
         return loss, gradient
+
+    def loss_and_gradients(
+        self, places: Iterable[Tensor], batch: Batch, *, update_statistics: bool = True
+    ) -> tuple[Tensor, list[Tensor]]:
+        """The mean over several weights (P,) of a batch's loss, and the gradient at each.
+
+        As ``loss_and_gradient`` at each place. All see the same dropout; only the first pass
+        updates running statistics. The rest gets the mean of its gradients.
+        """
+        losses, gradients, of_rest = [], [], []
+        for index, w in enumerate(places):
+            loss, gradient = self.loss_and_gradient(
+                w, batch, update_statistics=update_statistics and not index
+            )
+            losses.append(loss)
+            gradients.append(gradient)
+            if self.rest is not None and self.rest.gradient is not None:
+                of_rest.append(self.rest.gradient)
+        if self.rest is not None:
+            self.rest.gradient = torch.stack(of_rest).mean(0)
+        return torch.stack(losses).mean(), gradients
 
 
 def new_state(problem: Problem, seed: int) -> Mapping[str, Any]:
@@ -136,6 +192,7 @@ def new_state(problem: Problem, seed: int) -> Mapping[str, Any]:
         "generator": torch.Generator(problem.space.device).manual_seed(seed),
         "order": torch.Generator().manual_seed(seed),
         "buffers": problem.space.buffers(),
+        "rest": None if problem.joint is None else problem.joint.start(),
     }
 
 

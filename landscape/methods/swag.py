@@ -48,14 +48,18 @@ class Moments:
         if self.rank:
             self.deviations = [*self.deviations, after][-self.rank :]
 
+    @property
+    def suffice(self) -> bool:
+        """Whether K + 1 vectors were seen (the first deviation is zero), and at least two."""
+        return self.count >= max(self.rank + 1, 2)
+
     def gaussian(self) -> Gaussian:
         """sigma^2 = variance / 2 and U = D / sqrt(2 (K - 1)): equation 1 of the paper.
 
         Raises:
-            InputError: fewer than K + 1 vectors were seen (the first deviation is zero), or fewer
-                than two.
+            InputError: too few vectors were seen; see ``suffice``.
         """
-        if self.count < self.rank + 1 or self.count < 2:
+        if not self.suffice:
             raise InputError(
                 f"swag: {self.count} snapshots are too few for rank {self.rank}: train longer, "
                 "start collecting earlier, or lower the rank"
@@ -71,7 +75,8 @@ class Moments:
 class SWAGState(State):
     """Weights, shape (P,), under SGD, and the moments of their trajectory.
 
-    ``prior`` is the Gaussian of a posterior ball; ``None`` for other balls.
+    ``prior`` is the Gaussian whose covariance a posterior ball has; without one, a posterior ball
+    is that of the trajectory.
     """
 
     weights: Tensor
@@ -91,7 +96,9 @@ class SWAG(Framework[SWAGState]):
 
     Until ``start`` the rate follows the shared schedule down to ``swag_rate``; then it stays there.
     A ``prior`` given to ``fit`` sets the start, which is its mean. The posterior balls also take
-    its covariance, for example that of a source task's SWAG.
+    its covariance, for example that of a source task's SWAG. Without a prior they take the
+    covariance of the snapshots so far, and there is no ball before K + 1 snapshots: until then
+    there is no such Gaussian. This is FP-BMA (SWAG) from scratch, with beta = 0 (arXiv 2406.15664).
 
     Attributes:
         weight_decay: Coefficient of the penalty (weight_decay / 2) ||w||^2.
@@ -107,6 +114,7 @@ class SWAG(Framework[SWAGState]):
 
     name: ClassVar[str] = "swag"
     can_stop_early: ClassVar[bool] = False
+    trains_rest: ClassVar[bool] = True
     refused = dict.fromkeys(
         SCORE_BALLS, "it has no sample to take a score at; use 'posterior-exact'"
     )
@@ -129,15 +137,10 @@ class SWAG(Framework[SWAGState]):
         """Weights at the prior's mean, or the model's own; no snapshot yet.
 
         Raises:
-            InputError: a posterior ball has no Gaussian prior.
+            InputError: the prior of a posterior ball is not Gaussian.
         """
         gaussian = None
-        if self.ball in POSTERIOR_BALLS:
-            if prior is None:
-                raise InputError(
-                    f"{self.name}: ball '{self.ball}' is that of a Gaussian prior: give one, such "
-                    "as the SWAG posterior of a source task, or use ball 'euclidean'"
-                )
+        if self.ball in POSTERIOR_BALLS and prior is not None:
             gaussian = prior.gaussian.to(problem.space.device)
         weights = starting_weights(problem, prior)
         optimizer = torch.optim.SGD(
@@ -156,12 +159,20 @@ class SWAG(Framework[SWAGState]):
 
     def step(self, state: SWAGState, batch: Batch) -> SWAGState:
         """One step along the gradient at the ball's worst place; a snapshot after an epoch."""
-        gradient, state.last = self.gradient_near(state, state.weights, batch, state.prior)
+        q = state.prior
+        if q is None and self.ball in POSTERIOR_BALLS and state.moments.suffice:
+            q = state.moments.gaussian()
+        if q is None and self.ball in POSTERIOR_BALLS:
+            loss, gradient = state.loss_and_gradient(state.weights, batch)
+            state.last = {"loss": loss, "perturbation_norm": torch.zeros_like(loss)}
+        else:
+            gradient, state.last = self.gradient_near(state, state.weights, batch, q)
         descend(state.optimizer, [gradient], self.rate(state.steps_done, state.problem.steps))
-        state.steps_done += 1
+        self.advance(state)
         collecting = state.steps_done > self._collects_from(state.problem.steps)
         if collecting and state.steps_done % state.problem.steps_per_epoch == 0:
             state.moments.add(state.weights.clone())
+            state.keep_rest()
         return state
 
     def posterior(self, state: SWAGState) -> Posterior:
@@ -170,7 +181,7 @@ class SWAG(Framework[SWAGState]):
         Raises:
             InputError: there are fewer snapshots than the rank needs.
         """
-        return Posterior(state.problem.space, state.moments.gaussian(), method=self.name)
+        return Posterior(state.space, state.moments.gaussian(), method=self.name)
 
     def rate(self, step: int, steps: int) -> float:
         """The shared schedule, not below ``swag_rate``, up to ``start``; constant from there."""

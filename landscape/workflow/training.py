@@ -39,6 +39,7 @@ def train(
     *,
     prior: Posterior | None = None,
     parameters: Choice = None,
+    deterministic: str = "freeze",
     samples: int = 30,
     seed: int = 0,
     device: str = "auto",
@@ -60,6 +61,7 @@ def train(
         model: A network for the task.
         prior: The prior, for methods that take one.
         parameters: Choice of the inferred parameters; see ``ParameterSpace``.
+        deterministic: What happens to the others, as for ``Method.fit``.
         samples: Number of samples that predictions are averaged over.
         seed: Seed of training and of the samples.
         device: ``"auto"``, or a name that torch knows.
@@ -81,9 +83,12 @@ def train(
         "method": {"name": method.name, **asdict(method)},
         "model": getattr(model, "architecture", None),
         "prediction": {"samples": samples},
+        **({"deterministic": deterministic} if deterministic != "freeze" else {}),
         **(config or {}),
     }
-    identity = method.identity(ParameterSpace(model, parameters), task, prior, seed)
+    inferred = ParameterSpace(model, parameters)
+    joint = method.joint_space(model, inferred, deterministic)
+    identity = method.identity(inferred, task, prior, seed, joint)
     training = identity_digest(identity)
     if not overwrite and is_finished(path, weights, training, settings):
         tidy(path.parent)
@@ -103,6 +108,7 @@ def train(
         task,
         prior=prior,
         parameters=parameters,
+        deterministic=deterministic,
         seed=seed,
         device=str(where),
         checkpoint=checkpoint,

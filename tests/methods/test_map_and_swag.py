@@ -1,9 +1,13 @@
 """MAP against ridge regression, and SWAG's moments against numpy."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from problems import blobs, network, regression
+from test_resume import interrupt
 
 from landscape.errors import InputError
 from landscape.methods import MAP, SWAG, Problem
@@ -78,3 +82,53 @@ def test_too_few_snapshots_are_refused_before_training() -> None:
         SWAG(rank=2).posterior(
             SWAG(rank=2).init(Problem(ParameterSpace(network()), "cross_entropy", 3, 9))
         )
+
+
+def test_the_ball_of_swags_own_gaussian_is_that_of_its_dense_covariance() -> None:
+    task, model = blobs(dtype=torch.float64), network().double()
+    method = SWAG(
+        ball="posterior-exact", radius=0.5, rank=2, start=0.0, momentum=0.0, weight_decay=0.0
+    )
+    batch = task.train.inputs, task.train.targets
+    state = method.init(Problem(ParameterSpace(model), task.loss, 30, steps=9), seed=0)
+    for step in range(9):
+        w, length = state.weights.clone(), 0.0
+        _, gradient = state.loss_and_gradient(w, batch)
+        if step >= 3:  # rank + 1 snapshots
+            q = method.posterior(state).gaussian
+            covariance = torch.diag(q.scale**2) + q.factor @ q.factor.T
+            along = covariance @ gradient
+            delta = 0.5 * along / (gradient @ along).sqrt()
+            length = float(delta.norm())
+            _, gradient = state.loss_and_gradient(w + delta, batch)
+        method.step(state, batch)
+        torch.testing.assert_close(state.weights, w - method.swag_rate * gradient)
+        assert float(state.last["perturbation_norm"]) == pytest.approx(length, rel=1e-9)
+        assert (length > 0) == (step >= 3)
+
+
+def test_a_ball_of_radius_zero_along_swags_trajectory_is_plain_swag() -> None:
+    model, task = network(normalisation=True, dropout=0.3), blobs()
+    shared: dict[str, Any] = {"epochs": 10, "batch_size": 7, "rank": 2}
+    plain = SWAG(**shared).fit(model, task, seed=1, device="cpu")
+    ball = SWAG(**shared, ball="posterior-exact", radius=0.0).fit(model, task, seed=1, device="cpu")
+    assert torch.equal(ball.gaussian.mean, plain.gaussian.mean)
+    assert torch.equal(ball.gaussian.factor, plain.gaussian.factor)
+    assert {len(values) for values in ball.history.values()} == {10}
+
+
+@pytest.mark.parametrize("ball", ["posterior-exact", "posterior-diagonal"])
+def test_swag_in_its_own_ball_resumes_to_the_same_gaussian(ball: str, tmp_path: Path) -> None:
+    model, task, path = network(dropout=0.3), blobs(), tmp_path / "checkpoint"
+    method = SWAG(ball=ball, radius=0.5, epochs=10, batch_size=7, rank=2)
+    complete = method.fit(model, task, seed=3, device="cpu")
+    lengths = complete.history["perturbation_norm"]
+    assert [length > 0 for length in lengths] == [False] * 8 + [True] * 2
+    for at in (7, 9):  # before and after there are three snapshots
+        with pytest.raises(KeyboardInterrupt):
+            method.fit(model, task, seed=3, checkpoint=path, progress=interrupt(at), device="cpu")
+    resumed = method.fit(model, task, seed=3, checkpoint=path, device="cpu")
+    assert torch.equal(resumed.gaussian.mean, complete.gaussian.mean)
+    assert torch.equal(resumed.gaussian.factor, complete.gaussian.factor)
+    plain = SWAG(epochs=10, batch_size=7, rank=2).fit(model, task, seed=3, device="cpu")
+    assert not torch.equal(plain.mean, complete.mean)

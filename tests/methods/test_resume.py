@@ -15,7 +15,7 @@ from test_loop import METHODS, fit
 from torch import nn
 
 from landscape.errors import InputError, TrainingError
-from landscape.methods import BSAM, FPBMA, MAP, SAM, SWAG, Method, Problem
+from landscape.methods import BSAM, FPBMA, MAP, SAM, SWAG, VI, Method, Problem
 from landscape.objective.parameters import ParameterSpace
 from landscape.tasks import Data, Task
 
@@ -131,7 +131,7 @@ import os, sys, torch
 sys.path.insert(0, sys.argv[1])
 from problems import Noted, blobs, jittered, network, noted
 from landscape.runtime import distributed
-from landscape.methods import BSAM, FPBMA, SAM
+from landscape.methods import BSAM, FPBMA, SAM, VI
 from landscape.objective.parameters import ParameterSpace
 from landscape.posteriors import isotropic
 task, model = blobs(31, dtype=torch.float64), network().double()
@@ -141,6 +141,11 @@ with distributed.started_by_torchrun("cpu"):
     for kind in (FPBMA, SAM, BSAM):
         found = kind(epochs=3, batch_size=10).fit(model, task, prior=prior, device="cpu")
         ends[kind.name] = {"mean": found.mean, "loss": found.history["train_loss"]}
+    head = ["4.weight", "4.bias"]
+    divided = VI(epochs=3, batch_size=10).fit(
+        model, task, parameters=head, deterministic="train", device="cpu"
+    )
+    ends["rest"] = dict(divided.network().named_parameters())
     torch.save(ends, f"{sys.argv[2]}/{distributed.rank()}.pt")
 # A thread of the group that outlives it may abort the interpreter when it ends.
 tasks = os.listdir("/proc/self/task") if os.path.isdir("/proc/self/task") else []
@@ -193,6 +198,12 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
         for found in (end[kind.name] for end in ends):
             torch.testing.assert_close(found["mean"], alone.mean)
             assert found["loss"] == pytest.approx(alone.history["train_loss"])
+    divided = VI(epochs=3, batch_size=10).fit(
+        model, task, parameters=["4.weight", "4.bias"], deterministic="train", device="cpu"
+    )
+    for end in ends:
+        for name, value in divided.network().named_parameters():
+            torch.testing.assert_close(end["rest"][name], value.detach())
 
 
 def test_each_of_two_processes_has_dropout_and_augmentation_of_its_own(tmp_path: Path) -> None:

@@ -131,14 +131,11 @@ class Framework(Method[S]):
 
         def evaluate(step: GaussianTangent | None) -> tuple[Tensor, GaussianGradient]:
             place = q if step is None else q.moved(step)
-            results = [
-                state.loss_and_gradient(
-                    place.transform(noise), batch, update_statistics=step is None and not index
-                )
-                for index, noise in enumerate(noises)
-            ]
-            loss = torch.stack([loss for loss, _ in results]).mean()
-            return loss, place.chain([gradient for _, gradient in results], noises)
+            samples = (place.transform(noise) for noise in noises)
+            loss, gradients = state.loss_and_gradients(
+                samples, batch, update_statistics=step is None
+            )
+            return loss, place.chain(gradients, noises)
 
         return self._worst(
             evaluate,

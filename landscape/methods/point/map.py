@@ -43,6 +43,7 @@ class MAP(Framework[MAPState]):
     weight_decay: float = 5e-4
 
     name: ClassVar[str] = "map"
+    trains_rest: ClassVar[bool] = True
     refused = dict.fromkeys(
         POSTERIOR_BALLS, "a point has no covariance; use swag, vi, fp-bma or a sampler"
     )
@@ -66,9 +67,9 @@ class MAP(Framework[MAPState]):
         """One step along the gradient at the ball's worst place."""
         gradient, state.last = self.gradient_near(state, state.weights, batch)
         descend(state.optimizer, [gradient], self.rate(state.steps_done, state.problem.steps))
-        state.steps_done += 1
+        self.advance(state)
         return state
 
     def posterior(self, state: MAPState) -> Posterior:
         """The point mass at the weights."""
-        return Posterior(state.problem.space, Point(state.weights.clone()), method=self.name)
+        return Posterior(state.space, Point(state.weights.clone()), method=self.name)

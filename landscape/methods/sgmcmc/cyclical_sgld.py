@@ -36,6 +36,8 @@ class Cyclical(Langevin[ChainState]):
     samples_per_cycle: int = 3
     exploration: float = 0.8
 
+    trains_rest: ClassVar[bool] = False  # each cycle's mode would need a rest of its own
+
     def __post_init__(self) -> None:
         super().__post_init__()
         self._require(self.warmup == 0, "warmup", "0: a cycle starts at the full rate")
@@ -66,7 +68,7 @@ class Cyclical(Langevin[ChainState]):
         """
         vectors = self.samples(state)
         samples = Samples(vectors, torch.arange(len(vectors)) // self.samples_per_cycle)
-        return Posterior(state.problem.space, samples, method=self.name)
+        return Posterior(state.space, samples, method=self.name)
 
     def rate(self, step: int, steps: int) -> float:
         """A cosine from ``learning_rate`` towards zero in every cycle."""

@@ -80,4 +80,4 @@ class EntropyMCMC(Steady[CoupledState]):
             InputError: there is none yet.
         """
         samples = of_one_chain(self.samples(state))
-        return Posterior(state.problem.space, samples, method=self.name)
+        return Posterior(state.space, samples, method=self.name)

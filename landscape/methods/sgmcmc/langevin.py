@@ -71,6 +71,7 @@ class Langevin(Framework[C]):
     momentum: float = 0.0
 
     can_stop_early: ClassVar[bool] = False
+    trains_rest: ClassVar[bool] = True
     has_momentum: ClassVar[bool] = False
     refused = dict.fromkeys(
         SCORE_BALLS, "it draws no sample of a Gaussian to take a score at; use 'posterior-exact'"
@@ -121,8 +122,9 @@ class Langevin(Framework[C]):
 
     def finish(self, state: C, *chains: Tensor) -> C:
         """Count the step, and take a sample of each chain when it is time for one."""
-        state.steps_done += 1
+        self.advance(state)
         if self.keeps(state):
+            state.keep_rest()
             for chain in chains:
                 state.keep(chain)
         return state

@@ -56,6 +56,10 @@ class Steady(Langevin[C]):
             return self.learning_rate * (step + 1) / (warm + 1)
         return float(self.learning_rate * (1 + (step - warm) / (self.delay * steps)) ** -self.decay)
 
+    def rest_decay(self, problem: Problem) -> float:
+        """That of a mode under the prior N(0, prior_scale^2): 1 / (N prior_scale^2)."""
+        return 1 / (problem.examples * self.prior_scale**2)
+
     def keeps(self, state: C) -> bool:
         """Whether an epoch has ended that is a multiple of ``thin`` after the burn-in."""
         problem = state.problem
@@ -101,4 +105,4 @@ class SGLD(Steady[ChainState]):
             InputError: there is none yet.
         """
         samples = of_one_chain(self.samples(state))
-        return Posterior(state.problem.space, samples, method=self.name)
+        return Posterior(state.space, samples, method=self.name)

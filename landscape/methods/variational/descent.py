@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -64,6 +65,8 @@ class Variational(Framework[VariationalState]):
     covariance_rate: float = 1.0
     noise_samples: int = 1
 
+    trains_rest: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         super().__post_init__()
         self._require(0 <= self.beta < math.inf, "beta", "at least 0")
@@ -122,7 +125,7 @@ class Variational(Framework[VariationalState]):
             for part in trained:
                 part[fixed] = 0.0
         descend(state.optimizer, trained, self.rate(state.steps_done, state.problem.steps))
-        state.steps_done += 1
+        self.advance(state)
         return state
 
     def least_scale(self, problem: Problem) -> float:

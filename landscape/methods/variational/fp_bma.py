@@ -99,7 +99,7 @@ class FPBMA(Variational):
 
     def posterior(self, state: VariationalState) -> Posterior:
         """The present q."""
-        return Posterior(state.problem.space, state.snapshot(), method=self.name)
+        return Posterior(state.space, state.snapshot(), method=self.name)
 
     def _rows(self, problem: Problem) -> Tensor | None:
         """Indices of the trained parameters; ``None`` for all."""

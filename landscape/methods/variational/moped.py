@@ -59,4 +59,4 @@ class MOPED(Variational):
 
     def posterior(self, state: VariationalState) -> Posterior:
         """The present q."""
-        return Posterior(state.problem.space, state.snapshot(), method=self.name)
+        return Posterior(state.space, state.snapshot(), method=self.name)

@@ -70,7 +70,7 @@ class VI(Variational):
 
     def posterior(self, state: VariationalState) -> Posterior:
         """The present q."""
-        return Posterior(state.problem.space, state.snapshot(), method=self.name)
+        return Posterior(state.space, state.snapshot(), method=self.name)
 
 
 def marginals(gaussian: Gaussian) -> Gaussian:
