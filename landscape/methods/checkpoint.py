@@ -140,7 +140,8 @@ def digest(*tensors: Tensor) -> str:
     """SHA-256 of the values of tensors, as a hexadecimal string."""
     total = hashlib.sha256()
     for tensor in tensors:
-        total.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        flat = tensor.detach().cpu().contiguous().reshape(-1)
+        total.update(flat.view(torch.uint8).numpy().tobytes())  # of any type, bfloat16 too
     return total.hexdigest()
 
 

@@ -280,6 +280,8 @@ class Method(ABC, Generic[S]):
         names: Any = space.signature
         if joint is not None:
             names = {"deterministic": "train", "inferred": names, "trained": trained.signature}
+        held = set(trained.names)
+        frozen = [p for name, p in trained.module.named_parameters() if name not in held]
         return {
             "method": self.name,
             **asdict(self),
@@ -287,7 +289,7 @@ class Method(ABC, Generic[S]):
             "data": task.fingerprint(),
             "augmentation": getattr(task.augment, "__qualname__", repr(task.augment)),
             "parameters": names,
-            "initial weights": digest(trained.vector()),
+            "initial weights": digest(trained.vector(), *frozen),
             "prior": digest(*prior.distribution.tensors().values()) if prior else None,
         }
 

@@ -256,5 +256,6 @@ def test_bad_requests_are_one_line(tmp_path: Path) -> None:
     other = network()
     with torch.no_grad():
         other[0].bias += 1  # type: ignore[index]
-    with pytest.raises(InputError, match="initial weights was"):
-        train(other, "train", checkpoint=tmp_path / "train")
+    for deterministic in ("freeze", "train"):  # another backbone is another training
+        with pytest.raises(InputError, match="initial weights was"):
+            train(other, deterministic, checkpoint=tmp_path / deterministic)
