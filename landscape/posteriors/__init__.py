@@ -5,6 +5,7 @@ from landscape.posteriors.files import describe
 from landscape.posteriors.gaussian import Gaussian
 from landscape.posteriors.kronecker import Kronecker
 from landscape.posteriors.loss import PosteriorLoss
+from landscape.posteriors.mixture import Mixture
 from landscape.posteriors.point import Point
 from landscape.posteriors.posterior import Posterior, isotropic, load, save
 from landscape.posteriors.pretrained import moped
@@ -17,6 +18,7 @@ __all__ = [
     "GaussianGradient",
     "GaussianTangent",
     "Kronecker",
+    "Mixture",
     "Noise",
     "Point",
     "Posterior",

@@ -33,19 +33,21 @@ from landscape.methods import (
     Framework,
     Laplace,
     Method,
+    MoLA,
     PretrainYourLoss,
     Problem,
     State,
 )
-from landscape.methods.balls.framework import POSTERIOR_BALLS, SCORE_BALLS
+from landscape.methods.balls.framework import SCORE_BALLS
 from landscape.objective.parameters import ParameterSpace
 from landscape.posteriors import Gaussian, Point, Posterior, isotropic
 
 CYCLES: dict[str, Any] = {"cycles": 2, "samples_per_cycle": 1, "exploration": 0.5}
 FRAMEWORKS: list[tuple[type[Framework[Any]], dict[str, Any], tuple[str, ...]]] = [
-    (MAP, {}, POSTERIOR_BALLS),
-    (Ensemble, {"members": 2}, POSTERIOR_BALLS),
-    (Laplace, {"structure": "diagonal"}, POSTERIOR_BALLS),
+    (MAP, {}, SCORE_BALLS),
+    (Ensemble, {"members": 2}, SCORE_BALLS),
+    (Laplace, {"structure": "diagonal"}, SCORE_BALLS),
+    (MoLA, {"members": 2}, SCORE_BALLS),
     (SWAG, {"rank": 0}, SCORE_BALLS),
     (SGLD, {}, SCORE_BALLS),
     (SGHMC, {}, SCORE_BALLS),
@@ -182,7 +184,7 @@ def test_the_posterior_balls_of_weights_have_the_covariance_of_the_prior() -> No
     assert 2 * float(near.kl(q)) == pytest.approx(0.4**2)
 
 
-@pytest.mark.parametrize("kind", [SGLD, SGHMC, SWAG])
+@pytest.mark.parametrize("kind", [MAP, SGLD, SGHMC, SWAG])
 def test_an_isotropic_prior_makes_the_posterior_ball_euclidean(kind: type[Framework[Any]]) -> None:
     model, scale = network().double(), 0.5
     task, space = blobs(dtype=torch.float64), ParameterSpace(model)
@@ -231,14 +233,15 @@ def test_balls_of_weights_move_the_mean_of_a_gaussian_alone() -> None:
         assert float(step.log_scale.norm()) == float(step.factor.norm()) == 0
 
 
-def test_swag_needs_a_gaussian_prior_for_its_posterior_balls() -> None:
+@pytest.mark.parametrize("kind", [SWAG, MAP, Ensemble, Laplace, MoLA])
+def test_posterior_balls_of_points_need_a_gaussian_prior(kind: type[Framework[Any]]) -> None:
     with pytest.raises(
-        InputError, match="swag: ball 'posterior-exact' is that of a Gaussian prior"
+        InputError, match=f"{kind.name}: ball 'posterior-exact' is that of a Gaussian prior"
     ):
-        SWAG(ball="posterior-exact").fit(network(), blobs(), device="cpu")
+        kind(ball="posterior-exact").fit(network(), blobs(), device="cpu")
     space = ParameterSpace(network())
     with pytest.raises(InputError, match="this needs a Gaussian posterior"):
-        SWAG(ball="posterior-diagonal").fit(
+        kind(ball="posterior-diagonal").fit(
             network(), blobs(), prior=Posterior(space, Point(space.vector())), device="cpu"
         )
 
