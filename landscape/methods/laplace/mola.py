@@ -25,17 +25,18 @@ STRUCTURES = ("diagonal", "full", "kronecker")
 class MoLA(Ensemble):
     """The mixture of the Gaussians of ``Laplace`` around the M points of ``Ensemble``.
 
-    All have the weight 1 / M, as published. Weights by each one's evidence would be those of
-    log-evidences that differ by many nats, so that one of the Gaussians would be the posterior.
-    Starts, orders of the data, prior and ``ball`` are those of an ensemble. With
-    ``"posterior-exact"`` and a Gaussian prior this is FP-BMA over MoLA (arXiv 2406.15664).
+    All have the weight 1 / M, as published. With weights by evidence one Gaussian would be the
+    posterior, because the log-evidences differ by tens of nats. Starts, orders of the data, prior
+    and ``ball`` are those of an ensemble. With ``"posterior-exact"`` and a Gaussian prior this is
+    FP-BMA over MoLA (arXiv 2406.15664).
 
     Attributes:
         structure: ``"diagonal"``, ``"full"`` or ``"kronecker"``, as for ``Laplace``, over all
             inferred parameters. It is never a part of them, because the members differ in all. For
             the last layer infer it alone (``parameters=``) and use ``"full"``.
         prior_precision: Precision of every member's prior; 0 for each one's own value of the
-            largest marginal likelihood.
+            largest marginal likelihood. Choose it on validation data: samples that are too wide
+            leave the region where the Gaussian resembles the posterior.
     """
 
     structure: str = "diagonal"
