@@ -25,7 +25,7 @@ from landscape import models, posteriors, tasks
 from landscape.cli.options import read_toml
 from landscape.methods import SWAG
 from landscape.models.weights import load_weights
-from landscape.posteriors import isotropic
+from landscape.posteriors import Mixture, Posterior, isotropic
 from landscape.store import Run
 from landscape.surfaces import line
 from landscape.tasks.images import decode
@@ -83,6 +83,12 @@ def _posterior(folder: Path) -> bytes:
     return path.read_bytes()
 
 
+def _mixture(folder: Path) -> bytes:
+    path, one = folder / "made.safetensors", isotropic(_model(), 0.1)
+    Posterior(one.space, Mixture.uniform([one.gaussian, one.gaussian])).save(path)
+    return path.read_bytes()
+
+
 def _read_posterior(path: Path) -> None:
     description = posteriors.describe(path)
     network = models.rebuild(description["architecture"], most=path.stat().st_size)
@@ -120,6 +126,7 @@ TOML = b'task = "digits"\nepochs = 3\nlearning-rate = 0.1\noverwrite = true\n[mo
 # name of the file, its contents, its reader, how many inputs
 READERS: dict[str, tuple[str, Callable[[Path], bytes], Reader, int]] = {
     "posterior": ("p.safetensors", _posterior, _read_posterior, 600),
+    "mixture": ("p.safetensors", _mixture, _read_posterior, 300),
     "checkpoint": ("c.safetensors", _checkpoint, _read_checkpoint, 200),
     "weights": (
         "w.safetensors",
@@ -190,6 +197,7 @@ def _described(contents: bytes, name: str, count: int, path: Path) -> Iterator[b
     ("reader", "text", "count"),
     [
         ("posterior", "description", 600),
+        ("mixture", "description", 100),
         ("checkpoint", "structure", 300),
         ("checkpoint", "identity", 100),
     ],

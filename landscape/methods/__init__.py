@@ -14,6 +14,7 @@ from landscape.errors import InputError
 from landscape.methods.balls.framework import BALLS, Framework
 from landscape.methods.ensemble import Ensemble
 from landscape.methods.laplace.laplace import Laplace
+from landscape.methods.laplace.mola import MoLA
 from landscape.methods.loop import Method
 from landscape.methods.point.map import MAP
 from landscape.methods.point.sam import ASAM, FSAM, SAM
@@ -51,6 +52,7 @@ METHODS: dict[str, type[Method[Any]]] = {
         PretrainYourLoss,
         Ensemble,
         Laplace,
+        MoLA,
     )
 }
 
@@ -94,6 +96,7 @@ __all__ = [
     "Framework",
     "Laplace",
     "Method",
+    "MoLA",
     "PretrainYourLoss",
     "Problem",
     "State",

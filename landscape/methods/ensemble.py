@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import ClassVar
 
 import torch
@@ -36,9 +36,10 @@ class Ensemble(Framework[EnsembleState]):
     """M points of MAP, each with its own initial weights, order of the data and noise.
 
     The posterior is their empirical distribution. Without a prior each member starts at new random
-    initial weights, not at those of the given model (see ``fresh_weights``). A ``prior`` given to
-    ``fit`` only sets the starts: each member starts at its own sample of the prior. Losses and
-    accuracies in the history are means over the members.
+    initial weights, not at those of the given model (see ``fresh_weights``). With a ``prior`` given
+    to ``fit`` each member starts at its own sample of the prior, in transfer so with its own fresh
+    head. The posterior balls also take its covariance. Losses and accuracies in the history are
+    means over the members.
 
     Attributes:
         weight_decay: Coefficient of the penalty (weight_decay / 2) ||w||^2.
@@ -64,12 +65,18 @@ class Ensemble(Framework[EnsembleState]):
     def init(
         self, problem: Problem, *, prior: Posterior | None = None, seed: int = 0
     ) -> EnsembleState:
-        """Members at new initial weights, or at samples of the prior."""
-        space, members = problem.space, []
+        """Members at new initial weights, or at samples of the prior.
+
+        Raises:
+            InputError: a posterior ball has no Gaussian prior.
+        """
+        space, members, gaussian = problem.space, [], self.metric(problem, prior)
         for own in range(seed * self.members, (seed + 1) * self.members):
             start = fresh_weights(space, own) if prior is None else prior.sample(1, own)[0]
-            point = Posterior(space, Point(start.to(space.vector())))
-            members.append(self.member.init(problem, prior=point, seed=own))
+            start = start.to(space.vector())
+            around = Point(start) if gaussian is None else replace(gaussian, mean=start)
+            start_at = Posterior(space, around)
+            members.append(self.member.init(problem, prior=start_at, seed=own))
         return EnsembleState(**new_state(problem, seed), members=members)
 
     def step(self, state: EnsembleState, batch: Batch) -> EnsembleState:

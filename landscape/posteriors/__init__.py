@@ -6,6 +6,7 @@ from landscape.posteriors.gaussian import Gaussian
 from landscape.posteriors.imported import from_gaussian, from_sampler, from_weights
 from landscape.posteriors.kronecker import Kronecker
 from landscape.posteriors.loss import PosteriorLoss
+from landscape.posteriors.mixture import Mixture
 from landscape.posteriors.point import Point
 from landscape.posteriors.posterior import Posterior, isotropic, load, save
 from landscape.posteriors.pretrained import moped
@@ -18,6 +19,7 @@ __all__ = [
     "GaussianGradient",
     "GaussianTangent",
     "Kronecker",
+    "Mixture",
     "Noise",
     "Point",
     "Posterior",

@@ -20,6 +20,7 @@ from landscape.posteriors import files
 from landscape.posteriors.distribution import Distribution
 from landscape.posteriors.gaussian import Gaussian
 from landscape.posteriors.kronecker import Kronecker
+from landscape.posteriors.mixture import Mixture
 from landscape.posteriors.point import Point
 from landscape.posteriors.samples import Samples
 from landscape.running_stats.normalisation import (
@@ -41,7 +42,7 @@ class Posterior:
 
     Attributes:
         space: The parameter space; its private module holds the fixed parameters.
-        distribution: ``Point``, ``Gaussian``, ``Samples`` or ``Kronecker``.
+        distribution: ``Point``, ``Gaussian``, ``Samples``, ``Kronecker`` or ``Mixture``.
         method: Name of its training method, e.g. ``"swag"``.
         history: Per-epoch training record: lists of equal length by name.
         settings: Settings of the method, for the record.
@@ -118,7 +119,7 @@ class Posterior:
         Raises:
             InputError: the distribution has no density.
         """
-        if isinstance(self.distribution, Kronecker):
+        if isinstance(self.distribution, Kronecker | Mixture):
             return self.distribution.log_prob(w)
         return self.gaussian.log_prob(w)
 

@@ -123,6 +123,7 @@ def _all_candidates() -> list[Candidate]:
         Candidate("ensemble", "ensemble", descent),
         Candidate("laplace", "laplace", laplace, diagonal),
         Candidate("laplace-sam", "laplace", laplace, {**diagonal, "ball": "euclidean"}),
+        Candidate("mola", "mola", laplace),
         Candidate("fp-bma", "fp-bma", {**variational, "radius": (0.05, 2.0)}),
         Candidate("fp-bma-radius-0", "fp-bma", variational, {"radius": 0.0}),
     ]

@@ -33,19 +33,21 @@ from landscape.methods import (
     Framework,
     Laplace,
     Method,
+    MoLA,
     PretrainYourLoss,
     Problem,
     State,
 )
-from landscape.methods.balls.framework import POSTERIOR_BALLS, SCORE_BALLS
+from landscape.methods.balls.framework import SCORE_BALLS
 from landscape.objective.parameters import ParameterSpace
 from landscape.posteriors import Gaussian, Point, Posterior, isotropic
 
 CYCLES: dict[str, Any] = {"cycles": 2, "samples_per_cycle": 1, "exploration": 0.5}
 FRAMEWORKS: list[tuple[type[Framework[Any]], dict[str, Any], tuple[str, ...]]] = [
-    (MAP, {}, POSTERIOR_BALLS),
-    (Ensemble, {"members": 2}, POSTERIOR_BALLS),
-    (Laplace, {"structure": "diagonal"}, POSTERIOR_BALLS),
+    (MAP, {}, SCORE_BALLS),
+    (Ensemble, {"members": 2}, SCORE_BALLS),
+    (Laplace, {"structure": "diagonal"}, SCORE_BALLS),
+    (MoLA, {"members": 2}, SCORE_BALLS),
     (SWAG, {"rank": 0}, SCORE_BALLS),
     (SGLD, {}, SCORE_BALLS),
     (SGHMC, {}, SCORE_BALLS),
@@ -182,7 +184,7 @@ def test_the_posterior_balls_of_weights_have_the_covariance_of_the_prior() -> No
     assert 2 * float(near.kl(q)) == pytest.approx(0.4**2)
 
 
-@pytest.mark.parametrize("kind", [SGLD, SGHMC, SWAG])
+@pytest.mark.parametrize("kind", [MAP, SGLD, SGHMC, SWAG])
 def test_an_isotropic_prior_makes_the_posterior_ball_euclidean(kind: type[Framework[Any]]) -> None:
     model, scale = network().double(), 0.5
     task, space = blobs(dtype=torch.float64), ParameterSpace(model)
@@ -207,6 +209,19 @@ def test_a_chain_moves_from_its_place_by_the_gradient_at_the_worst_one() -> None
     _, worst = state.loss_and_gradient(w + 0.3 * g / g.norm(), batch)
     method.step(state, batch)
     torch.testing.assert_close(state.weights, w - 0.1 * (worst + w / 30))
+
+
+@pytest.mark.parametrize("kind", [MAP, Ensemble, Laplace, MoLA])
+def test_posterior_balls_of_points_need_a_gaussian_prior(kind: type[Framework[Any]]) -> None:
+    with pytest.raises(
+        InputError, match=f"{kind.name}: ball 'posterior-exact' is that of a Gaussian prior"
+    ):
+        kind(ball="posterior-exact").fit(network(), blobs(), device="cpu")
+    space = ParameterSpace(network())
+    with pytest.raises(InputError, match="this needs a Gaussian posterior"):
+        kind(ball="posterior-diagonal").fit(
+            network(), blobs(), prior=Posterior(space, Point(space.vector())), device="cpu"
+        )
 
 
 def test_a_random_step_is_as_long_as_the_steepest_and_another_one() -> None:

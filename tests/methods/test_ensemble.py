@@ -132,6 +132,6 @@ def test_bare_parameters_are_redrawn_with_their_own_mean_and_spread() -> None:
 
 
 def test_settings_that_cannot_be_are_refused() -> None:
-    for settings in ({"members": 0}, {"ball": "posterior-exact"}, {"weight_decay": -1.0}):
+    for settings in ({"members": 0}, {"ball": "posterior-score"}, {"weight_decay": -1.0}):
         with pytest.raises(InputError, match=next(iter(settings))):
             Ensemble(**settings)

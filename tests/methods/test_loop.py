@@ -30,6 +30,7 @@ from landscape.methods import (
     EntropyMCMC,
     Laplace,
     Method,
+    MoLA,
     PretrainYourLoss,
 )
 from landscape.objective.parameters import ParameterSpace
@@ -55,6 +56,7 @@ METHODS = [
     PretrainYourLoss(epochs=8, cycles=2, samples_per_cycle=2, exploration=0.5),
     Ensemble(epochs=8, members=3),
     Laplace(epochs=8, structure="diagonal"),
+    MoLA(epochs=8, members=2),
 ]
 each_method = pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
 

@@ -1,6 +1,7 @@
 """The Langevin samplers against hand-written steps and known stationary distributions."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -10,12 +11,14 @@ from torch import Tensor, nn
 
 from landscape.errors import InputError
 from landscape.methods import (
+    SAM,
     SGHMC,
     SGLD,
     CyclicalSGLD,
     EntropyMCMC,
     PretrainYourLoss,
     Problem,
+    State,
 )
 from landscape.methods.sgmcmc.langevin import Langevin, prior_slope
 from landscape.objective.parameters import ParameterSpace
@@ -190,6 +193,73 @@ def test_sghmc_without_noise_is_descent_with_momentum(ball: str) -> None:
         descent.step()
         method.step(state, batch)
         torch.testing.assert_close(state.weights, leaf.detach())
+
+
+@pytest.mark.parametrize(("kind", "momentum"), [(SGLD, 0.0), (SGHMC, 0.7)])
+def test_fp_bma_over_a_chain_without_noise_is_sam(kind: type[Langevin], momentum: float) -> None:
+    model, scale, settings = network().double(), 0.5, {"learning_rate": 0.1, "warmup": 0.0}
+    task, space = blobs(dtype=torch.float64), ParameterSpace(model)
+    problem = Problem(space, task.loss, 30, 10**9)  # so many steps that SAM's rate does not fall
+    batch = (task.train.inputs, task.train.targets)
+    ball = {"ball": "posterior-exact", "radius": 0.4, "temperature": 0.0}
+    chain = kind(**ball, momentum=momentum, **settings)
+    sam = SAM(radius=0.4 * scale, momentum=momentum, weight_decay=1 / (30 * scale**2), **settings)
+    one, other = chain.init(problem, prior=isotropic(model, scale)), sam.init(problem)
+    one.weights.copy_(other.weights)
+    for _ in range(6):
+        chain.step(one, batch)
+        sam.step(other, batch)
+        torch.testing.assert_close(one.weights, other.weights)
+        for name in ("loss", "perturbation_norm"):
+            torch.testing.assert_close(one.last[name], other.last[name])
+
+
+@pytest.mark.parametrize("kind", [SGLD, SGHMC])
+def test_fp_bma_over_a_chain_finds_the_worst_place_before_the_noise(
+    kind: type[Langevin], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, space = blobs(dtype=torch.float64), ParameterSpace(network().double())
+    problem = Problem(space, task.loss, 30, 10)
+    prior, batch = low_rank_prior(space), (task.train.inputs, task.train.targets)
+    original, places = State.loss_and_gradient, []
+
+    def noted(self: State, w: Tensor, *rest: Any, **more: Any) -> tuple[Tensor, Tensor]:
+        places.append((w.clone(), original(self, w, *rest, **more)[1]))
+        return original(self, w, *rest, **more)
+
+    monkeypatch.setattr(State, "loss_and_gradient", noted)
+    ends, rate, t = [], 0.1, 0.7
+    for temperature in (t, 0.0):
+        method = kind(
+            ball="posterior-exact",
+            radius=0.4,
+            temperature=temperature,
+            learning_rate=rate,
+            warmup=0.0,
+        )
+        state = method.init(problem, prior=prior, seed=3)
+        w = state.weights.add_(0.05).clone()
+        method.step(state, batch)
+        ends.append(state.weights)
+    (first, g), (second, worst) = places[:2]
+    q = state.prior
+    direction = (torch.diag(q.scale**2) + q.factor @ q.factor.T) @ g
+    assert torch.equal(first, w)
+    torch.testing.assert_close(second, w + 0.4 * direction / (g @ direction).sqrt())
+    quiet = [place for place, _ in places[2:]]
+    assert torch.equal(torch.stack([first, second]), torch.stack(quiet))
+    # From w, not from the worst place: the slope there, the prior's at w, and the noise.
+    torch.testing.assert_close(ends[1], w - rate * (worst + _slope(q, w) / 30))
+    size = 2 * rate * t / 30
+    if kind is SGHMC:  # half a drift with the noise of the friction
+        size *= (1 - method.momentum**2) / (4 * (1 + method.momentum))
+    z = torch.randn(space.size, dtype=w.dtype, generator=torch.Generator().manual_seed(3))
+    torch.testing.assert_close(ends[0] - ends[1], math.sqrt(size) * z)
+
+
+def _slope(q: Gaussian, w: Tensor) -> Tensor:
+    leaf = w.clone().requires_grad_()
+    return torch.autograd.grad(-log_density(q, leaf), leaf)[0]
 
 
 def test_entropy_mcmc_samples_the_coupled_distribution() -> None:

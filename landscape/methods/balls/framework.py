@@ -32,9 +32,9 @@ from torch import Tensor
 
 from landscape.errors import InputError
 from landscape.methods.loop import Method, S
-from landscape.methods.state import State
+from landscape.methods.state import Problem, State
 from landscape.objective.batches import Batch
-from landscape.posteriors import Gaussian, GaussianGradient, GaussianTangent, Noise
+from landscape.posteriors import Gaussian, GaussianGradient, GaussianTangent, Noise, Posterior
 from landscape.posteriors.fisher import approximate, exact, restricted
 
 SCORE_BALLS = ("posterior-empirical", "posterior-score")
@@ -80,6 +80,21 @@ class Framework(Method[S]):
             raise InputError(f"{self.name}: radius={self.radius} needs a ball: ball is 'none'")
         self._require(0 <= self.fisher_weight < math.inf, "fisher_weight", "at least 0")
         self._require(0 <= self.adaptive_floor < math.inf, "adaptive_floor", "at least 0")
+
+    def metric(self, problem: Problem, prior: Posterior | None) -> Gaussian | None:
+        """The prior, whose covariance is that of a posterior ball; ``None`` for other balls.
+
+        Raises:
+            InputError: a posterior ball has no Gaussian prior.
+        """
+        if self.ball not in POSTERIOR_BALLS:
+            return None
+        if prior is None:
+            raise InputError(
+                f"{self.name}: ball '{self.ball}' is that of a Gaussian prior: give one, such as "
+                "the SWAG posterior of a source task, or use ball 'euclidean'"
+            )
+        return prior.gaussian.to(problem.space.device)
 
     def gradient_near(
         self, state: State, w: Tensor, batch: Batch, q: Gaussian | None = None

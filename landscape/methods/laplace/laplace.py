@@ -20,7 +20,7 @@ from landscape.objective.batches import Batch
 from landscape.objective.losses import Loss
 from landscape.objective.parameters import ParameterSpace
 from landscape.objective.subsets import head
-from landscape.posteriors import Distribution, Gaussian, Kronecker, Point, Posterior
+from landscape.posteriors import Gaussian, Kronecker, Point, Posterior
 from landscape.posteriors.kronecker import Block
 from landscape.tasks import Task
 
@@ -35,8 +35,8 @@ class Laplace(MAP):
 
     J_n is the Jacobian of the network's outputs by w at example n and Lambda_n the loss's Hessian
     by the outputs (diag p - p p^T for cross-entropy): the generalised Gauss-Newton matrix, summed
-    over the training set, without dropout. A ``prior`` given to ``fit`` only sets the start; the
-    prior of the Gaussian is N(0, I / prior_precision). ``ball`` is that of MAP: with
+    over the training set, without dropout. A ``prior`` given to ``fit`` acts on the point as for
+    MAP; the prior of the Gaussian is N(0, I / prior_precision). ``ball`` is that of MAP: with
     ``"euclidean"``, w* is the point of SAM.
 
     Attributes:
@@ -66,10 +66,18 @@ class Laplace(MAP):
             InputError: the covariance would be too large, there is no last layer, or the network
                 or the loss has no Kronecker factors.
         """
+        self.check(problem)
+        return super().init(problem, prior=prior, seed=seed)
+
+    def check(self, problem: Problem) -> None:
+        """Check before training that there is a Gaussian of this structure.
+
+        Raises:
+            InputError: see ``init``.
+        """
         _inferred(problem.space, self.structure)
         if self.structure == "kronecker":
             check_kronecker(problem.space, problem.loss)
-        return super().init(problem, prior=prior, seed=seed)
 
     def step(self, state: MAPState, batch: Batch) -> MAPState:
         """One step of the point."""
@@ -84,7 +92,6 @@ class Laplace(MAP):
         point = super().fit(model, task, **more)
         return self.around(point, task.train.to(point.device), loss=task.loss)
 
-    @differentiable()
     def around(
         self, point: Posterior, batches: Iterable[Batch], *, loss: Loss = "cross_entropy"
     ) -> Posterior:
@@ -102,38 +109,39 @@ class Laplace(MAP):
             InputError: ``point`` is no point, there is no last layer or it is not inferred, a full
                 matrix would be too large, or the loss is not convex in the outputs.
         """
-        if not isinstance(point.distribution, Point):
-            raise InputError(f"laplace needs a point posterior, not a {point.distribution.kind}")
-        space = ParameterSpace(point.network(), _inferred(point.space, self.structure))
-        distribution, precision = self._distribution(space, point, batches, loss)
+        space, gaussian, precision = self.gaussian(point, batches, loss)
         return replace(
             point,
             space=space,
-            distribution=distribution,
+            distribution=gaussian,
             method=self.name,
             settings={**point.settings, "prior_precision": precision},
         )
 
-    def _distribution(
-        self, space: ParameterSpace, point: Posterior, batches: Iterable[Batch], loss: Loss
-    ) -> tuple[Distribution, float]:
-        """The Gaussian of ``around``, and its prior precision."""
+    @differentiable()
+    def gaussian(
+        self, point: Posterior, batches: Iterable[Batch], loss: Loss
+    ) -> tuple[ParameterSpace, Gaussian | Kronecker, float]:
+        """The parameters of ``around``'s Gaussian, the Gaussian, and its prior precision."""
+        if not isinstance(point.distribution, Point):
+            raise InputError(f"laplace needs a point posterior, not a {point.distribution.kind}")
+        space = ParameterSpace(point.network(), _inferred(point.space, self.structure))
         mean = space.vector()
         if self.structure == "kronecker":
             factors = kronecker_factors(space, point.network(), batches, loss)
             values = torch.cat([factor.values.reshape(-1) for factor in factors])
             precision = self.prior_precision or best_precision(values, mean)
             blocks = [Block(f.left, f.right, (f.values + precision).rsqrt()) for f in factors]
-            return Kronecker(mean, tuple(blocks)), precision
+            return space, Kronecker(mean, tuple(blocks)), precision
         full = self.structure != "diagonal"
         curvature = ggn_sum(space, mean, batches, loss, point.buffers(point.mean), full=full)
         if not full:
             precision = self.prior_precision or best_precision(curvature, mean)
-            return Gaussian.diagonal(mean, (curvature + precision).rsqrt()), precision
+            return space, Gaussian.diagonal(mean, (curvature + precision).rsqrt()), precision
         eigenvalues, basis = torch.linalg.eigh(curvature)
         eigenvalues = eigenvalues.clamp_min(0.0)
         precision = self.prior_precision or best_precision(eigenvalues, mean)
-        return _of_spectrum(mean, basis, 1 / (eigenvalues + precision)), precision
+        return space, _of_spectrum(mean, basis, 1 / (eigenvalues + precision)), precision
 
 
 def best_precision(eigenvalues: Tensor, mean: Tensor) -> float:

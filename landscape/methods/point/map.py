@@ -9,18 +9,22 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from landscape.methods.balls.framework import POSTERIOR_BALLS, Framework
+from landscape.methods.balls.framework import SCORE_BALLS, Framework
 from landscape.methods.state import Problem, State, descend, new_state, starting_weights
 from landscape.objective.batches import Batch
-from landscape.posteriors import Point, Posterior
+from landscape.posteriors import Gaussian, Point, Posterior
 
 
 @dataclass(kw_only=True)
 class MAPState(State):
-    """Weights, shape (P,), under stochastic gradient descent."""
+    """Weights, shape (P,), under stochastic gradient descent.
+
+    ``prior`` is the Gaussian of a posterior ball; ``None`` for other balls.
+    """
 
     weights: Tensor
     optimizer: torch.optim.Optimizer
+    prior: Gaussian | None = None
 
     @property
     def mean(self) -> Tensor:
@@ -33,8 +37,8 @@ class MAP(Framework[MAPState]):
     """argmin_w L(w) + (weight_decay / 2) ||w||^2, by SGD with momentum.
 
     This is the mode under the prior N(0, 1 / (N weight_decay)). With a ball, the maximum of L in
-    the ball around w replaces L(w), to first order. A ``prior`` given to ``fit`` only sets the
-    start, which is its mean.
+    the ball around w replaces L(w), to first order. A ``prior`` given to ``fit`` sets the start,
+    which is its mean. The posterior balls also take its covariance; it never acts as a penalty.
 
     Attributes:
         weight_decay: Coefficient of the penalty.
@@ -45,7 +49,7 @@ class MAP(Framework[MAPState]):
     name: ClassVar[str] = "map"
     trains_rest: ClassVar[bool] = True
     refused = dict.fromkeys(
-        POSTERIOR_BALLS, "a point has no covariance; use swag, vi, fp-bma or a sampler"
+        SCORE_BALLS, "it has no sample to take a score at; use 'posterior-exact'"
     )
 
     def __post_init__(self) -> None:
@@ -53,7 +57,12 @@ class MAP(Framework[MAPState]):
         self._require(0 <= self.weight_decay < math.inf, "weight_decay", "at least 0")
 
     def init(self, problem: Problem, *, prior: Posterior | None = None, seed: int = 0) -> MAPState:
-        """Weights at the prior's mean, or the model's own."""
+        """Weights at the prior's mean, or the model's own.
+
+        Raises:
+            InputError: a posterior ball has no Gaussian prior.
+        """
+        prior_gaussian = self.metric(problem, prior)
         weights = starting_weights(problem, prior)
         optimizer = torch.optim.SGD(
             [weights],
@@ -61,11 +70,13 @@ class MAP(Framework[MAPState]):
             momentum=self.momentum,
             weight_decay=self.weight_decay,
         )
-        return MAPState(**new_state(problem, seed), weights=weights, optimizer=optimizer)
+        return MAPState(
+            **new_state(problem, seed), weights=weights, optimizer=optimizer, prior=prior_gaussian
+        )
 
     def step(self, state: MAPState, batch: Batch) -> MAPState:
         """One step along the gradient at the ball's worst place."""
-        gradient, state.last = self.gradient_near(state, state.weights, batch)
+        gradient, state.last = self.gradient_near(state, state.weights, batch, state.prior)
         descend(state.optimizer, [gradient], self.rate(state.steps_done, state.problem.steps))
         self.advance(state)
         return state

@@ -59,8 +59,10 @@ class Langevin(Framework[C]):
     the chain's stationary density is exp(-U / T). The prior's diagonal scale is raised to at least
     sqrt(eta / N) for the largest eta, because the chain would diverge in narrower directions.
 
-    With a ball, the gradient of the loss is that at the ball's worst place; prior and noise act at
-    w. The posterior balls take the prior's covariance.
+    With a ball, a first pass finds the ball's worst place near w, without noise. The one step from
+    w then has the loss's gradient at that place together with the noise; the prior acts at w. The
+    posterior balls take the prior's covariance: with ``"posterior-exact"`` this is FP-BMA (MCMC) of
+    arXiv 2406.15664, and at T = 0 under N(0, s^2 I) SAM with the radius s times ``radius``.
 
     Attributes:
         temperature: T; 1 samples the posterior of Bayes' rule, 0 only descends.
