@@ -38,7 +38,7 @@ _IN_A_REPORT = ("lines", "eigenvalues", "trace", "averaging", "calibration")
 """Figures of each run in a report, beside the surfaces. More figures would make it large."""
 Drawn = tuple[str, go.Figure | InputError]
 
-_SPREADS = ("lambda_1", "lambda_ratio", "lambda_ratio_of_means", "trace")
+_SPREADS = ("train_loss", "lambda_1", "lambda_ratio", "lambda_ratio_of_means", "trace")
 _COLUMNS: Mapping[str, Callable[[Summary], str]] = {
     "Run": lambda run: run.name,
     "Method": lambda run: run.method,
@@ -49,6 +49,7 @@ _COLUMNS: Mapping[str, Callable[[Summary], str]] = {
     "NLL": lambda run: formats.number(run.nll),
     "RMSE": lambda run: formats.number(run.rmse),
     "ECE": lambda run: formats.number(run.ece),
+    "Training loss": lambda run: _spread(run, run.train_loss),
     "λ₁": lambda run: _spread(run, run.lambda_1),
     "Trace": lambda run: _spread(run, run.trace),
     "Status": lambda run: run.status,

@@ -14,8 +14,9 @@ from landscape.cli.report import print_json
 from landscape.errors import InputError
 
 NOTE = """
-accuracy, NLL (nats) and ECE: of the samples' average, on the test set. lambda_1 and trace: of the
-Hessian on the training set, mean +- standard deviation over samples. One seed ranks no method.
+accuracy and NLL (nats): of the samples' average, on the test set. Training loss, lambda_1 and trace
+(of the Hessian on the training set): mean +- standard deviation over samples. vi-random takes its
+gradient at a random place, as far away as FP-BMA's worst one. One seed ranks no method.
 """
 
 

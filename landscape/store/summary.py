@@ -27,6 +27,7 @@ class Summary:
         nll: Negative log-likelihood of the averaged predictions, in nats.
         ece: Expected calibration error of the averaged predictions.
         rmse: Root mean squared error of real targets, in their own units.
+        train_loss: Loss on the training set, over samples: the fit at which the next ones hold.
         matrix: Matrix of the next four, ``"hessian"`` or another one of ``measure``.
         lambda_1: Its largest eigenvalue, over samples.
         lambda_ratio: Mean over samples of lambda_1 / lambda_5, if there are 5 eigenvalues.
@@ -49,6 +50,7 @@ class Summary:
     nll: float | None
     ece: float | None
     rmse: float | None
+    train_loss: SampleMean | None
     matrix: str | None
     lambda_1: SampleMean | None
     lambda_ratio: SampleMean | None
@@ -70,7 +72,7 @@ def summarise(run: Run) -> Summary:
             predictions = plain_attributes(file["predictions"]) if "predictions" in groups else {}
         flatness = Group({})
         if "samples" in groups:
-            names = ("eigenvalues", "trace", "chain", "place")
+            names = ("loss", "eigenvalues", "trace", "chain", "place")
             flatness = read_group(file["samples"], run.path, names)
         lines = {
             name.partition("/")[2]: barrier(read_group(file[name], run.path, ("loss",)))
@@ -82,6 +84,7 @@ def summarise(run: Run) -> Summary:
     samples = count(predictions, "samples")
     measured = len(trace) or len(eigenvalues) or None
     places = places_of(run, flatness, measured or 0)
+    losses = flatness.get("loss", np.empty(0))
     means = spectrum_means(eigenvalues, trace, places=places)
     return Summary(
         name=run.path.stem,
@@ -96,6 +99,7 @@ def summarise(run: Run) -> Summary:
         nll=number(predictions, "nll"),
         ece=number(predictions, "ece"),
         rmse=number(predictions, "rmse"),
+        train_loss=SampleMean.of(losses, places=places) if losses.size else None,
         # Files that do not say it are older than the other matrices.
         matrix=str(flatness.attributes.get("matrix", "hessian")) if measured else None,
         lambda_1=means.get("lambda_1"),

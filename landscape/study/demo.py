@@ -1,4 +1,4 @@
-"""The demo on the built-in digits: pretrain, transfer by three methods, measure and compare."""
+"""The demo on the built-in digits: pretrain, transfer in four ways, measure and compare."""
 
 from __future__ import annotations
 
@@ -8,12 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from landscape import models, tasks, workflow
-from landscape.methods import FPBMA, MAP, SWAG, Method
+from landscape.methods import FPBMA, MAP, VI, Method
 from landscape.runtime.progress import Progress
 from landscape.store import Summary, ensure_writable, summarise
 
-SOURCE = SWAG(epochs=60)
-METHODS: tuple[Method[Any], ...] = (MAP(), SWAG(), FPBMA())
+SOURCE = MAP(epochs=60)
+METHODS: dict[str, Method[Any]] = {
+    "map": MAP(),
+    "vi": VI(),
+    "vi-random": VI(ball="random"),
+    "fp-bma": FPBMA(),
+}
+"""Rows of the table by name. All start at the same pretrained weights. The last three infer one
+kind of Gaussian with one prior, and differ in where the gradient is taken: at q, at a random place
+as far away as FP-BMA's, and at the worst place of the ball."""
 
 
 def demo(
@@ -26,7 +34,7 @@ def demo(
     device: str = "auto",
     progress: Callable[[str], Any] = Progress,
 ) -> list[Summary]:
-    """Train MAP, SWAG and FP-BMA on rotated, noisy digits, from a SWAG posterior of upright digits.
+    """Train MAP, VI and FP-BMA on rotated, noisy digits, from a network for upright digits.
 
     Each posterior is measured at ``samples`` samples and written to its own run file in
     ``folder``. A run file replaces an earlier one of the same name. Finished run files stay when a
@@ -70,8 +78,7 @@ def demo(
     source = train("source", upright, SOURCE)
     config = {"prior": "source.safetensors"}
     summaries = []
-    for method in METHODS:
-        name = method.name
+    for name, method in METHODS.items():
         trained = train(name, task, method, prior=source.posterior, config=config)
         settings: dict[str, Any] = {"samples": samples, "seed": seed}
         with workflow.in_progress(trained.run, measurement=settings):
@@ -85,14 +92,16 @@ def demo(
 
 def table(summaries: list[Summary]) -> str:
     """The summaries as text, one line per run. Deviations are over the posterior's samples."""
-    rows = [("run", "accuracy", "NLL", "ECE", "lambda_1", "trace", "training s")]
+    columns = ("run", "accuracy", "NLL", "training loss", "lambda_1", "lambda_1/lambda_5", "trace")
+    rows = [(*columns, "training s")]
     rows += [
         (
             summary.name,
             _number(summary.accuracy, 3),
             _number(summary.nll, 3),
-            _number(summary.ece, 3),
+            str(summary.train_loss or "-"),
             str(summary.lambda_1 or "-"),
+            str(summary.lambda_ratio or "-"),
             str(summary.trace or "-"),
             _number(summary.training_seconds, 1),
         )
