@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from cases import concentrated, dense_kl
+from fisher_cases import dense_fisher
 from problems import blobs, exact_posterior, network, regression
 from torch import Tensor, nn
 
@@ -14,6 +15,8 @@ from landscape.methods import BALLS, FPBMA, SWAG, Problem
 from landscape.methods.variational.descent import VariationalState
 from landscape.objective.parameters import ParameterSpace
 from landscape.posteriors import Gaussian, GaussianTangent, Posterior, isotropic
+from landscape.posteriors.fisher import exact
+from landscape.posteriors.fisher.exact import CovarianceFisher
 from landscape.tasks import Task
 
 
@@ -30,7 +33,14 @@ def gradient(space: ParameterSpace, task: Task, w: Tensor) -> Tensor:
 
 def test_a_narrow_mean_field_posterior_of_fixed_scale_makes_it_sam() -> None:
     task, model, scale, rho = blobs(), network(), 1e-5, 0.05
-    method = FPBMA(radius=rho / scale, beta=0.0, covariance=False, momentum=0.0, warmup=0.0)
+    method = FPBMA(
+        radius=rho / scale,
+        prior_scale=0.0,
+        beta=0.0,
+        covariance=False,
+        momentum=0.0,
+        warmup=0.0,
+    )
     space = ParameterSpace(model)
     before = space.vector()
     state = start(method, model, task, isotropic(model, scale, mean=before))
@@ -46,19 +56,35 @@ def test_a_narrow_mean_field_posterior_of_fixed_scale_makes_it_sam() -> None:
 
 def test_the_perturbation_has_the_length_of_sams() -> None:
     task, model = blobs(), network()
-    method = FPBMA(radius=2.0, beta=0.0, covariance=False)
+    method = FPBMA(radius=2.0, prior_scale=0.0, beta=0.0, covariance=False)
     state = start(method, model, task, isotropic(model, 0.03, mean=ParameterSpace(model).vector()))
     method.step(state, (task.train.inputs, task.train.targets))
     assert float(state.last["perturbation_norm"]) == pytest.approx(2.0 * 0.03, rel=1e-4)
 
 
 @pytest.mark.parametrize("rank", [0, 3])
-def test_radius_zero_is_a_step_of_variational_inference(rank: int) -> None:
-    task, model, beta = blobs(dtype=torch.float64), network().double(), 0.3
+def test_radius_zero_is_a_step_of_variational_inference(
+    rank: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SGD in the mean, and F^-1 times the gradient over beta / N in log sigma and U."""
+    monkeypatch.setattr(CovarianceFisher.__init__, "__defaults__", (1e-13,))
+    monkeypatch.setattr(exact, "_TOLERANCE", 1e-12)
+    task, model, beta = blobs(dtype=torch.float64), network().double(), 30.0
     space = ParameterSpace(model)
-    factor = 0.1 * torch.randn(space.size, rank, dtype=torch.float64)
+    factor = 0.1 * torch.randn(
+        space.size, rank, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    )
     prior = Posterior(space, Gaussian(space.vector(), torch.full_like(space.vector(), 0.2), factor))
-    method = FPBMA(radius=0.0, beta=beta, momentum=0.0, warmup=0.0, covariance_rate=0.5)
+    method = FPBMA(
+        radius=0.0,
+        prior_scale=0.0,
+        beta=beta,
+        learning_rate=0.02,
+        momentum=0.0,
+        warmup=0.0,
+        covariance_rate=0.5,
+        weight_decay=0.3,
+    )
     state = start(method, model, task, prior)
     centre = Gaussian(prior.mean + 0.1, 1.5 * prior.gaussian.scale, 0.5 * factor)
     for part, value in zip(
@@ -83,13 +109,27 @@ def test_radius_zero_is_a_step_of_variational_inference(rank: int) -> None:
         reference(q.mean, covariance_matrix=covariance),
         reference(p.mean, covariance_matrix=torch.diag(p.scale**2) + p.factor @ p.factor.T),
     )
-    gradients = torch.autograd.grad(
-        loss + beta / len(task.train) * kl, leaves, materialize_grads=True
-    )
-    rates = [method.learning_rate * share for share in (1.0, 0.5, 0.5)]
-    found = (state.location, state.log_scale, state.factor)
-    for part, leaf, g, rate in zip(found, leaves, gradients, rates, strict=True):
-        torch.testing.assert_close(part, leaf.detach() - rate * g)
+    weight = beta / len(task.train)
+    slopes = torch.autograd.grad(loss + weight * kl, leaves, materialize_grads=True)
+    pull = slopes[0] + 0.3 * centre.mean
+    torch.testing.assert_close(state.location, centre.mean - 0.02 * pull)
+    step = (centre.scale.log() - state.log_scale) / 0.5, (centre.factor - state.factor) / 0.5
+    # Nothing is shortened here.
+    assert float(step[0].abs().max()) < 1
+    assert float((step[1] / centre.scale[:, None]).norm()) < 5
+    # F step = gradient / weight, along all changes without a turn of U: one sample's part there is
+    # noise.
+    draws = torch.Generator().manual_seed(1)
+    white = centre.factor / centre.scale[:, None]
+    mixing = torch.randn(40, rank, rank, generator=draws, dtype=torch.float64)
+    rest = torch.randn(40, space.size, rank, generator=draws, dtype=torch.float64)
+    rest = rest - white @ torch.linalg.pinv(white) @ rest
+    factors = centre.scale[:, None] * (white @ (mixing + mixing.mT) + rest)
+    scales = torch.randn(40, space.size, generator=draws, dtype=torch.float64)
+    changes = torch.cat([scales, factors.reshape(40, -1)], 1)
+    slope = torch.cat([slopes[1], slopes[2].reshape(-1)]) / weight
+    moved = dense_fisher(centre) @ torch.cat([step[0], step[1].reshape(-1)])
+    torch.testing.assert_close(changes @ moved, changes @ slope, rtol=1e-6, atol=1e-6)
 
 
 def test_variational_inference_recovers_bayesian_linear_regression() -> None:
@@ -102,11 +142,12 @@ def test_variational_inference_recovers_bayesian_linear_regression() -> None:
     )
     method = FPBMA(
         radius=0.0,
+        prior_scale=0.0,
         beta=1.0,
-        epochs=6000,
+        epochs=1500,
         batch_size=20,
         learning_rate=0.05,
-        covariance_rate=1.0,
+        covariance_rate=0.04,
         momentum=0.5,
     )
     state = method.init(
@@ -155,7 +196,7 @@ def test_the_worst_case_is_sought_in_the_ball(
         return moved(q, step)
 
     monkeypatch.setattr(Gaussian, "moved", watch)
-    method = FPBMA(radius=radius, momentum=0.0, warmup=0.0, **settings)
+    method = FPBMA(radius=radius, prior_scale=0.0, momentum=0.0, warmup=0.0, **settings)
     batch = (task.train.inputs, task.train.targets)
     for concentration in (0.0, 0.9, 1.0):
         q = concentrated(space.size, 3, concentration, 3.0)
@@ -172,7 +213,7 @@ def test_running_statistics_follow_the_first_pass_alone() -> None:
     buffers = []
     for radius in (0.0, 5.0):
         prior = isotropic(model, 0.01, mean=ParameterSpace(model).vector())
-        method = FPBMA(radius=radius)
+        method = FPBMA(radius=radius, prior_scale=0.0)
         state = start(method, model, task, prior)
         method.step(state, (task.train.inputs, task.train.targets))
         buffers.append(state.buffers)
@@ -184,7 +225,7 @@ def test_running_statistics_follow_the_first_pass_alone() -> None:
 def test_both_passes_see_the_same_noise_and_dropout(monkeypatch: pytest.MonkeyPatch) -> None:
     task, model = blobs(), network(dropout=0.5)
     prior = isotropic(model, 0.1, mean=ParameterSpace(model).vector())
-    method = FPBMA(radius=1e-30)  # a perturbation that changes nothing
+    method = FPBMA(radius=1e-30, prior_scale=0.0)  # a perturbation that changes nothing
     state = start(method, model, task, prior)
     seen = []
     original = VariationalState.loss_and_gradient
@@ -218,7 +259,15 @@ def test_a_prior_is_needed_and_must_be_gaussian_over_the_same_parameters() -> No
 def test_the_rest_stays_and_is_sampled_with_its_covariance(ball: str) -> None:
     task, model = blobs(), network(normalisation=True)
     prior = SWAG(epochs=12, rank=3).fit(model, task, device="cpu")
-    method = FPBMA(epochs=5, trained="normalisation-and-head", ball=ball, learning_rate=0.1)
+    method = FPBMA(
+        epochs=5,
+        trained="normalisation-and-head",
+        ball=ball,
+        learning_rate=0.1,
+        prior_scale=0.0,
+        beta=1e-6,
+        covariance_rate=1e-3,
+    )
     q = method.fit(model, task, prior=prior, device="cpu").gaussian
     before, held, trained = prior.gaussian, slice(0, 24), slice(24, None)
     assert torch.equal(q.mean[held], before.mean[held])
@@ -256,7 +305,7 @@ def test_every_ball_trains_and_at_radius_zero_is_the_same(ball: str) -> None:
     problem = Problem(space, task.loss, len(task.train), 10)
     ends = {}
     for name, radius in ((ball, 0.0), ("posterior-exact", 0.0), (ball, 0.3)):
-        method = FPBMA(ball=name, radius=radius)
+        method = FPBMA(ball=name, radius=radius, prior_scale=0.0)
         state = method.step(method.init(problem, prior=prior, seed=1), batch)
         ends[name, radius] = state.factor.clone()
         assert bool(state.last["perturbation_norm"] > 0) == (radius > 0)
@@ -281,7 +330,7 @@ def test_a_random_perturbation_is_as_long_as_the_steepest_in_kl(
             return found[-1]
 
         monkeypatch.setattr(Gaussian, "moved", watch)
-        method = FPBMA(ball=ball, radius=radius, noise_samples=3)
+        method = FPBMA(ball=ball, radius=radius, noise_samples=3, prior_scale=0.0)
         state = method.init(Problem(space, task.loss, len(task.train), 10), prior=prior)
         method.step(state, (task.train.inputs, task.train.targets))
         assert float(found[0].kl(prior.gaussian)) == pytest.approx(radius**2 / 2, rel=0.05)
@@ -309,7 +358,8 @@ def test_several_noise_samples_average_the_gradient() -> None:
     space = ParameterSpace(model)
     scale = torch.full((space.size,), 0.2, dtype=torch.float64)
     prior = Posterior(space, Gaussian.diagonal(space.vector(), scale))
-    batch, settings = (task.train.inputs, task.train.targets), {"radius": 0.0, "beta": 0.0}
+    batch = (task.train.inputs, task.train.targets)
+    settings = {"radius": 0.0, "beta": 0.0, "prior_scale": 0.0}
     problem = Problem(space, task.loss, len(task.train), 10)
     one, many = FPBMA(**settings), FPBMA(**settings, noise_samples=3)
     singles, generator = [], None

@@ -54,7 +54,7 @@ def test_a_fresh_head_is_around_zero() -> None:
 
 def test_it_is_prior_and_start_of_fp_bma_and_the_start_of_moped() -> None:
     p = moped(network(), delta=0.3, min_scale=0.02)
-    state = FPBMA().init(problem(p), prior=p)
+    state = FPBMA(prior_scale=0.0).init(problem(p), prior=p)
     for q in (state.gaussian, state.prior):
         assert torch.equal(q.mean, p.mean)
         torch.testing.assert_close(q.scale, p.gaussian.scale)

@@ -58,26 +58,42 @@ class Framework(Method[S]):
         ball: One of ``BALLS``; ``"none"`` takes the gradient at the present place.
         radius: rho, the size of the ball. In standard deviations of the Gaussian, sqrt(2 KL), for
             ``"posterior-exact"`` and ``"posterior-diagonal"``; a length for most others.
+        relative_radius: rho over sqrt(P), P the number of parameters that move, in place of
+            ``radius``. Of the balls in standard deviations only. A step along all parameters alike
+            then moves each by this share of its standard deviation, whatever P is.
         fisher_weight: eta of FSAM: the weight of g^2 in the metric of ``"data-fisher"``.
         adaptive_floor: eta of ASAM: added to |w| in the metric of ``"adaptive"``.
     """
 
     ball: str = "none"
-    radius: float = 0.05
+    radius: float | None = 0.05
+    relative_radius: float | None = None
     fisher_weight: float = 1.0
     adaptive_floor: float = 0.01
 
     refused: ClassVar[Mapping[str, str]] = {}
     """Balls that the framework does not take, each with the reason and what to do."""
+    in_deviations: ClassVar[tuple[str, ...]] = ("posterior-exact", "posterior-diagonal")
+    """Balls whose radius is in standard deviations of a Gaussian."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._require(self.ball in BALLS, "ball", f"one of {', '.join(BALLS)}")
         if self.ball in self.refused:
             raise InputError(f"{self.name} takes no ball '{self.ball}': {self.refused[self.ball]}")
-        self._require(0 <= self.radius < math.inf, "radius", "at least 0")
+        for setting in ("radius", "relative_radius"):
+            value = getattr(self, setting)
+            self._require(value is None or 0 <= value < math.inf, setting, "at least 0")
         if self.ball == "none" and self.radius not in (0, type(self).radius):
             raise InputError(f"{self.name}: radius={self.radius} needs a ball: ball is 'none'")
+        if self.relative_radius is not None:
+            if self.radius != type(self).radius:
+                raise InputError(f"{self.name}: give radius or relative_radius, not both")
+            if self.ball not in self.in_deviations:
+                raise InputError(
+                    f"{self.name}: relative_radius is in standard deviations, and ball "
+                    f"'{self.ball}' is not; it can be {', '.join(self.in_deviations)}"
+                )
         self._require(0 <= self.fisher_weight < math.inf, "fisher_weight", "at least 0")
         self._require(0 <= self.adaptive_floor < math.inf, "adaptive_floor", "at least 0")
 
@@ -95,6 +111,13 @@ class Framework(Method[S]):
                 "the SWAG posterior of a source task, or use ball 'euclidean'"
             )
         return prior.gaussian.to(problem.space.device)
+
+    def rho(self, moved: int) -> float:
+        """The radius of the ball of ``moved`` parameters."""
+        if self.relative_radius is not None:
+            return self.relative_radius * math.sqrt(moved)
+        assert self.radius is not None
+        return self.radius
 
     def gradient_near(
         self, state: State, w: Tensor, batch: Batch, q: Gaussian | None = None
@@ -172,7 +195,7 @@ class Framework(Method[S]):
         if self.ball == "none":
             return gradient, {"loss": loss}
         length = torch.zeros_like(loss)
-        if self.radius > 0:
+        if self.rho(1) > 0:
             perturbation = step(gradient)
             length = perturbation.norm()
             _, gradient = evaluate(perturbation)
@@ -199,7 +222,7 @@ class Framework(Method[S]):
                 direction = q.covariance_product(gradient)
             length = (gradient @ direction).sqrt()
         # The length may be zero by underflow.
-        return torch.where(length == 0, 0.0, self.radius / length) * direction
+        return torch.where(length == 0, 0.0, self.rho(len(w)) / length) * direction
 
     def step_of_gaussian(
         self,
@@ -217,15 +240,16 @@ class Framework(Method[S]):
         weights: they move the mean, and every sample with it. ``"random"`` is the step of a
         gradient of pure noise in the ball of ``"posterior-exact"``.
         """
+        radius = self.rho(q.size if rows is None else len(rows))
         if self.ball in SCORE_BALLS:
             by_score = approximate.score_step
             if self.ball == "posterior-empirical":
                 by_score = approximate.empirical_step
-            return by_score(q, gradient, self.radius, noises[0], covariance=covariance)
+            return by_score(q, gradient, radius, noises[0], covariance=covariance)
         if self.ball == "random":
             gradient = q.chain([q.noise(generator).diagonal for _ in noises], noises)
         if rows is not None and self.ball in ("posterior-exact", "random"):
-            return restricted.restricted_step(q, gradient, self.radius, rows, covariance=covariance)
+            return restricted.restricted_step(q, gradient, radius, rows, covariance=covariance)
         if rows is not None:
             gradient = gradient.restricted(rows)
         if self.ball in ("adaptive", "data-fisher"):
@@ -235,7 +259,7 @@ class Framework(Method[S]):
             "euclidean": approximate.euclidean_step,
             "posterior-diagonal": approximate.diagonal_step,
         }.get(self.ball, exact.steepest_step)
-        return step(q, gradient, self.radius, covariance=covariance)
+        return step(q, gradient, radius, covariance=covariance)
 
 
 def all_but(ball: str, framework: str) -> dict[str, str]:

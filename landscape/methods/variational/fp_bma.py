@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -12,7 +12,12 @@ from torch import Tensor
 from landscape.errors import InputError
 from landscape.methods.balls.framework import SCORE_BALLS
 from landscape.methods.state import Problem
-from landscape.methods.variational.descent import Variational, VariationalState
+from landscape.methods.variational.descent import (
+    INITIAL_SCALE,
+    PRIOR_SCALE,
+    Variational,
+    VariationalState,
+)
 from landscape.objective.batches import Batch
 from landscape.objective.subsets import CHOICES
 from landscape.posteriors import Gaussian, Posterior
@@ -31,10 +36,15 @@ class FPBMA(Variational):
     ``radius=0`` is variational inference. A mean-field q of fixed scale s makes it SAM with radius
     ``radius * s``.
 
-    ``fit`` needs a Gaussian ``prior``, at which q also starts. The prior's diagonal scale is raised
-    to at least sqrt(learning_rate beta / N). In directions of smaller variance the KL term is so
-    stiff that gradient descent at this learning rate would diverge. SWAG leaves such directions
-    where a weight never moved.
+    ``fit`` needs a Gaussian ``prior``. By default only its mean is used: the prior p is
+    N(0, prior_scale^2), and q is mean-field and starts at that mean with sigma =
+    ``initial_scale``: FP-BMA (VI). With ``prior_scale=0`` the given Gaussian is both p and the
+    start of q: FP-BMA (SWAG) with a SWAG posterior, the paper's transfer with
+    ``posteriors.moped`` (see ``published``).
+
+    The scale of p is raised to at least sqrt(learning_rate beta / N). In directions of smaller
+    variance the KL term is so stiff that gradient descent at this learning rate would diverge. SWAG
+    leaves such directions where a weight never moved.
 
     Attributes:
         ball: ``"posterior-exact"``, by the Fisher information of q itself; or an approximation:
@@ -42,30 +52,29 @@ class FPBMA(Variational):
             Algorithm 1), or ``"posterior-score"``, the rule of the authors' published code for this
             q (see ``posteriors.fisher.approximate``). ``"euclidean"`` is SAM on theta, and
             ``"random"`` the step of a gradient of pure noise in the same KL ball.
-        beta: Temper of the KL term; 1 is the posterior of Bayes' rule. The default is for a prior
-            such as SWAG's, which is the trace of one optimiser and far narrower than belief.
+        beta: Temper of the KL term; 1 is the posterior of Bayes' rule. The default is for the
+            default prior; SWAG's, the trace of one optimiser, is far narrower than belief and wants
+            about 1e-6.
         trained: Name of the trained rows of theta, one of ``landscape.subsets.CHOICES``. The others
-            stay those of the prior. They are sampled with the same z2 as the trained ones, which
-            preserves their covariance, as in FP-BMA's transfer scheme. To fix them at their mean
-            instead, give ``fit`` the choice as ``parameters``, and ``prior.marginal(...)``.
-        prior_scale: Standard deviation of a prior N(0, prior_scale^2) in place of the one given
-            to ``fit``, which then only sets the start of q; 0 for the given one.
-        covariance_rate: Learning rate of log sigma and U, relative to that of the mean. Their
-            gradients at one noise sample are so noisy that at the mean's own rate U performs a
-            random walk.
+            stay those of the given Gaussian. They are sampled with the same z2 as the trained ones,
+            which preserves their covariance, as in FP-BMA's transfer scheme. To fix them at their
+            mean instead, give ``fit`` the choice as ``parameters``, and ``prior.marginal(...)``.
+        prior_scale: Standard deviation of the prior N(0, prior_scale^2); 0 for the Gaussian given
+            to ``fit``.
+        initial_scale: sigma at the start of q, if ``prior_scale`` is not 0.
     """
 
     ball: str = "posterior-exact"
-    beta: float = 1e-6
     trained: str = "all"
-    covariance_rate: float = 0.1
-    prior_scale: float = 0.0
+    prior_scale: float = PRIOR_SCALE
+    initial_scale: float = INITIAL_SCALE
 
     name: ClassVar[str] = "fp-bma"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._require(0 <= self.prior_scale < math.inf, "prior_scale", "at least 0 and finite")
+        self._require(0 < self.initial_scale < math.inf, "initial_scale", "positive and finite")
         self._require(self.trained in CHOICES, "trained", f"one of {', '.join(CHOICES)}")
         if self.ball in SCORE_BALLS and self.trained != "all":
             raise InputError(f"ball='{self.ball}' moves all of theta: leave trained at 'all'")
@@ -73,7 +82,7 @@ class FPBMA(Variational):
     def init(
         self, problem: Problem, *, prior: Posterior | None = None, seed: int = 0
     ) -> VariationalState:
-        """The Gaussian q at the prior.
+        """The Gaussian q at its start.
 
         Raises:
             InputError: there is no prior, or it is not Gaussian.
@@ -84,10 +93,45 @@ class FPBMA(Variational):
                 "or --prior FILE), or landscape.posteriors.isotropic(model, scale)"
             )
         rows, floor = self._rows(problem), self.least_scale(problem)
-        q = p = prior.gaussian.to(problem.space.device).broadened(floor, rows)
-        if self.prior_scale:
+        given = prior.gaussian.to(problem.space.device)
+        if self.prior_scale == 0:
+            q = p = given.broadened(floor, rows)
+        else:
+            q = self._mean_field(given, rows)
             p = Gaussian.diagonal(torch.zeros_like(q.mean), self.prior_scale)
         return self.start(problem, q, p.broadened(floor, rows), seed, rows)
+
+    def _mean_field(self, given: Gaussian, rows: Tensor | None) -> Gaussian:
+        """``given`` with ``initial_scale`` and no low-rank part in ``rows`` or everywhere."""
+        if rows is None:
+            return Gaussian.diagonal(given.mean, self.initial_scale)
+        scale = given.scale.index_fill(0, rows, self.initial_scale)
+        return Gaussian(given.mean, scale, given.factor.index_fill(0, rows, 0.0))
+
+    @classmethod
+    def published(cls, examples: int, **changes: Any) -> FPBMA:
+        """The paper's transfer, FP-BMA (VI) on CIFAR-10 with ten images a class and a ResNet-18.
+
+        Give ``fit`` the prior of ``posteriors.moped(model, delta=0.05, alpha=...)``; the published
+        search has alpha from 1e-6 to 1e-3. The settings are gamma 0.7 (our radius), learning rate
+        0.01, weight decay 1e-3, 150 epochs of which 10 are warm-up, and beta 1e-8 in the paper's
+        units. log sigma does not learn here: at this beta its gradient is noise alone.
+
+        Args:
+            examples: N, the number of training examples.
+            **changes: Other values of settings, such as ``ball="posterior-score"``.
+        """
+        settings: dict[str, Any] = {
+            "epochs": 150,
+            "warmup": 10 / 150,
+            "learning_rate": 0.01,
+            "weight_decay": 1e-3,
+            "radius": 0.7,
+            "beta": 1e-8 * examples,
+            "prior_scale": 0.0,
+            "covariance": False,
+        }
+        return cls(**{**settings, **changes})
 
     def step(self, state: VariationalState, batch: Batch) -> VariationalState:
         """One step along the gradient at the worst q of the ball."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from landscape.methods.state import Problem, starting_weights
-from landscape.methods.variational.descent import Variational, VariationalState
+from landscape.methods.variational.descent import PRIOR_SCALE, Variational, VariationalState
 from landscape.objective.batches import Batch
 from landscape.posteriors import Gaussian, Posterior
 from landscape.posteriors.pretrained import moped_scale
@@ -30,7 +30,7 @@ class MOPED(Variational):
 
     delta: float = 0.1
     min_scale: float = 1e-3
-    prior_scale: float = 1.0
+    prior_scale: float = PRIOR_SCALE
 
     name: ClassVar[str] = "moped"
 

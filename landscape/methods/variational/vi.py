@@ -9,7 +9,12 @@ from typing import ClassVar
 import torch
 
 from landscape.methods.state import Problem
-from landscape.methods.variational.descent import Variational, VariationalState
+from landscape.methods.variational.descent import (
+    INITIAL_SCALE,
+    PRIOR_SCALE,
+    Variational,
+    VariationalState,
+)
 from landscape.objective.batches import Batch
 from landscape.posteriors import Gaussian, Posterior
 
@@ -32,8 +37,8 @@ class VI(Variational):
         initial_scale: sigma at the start, or the prior's scale if that is less.
     """
 
-    prior_scale: float = 1.0
-    initial_scale: float = 0.02
+    prior_scale: float = PRIOR_SCALE
+    initial_scale: float = INITIAL_SCALE
 
     name: ClassVar[str] = "vi"
 
