@@ -292,7 +292,7 @@ BAD = {
     "train digits map --device tpu9": "device 'tpu9' cannot be used",
     "train digits map --device meta": "device 'meta' cannot be used",
     "train digits map --samples 0": "samples must be at least 1",
-    "train digits fp-bma --out {folder}": "fp-bma needs a Gaussian prior",
+    "train digits fp-bma --prior-scale 0 --out {folder}": "fp-bma needs a Gaussian prior",
     "train digits fp-bma --prior {file}": "as a posterior",
     "train digits fp-bma --prior a --source b": "give --prior or --source, not both",
     "train digits fp-bma --source {file}": "as a posterior",

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from landscape import models, tasks, workflow
 from landscape.methods import FPBMA, MAP, VI, Method
 from landscape.runtime.progress import Progress
@@ -61,7 +63,9 @@ def demo(
     upright = tasks.load("digits-upright")
     model = models.build("convnet", task, seed=seed)
 
-    def train(name: str, task: tasks.Task, method: Method[Any], **more: Any) -> workflow.Trained:
+    def train(
+        name: str, task: tasks.Task, method: Method[Any], model: nn.Module, **more: Any
+    ) -> workflow.Trained:
         return workflow.train(
             folder / f"{name}.h5",
             task,
@@ -75,11 +79,11 @@ def demo(
             **more,
         )
 
-    source = train("source", upright, SOURCE)
-    config = {"prior": "source.safetensors"}
+    pretrained = train("source", upright, SOURCE, model).posterior.network()
+    config = {"pretrained": "source.safetensors"}
     summaries = []
     for name, method in METHODS.items():
-        trained = train(name, task, method, prior=source.posterior, config=config)
+        trained = train(name, task, method, pretrained, config=config)
         settings: dict[str, Any] = {"samples": samples, "seed": seed}
         with workflow.in_progress(trained.run, measurement=settings):
             workflow.measure_curvature(trained, progress=progress(f"{name}: curvature"), **settings)

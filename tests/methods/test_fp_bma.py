@@ -11,7 +11,7 @@ from problems import blobs, exact_posterior, network, regression
 from torch import Tensor, nn
 
 from landscape.errors import InputError
-from landscape.methods import BALLS, FPBMA, SWAG, Problem
+from landscape.methods import BALLS, FPBMA, MAP, SWAG, VI, Problem
 from landscape.methods.variational.descent import VariationalState
 from landscape.objective.parameters import ParameterSpace
 from landscape.posteriors import Gaussian, GaussianTangent, Posterior, isotropic
@@ -244,10 +244,22 @@ def test_both_passes_see_the_same_noise_and_dropout(monkeypatch: pytest.MonkeyPa
     assert torch.equal(g, h)
 
 
-def test_a_prior_is_needed_and_must_be_gaussian_over_the_same_parameters() -> None:
+def test_by_default_it_is_vi_from_the_models_weights_or_from_a_given_mean() -> None:
+    task, short = blobs(), {"epochs": 3, "batch_size": 10}
+    pretrained = MAP(**short).fit(network(), task, device="cpu")
+    vi = VI(ball="posterior-exact", **short).fit(pretrained.network(), task, device="cpu")
+    alone = FPBMA(**short).fit(pretrained.network(), task, device="cpu")
+    given = FPBMA(**short).fit(network(), task, prior=pretrained, device="cpu")
+    for posterior in (alone, given):
+        for name, tensor in vi.distribution.tensors().items():
+            assert torch.equal(posterior.distribution.tensors()[name], tensor)
+
+
+def test_what_is_used_of_a_prior_is_needed_and_over_the_same_parameters() -> None:
     task = blobs()
-    with pytest.raises(InputError, match="needs a Gaussian prior"):
-        FPBMA().fit(network(), task)
+    for settings in ({"prior_scale": 0.0}, {"trained": "head"}):
+        with pytest.raises(InputError, match="needs a Gaussian prior"):
+            FPBMA(**settings).fit(network(), task)
     with pytest.raises(InputError, match="the prior is over"):
         FPBMA().fit(network(), task, prior=isotropic(nn.Linear(2, 3), 0.1))
     for settings in ({"radius": -1.0}, {"beta": math.nan}, {"ball": "x"}):

@@ -36,10 +36,10 @@ class FPBMA(Variational):
     ``radius=0`` is variational inference. A mean-field q of fixed scale s makes it SAM with radius
     ``radius * s``.
 
-    ``fit`` needs a Gaussian ``prior``. By default only its mean is used: the prior p is
-    N(0, prior_scale^2), and q is mean-field and starts at that mean with sigma =
-    ``initial_scale``: FP-BMA (VI). With ``prior_scale=0`` the given Gaussian is both p and the
-    start of q: FP-BMA (SWAG) with a SWAG posterior, the paper's transfer with
+    By default this is FP-BMA (VI): the prior p is N(0, prior_scale^2), and q is mean-field and
+    starts at the model's weights with sigma = ``initial_scale``. Of a ``prior`` given to ``fit``
+    only the mean is used, in place of the model's weights. With ``prior_scale=0`` a given Gaussian
+    is both p and the start of q: FP-BMA (SWAG) with a SWAG posterior, the paper's transfer with
     ``posteriors.moped`` (see ``published``).
 
     The scale of p is raised to at least sqrt(learning_rate beta / N). In directions of smaller
@@ -85,28 +85,28 @@ class FPBMA(Variational):
         """The Gaussian q at its start.
 
         Raises:
-            InputError: there is no prior, or it is not Gaussian.
+            InputError: what is used of the prior is missing: its covariance, or all of it.
         """
-        if prior is None:
-            raise InputError(
-                f"{self.name} needs a Gaussian prior: a SWAG posterior (prior=SWAG().fit(...), "
-                "or --prior FILE), or landscape.posteriors.isotropic(model, scale)"
-            )
         rows, floor = self._rows(problem), self.least_scale(problem)
-        given = prior.gaussian.to(problem.space.device)
-        if self.prior_scale == 0:
-            q = p = given.broadened(floor, rows)
+        if self.prior_scale and rows is None:
+            mean = problem.space.vector() if prior is None else prior.mean.to(problem.space.device)
+            q = Gaussian.diagonal(mean, self.initial_scale)
+        elif prior is None:
+            raise InputError(
+                f"{self.name} needs a Gaussian prior with prior_scale=0 or trained='"
+                f"{self.trained}': a SWAG posterior (prior=SWAG().fit(...), or --prior FILE), or "
+                "landscape.posteriors.moped(model)"
+            )
+        elif rows is None or self.prior_scale == 0:
+            q = prior.gaussian.to(problem.space.device).broadened(floor, rows)
         else:
-            q = self._mean_field(given, rows)
+            given = prior.gaussian.to(problem.space.device)
+            scale = given.scale.index_fill(0, rows, self.initial_scale)
+            q = Gaussian(given.mean, scale, given.factor.index_fill(0, rows, 0.0))
+        p = q
+        if self.prior_scale:
             p = Gaussian.diagonal(torch.zeros_like(q.mean), self.prior_scale)
         return self.start(problem, q, p.broadened(floor, rows), seed, rows)
-
-    def _mean_field(self, given: Gaussian, rows: Tensor | None) -> Gaussian:
-        """``given`` with ``initial_scale`` and no low-rank part in ``rows`` or everywhere."""
-        if rows is None:
-            return Gaussian.diagonal(given.mean, self.initial_scale)
-        scale = given.scale.index_fill(0, rows, self.initial_scale)
-        return Gaussian(given.mean, scale, given.factor.index_fill(0, rows, 0.0))
 
     @classmethod
     def published(cls, examples: int, **changes: Any) -> FPBMA:
