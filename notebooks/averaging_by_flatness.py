@@ -30,7 +30,7 @@ import landscape as ls
 from landscape.prediction.correlation import spearman
 
 folder = Path(os.environ.get("LANDSCAPE_RUNS", "../runs/demo"))
-runs = {name: ls.Run.open(folder / f"{name}.h5") for name in ("swag", "fp-bma")}
+runs = {name: ls.Run.open(folder / f"{name}.h5") for name in ("vi", "fp-bma")}
 
 # %% [markdown]
 # ## Do flat samples predict better?

@@ -34,7 +34,7 @@ from landscape import workflow
 from landscape.curvature import expected_sharpness
 
 folder = Path(os.environ.get("LANDSCAPE_RUNS", "../runs/demo"))
-names = ("map", "swag", "fp-bma")
+names = ("map", "vi", "fp-bma")
 runs = [ls.Run.open(folder / f"{name}.h5") for name in names]
 
 # %% [markdown]

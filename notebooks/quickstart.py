@@ -15,7 +15,7 @@
 # # Quickstart: look at the demo's posteriors
 #
 # `landscape demo` pretrains a small convolutional network on upright handwritten digits, transfers
-# it to rotated and noisy ones with ten labelled images a class by MAP, SWAG and FP-BMA, and
+# it to rotated and noisy ones with ten labelled images a class by MAP, VI and FP-BMA, and
 # measures each posterior. This notebook opens the files that it leaves and draws the dashboard's
 # figures.
 
@@ -31,13 +31,14 @@ from landscape.store import summarise
 from landscape.study.demo import table
 
 folder = Path(os.environ.get("LANDSCAPE_RUNS", "../runs/demo"))
-runs = {name: ls.Run.open(folder / f"{name}.h5") for name in ("map", "swag", "fp-bma")}
+runs = {name: ls.Run.open(folder / f"{name}.h5") for name in ("map", "vi", "fp-bma")}
 print(table([summarise(run) for run in runs.values()]))
 
 # %% [markdown]
-# Accuracy, NLL (nats) and ECE are of the average over the posterior's samples, on the test set.
-# $\lambda_1$ and the trace are of the Hessian of the mean training loss: mean and standard
-# deviation over samples. This is one seed: it shows the tool and ranks no method.
+# Accuracy and NLL (nats) are of the average over the posterior's samples, on the test set. The
+# training loss, $\lambda_1$ and the trace of its Hessian are means over samples with their standard
+# deviations. $\lambda_1$ falls as a network becomes sure of its training images, so two values are
+# comparable at similar training loss. This is one seed: it shows the tool and ranks no method.
 #
 # ## How flat is each sample?
 #
@@ -48,7 +49,7 @@ print(table([summarise(run) for run in runs.values()]))
 figures.eigenvalues_figure(runs["fp-bma"])
 
 # %%
-figures.eigenvalues_figure(runs["swag"])
+figures.eigenvalues_figure(runs["vi"])
 
 # %% [markdown]
 # The trace of the Hessian, with the standard error of its estimate:
@@ -66,7 +67,7 @@ figures.trace_figure(runs["fp-bma"])
 figures.surface_figure(runs["fp-bma"], "samples")
 
 # %%
-figures.surface_figure(runs["swag"], "samples")
+figures.surface_figure(runs["vi"], "samples")
 
 # %% [markdown]
 # ## What averaging gains

@@ -44,10 +44,10 @@ def second(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 def test_the_demo_writes_a_complete_run_for_every_method(demo: Path) -> None:
     assert sorted(path.name for path in demo.iterdir()) == sorted(
         f"{name}.{ending}"
-        for name in ("source", "map", "swag", "fp-bma")
+        for name in ("source", "map", "vi", "vi-random", "fp-bma")
         for ending in ("h5", "safetensors")
     )
-    for name, samples, surface in (("map", 1, "random"), ("swag", 3, "samples")):
+    for name, samples, surface in (("map", 1, "random"), ("vi", 3, "samples")):
         run = Run.open(demo / f"{name}.h5")
         assert run.attributes["status"] == "complete"
         assert run["samples"]["eigenvalues"].shape == (samples, 5)
@@ -57,7 +57,7 @@ def test_the_demo_writes_a_complete_run_for_every_method(demo: Path) -> None:
         assert run["predictions"]["log_probabilities"].shape == (samples, 397, 10)
         assert run["predictions"].attributes["split"] == "test"
         assert run["samples"].attributes["split"] == "train"
-    assert Run.open(demo / "fp-bma.h5").config["prior"] == "source.safetensors"
+    assert Run.open(demo / "fp-bma.h5").config["pretrained"] == "source.safetensors"
 
 
 def test_a_reader_that_has_read_enough_is_no_error(demo: Path) -> None:
@@ -75,17 +75,9 @@ def test_the_demo_prints_a_line_for_every_method_and_where_to_look(
 ) -> None:
     folder, printed = second
     lines = printed.splitlines()
-    assert lines[0].split() == [
-        "run",
-        "accuracy",
-        "NLL",
-        "ECE",
-        "lambda_1",
-        "trace",
-        "training",
-        "s",
-    ]
-    assert [line.split()[0] for line in lines[1:4]] == ["map", "swag", "fp-bma"]
+    heads = "run accuracy NLL training loss lambda_1 lambda_1/lambda_5 trace training s"
+    assert lines[0].split() == heads.split()
+    assert [line.split()[0] for line in lines[1:5]] == ["map", "vi", "vi-random", "fp-bma"]
     assert " +- " in lines[2]
     assert f"Results:   {folder}" in lines
     assert lines[-1] == f"Dashboard: landscape app {folder}  ->  http://127.0.0.1:8050"
@@ -108,7 +100,7 @@ def test_a_run_that_could_not_be_written_goes_on_where_it_was(
 
 
 def test_the_same_seed_gives_the_same_results(demo_runs: Path, second: tuple[Path, str]) -> None:
-    for name in ("swag", "fp-bma"):
+    for name in ("vi", "fp-bma"):
         folders = (demo_runs, second[0])
         one, two = (Run.open(folder / f"{name}.h5")["samples"] for folder in folders)
         np.testing.assert_array_equal(one["eigenvalues"], two["eigenvalues"])
@@ -148,17 +140,17 @@ def test_train_measure_and_inspect(
 def test_export_writes_pages_and_tables(
     demo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    page, report, tables = tmp_path / "swag.html", tmp_path / "report.html", tmp_path / "csv"
-    run = str(demo / "swag.h5")
+    page, report, tables = tmp_path / "vi.html", tmp_path / "report.html", tmp_path / "csv"
+    run = str(demo / "vi.h5")
     assert main(["export", run, "--html", str(page), "--csv", str(tables)]) == 0
     assert main(["export", str(demo), "--html", str(report)]) == 0
     printed = capsys.readouterr().out.split()
     assert sorted(printed) == sorted([*map(str, tables.iterdir()), str(page), str(report)])
-    with (tables / "trace-swag.csv").open() as file:
+    with (tables / "trace-vi.csv").open() as file:
         lines = list(csv.DictReader(file))
     found = [float(line["y"]) for line in lines if line["sample"]]
     assert found == Run.open(run)["samples"]["trace"].tolist()
-    for name in ("map", "swag", "fp-bma", "source"):
+    for name in ("map", "vi", "vi-random", "fp-bma", "source"):
         assert f"<summary>{name}</summary>" in report.read_text()
 
 
@@ -231,7 +223,7 @@ def test_the_rest_that_is_trained_is_recorded_and_measured(
 
 
 def test_measuring_again_gives_the_same_and_by_pyhessian_nearly(demo: Path) -> None:
-    path = demo / "swag.h5"
+    path = demo / "vi.h5"
     before = Run.open(path)["samples"]
     assert main(["measure", str(path), "--samples", "3", "--grid", "0", "--fresh"]) == 0
     again = Run.open(path)["samples"]
@@ -273,7 +265,7 @@ def test_a_chain_s_samples_are_inspected_with_what_they_are_worth(
 BAD = {
     "": "a command is required: demo, train, ",
     "dance": 'Unknown command "dance"',
-    "demo --epochs 3": "swag: 3 epochs with start=0.5 leave 2 snapshots, too few for rank 5",
+    "demo --epochs 0": "map: epochs must be at least 1, not 0",
     "demo --out {file}/below": "cannot write to",
     "demo --extra": "Unknown option: --extra",
     "train": "train needs a task",
@@ -296,19 +288,19 @@ BAD = {
     "train digits fp-bma --prior {file}": "as a posterior",
     "train digits fp-bma --prior a --source b": "give --prior or --source, not both",
     "train digits fp-bma --source {file}": "as a posterior",
-    "surface {demo}/swag.h5 --split shifted": "'train' or 'test', not 'shifted'",
+    "surface {demo}/vi.h5 --split shifted": "'train' or 'test', not 'shifted'",
     "train digits map --parameters tail": '"tail" for --parameters. Choose from: "all',
     "train digits map --out {demo} --name map": "map.h5 exists",
     "measure {file}": "is not an HDF5 file",
-    "measure {demo}/swag.h5 --grid 0 --backend numpy": "unknown backend 'numpy'",
-    "measure {demo}/swag.h5 --grid 0 --matrix kfac": "unknown matrix 'kfac'",
-    "measure {demo}/swag.h5 --grid 0 --density 1": "at least 2 probes",
-    "measure {demo}/swag.h5 --samples 0": "samples must be at least 1",
+    "measure {demo}/vi.h5 --grid 0 --backend numpy": "unknown backend 'numpy'",
+    "measure {demo}/vi.h5 --grid 0 --matrix kfac": "unknown matrix 'kfac'",
+    "measure {demo}/vi.h5 --grid 0 --density 1": "at least 2 probes",
+    "measure {demo}/vi.h5 --samples 0": "samples must be at least 1",
     "measure {demo}/map.h5 --plane samples": "needs three",
     "inspect {demo}": "is a folder",
     "inspect {demo}/missing.h5": "No such file",
     "inspect {truncated}": "truncated or damaged",
-    "export {demo}/swag.h5": "say what to write: --csv DIR, --html FILE",
+    "export {demo}/vi.h5": "say what to write: --csv DIR, --html FILE",
     "export {folder} --csv {folder}/csv": "there is no run in",
     "export {demo} --html {folder}/report.h5": "ends in .html, not 'report.h5'",
     "export {folder} --html {folder}/report.html": "is no run in",
@@ -336,9 +328,9 @@ def test_a_bad_request_is_one_line_and_exit_code_2(
     assert {path.name for path in tmp_path.iterdir()} == {"notes.txt", "truncated.h5"}
     kept = {path: path.read_bytes() for path in demo.iterdir()}
     assert kept.keys() == before.keys()
-    for path in set(kept) - {demo / "swag.h5", demo / "map.h5"}:
+    for path in set(kept) - {demo / "vi.h5", demo / "map.h5"}:
         assert kept[path] == before[path]
-    assert Run.open(demo / "swag.h5").attributes["status"] == "complete"
+    assert Run.open(demo / "vi.h5").attributes["status"] == "complete"
 
 
 def test_settings_come_from_a_file_and_flags_go_before(tmp_path: Path) -> None:
