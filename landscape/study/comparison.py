@@ -1,8 +1,7 @@
-"""Six studies that share one set of tuned trainings: every method on the same seeds."""
+"""Five studies that share one set of tuned trainings: every method on the same seeds."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -69,43 +68,6 @@ def flatness(runner: Runner, candidates: list[Candidate]) -> list[Table]:
 def averaging(runner: Runner, candidates: list[Candidate]) -> list[Table]:
     """Averages over n samples: flat first, sharp first and in random order."""
     return averaging_tables(measured_trainings(runner, candidates))
-
-
-def bound(runner: Runner, candidates: list[Candidate]) -> list[Table]:
-    """Compare lambda_1 at the averaged weights with the mean of the samples' lambda_1."""
-    finished = [
-        entry
-        for entry in measured_trainings(runner, candidates)
-        if metrics.samples_measured(entry.run) > 1
-    ]
-    centre = metrics.collect(finished, metrics.lambda_at_centre)
-    samples = metrics.collect(finished, metrics.lambda_1)
-    ratio = {
-        name: {seed: value / samples[name][seed] for seed, value in values.items()}
-        for name, values in centre.items()
-    }
-    finite = {
-        name: [value for value in values.values() if not math.isnan(value)]
-        for name, values in ratio.items()
-    }
-    at_most_mean = {
-        name: f"{sum(value <= 1 for value in values)} of {len(values)}"
-        for name, values in finite.items()
-    }
-    columns = {
-        "at the averaged weights": centre,
-        "mean of the samples'": samples,
-        "ratio": ratio,
-        "loss at the averaged weights": metrics.collect(finished, metrics.loss_at_centre),
-        "mean loss of the samples": metrics.collect(finished, metrics.train_loss),
-    }
-    table = means(
-        "lambda_1 at the averaged weights against the mean of the samples'",
-        columns,
-        within=metrics.RANGES,
-    )
-    rows = tuple((*row, at_most_mean[row[0]]) for row in table.rows)
-    return [replace(table, columns=(*table.columns, "at most the mean"), rows=rows)]
 
 
 def compatibility(runner: Runner, candidates: list[Candidate]) -> list[Table]:
