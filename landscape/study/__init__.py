@@ -17,7 +17,7 @@ from landscape.errors import InputError
 from landscape.runtime.devices import choose_device
 from landscape.runtime.files import atomic_write
 from landscape.runtime.progress import Progress
-from landscape.study import ablation, bound, comparison, toy, two_modes
+from landscape.study import ablation, bound, comparison, correlation, surfaces, toy, two_modes
 from landscape.study.candidates import CANDIDATES, Candidate, select_candidates
 from landscape.study.ledger import Ledger
 from landscape.study.plan import BUDGETS, Budget, budget
@@ -33,6 +33,8 @@ STUDIES: dict[str, Callable[[Runner, list[Candidate]], list[Table]]] = {
     "bound": bound.bound,
     "compatibility": comparison.compatibility,
     "cost": comparison.cost,
+    "correlation": correlation.correlation,
+    "surfaces": surfaces.surfaces,
 }
 """Function of each study, by its name on the command line."""
 

@@ -274,7 +274,7 @@ def lemma_tables(lemmas: Mapping[str, Mapping[int, Lemma]]) -> list[Table]:
             ("lambda_max of", "left side holds", "right side holds", "paper"),
             tuple(rows),
             "Shares have Wilson's 95 % interval in brackets. An excess of 1 % of the right side "
-            "counts as an error of the eigenvalues. For the mean Hessian the lemma is Weyl's theorem.",
+            "counts as an error of the eigenvalues. For the mean Hessian it is Weyl's theorem.",
             figure=Figure("Lemma 1: lambda_max over the right side", (_ratios(ratios),), columns=1),
         ),
         means("Lemma 1: both sides, and lambda_max of the three matrices (nats)", columns),
