@@ -155,6 +155,7 @@ def _measured(runner: Runner, entries: list[Finished]) -> dict[str, Any]:
         trained[0].task,
         samples=runner.budget.measured,
         seed=entries[0].training.seed,
+        shape=_SHAPE,
     )
     return asdict(result)
 
