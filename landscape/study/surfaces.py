@@ -139,7 +139,7 @@ def surfaces(runner: Runner, candidates: list[Candidate]) -> list[Table]:
         entries = [pair[name] for name in SHOWN]
         request = {
             "posteriors": [str(one.run.attributes["posterior_fingerprint"]) for one in entries],
-            "samples": runner.budget.measured,
+            "samples": runner.budget.samples,
             "shape": _SHAPE,
             "seed": seed,
         }
@@ -153,7 +153,7 @@ def _measured(runner: Runner, entries: list[Finished]) -> dict[str, Any]:
     result = shared_plane(
         [one.posterior for one in trained],
         trained[0].task,
-        samples=runner.budget.measured,
+        samples=runner.budget.samples,
         seed=entries[0].training.seed,
         shape=_SHAPE,
     )

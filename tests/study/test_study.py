@@ -126,7 +126,7 @@ def test_two_posteriors_on_one_plane_continue(
     assert [panel["title"] for panel in picture["panels"]] == ["seed 0", "seed 1"]
     assert len(picture["panels"][0]["contours"]["z"]) == 3
     counts = {series["label"]: len(series["x"]) for series in picture["panels"][0]["series"]}
-    assert counts == {"fp-bma": TINY.measured, "map": 1}
+    assert counts == {"fp-bma": TINY.samples, "map": 1}
     monkeypatch.setattr(surfaces, "shared_plane", None)  # nothing is evaluated again
     assert study("surfaces", folder, TINY, progress=silent) == [table]
 
