@@ -128,7 +128,7 @@ def cost(runner: Runner, candidates: list[Candidate]) -> list[Table]:
     )
     heads = (*table.columns, "training, s", "time / FP-BMA's")
     epochs = {entry.training.name: entry.training.settings["epochs"] for entry in finished}
-    by_epoch = {name: np.array(values) / epochs[name] for name, values in rounds.items()}
+    by_epoch = {name: np.array(rounds[name]) / count for name, count in epochs.items()}
     return [epoch_table(by_epoch), replace(table, columns=heads, rows=rows)]
 
 
