@@ -1,15 +1,21 @@
 """Make the figures and pages of docs/evidence.md from the folders of ``landscape study``.
 
     python docs/evidence.py runs/digits runs/digits-100 runs/mnist
+    python docs/evidence.py --pages runs/paper
 
-The script copies the pages and the tuning results of each folder to ``docs/evidence/``. It draws
-the figures of the first folder. The figure of averages comes from the second folder, which has
-more samples. The script needs the extra ``notebooks`` (kaleido) and Chrome or Chromium.
+The script copies the pages and the tuning results of each folder to ``docs/evidence/``, and draws
+the figures that the pages have. A page's section ``Why``, which a person has written, stays.
+Without ``--pages`` the script also draws the figures of ``docs/evidence.md`` from the first folder,
+and that of averages from the second one, which has more samples. It needs the extra ``notebooks``
+(kaleido) and Chrome or Chromium.
 """
 
 import argparse
+import json
+import math
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -22,30 +28,132 @@ from landscape.study.averaging import ORDERS, curves
 IMAGES = Path(__file__).parent / "images"
 PAGES = Path(__file__).parent / "evidence"
 SHOWN = ("swag", "vi", "laplace", "fp-bma")
+WHY = "\n## Why\n"
+PALETTE = ("#3366aa", "#cc6633", "#339966", "#aa3377", "#bbaa33", "#66ccee", "#777777", "#000000")
+SYMBOLS = ("circle", "diamond", "square", "cross", "x", "triangle-up", "star", "pentagon")
 COLOURS = ("#3366aa", "#cc6633", "#999999")
 
 
 def main() -> None:
     """Copy the pages, and write every figure as SVG."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("folder", type=Path, help="folder of the studies")
-    parser.add_argument("averaging", type=Path, help="folder of the study of averages")
-    parser.add_argument("more", type=Path, nargs="*", help="folders whose pages are copied")
+    parser.add_argument("folders", type=Path, nargs="+", help="folders of studies")
+    parser.add_argument("--pages", action="store_true", help="only copy and draw the pages")
     options = parser.parse_args()
-    for folder in (options.folder, options.averaging, *options.more):
+    for folder in options.folders:
         (PAGES / folder.name).mkdir(parents=True, exist_ok=True)
-        for page in (*folder.glob("*.md"), folder / "tuning.json"):
-            shutil.copy(page, PAGES / folder.name)
-    runs = results(options.folder / "runs")
+        if (folder / "tuning.json").exists():
+            shutil.copy(folder / "tuning.json", PAGES / folder.name)
+        for page in folder.glob("*.md"):
+            copy_page(page, PAGES / folder.name / page.name)
+    if options.pages:
+        return
+    if len(options.folders) < 2:
+        parser.error("the figures of docs/evidence.md need two folders; see --pages")
+    first, second = options.folders[:2]
+    runs = results(first / "runs")
     IMAGES.mkdir(exist_ok=True)
     for name, figure in (
         ("evidence-nll", nll_figure(runs)),
         ("evidence-flatness", flatness_figure(runs)),
-        ("evidence-averaging", averaging_figure(results(options.averaging / "runs"))),
-        ("evidence-radius", radius_figure(options.folder / "ablation")),
+        ("evidence-averaging", averaging_figure(results(second / "runs"))),
+        ("evidence-radius", radius_figure(first / "ablation")),
     ):
         figure.update_layout(template="plotly_white", font_size=12, margin={"t": 40, "r": 20})
         figure.write_image(IMAGES / f"{name}.svg")
+
+
+def copy_page(page: Path, copy: Path) -> None:
+    """Copy the page of a study. Add its figures below the title and keep the copy's ``Why``."""
+    _, why, reason = copy.read_text().partition(WHY) if copy.exists() else ("", "", "")
+    title, _, tables = page.read_text().partition("\n\n")
+    parts = [title]
+    numbers = page.with_suffix(".json")
+    figures = json.loads(numbers.read_text()) if numbers.exists() else []
+    for index, figure in enumerate(figures):
+        name = f"{page.stem}-{index + 1}.svg" if len(figures) > 1 else f"{page.stem}.svg"
+        draw(figure).write_image(copy.parent / name)
+        parts.append(f"![{figure['title']}]({name})")
+    copy.write_text("\n\n".join([*parts, tables]).rstrip() + "\n" + why + reason)
+
+
+def draw(figure: dict[str, Any]) -> go.Figure:
+    """A ``landscape.study.figures.Figure``, read from its file."""
+    from plotly.subplots import make_subplots
+
+    panels = figure["panels"]
+    columns = min(figure["columns"], len(panels))
+    rows = math.ceil(len(panels) / columns)
+    drawn = make_subplots(
+        rows,
+        columns,
+        subplot_titles=[panel["title"] for panel in panels],
+        horizontal_spacing=0.08,
+        vertical_spacing=0.16,
+    )
+    labels = dict.fromkeys(series["label"] for panel in panels for series in panel["series"])
+    styles = {
+        label: (PALETTE[i % len(PALETTE)], SYMBOLS[i % len(SYMBOLS)])
+        for i, label in enumerate(labels)
+    }
+    named: set[str] = set()
+    for index, panel in enumerate(panels):
+        place = {"row": index // columns + 1, "col": index % columns + 1}
+        if panel["contours"]:
+            lines = panel["contours"]
+            start, end, size = lines["levels"]
+            drawn.add_contour(
+                x=lines["x"],
+                y=lines["y"],
+                z=lines["z"],
+                contours={"start": start, "end": end, "size": size, "coloring": "lines"},
+                colorscale="Greys",
+                showscale=False,
+                line_width=0.7,
+                **place,
+            )
+        for series in panel["series"]:
+            colour, symbol = styles[series["label"]]
+            drawn.add_scatter(
+                x=series["x"],
+                y=series["y"],
+                mode="lines" if series["line"] else "markers",
+                name=series["label"],
+                legendgroup=series["label"],
+                showlegend=series["label"] not in named,
+                line_color=colour,
+                marker={"color": colour, "symbol": symbol, "size": 6, "opacity": 0.8},
+                error_y=errors(series),
+                **place,
+            )
+            named.add(series["label"])
+        drawn.update_xaxes(title_text=panel["x"], **place)
+        drawn.update_yaxes(title_text=panel["y"], **place)
+        for axis, update in (("x", drawn.update_xaxes), ("y", drawn.update_yaxes)):
+            if axis in panel["logarithmic"]:
+                update(type="log", **place)
+    return drawn.update_layout(
+        title=figure["title"],
+        template="plotly_white",
+        font_size=11,
+        width=340 * columns + 160 if columns > 1 else 820,
+        height=300 * rows + 120 if columns > 1 else 460,
+        margin={"t": 80, "r": 20},
+    )
+
+
+def errors(series: dict[str, Any]) -> dict[str, Any] | None:
+    """Error bars of a series, from the ends of its intervals."""
+    if not series["low"]:
+        return None
+    triples = list(zip(series["y"], series["low"], series["high"], strict=True))
+    return {
+        "array": [high - y for y, _, high in triples],
+        "arrayminus": [y - low for y, low, _ in triples],
+        "symmetric": False,
+        "thickness": 1,
+        "width": 2,
+    }
 
 
 def results(folder: Path) -> dict[str, list[Run]]:

@@ -72,13 +72,16 @@ def study(
     measured: int | None = None,
     severities: str | None = None,
     equal_time: Annotated[bool | None, Parameter(negative_bool="no-")] = None,
+    restarts: int | None = None,
+    shots: int | None = None,
     methods: str | None = None,
     as_json: Json = False,
 ) -> None:
     """Answer a question about the methods, on a transfer task.
 
     Args:
-        name: generalisation, flatness, averaging, ablation, toy, bound, compatibility or cost.
+        name: generalisation, flatness, averaging, ablation, toy, bound, compatibility, cost,
+            correlation or surfaces.
         out: Folder for the results; the study continues what is in it.
         task: digits (comes with the package), mnist after EMNIST's letters, cifar10-jpeg after
             lossless CIFAR-10, or cifar10-few-shot after Tiny ImageNet.
@@ -94,6 +97,8 @@ def study(
         measured: Number of posterior samples to measure the curvature at.
         severities: Severities of the corrupted test sets, 1 to 5, such as 1,3,5.
         equal_time: Whether generalisation also trains every method as long as FP-BMA.
+        restarts: Number of starts of either kind in the toy study.
+        shots: Number of labelled images of every class; 0 for all images of CIFAR-10.
         methods: Methods to compare with fp-bma, such as swag,vi; all by default.
     """
     from landscape import study as studying
@@ -110,6 +115,8 @@ def study(
         measured=measured,
         severities=_numbers(severities),
         equal_time=equal_time,
+        restarts=restarts,
+        shots=shots,
     )
     only = None if methods is None else methods.split(",")
     tables = studying.study(

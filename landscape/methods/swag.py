@@ -104,7 +104,7 @@ class SWAG(Framework[SWAGState]):
         weight_decay: Coefficient of the penalty (weight_decay / 2) ||w||^2.
         rank: K, the number of columns of the low-rank part; 0 or at least 2.
         start: Share of the steps before the first snapshot.
-        swag_rate: The constant learning rate.
+        swag_rate: The constant learning rate; 0 to follow the shared schedule to its end at zero.
     """
 
     weight_decay: float = 5e-4
@@ -124,7 +124,7 @@ class SWAG(Framework[SWAGState]):
         self._require(0 <= self.weight_decay < math.inf, "weight_decay", "at least 0")
         self._require(self.rank == 0 or self.rank >= 2, "rank", "0 or at least 2")
         self._require(0 <= self.start < 1, "start", "in [0, 1)")
-        self._require(0 < self.swag_rate < math.inf, "swag_rate", "positive and finite")
+        self._require(0 <= self.swag_rate < math.inf, "swag_rate", "at least 0 and finite")
         snapshots = self.epochs - math.floor(self.start * self.epochs)
         if snapshots < self.rank + 1:
             raise InputError(
@@ -185,6 +185,8 @@ class SWAG(Framework[SWAGState]):
 
     def rate(self, step: int, steps: int) -> float:
         """The shared schedule, not below ``swag_rate``, up to ``start``; constant from there."""
+        if not self.swag_rate:
+            return super().rate(step, steps)
         collects_from = self._collects_from(steps)
         if step >= collects_from:
             return self.swag_rate

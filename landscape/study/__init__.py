@@ -7,7 +7,9 @@ share one set of tuned trainings.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,9 @@ from landscape.errors import InputError
 from landscape.runtime.devices import choose_device
 from landscape.runtime.files import atomic_write
 from landscape.runtime.progress import Progress
-from landscape.study import ablation, comparison, toy
+from landscape.study import ablation, bound, comparison, correlation, surfaces, toy, two_modes
 from landscape.study.candidates import CANDIDATES, Candidate, select_candidates
+from landscape.study.ledger import Ledger
 from landscape.study.plan import BUDGETS, Budget, budget
 from landscape.study.runner import NETWORKS, PROBLEMS, Runner
 from landscape.study.tables import Table, corrected
@@ -26,12 +29,24 @@ STUDIES: dict[str, Callable[[Runner, list[Candidate]], list[Table]]] = {
     "flatness": comparison.flatness,
     "averaging": comparison.averaging,
     "ablation": lambda runner, candidates: ablation.ablation(runner),
-    "toy": lambda runner, candidates: toy.two_wells(runner.budget.restarts, runner.progress("toy")),
-    "bound": comparison.bound,
+    "toy": lambda runner, candidates: _toy(runner),
+    "bound": bound.bound,
     "compatibility": comparison.compatibility,
     "cost": comparison.cost,
+    "correlation": correlation.correlation,
+    "surfaces": surfaces.surfaces,
 }
 """Function of each study, by its name on the command line."""
+
+
+def _toy(runner: Runner) -> list[Table]:
+    """The paper's surface, and two wells of equal likelihood on a line."""
+    restarts, ledger = runner.budget.restarts, Ledger(runner.folder / "toy-ledger.json")
+    return [
+        two_modes.two_modes(restarts, runner.progress("two modes"), ledger=ledger),
+        *toy.two_wells(restarts, runner.progress("two wells"), ledger=ledger),
+    ]
+
 
 NOTE = (
     "Means over n seeds with Student's 95 % interval in brackets, cut at the range of the "
@@ -55,6 +70,8 @@ def study(
     progress: Callable[[str], Callable[[int, int], Any]] = Progress,
 ) -> list[Table]:
     """Run a study, or continue it, and write its summary to ``NAME.md`` in ``folder``.
+
+    The numbers of its figures, if it has some, are written to ``NAME.json``.
 
     Args:
         name: Name of the study, one of ``STUDIES``.
@@ -82,6 +99,10 @@ def study(
     tables = corrected(STUDIES[name](runner, candidates))
     with atomic_write(folder / f"{name}.md") as temporary:
         temporary.write_text(summary(name, budget, tables))
+    pictures = [asdict(table.figure) for table in tables if table.figure is not None]
+    if pictures:
+        with atomic_write(folder / f"{name}.json") as temporary:
+            temporary.write_text(json.dumps(pictures) + "\n")
     return tables
 
 

@@ -75,6 +75,10 @@ def _all_candidates() -> list[Candidate]:
     diagonal = {"structure": "diagonal"}
     laplace = {**descent, "prior_precision": (10.0, 1e5)}
     own_prior: dict[str, Any] = {"start": "weights"}
+    averaged = {**descent, "swag_rate": _RATE}
+    mean_field = {"learning_rate": _RATE, "beta": (1e-3, 1.0), "prior_scale": (0.05, 1.0)}
+    langevin = {"learning_rate": (0.01, 0.2), **chain}
+    flat_ball = {"ball": "posterior-exact"}
     variational = {"learning_rate": _RATE, "beta": (1e-8, 1e-2)}
     candidates = [
         Candidate("map", "map", descent),
@@ -86,14 +90,9 @@ def _all_candidates() -> list[Candidate]:
             "bsam",
             {"s0": (10.0, 1e3), "learning_rate": (1.0, 100.0), "radius": (0.01, 1.0)},
         ),
-        Candidate("swag", "swag", {**descent, "swag_rate": _RATE}),
-        Candidate("f-swag", "f-swag", {**descent, "swag_rate": _RATE, **radius}),
-        Candidate(
-            "vi",
-            "vi",
-            {"learning_rate": _RATE, "beta": (1e-3, 1.0), "prior_scale": (0.05, 1.0)},
-            **own_prior,
-        ),
+        Candidate("swag", "swag", averaged),
+        Candidate("f-swag", "f-swag", {**averaged, **radius}),
+        Candidate("vi", "vi", mean_field, **own_prior),
         Candidate(
             "moped",
             "moped",
@@ -104,7 +103,7 @@ def _all_candidates() -> list[Candidate]:
                 "delta": (0.02, 0.5),
             },
         ),
-        Candidate("sgld", "sgld", {"learning_rate": (0.01, 0.2), **chain}, **own_prior),
+        Candidate("sgld", "sgld", langevin, **own_prior),
         Candidate("sghmc", "sghmc", {"learning_rate": (1e-3, 0.02), **chain}, **own_prior),
         Candidate(
             "cyclical-sgld", "cyclical-sgld", {"learning_rate": (0.03, 0.5), **chain}, **own_prior
@@ -126,6 +125,9 @@ def _all_candidates() -> list[Candidate]:
         Candidate("mola", "mola", laplace),
         Candidate("fp-bma", "fp-bma", {**variational, "radius": (0.05, 2.0)}),
         Candidate("fp-bma-radius-0", "fp-bma", variational, {"radius": 0.0}),
+        Candidate("fp-bma-vi", "vi", {**mean_field, "radius": (0.5, 10.0)}, flat_ball, **own_prior),
+        Candidate("fp-bma-swag", "swag", {**averaged, "radius": (0.1, 10.0)}, flat_ball),
+        Candidate("fp-bma-sgld", "sgld", {**langevin, **radius}, flat_ball, **own_prior),
     ]
     if find_spec("ivon"):  # an optional dependency
         space = {"learning_rate": (0.02, 0.5), "weight_decay": _DECAY, "temperature": _TEMPERATURE}
@@ -135,7 +137,9 @@ def _all_candidates() -> list[Candidate]:
 
 CANDIDATES: dict[str, Candidate] = {candidate.name: candidate for candidate in _all_candidates()}
 """Every method by name. ``laplace-sam`` is Laplace around SAM. ``fp-bma-radius-0`` is the control:
-variational inference with FP-BMA's family and prior."""
+variational inference with FP-BMA's family and prior. ``fp-bma-vi``, ``fp-bma-swag`` and
+``fp-bma-sgld`` are ``vi``, ``swag`` and ``sgld`` with the gradient at the worst place of FP-BMA's
+ball."""
 
 REFERENCE = "fp-bma"
 """Name of the candidate that the others are compared with."""

@@ -1,4 +1,4 @@
-"""Six studies that share one set of tuned trainings: every method on the same seeds."""
+"""Five studies that share one set of tuned trainings: every method on the same seeds."""
 
 from __future__ import annotations
 
@@ -12,13 +12,28 @@ from landscape.prediction import partial_spearman, spearman
 from landscape.study import metrics
 from landscape.study.averaging import averaging_tables
 from landscape.study.candidates import REFERENCE, Candidate
+from landscape.study.figures import Figure, Panel, Series, numbers
 from landscape.study.plan import Training
 from landscape.study.runner import Finished, Runner
 from landscape.study.tables import Table, correlations, differences, means, number
-from landscape.study.timing import cpu_seconds
+from landscape.study.timing import cpu_rounds, cpu_seconds
 from landscape.study.tuning import Choice, tune
 
 _COMPATIBLE = ("laplace", "laplace-sam", "swag", "f-swag", "sgld", "entropy-mcmc", REFERENCE)
+PAPER_SECONDS = {
+    "map": 2.78,
+    "sam": 4.58,
+    "bsam": 4.62,
+    "vi": 4.09,
+    "sgld": 2.95,
+    "entropy-mcmc": 5.13,
+    "swag": 7.89,
+    "f-swag": 11.48,
+    REFERENCE: 6.21,
+}
+"""Seconds an epoch in the paper's Table 10, by our names."""
+_PLAIN = "map"
+"""Name of plain SGD."""
 _LEAST_EPOCHS = 20
 """Smallest number of epochs at FP-BMA's time. SWAG needs a snapshot for each unit of its rank."""
 
@@ -71,43 +86,6 @@ def averaging(runner: Runner, candidates: list[Candidate]) -> list[Table]:
     return averaging_tables(measured_trainings(runner, candidates))
 
 
-def bound(runner: Runner, candidates: list[Candidate]) -> list[Table]:
-    """Compare lambda_1 at the averaged weights with the mean of the samples' lambda_1."""
-    finished = [
-        entry
-        for entry in measured_trainings(runner, candidates)
-        if metrics.samples_measured(entry.run) > 1
-    ]
-    centre = metrics.collect(finished, metrics.lambda_at_centre)
-    samples = metrics.collect(finished, metrics.lambda_1)
-    ratio = {
-        name: {seed: value / samples[name][seed] for seed, value in values.items()}
-        for name, values in centre.items()
-    }
-    finite = {
-        name: [value for value in values.values() if not math.isnan(value)]
-        for name, values in ratio.items()
-    }
-    at_most_mean = {
-        name: f"{sum(value <= 1 for value in values)} of {len(values)}"
-        for name, values in finite.items()
-    }
-    columns = {
-        "at the averaged weights": centre,
-        "mean of the samples'": samples,
-        "ratio": ratio,
-        "loss at the averaged weights": metrics.collect(finished, metrics.loss_at_centre),
-        "mean loss of the samples": metrics.collect(finished, metrics.train_loss),
-    }
-    table = means(
-        "lambda_1 at the averaged weights against the mean of the samples'",
-        columns,
-        within=metrics.RANGES,
-    )
-    rows = tuple((*row, at_most_mean[row[0]]) for row in table.rows)
-    return [replace(table, columns=(*table.columns, "at most the mean"), rows=rows)]
-
-
 def compatibility(runner: Runner, candidates: list[Candidate]) -> list[Table]:
     """Compare FP-BMA with posteriors that are built on or around a flat point."""
     finished = [
@@ -127,7 +105,7 @@ def compatibility(runner: Runner, candidates: list[Candidate]) -> list[Table]:
 
 
 def cost(runner: Runner, candidates: list[Candidate]) -> list[Table]:
-    """Time and memory of training, next to accuracy and NLL."""
+    """Time and memory of training, next to accuracy and NLL; and Table 10 of the paper."""
     choices = tune(runner, candidates)
     finished = runner.train_all("training", tuned_trainings(runner, candidates, choices))
     columns = {
@@ -135,7 +113,8 @@ def cost(runner: Runner, candidates: list[Candidate]) -> list[Table]:
         "accuracy": metrics.collect(finished, metrics.test_metric("accuracy")),
         "NLL": metrics.collect(finished, metrics.test_metric("nll")),
     }
-    seconds = cpu_seconds(runner, [entry.training for entry in finished])
+    rounds = cpu_rounds(runner, [entry.training for entry in finished])
+    seconds = {name: min(values) for name, values in rounds.items()}
     table = means(
         "Time and memory against result",
         columns,
@@ -148,7 +127,45 @@ def cost(runner: Runner, candidates: list[Candidate]) -> list[Table]:
         for row in table.rows
     )
     heads = (*table.columns, "training, s", "time / FP-BMA's")
-    return [replace(table, columns=heads, rows=rows)]
+    epochs = {entry.training.name: entry.training.settings["epochs"] for entry in finished}
+    by_epoch = {name: np.array(rounds[name]) / count for name, count in epochs.items()}
+    return [epoch_table(by_epoch), replace(table, columns=heads, rows=rows)]
+
+
+def epoch_table(seconds: Mapping[str, np.ndarray]) -> Table:
+    """The paper's Table 10 beside our times of an epoch.
+
+    Args:
+        seconds: Times of an epoch by method, one for each round.
+    """
+    paper_base = PAPER_SECONDS[_PLAIN]
+    base = seconds[_PLAIN].min() if _PLAIN in seconds else math.nan
+    rows, ours, theirs = [], [], []
+    for name, times in seconds.items():
+        paper, ratio = PAPER_SECONDS.get(name), float(times.min() / base)
+        rows.append(
+            (
+                name,
+                str(len(times)),
+                f"{number(1e3 * times.min())} to {number(1e3 * times.max())}",
+                number(ratio),
+                "-" if paper is None else number(paper),
+                "-" if paper is None else number(paper / paper_base),
+            )
+        )
+        ours.append(ratio)
+        theirs.append(math.nan if paper is None else paper / paper_base)
+    names = tuple(seconds)
+    series = (Series("here", names, numbers(ours)), Series("paper", names, numbers(theirs)))
+    panel = Panel("", "", "time of an epoch / SGD's", series)
+    return Table(
+        "Table 10 of the paper: time of an epoch",
+        ("method", "n", "ms an epoch", "/ SGD's", "paper, s", "paper / SGD's"),
+        tuple(rows),
+        "Processor time of an epoch, smallest to largest of n rounds on the data of one seed; the "
+        "ratio is of the smallest. The paper's: ResNet-18, CIFAR-10 with 10 images a class.",
+        figure=Figure("Time of an epoch, ratio to SGD's", (panel,), columns=1),
+    )
 
 
 def tuned_trainings(

@@ -26,6 +26,8 @@ class Budget:
         restarts: Number of starting points of either kind in the toy study.
         equal_time: Whether the study of generalisation also trains every method as long as FP-BMA
             takes and compares the results. This repeats all trainings.
+        shots: Number of labelled images of every class; the task's own number if ``None``. 0 stands
+            for all images of CIFAR-10's tasks.
     """
 
     seeds: int = 5
@@ -38,6 +40,7 @@ class Budget:
     severities: tuple[int, ...] = (1, 3, 5)
     restarts: int = 10
     equal_time: bool = True
+    shots: int | None = None
 
     def __post_init__(self) -> None:
         if self.seeds < 2:
@@ -45,7 +48,7 @@ class Budget:
                 f"a study needs at least 2 seeds, not {self.seeds}: one seed has no interval"
             )
         for name, value in asdict(self).items():
-            if name not in ("severities", "equal_time") and value < 1:
+            if name not in ("severities", "equal_time", "shots") and value < 1:
                 raise InputError(f"{name} must be at least 1, not {value}")
         if self.measured > self.samples:
             raise InputError(
@@ -100,7 +103,8 @@ class Training:
         method: Name of the method.
         settings: Settings that differ from the method's defaults.
         seed: Seed of everything random.
-        start: Kind of initialisation, as in ``initialisation.initialise``.
+        start: Kind of initialisation, as in ``initialisation.initialise``; or ``"fresh"`` for
+            random weights.
         source: Settings of the source posterior, as in ``Runner.source``, and ``scale``, as in
             ``initialisation.initialise``.
         folder: Folder of the run file, inside the study's folder.

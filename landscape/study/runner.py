@@ -13,7 +13,7 @@ from landscape.errors import InputError, TrainingError
 from landscape.posteriors import Posterior
 from landscape.store import Run, ensure_writable
 from landscape.study import validation
-from landscape.study.initialisation import initialise
+from landscape.study.initialisation import Initialisation, initialise
 from landscape.study.measures import (
     is_tempered,
     measure_curvature,
@@ -91,7 +91,8 @@ class Runner:
 
     def task(self, seed: int) -> Task:
         """The target task for a seed, with its corrupted test sets."""
-        task = tasks.load(self.problem, seed=seed)
+        settings = {} if self.budget.shots is None else {"shots": self.budget.shots}
+        task = tasks.load(self.problem, seed=seed, **settings)
         return tasks.shift(task, severities=self.budget.severities)
 
     def source(self, seed: int, settings: dict[str, Any]) -> Posterior:
@@ -140,15 +141,27 @@ class Runner:
         task = self.task(training.seed)
         if for_tuning:
             task = validation.for_tuning(task)
-        source = self.source(training.seed, training.source)
-        scale = training.source.get("scale", 0.0)
-        initial = initialise(training.start, source, task, training.seed, scale)
         try:
-            return Finished(training, self._train(training, task, vars(initial)))
+            return Finished(
+                training, self._train(training, task, vars(self.initial(training, task)))
+            )
         except TrainingError:
             # A run file that is still there belongs to other settings.
             self.path(training).unlink(missing_ok=True)
             return None
+
+    def initial(self, training: Training, task: Task) -> Initialisation:
+        """The initial network and prior of a training; see ``initialise``.
+
+        A training whose ``start`` is ``"fresh"`` has a network with random weights, and no source.
+        """
+        seed, settings = training.seed, training.source
+        if training.start == "fresh":
+            normalisation = settings.get("normalisation", NETWORKS[self.network])
+            model = models.build(self.network, task, seed=seed, normalisation=normalisation)
+            return Initialisation(model)
+        source = self.source(seed, settings)
+        return initialise(training.start, source, task, seed, settings.get("scale", 0.0))
 
     def train_all(
         self,

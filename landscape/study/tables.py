@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from landscape.results import ANYTHING, Range, SampleMean
+from landscape.study.figures import Figure, Series, numbers
 from landscape.study.metrics import Results
 from landscape.study.statistics import holm, mean_correlation, paired
 
@@ -27,6 +28,7 @@ class Table:
         rows: Cells of each row, as text.
         note: Explanation below the table.
         p_values: p-value of each row's t-test; empty in a table without tests.
+        figure: Picture of the table's numbers.
     """
 
     title: str
@@ -34,6 +36,7 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
     p_values: tuple[float, ...] = ()
+    figure: Figure | None = None
 
     def text(self) -> str:
         """The table as aligned text, for a terminal."""
@@ -183,6 +186,24 @@ def corrected(tables: Sequence[Table]) -> list[Table]:
             )
         page.append(replace(table, rows=rows))
     return page
+
+
+def over_seeds(
+    label: str, x: Sequence[float | str], results: Results, *, line: bool = False
+) -> Series:
+    """Means over seeds with their 95 % intervals, as a series of a figure.
+
+    Args:
+        label: Name in the legend.
+        x: Horizontal place of each row of ``results``.
+        results: Numbers by name and seed.
+        line: Whether the points are joined.
+    """
+    spreads = [SampleMean.of(_array(values)) for values in results.values()]
+    mean, low, high = (
+        numbers(getattr(spread, name) for spread in spreads) for name in ("mean", "low", "high")
+    )
+    return Series(label, tuple(x), mean, low, high, line)
 
 
 def _array(values: Mapping[int, float]) -> np.ndarray:

@@ -11,8 +11,9 @@ sharp well around 2. Both minima have L = 0 up to e^-8 / N. Their curvatures are
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,10 @@ import torch
 from torch import Tensor, nn
 
 from landscape import methods
+from landscape.objective.parameters import ParameterSpace
 from landscape.posteriors import Posterior, isotropic
 from landscape.prediction.calibration_bins import wilson_interval
+from landscape.study.ledger import Ledger
 from landscape.study.tables import Table, number
 from landscape.tasks import Data, Task
 
@@ -79,7 +82,7 @@ class ToyCandidate:
         name: Name in the table.
         method: Name in ``landscape.methods.METHODS``.
         settings: Settings of the method.
-        scale: Scale of the prior N(start, scale^2) that ``fit`` gets; 0 for no prior.
+        scale: Scale of the prior N(start, scale^2 I) that ``fit`` gets; 0 for no prior.
     """
 
     name: str
@@ -87,13 +90,22 @@ class ToyCandidate:
     settings: dict[str, Any] = field(default_factory=dict)
     scale: float = 0.0
 
-    def fit(self, w: float, seed: int) -> Posterior:
-        """Train for 300 steps from the weight ``w``."""
+    def fit(self, model: nn.Module, seed: int) -> Posterior:
+        """Train for 300 steps from the weights of a network whose output is its loss."""
         settings = {"learning_rate": 0.05, **self.settings, "epochs": 60, "batch_size": 2}
-        model = TwoWells(w)
-        prior = isotropic(model, self.scale, mean=w) if self.scale else None
+        start = ParameterSpace(model).vector()
+        prior = isotropic(model, self.scale, mean=start) if self.scale else None
         method = methods.create(self.method, **settings)
         return method.fit(model, task(), prior=prior, seed=seed, device="cpu", progress=False)
+
+    def draw(self, model: nn.Module, seed: int) -> Tensor:
+        """Samples of the posterior of ``fit``, shape (S, P): 50, or as many as there are."""
+        posterior = self.fit(model, seed)
+        return posterior.sample(posterior.num_available(_SAMPLES), seed)
+
+    def record(self) -> dict[str, Any]:
+        """The method with its settings, as plain JSON, for a ledger."""
+        return {"method": self.method, "settings": self.settings, "scale": self.scale}
 
 
 def _toy_candidates() -> list[ToyCandidate]:
@@ -126,7 +138,10 @@ TOY_CANDIDATES = _toy_candidates()
 
 
 def two_wells(
-    restarts: int, progress: Callable[[int, int], Any], candidates: list[ToyCandidate] | None = None
+    restarts: int,
+    progress: Callable[[int, int], Any],
+    candidates: list[ToyCandidate] | None = None,
+    ledger: Ledger | None = None,
 ) -> list[Table]:
     """Train each method from starts on [-5, 5], and from starts at the bottom of the sharp well.
 
@@ -134,15 +149,23 @@ def two_wells(
         restarts: Number of starts of either kind.
         progress: Function that is called with (finished candidates, candidates).
         candidates: Candidates to train; ``TOY_CANDIDATES`` if ``None``.
+        ledger: Results of earlier calls, and where this call's go.
     """
     rows = []
     candidates = TOY_CANDIDATES if candidates is None else candidates
+    ledger = ledger or Ledger()
     spread = np.linspace(-_SPREAD, _SPREAD, restarts)
     near = SHARP + _CLOSE * np.random.default_rng(0).uniform(-1, 1, restarts)
     for index, candidate in enumerate(candidates):
-        wide, narrow = mass_in_flat_well(candidate, spread), mass_in_flat_well(candidate, near)
+        wide, narrow = (
+            ledger.get(
+                {"two wells": candidate.record(), "starts": starts.tolist()},
+                partial(mass_in_flat_well, candidate, starts),
+            )
+            for starts in (spread, near)
+        )
         left = sum(mass > 0.5 for mass in narrow)
-        rows.append((candidate.name, _mean(wide), _mean(narrow), f"{left} of {restarts}"))
+        rows.append((candidate.name, share(wide), share(narrow), f"{left} of {restarts}"))
         progress(index + 1, len(candidates))
     # Gradient flow reaches the sharp well from every start to the right of its left border.
     flow = (BARRIERS[0] + _SPREAD) / (2 * _SPREAD)
@@ -157,7 +180,7 @@ def two_wells(
     return [Table("Two wells of equal likelihood, widths 1 and 0.1", columns, tuple(rows), NOTE)]
 
 
-def _mean(masses: list[float]) -> str:
+def share(masses: Sequence[float]) -> str:
     """Mean and Wilson's 95 % interval. The variance of a mass is at most that of a proportion."""
     trials = torch.tensor(float(len(masses)))
     low, high = wilson_interval(torch.tensor(sum(masses)), trials)
@@ -168,7 +191,6 @@ def mass_in_flat_well(candidate: ToyCandidate, starts: np.ndarray) -> list[float
     """The fraction of posterior samples outside the sharp well, for each start."""
     masses = []
     for seed, w in enumerate(starts):
-        posterior = candidate.fit(float(w), seed)
-        samples = posterior.sample(posterior.num_available(_SAMPLES), seed)
+        samples = candidate.draw(TwoWells(float(w)), seed)
         masses.append(float(in_flat_well(samples).double().mean()))
     return masses

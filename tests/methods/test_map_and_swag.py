@@ -75,6 +75,14 @@ def test_swag_takes_one_snapshot_an_epoch_from_its_start_at_a_constant_rate() ->
     assert min(rates[2:16]) >= 0.01
 
 
+def test_without_a_constant_rate_swag_follows_the_shared_schedule() -> None:
+    steps = range(40)
+    shared = [MAP(epochs=10, learning_rate=0.05).rate(step, 40) for step in steps]
+    rates = [SWAG(epochs=12, learning_rate=0.05, swag_rate=0).rate(step, 40) for step in steps]
+    assert rates == shared
+    assert rates[-1] < 1e-3 < max(rates)
+
+
 def test_too_few_snapshots_are_refused_before_training() -> None:
     with pytest.raises(InputError, match="5 snapshots, too few for rank 5"):
         SWAG(epochs=10, rank=5)

@@ -17,7 +17,17 @@ from landscape.cli import main
 from landscape.errors import InputError, LandscapeError
 from landscape.methods import create
 from landscape.store import Run
-from landscape.study import STUDIES, ablation, study, toy, validation
+from landscape.study import (
+    STUDIES,
+    ablation,
+    comparison,
+    correlation,
+    study,
+    surfaces,
+    toy,
+    two_modes,
+    validation,
+)
 from landscape.study.ablation import Variant
 from landscape.study.candidates import CANDIDATES, Candidate
 from landscape.study.comparison import match_time, tuned_trainings
@@ -102,6 +112,45 @@ def test_the_other_studies_read_the_same_trainings(
     assert counted.names == []
     assert all("nan" not in cell for table in tables for row in table.rows for cell in row[2:])
     assert (folder / f"{name}.md").exists()
+
+
+def test_two_posteriors_on_one_plane_continue(
+    folder: Path, counted: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(surfaces, "_SHAPE", (3, 3))
+    monkeypatch.setattr(surfaces, "SHOWN", ("fp-bma", "map"))
+    (table,) = study("surfaces", folder, TINY, progress=silent)
+    assert counted.names == []
+    assert [row[:2] for row in table.rows] == [("fp-bma", "2"), ("map", "2")]
+    (picture,) = json.loads((folder / "surfaces.json").read_text())
+    assert [panel["title"] for panel in picture["panels"]] == ["seed 0", "seed 1"]
+    assert len(picture["panels"][0]["contours"]["z"]) == 3
+    counts = {series["label"]: len(series["x"]) for series in picture["panels"][0]["series"]}
+    assert counts == {"fp-bma": TINY.samples, "map": 1}
+    monkeypatch.setattr(surfaces, "shared_plane", None)  # nothing is evaluated again
+    assert study("surfaces", folder, TINY, progress=silent) == [table]
+
+
+def test_swag_by_three_schedules_begins_at_random_weights(
+    folder: Path, counted: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cosine = {"cosine": correlation.SCHEDULES["cosine"]}
+    monkeypatch.setattr(correlation, "SCHEDULES", cosine)
+    monkeypatch.setattr(comparison, "tune", lambda runner, candidates: None)
+    monkeypatch.setattr(comparison, "tuned_trainings", lambda runner, candidates, choices: [mapped])
+    brief = replace(TINY, epochs=12)
+    mapped = Training("map", "map", {"epochs": 4}, 0)
+    tables = study("correlation", folder, brief, only=ONLY, progress=silent)
+    assert counted.names == ["cosine-seed0", "cosine-seed1", "map-seed0"]
+    run = Run.open(folder / "correlation" / "cosine-seed0.h5")
+    assert run.config["study"]["start"] == "fresh"
+    assert len(run.read("samples", "loss")["loss"]) == TINY.samples
+    assert [row[0] for row in tables[0].rows] == [
+        f"cosine: {name}" for name in ("error", "ECE", "NLL")
+    ]
+    (picture,) = json.loads((folder / "correlation.json").read_text())
+    assert [panel["title"] for panel in picture["panels"]] == ["1a: cosine schedule", "1b", "1c"]
+    assert len(picture["panels"][0]["series"][0]["x"]) == TINY.samples
 
 
 def test_other_settings_replace_a_run_and_no_more(folder: Path, counted: Counted) -> None:
@@ -283,7 +332,9 @@ def test_an_ablation_changes_one_thing_at_a_time() -> None:
 def test_the_command(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(toy, "TOY_CANDIDATES", [toy.ToyCandidate("map", "map")])
+    candidate = toy.ToyCandidate("map", "map")
+    monkeypatch.setattr(toy, "TOY_CANDIDATES", [candidate])
+    monkeypatch.setattr(two_modes, "ENTRIES", [two_modes.Entry(candidate)])
     assert main(["study", "toy", "--budget", "smoke", "--out", str(tmp_path)]) == 0
     assert "the posterior under a flat prior" in capsys.readouterr().out
     assert main(["study", "toy", "--budget", "smoke", "--json", "--out", str(tmp_path)]) == 0
