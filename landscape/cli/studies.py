@@ -57,8 +57,8 @@ def study(
     /,
     *,
     out: Path = Path("runs/study"),
-    task: str = "digits",
-    model: str = "convnet",
+    task: str | None = None,
+    model: str | None = None,
     weights: Path | None = None,
     device: Device = "cpu",
     budget: str = "small",
@@ -77,10 +77,12 @@ def study(
     """Answer a question about the methods, on a transfer task.
 
     Args:
-        name: generalisation, flatness, averaging, ablation, toy, bound, compatibility or cost.
+        name: generalisation, flatness, averaging, ablation, toy, bound, compatibility, cost or
+            transfer.
         out: Folder for the results; the study continues what is in it.
         task: digits (comes with the package), mnist after EMNIST's letters, cifar10-jpeg after
-            lossless CIFAR-10, or cifar10-few-shot after Tiny ImageNet.
+            lossless CIFAR-10, or cifar10-few-shot after Tiny ImageNet. For transfer, which has a
+            network of its own: cifar10-10-shot, or digits to try it.
         model: convnet, resnet20 or resnet18.
         weights: File of the weights that the source network starts from.
         budget: smoke, small or large. The next options change it.
@@ -93,7 +95,8 @@ def study(
         measured: Number of posterior samples to measure the curvature at.
         severities: Severities of the corrupted test sets, 1 to 5, such as 1,3,5.
         equal_time: Whether generalisation also trains every method as long as FP-BMA.
-        methods: Methods to compare with fp-bma, such as swag,vi; all by default.
+        methods: Methods to compare with fp-bma, such as swag,vi; for transfer rows of its table.
+            All by default.
     """
     from landscape import study as studying
 

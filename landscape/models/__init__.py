@@ -22,6 +22,7 @@ from landscape.tasks import Task
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "convnet": ConvNet,
+    "efficientnet-lite0": pretrained.efficientnet_lite0,
     "mlp": MLP,
     **{f"resnet{depth}": partial(cifar_resnet, depth=depth) for depth in (20, 32, 44, 56, 110)},
     "resnet18": resnet18,
@@ -37,7 +38,8 @@ def build(name: str, task: Task | None = None, *, seed: int = 0, **settings: Any
     """Make the network called ``name``, with random initial weights.
 
     The attribute ``architecture`` of the network records how it was built. With it a saved
-    posterior can be loaded without a network.
+    posterior can be loaded without a network. A network with trained weights also has the
+    attribute ``transform``: give the network the images of ``task.transformed(model.transform)``.
 
     Args:
         name: Name of the network: one of ``MODELS``, ``"torchvision:NETWORK"`` or

@@ -20,6 +20,7 @@ from landscape.study.candidates import CANDIDATES, Candidate, select_candidates
 from landscape.study.plan import BUDGETS, Budget, budget
 from landscape.study.runner import NETWORKS, PROBLEMS, Runner
 from landscape.study.tables import Table, corrected
+from landscape.study.transfer import transfer
 
 STUDIES: dict[str, Callable[[Runner, list[Candidate]], list[Table]]] = {
     "generalisation": comparison.generalisation,
@@ -47,8 +48,8 @@ def study(
     folder: Path,
     budget: Budget,
     *,
-    task: str = PROBLEMS[0],
-    model: str = "convnet",
+    task: str | None = None,
+    model: str | None = None,
     weights: Path | None = None,
     device: str = "cpu",
     only: Sequence[str] | None = None,
@@ -57,11 +58,13 @@ def study(
     """Run a study, or continue it, and write its summary to ``NAME.md`` in ``folder``.
 
     Args:
-        name: Name of the study, one of ``STUDIES``.
+        name: Name of the study, one of ``STUDIES``, or ``"transfer"``.
         folder: Folder for run files and the summary. Studies in one folder share their trainings.
         budget: Number of seeds, trials, epochs and samples.
-        task: Target task, one of ``PROBLEMS``. Each of them has a source task.
-        model: Name of the network, one of ``NETWORKS``.
+        task: Target task, by default the first of ``PROBLEMS``, each of which has a source task;
+            for ``"transfer"`` one of ``transfer.PROBLEMS``.
+        model: Name of the network, one of ``NETWORKS``, by default the first. ``"transfer"`` has
+            its own.
         weights: File with the initial weights of the source network; ``None`` for random weights.
         device: Device for training and measuring: ``"cpu"``, ``"cuda"``, or ``"auto"``.
         only: Names of the candidates to compare with FP-BMA; all of them if ``None``.
@@ -75,9 +78,16 @@ def study(
             another model, or the folder cannot be written or holds another task, model or weights.
         LandscapeError: Every trial of a method diverged.
     """
+    if name == "transfer":
+        if model is not None or weights is not None:
+            raise InputError("transfer has a network of its own: leave out --model and --weights")
+        named = {} if task is None else {"task": task}
+        where = str(choose_device(device))
+        return transfer(folder, budget, device=where, only=only, progress=progress, **named)
     if name not in STUDIES:
-        raise InputError(f"unknown study '{name}'; known: {', '.join(STUDIES)}")
+        raise InputError(f"unknown study '{name}'; known: {', '.join([*STUDIES, 'transfer'])}")
     candidates = select_candidates(only)
+    task, model = task or PROBLEMS[0], model or "convnet"
     runner = Runner(folder, budget, progress, task, model, weights, str(choose_device(device)))
     tables = corrected(STUDIES[name](runner, candidates))
     with atomic_write(folder / f"{name}.md") as temporary:
