@@ -15,12 +15,11 @@ from landscape.errors import InputError
 from landscape.runtime.devices import choose_device
 from landscape.runtime.files import atomic_write
 from landscape.runtime.progress import Progress
-from landscape.study import ablation, comparison, toy
+from landscape.study import ablation, comparison, toy, transfer
 from landscape.study.candidates import CANDIDATES, Candidate, select_candidates
 from landscape.study.plan import BUDGETS, Budget, budget
 from landscape.study.runner import NETWORKS, PROBLEMS, Runner
 from landscape.study.tables import Table, corrected
-from landscape.study.transfer import transfer
 
 STUDIES: dict[str, Callable[[Runner, list[Candidate]], list[Table]]] = {
     "generalisation": comparison.generalisation,
@@ -83,7 +82,9 @@ def study(
             raise InputError("transfer has a network of its own: leave out --model and --weights")
         named = {} if task is None else {"task": task}
         where = str(choose_device(device))
-        return transfer(folder, budget, device=where, only=only, progress=progress, **named)
+        return transfer.transfer(
+            folder, budget, device=where, only=only, progress=progress, **named
+        )
     if name not in STUDIES:
         raise InputError(f"unknown study '{name}'; known: {', '.join([*STUDIES, 'transfer'])}")
     candidates = select_candidates(only)

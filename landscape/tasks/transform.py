@@ -72,11 +72,11 @@ class Transform:
             return record
         if not isinstance(record, Mapping) or set(record) != set(names):
             raise InputError(f"a transform has {', '.join(names)}, not {printable(repr(record))}")
-        lists = {
-            name: tuple(record[name]) if isinstance(record[name], list | tuple) else record[name]
-            for name in names
-        }
-        return Transform(**lists)
+        values: list[Any] = [record[name] for name in names]
+        size, mean, deviation = (
+            tuple(value) if isinstance(value, list) else value for value in values
+        )
+        return Transform(size, mean, deviation)
 
     @property
     def record(self) -> dict[str, Any]:
