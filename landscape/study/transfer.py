@@ -302,6 +302,15 @@ class Study:
                 f"{self.problem.label}"
             )
 
+    @property
+    def command(self) -> str:
+        """The command that continues the study, for the folder in which it began."""
+        numbers = ("seeds", "epochs", "samples", "measured", "tuning_seeds")
+        options = [f"--{name.replace('_', '-')} {getattr(self.budget, name)}" for name in numbers]
+        return " ".join(
+            ["landscape study transfer --out FOLDER --task", self.problem.task, *options]
+        )
+
     def start(self, seed: int) -> tuple[Task, nn.Module]:
         """The task of a seed, as the network expects it, and the network with a head of zeros."""
         task = tasks.load(self.problem.task, seed=seed)
@@ -502,7 +511,7 @@ def write_page(study: Study, rate: float, nlls: Mapping[float, float]) -> list[T
                 runs.setdefault(row.name, {})[seed] = run
     tables = [results_table(runs, study.problem.is_of_paper), differences_table(runs)]
     with atomic_write(study.folder / "transfer.md") as temporary:
-        temporary.write_text(_page(study, rate, nlls, tables))
+        temporary.write_text(_page(study, rate, nlls, sum(map(len, runs.values())), tables))
     return tables
 
 
@@ -597,12 +606,17 @@ def _published(values: Published | None) -> tuple[str, str]:
     return f"{values.accuracy} / {values.ece} / {values.nll}", flat
 
 
-def _page(study: Study, rate: float, nlls: Mapping[float, float], tables: Sequence[Table]) -> str:
+def _page(
+    study: Study, rate: float, nlls: Mapping[float, float], done: int, tables: Sequence[Table]
+) -> str:
     budget = study.budget
     examples, size = study.sizes
     tried = ", ".join(f"{key} ({number(value)})" for key, value in nlls.items())
     lines = [
         "# transfer",
+        f"```bash\n{study.command}\n```",
+        f"The command continues the study. Of {len(ROWS) * budget.seeds} trainings ({len(ROWS)} "
+        f"rows, {budget.seeds} seeds) {done} are finished and measured.",
         f"{study.problem.label}: {examples} labelled images, {size:,} inferred parameters "
         "(normalisation layers and head). All methods start at the pretrained weights and a head "
         "of zeros.",

@@ -72,11 +72,11 @@ class Transform:
             return record
         if not isinstance(record, Mapping) or set(record) != set(names):
             raise InputError(f"a transform has {', '.join(names)}, not {printable(repr(record))}")
-        values: list[Any] = [record[name] for name in names]
-        size, mean, deviation = (
-            tuple(value) if isinstance(value, list) else value for value in values
+        mean, deviation = (
+            tuple(values) if isinstance(values, list) else values
+            for values in (record["mean"], record["deviation"])
         )
-        return Transform(size, mean, deviation)
+        return Transform(record["size"], mean, deviation)
 
     @property
     def record(self) -> dict[str, Any]:

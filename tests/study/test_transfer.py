@@ -83,9 +83,11 @@ def test_it_goes_on_where_it_was_interrupted(done: Done, monkeypatch: pytest.Mon
     # All seeds of a group come before the next group.
     assert done.after == ["sgd-seed1", "moped-radius-0-seed0", "moped-radius-0-seed1"]
     monkeypatch.setattr(workflow, "train", Watched(most=0))
+    monkeypatch.setattr(workflow, "measure_curvature", None)
     tables = study("transfer", done.folder, BUDGET, **ARGUMENTS)
     page = (done.folder / "transfer.md").read_text()
     assert all(table.markdown() in page for table in tables)
+    assert f"Of {2 * len(ROWS)} trainings ({len(ROWS)} rows, 2 seeds) 4 are finished" in page
 
 
 def test_its_tables_are_those_of_the_run_files(folder: Path) -> None:
@@ -165,5 +167,7 @@ def test_requests_that_do_not_fit_are_one_line(
     assert not (tmp_path / "runs").exists()
     with pytest.raises(InputError, match="holds a study of digits with convnet"):
         Study(folder, BUDGET, PROBLEMS["cifar10-10-shot"])
+    words = Study(folder, BUDGET, PROBLEMS["digits"]).command.replace("FOLDER", str(folder)).split()
+    assert main([*words[1:], "--methods", ",".join(ONLY)]) == 0  # all of it is there
     assert main(["study", "transfer", "--task", "cifar10", "--out", str(tmp_path)]) == 2
     assert "transfer is on the tasks" in capsys.readouterr().err
