@@ -114,7 +114,9 @@ class Row:
         name: Name in the table and of the run files.
         group: Number of the group. All seeds of a group come before the next group.
         method: Name of the method.
-        settings: Settings besides those that all methods share.
+        settings: Settings besides those that all methods share. ``"decay"`` stands for the prior's
+            scale that belongs to the weight decay, ``"code"`` for the temperature of the published
+            code; both depend on the number of examples.
         radius: Radius of the ball over the square root of the number of parameters, if the row is
             not in the published units.
         start: ``"weights"``, the network's own weights with the method's own prior; or ``"moped"``,
@@ -338,7 +340,6 @@ class Study:
             folder: Folder of the run file.
         """
         examples, size = self.sizes
-        # The prior whose slope is the weight decay, and the noise of the published code.
         of_size = {"decay": (_DECAY * examples) ** -0.5, "code": examples / _NOISE}
         settings = {name: of_size.get(value, value) for name, value in row.settings.items()}
         method = methods.METHODS[row.method]

