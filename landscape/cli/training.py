@@ -79,8 +79,8 @@ def train(
         of_model = {"weights": weights, "size": image_size}
         given = {key: value for key, value in of_model.items() if value is not None}
         network = models.build(model, data, seed=seed, **given)
-        if hasattr(network, "transform"):
-            data = data.transformed(network.transform)
+        transform = models.transform_of(network)
+        data = data if transform is None else data.transformed(transform)
         inferred = subsets.CHOICES[parameters](network)
         record: dict[str, Any] = {"parameters": parameters}
         before: Posterior | None = None

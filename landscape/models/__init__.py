@@ -15,6 +15,7 @@ from landscape.errors import InputError, reason, refused
 from landscape.models import pretrained
 from landscape.models.convnet import ConvNet
 from landscape.models.mlp import MLP
+from landscape.models.pretrained import transform_of
 from landscape.models.resnet import ResNet, cifar_resnet, resnet18
 from landscape.models.vit import ViT
 from landscape.models.weights import load_weights
@@ -136,4 +137,5 @@ __all__ = [
     "load_weights",
     "rebuild",
     "resnet18",
+    "transform_of",
 ]

@@ -140,6 +140,12 @@ def timm(
     return _with_weights(model, weights, size or input_shape[1])
 
 
+def transform_of(model: nn.Module) -> Transform | None:
+    """The form of the images that a network expects; ``None`` if it has no trained weights."""
+    transform = getattr(model, "transform", None)
+    return transform if isinstance(transform, Transform) else None
+
+
 def _package(module: str, package: str) -> Any:
     try:
         return importlib.import_module(module)

@@ -317,7 +317,7 @@ class Study:
         """The task of a seed, as the network expects it, and the network with a head of zeros."""
         task = tasks.load(self.problem.task, seed=seed)
         model = models.build(self.problem.model, task, seed=seed, **self.problem.settings)
-        transform = getattr(model, "transform", None)
+        transform = models.transform_of(model)
         with torch.no_grad():
             for name in head(model):
                 model.get_parameter(name).zero_()

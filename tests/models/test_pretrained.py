@@ -52,7 +52,8 @@ def test_the_head_is_new_and_the_rest_is_not(network: nn.Module) -> None:
     }
     again = models.rebuild(network.architecture, most=20_000_000)  # type: ignore[arg-type]
     assert again.state_dict().keys() == state.keys()
-    assert not hasattr(again, "transform")
+    assert models.transform_of(again) is None
+    assert models.transform_of(network) == Transform(64)
 
 
 def test_nothing_in_training_is_random_unless_it_is_asked_for(network: nn.Module) -> None:
@@ -132,7 +133,7 @@ def test_networks_of_other_packages_have_a_transform(weights: str) -> None:
     assert models.build("timm:small", weights=path, **settings).transform == (
         Transform(2, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     )
-    assert not hasattr(models.build("torchvision:small", **settings), "transform")
+    assert models.transform_of(models.build("torchvision:small", **settings)) is None
 
 
 def test_the_command_gives_a_network_the_images_that_it_expects(
