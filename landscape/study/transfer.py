@@ -8,7 +8,7 @@ learning rate, which is chosen on validation data.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -363,13 +363,22 @@ class Study:
         return self.folder / training.folder / f"{training.name}-seed{training.seed}.h5"
 
     def finished(self, training: Training) -> Run | None:
-        """The run file of this very training with its predictions, if it is there."""
+        """The run file of this very training with its predictions, if it is there.
+
+        All settings of the method are compared, so that a default that has changed since is found.
+        """
         path = self.path(training)
         if not path.exists():
             return None
         run = Run.open(path)
-        same = run.config.get("study") == training.record and "predictions" in run
-        return run if same and run.config["prediction"]["samples"] == self.budget.samples else None
+        method = methods.create(training.method, **training.settings)
+        expected = {
+            "study": training.record,
+            "method": {"name": method.name, **asdict(method)},
+            "prediction": {"samples": self.budget.samples},
+        }
+        same = all(run.config.get(name) == value for name, value in expected.items())
+        return run if same and "predictions" in run else None
 
     def train(self, training: Training, *, for_tuning: bool = False) -> Run | None:
         """Train, unless this was done before. ``None`` if training diverges.

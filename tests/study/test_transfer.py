@@ -118,6 +118,23 @@ def test_its_tables_are_those_of_the_run_files(folder: Path) -> None:
     assert not any("paper" in name for name in results.columns)  # it has no digits
 
 
+def test_a_run_of_other_settings_is_not_taken_for_this_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Study(folder, BUDGET, PROBLEMS["digits"])
+    training = whole.training(ROWS["sgd"], RATES[0], 0, "tuning")
+    training = replace(training, name=f"sgd-rate{RATES[0]}", seed=FIRST_TUNING_SEED)
+    assert whole.finished(training) is not None
+    assert whole.finished(replace(training, start="moped")) is None
+    assert Study(folder, replace(BUDGET, samples=1), PROBLEMS["digits"]).finished(training) is None
+
+    class Changed(methods.MAP):
+        fisher_weight: float = 2.0
+
+    monkeypatch.setitem(methods.METHODS, "map", dataclass(frozen=True, kw_only=True)(Changed))
+    assert whole.finished(training) is None  # another default
+
+
 def test_all_start_at_a_head_of_zeros(folder: Path) -> None:
     _, model = Study(folder, BUDGET, PROBLEMS["digits"]).start(0)
     for name, parameter in model.named_parameters():
