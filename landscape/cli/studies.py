@@ -58,8 +58,8 @@ def study(
     /,
     *,
     out: Path = Path("runs/study"),
-    task: str = "digits",
-    model: str = "convnet",
+    task: str | None = None,
+    model: str | None = None,
     weights: Path | None = None,
     device: Device = "cpu",
     budget: str = "small",
@@ -81,10 +81,11 @@ def study(
 
     Args:
         name: generalisation, flatness, averaging, ablation, toy, bound, compatibility, cost,
-            correlation or surfaces.
+            correlation, surfaces or transfer.
         out: Folder for the results; the study continues what is in it.
         task: digits (comes with the package), mnist after EMNIST's letters, cifar10-jpeg after
-            lossless CIFAR-10, or cifar10-few-shot after Tiny ImageNet.
+            lossless CIFAR-10, or cifar10-few-shot after Tiny ImageNet. For transfer, which has a
+            network of its own: cifar10-10-shot, or digits to try it.
         model: convnet, resnet20 or resnet18.
         weights: File of the weights that the source network starts from.
         budget: smoke, small or large. The next options change it.
@@ -99,7 +100,8 @@ def study(
         equal_time: Whether generalisation also trains every method as long as FP-BMA.
         restarts: Number of starts of either kind in the toy study.
         shots: Number of labelled images of every class; 0 for all images of CIFAR-10.
-        methods: Methods to compare with fp-bma, such as swag,vi; all by default.
+        methods: Methods to compare with fp-bma, such as swag,vi; for transfer rows of its table.
+            All by default.
     """
     from landscape import study as studying
 

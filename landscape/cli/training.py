@@ -37,6 +37,8 @@ def train(
     out: Path = Path("runs"),
     name: str | None = None,
     model: str = "convnet",
+    weights: str | None = None,
+    image_size: int | None = None,
     prior: Path | None = None,
     source: Path | None = None,
     alpha: float = 1e-4,
@@ -59,6 +61,9 @@ def train(
         out: Folder for the results.
         name: Name of the run; by default TASK-METHOD-seedSEED.
         model: Network: {models}.
+        weights: Pretrained weights of the network: a local file, or imagenet for
+            efficientnet-lite0. The images get the form that such a network expects.
+        image_size: Height and width of the images for a network with pretrained weights.
         prior: File of the posterior (.safetensors) that is the prior.
         source: File of a source task's posterior. It is the prior, except for a fresh head.
         alpha: Prior variance of the fresh head.
@@ -74,7 +79,11 @@ def train(
         if "seed" in inspect.signature(TASKS[task]).parameters:
             of_task["seed"] = seed
         data = tasks.load(task, **of_task)
-        network = models.build(model, data, seed=seed)
+        of_model = {"weights": weights, "size": image_size}
+        given = {key: value for key, value in of_model.items() if value is not None}
+        network = models.build(model, data, seed=seed, **given)
+        transform = models.transform_of(network)
+        data = data if transform is None else data.transformed(transform)
         inferred = subsets.CHOICES[parameters](network)
         record: dict[str, Any] = {"parameters": parameters}
         before: Posterior | None = None

@@ -15,6 +15,7 @@ from landscape.errors import InputError, reason, refused
 from landscape.models import pretrained
 from landscape.models.convnet import ConvNet
 from landscape.models.mlp import MLP
+from landscape.models.pretrained import transform_of
 from landscape.models.resnet import ResNet, cifar_resnet, resnet18
 from landscape.models.vit import ViT
 from landscape.models.weights import load_weights
@@ -22,6 +23,7 @@ from landscape.tasks import Task
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "convnet": ConvNet,
+    "efficientnet-lite0": pretrained.efficientnet_lite0,
     "mlp": MLP,
     **{f"resnet{depth}": partial(cifar_resnet, depth=depth) for depth in (20, 32, 44, 56, 110)},
     "resnet18": resnet18,
@@ -37,7 +39,8 @@ def build(name: str, task: Task | None = None, *, seed: int = 0, **settings: Any
     """Make the network called ``name``, with random initial weights.
 
     The attribute ``architecture`` of the network records how it was built. With it a saved
-    posterior can be loaded without a network.
+    posterior can be loaded without a network. A network with trained weights also has the
+    attribute ``transform``: give the network the images of ``task.transformed(model.transform)``.
 
     Args:
         name: Name of the network: one of ``MODELS``, ``"torchvision:NETWORK"`` or
@@ -134,4 +137,5 @@ __all__ = [
     "load_weights",
     "rebuild",
     "resnet18",
+    "transform_of",
 ]

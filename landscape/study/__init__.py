@@ -17,7 +17,16 @@ from landscape.errors import InputError
 from landscape.runtime.devices import choose_device
 from landscape.runtime.files import atomic_write
 from landscape.runtime.progress import Progress
-from landscape.study import ablation, bound, comparison, correlation, surfaces, toy, two_modes
+from landscape.study import (
+    ablation,
+    bound,
+    comparison,
+    correlation,
+    surfaces,
+    toy,
+    transfer,
+    two_modes,
+)
 from landscape.study.candidates import CANDIDATES, Candidate, select_candidates
 from landscape.study.ledger import Ledger
 from landscape.study.plan import BUDGETS, Budget, budget
@@ -62,8 +71,8 @@ def study(
     folder: Path,
     budget: Budget,
     *,
-    task: str = PROBLEMS[0],
-    model: str = "convnet",
+    task: str | None = None,
+    model: str | None = None,
     weights: Path | None = None,
     device: str = "cpu",
     only: Sequence[str] | None = None,
@@ -74,11 +83,13 @@ def study(
     The numbers of its figures, if it has some, are written to ``NAME.json``.
 
     Args:
-        name: Name of the study, one of ``STUDIES``.
+        name: Name of the study, one of ``STUDIES``, or ``"transfer"``.
         folder: Folder for run files and the summary. Studies in one folder share their trainings.
         budget: Number of seeds, trials, epochs and samples.
-        task: Target task, one of ``PROBLEMS``. Each of them has a source task.
-        model: Name of the network, one of ``NETWORKS``.
+        task: Target task, by default the first of ``PROBLEMS``, each of which has a source task;
+            for ``"transfer"`` one of ``transfer.PROBLEMS``.
+        model: Name of the network, one of ``NETWORKS``, by default the first. ``"transfer"`` has
+            its own.
         weights: File with the initial weights of the source network; ``None`` for random weights.
         device: Device for training and measuring: ``"cpu"``, ``"cuda"``, or ``"auto"``.
         only: Names of the candidates to compare with FP-BMA; all of them if ``None``.
@@ -92,9 +103,18 @@ def study(
             another model, or the folder cannot be written or holds another task, model or weights.
         LandscapeError: Every trial of a method diverged.
     """
+    if name == "transfer":
+        if model is not None or weights is not None:
+            raise InputError("transfer has a network of its own: leave out --model and --weights")
+        named = {} if task is None else {"task": task}
+        where = str(choose_device(device))
+        return transfer.transfer(
+            folder, budget, device=where, only=only, progress=progress, **named
+        )
     if name not in STUDIES:
-        raise InputError(f"unknown study '{name}'; known: {', '.join(STUDIES)}")
+        raise InputError(f"unknown study '{name}'; known: {', '.join([*STUDIES, 'transfer'])}")
     candidates = select_candidates(only)
+    task, model = task or PROBLEMS[0], model or "convnet"
     runner = Runner(folder, budget, progress, task, model, weights, str(choose_device(device)))
     tables = corrected(STUDIES[name](runner, candidates))
     with atomic_write(folder / f"{name}.md") as temporary:

@@ -13,6 +13,7 @@ from landscape.tasks.augment import Augment, CropAndFlip
 from landscape.tasks.cifar import cifar10, cifar100
 from landscape.tasks.cifar_corrupted import cifar_c
 from landscape.tasks.cifar_transfer import (
+    cifar10_10_shot,
     cifar10_few_shot,
     cifar10_jpeg,
     cifar10_lossless,
@@ -27,6 +28,7 @@ from landscape.tasks.real_targets import regression
 from landscape.tasks.scaling import Scaling
 from landscape.tasks.sklearn_digits import digits, digits_upright
 from landscape.tasks.task import Data, Task
+from landscape.tasks.transform import Transform
 
 TASKS: dict[str, Callable[..., Task]] = {
     "digits": digits,
@@ -42,6 +44,7 @@ TASKS: dict[str, Callable[..., Task]] = {
     "cifar10-jpeg": cifar10_jpeg,
     "tiny-imagenet": tiny_imagenet,
     "cifar10-few-shot": cifar10_few_shot,
+    "cifar10-10-shot": cifar10_10_shot,
 }
 
 
@@ -49,11 +52,13 @@ _KINDS = {"str": str, "bool": bool}
 _NAMES = {"str": "text", "bool": "true or false", "int": "a whole number", "float": "a number"}
 
 
-def load(name: str, **settings: object) -> Task:
+def load(name: str, *, transform: object = None, **settings: object) -> Task:
     """Make the task called ``name``.
 
     Args:
         name: Name of the task, one of ``TASKS``.
+        transform: Form of the images that a pretrained network expects: a ``Transform`` or its
+            record; ``None`` for the task's own. See ``Task.transformed``.
         **settings: Arguments of the task's function, for example ``shots`` and ``seed``.
 
     Raises:
@@ -71,7 +76,8 @@ def load(name: str, **settings: object) -> Task:
     for setting, parameter in parameters.items():
         if parameter.default is parameter.empty and setting not in settings:
             raise InputError(f"task '{name}' needs the setting '{setting}'")
-    return TASKS[name](**checked)
+    task = TASKS[name](**checked)
+    return task if transform is None else task.transformed(Transform.read(transform))
 
 
 def _checked(task: str, name: str, value: object, parameter: inspect.Parameter) -> object:
@@ -104,10 +110,12 @@ __all__ = [
     "Scaling",
     "TASKS",
     "Task",
+    "Transform",
     "arrays",
     "choose_shots",
     "cifar10",
     "cifar100",
+    "cifar10_10_shot",
     "cifar10_few_shot",
     "cifar10_jpeg",
     "cifar10_lossless",

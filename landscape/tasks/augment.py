@@ -54,9 +54,12 @@ class CropAndFlip:
             flipped = torch.randint(2, (count, 1), generator=generator, device=device) == 1
             columns = torch.where(flipped, columns.flip(1), columns)
         padded = torch.nn.functional.pad(inputs, (self.padding,) * 4)
-        return padded[
+        changed = padded[
             torch.arange(count, device=device)[:, None, None, None],
             torch.arange(channels, device=device)[:, None, None],
             rows[:, None, :, None],
             columns[:, None, None, :],
         ]
+        if inputs.is_contiguous(memory_format=torch.channels_last):
+            return changed.contiguous(memory_format=torch.channels_last)
+        return changed

@@ -30,6 +30,7 @@ _CLASSES = (
 _SIZE = 32
 _POOL, _VALIDATION, _TESTS = 2000, 1000, 3000
 _SHARE = 0.05
+_HELD_OUT, _MOST_VALIDATION = 1500, 500
 _PARTITION_SEED = 20240615
 """Seed of the splits. All seeds are tested on the same images."""
 
@@ -65,6 +66,70 @@ def cifar10_lossless(*, path: str = "", augment: bool = True) -> Task:
         seed=_PARTITION_SEED,
         augment=CropAndFlip() if augment else None,
         settings={"path": str(folder), "augment": augment},
+    )
+
+
+def cifar10_10_shot(
+    *,
+    path: str = "",
+    shots: int = 10,
+    seed: int = 0,
+    validation: int = 100,
+    tests: int = 1000,
+    augment: bool = True,
+) -> Task:
+    """CIFAR-10 with ten labelled images of every class, for networks pretrained elsewhere.
+
+    All splits consist of images as they were published, without loss. They are taken from the file
+    of CIFAR-10's training images, because its test images are at hand as lossy JPEG only. So a
+    network that was trained on CIFAR-10 has seen them, and one that was trained on ImageNet has
+    not. 1,500 images are held out for tests and 500 for validation, the same for all seeds.
+
+    Args:
+        path: Folder with a file ``cifar10_lossless*.npz``, as for ``cifar10_lossless``. If empty,
+            the environment variable ``LANDSCAPE_DATA`` names the folder.
+        shots: Number of labelled training images of every class.
+        seed: Seed that selects the labelled images. The other splits do not depend on it.
+        validation: Number of validation images, at most 500.
+        tests: Number of test images, at most 1,500.
+        augment: Whether to crop and flip training images at random.
+
+    Returns:
+        A task with inputs (N, 3, 32, 32), standardised by its training set, and 10 classes.
+        ``Task.transformed`` gives the images to a pretrained network as it expects them.
+
+    Raises:
+        InputError: The file is missing or has another format, or too few images are left.
+    """
+    folder = data_folder(path, _WHAT)
+    file = only_file(folder, _LOSSLESS)
+    images = as_data(require(read_npz(file), ("x", "y"), file))
+    order = _shuffled(len(images), at_least=_HELD_OUT + _MOST_VALIDATION + 1, name=str(file))
+    held_out, rest = order[:_HELD_OUT], order[_HELD_OUT:]
+    for name, value, most in (
+        ("validation", validation, _MOST_VALIDATION),
+        ("tests", tests, _HELD_OUT),
+    ):
+        if not 1 <= value <= most:
+            raise InputError(f"cifar10-10-shot: {name} must be from 1 to {most}, not {value}")
+    return assemble(
+        "cifar10-10-shot",
+        images.subset(rest[_MOST_VALIDATION:]),
+        images.subset(rest[:validation]),
+        images.subset(held_out[:tests]),
+        prepare=real_inputs,
+        classes=_CLASSES,
+        shots=shots,
+        seed=seed,
+        augment=CropAndFlip() if augment else None,
+        settings={
+            "path": str(folder),
+            "shots": shots,
+            "seed": seed,
+            "validation": validation,
+            "tests": tests,
+            "augment": augment,
+        },
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -15,8 +15,9 @@ from landscape.autograd.pytrees import map_tensors, tensors_of
 from landscape.errors import InputError
 from landscape.objective.batches import Batch, Rows, take_inputs
 from landscape.objective.losses import Loss
-from landscape.tasks.augment import Augment
+from landscape.tasks.augment import Augment, CropAndFlip
 from landscape.tasks.scaling import Scaling
+from landscape.tasks.transform import Transform
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,50 @@ class Task:
     def outputs(self) -> int:
         """Number of a network's outputs for one input: the number of classes or real targets."""
         return len(self.classes) or math.prod(self.train.targets.shape[1:])
+
+    def transformed(self, transform: Transform) -> Task:
+        """The same task with its images as a pretrained network expects them.
+
+        The task's own standardisation is undone first. All splits are changed once, here, and not
+        in every step. A random crop keeps its share of the image, and a batch its number of pixels.
+        ``tasks.load`` does the same with its setting ``transform``.
+
+        Args:
+            transform: Size, mean and deviation, such as a network's attribute ``transform``.
+
+        Raises:
+            InputError: The inputs are not images, or the task is already transformed.
+        """
+        if "transform" in self.settings:
+            raise InputError(f"the images of '{self.name}' are already transformed")
+
+        def images(inputs: Tensor) -> Tensor:
+            return transform.apply(inputs if self.scaling is None else self.scaling.invert(inputs))
+
+        def change(data: Data) -> Data:
+            changed = data.with_inputs(images)
+            share = math.prod(data.inputs.shape[2:]) / transform.size**2
+            return replace(changed, batch_size=max(1, round(data.batch_size * min(1, share))))
+
+        train = change(self.train)
+        augment = self.augment
+        if isinstance(augment, CropAndFlip):
+            padding = round(augment.padding * transform.size / self.train.inputs.shape[-1])
+            augment = replace(augment, padding=padding)
+        mean, deviation = (
+            torch.tensor(values).view(-1, 1, 1) for values in (transform.mean, transform.deviation)
+        )
+        return replace(
+            self,
+            train=train,
+            validation=change(self.validation),
+            test=change(self.test),
+            shifted={name: change(data) for name, data in self.shifted.items()},
+            source=self.source and self.source.transformed(transform),
+            settings={**self.settings, "transform": transform.record},
+            augment=augment,
+            scaling=Scaling(mean, deviation),
+        )
 
     def fingerprint(self) -> str:
         """SHA-256 of the arrays of this task and its source, as a hexadecimal string.

@@ -50,6 +50,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(cifar_transfer, "_POOL", 60)
     monkeypatch.setattr(cifar_transfer, "_VALIDATION", 20)
     monkeypatch.setattr(cifar_transfer, "_TESTS", 30)
+    monkeypatch.setattr(cifar_transfer, "_HELD_OUT", 24)
+    monkeypatch.setattr(cifar_transfer, "_MOST_VALIDATION", 12)
     draw = np.random.default_rng(0)
     images = draw.integers(0, 256, (80, 32, 32, 3), dtype=np.uint8)
     np.savez(tmp_path / "cifar10_lossless_train80.npz", x=images, y=np.arange(80) % 10)
@@ -141,7 +143,40 @@ def test_files_that_are_not_what_they_should_be_are_refused(folder: Path) -> Non
         tasks.load("cifar10-lossless")
 
 
-@pytest.mark.parametrize("name", [*TARGETS, "cifar10-lossless", "tiny-imagenet"])
+def test_ten_shots_have_their_own_images_for_each_split(folder: Path) -> None:
+    settings: dict[str, Any] = {"shots": 2, "validation": 12, "tests": 20}
+    task = tasks.load("cifar10-10-shot", **settings)
+    assert task.sizes == {"train": 20, "validation": 12, "test": 20}
+    assert task.source is None
+    assert task.classes[3] == "cat"
+    other = tasks.load("cifar10-10-shot", seed=1, **settings)
+    scaled = [one.scaling for one in (task, other)]
+    assert scaled[0] is not None
+    assert scaled[1] is not None
+    pixels = [
+        (scale.invert(data.inputs) * 255).round().byte()
+        for one, scale in zip((task, other), scaled, strict=True)
+        for data in (one.train, one.validation, one.test)
+    ]
+    assert not torch.equal(pixels[0], pixels[3])
+    assert torch.equal(pixels[1], pixels[4])
+    assert torch.equal(pixels[2], pixels[5])
+    stored = np.load(folder / "cifar10_lossless_train80.npz")
+    numbered = {image.tobytes(): label for image, label in zip(*stored.values(), strict=True)}
+    seen: list[bytes] = []
+    for images, data in zip(pixels[:3], (task.train, task.validation, task.test), strict=True):
+        rows = [image.tobytes() for image in images.permute(0, 2, 3, 1).contiguous().numpy()]
+        assert [numbered[row] for row in rows] == data.targets.tolist()
+        seen += rows
+    assert len(set(seen)) == len(seen) == 52
+    again = tasks.load(task.name, **task.settings)
+    assert again.fingerprint() == task.fingerprint()
+    for name, most in (("validation", 12), ("tests", 24)):
+        with pytest.raises(InputError, match=f"{name} must be from 1 to {most}, not {most + 1}"):
+            tasks.load("cifar10-10-shot", **{**settings, name: most + 1})
+
+
+@pytest.mark.parametrize("name", [*TARGETS, "cifar10-lossless", "cifar10-10-shot", "tiny-imagenet"])
 def test_without_a_folder_one_line_says_what_is_missing(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,9 +186,9 @@ def test_without_a_folder_one_line_says_what_is_missing(
 
 
 @pytest.mark.skipif(not REAL, reason=f"{VARIABLE} names no folder of real images")
-@pytest.mark.parametrize("name", TARGETS)
+@pytest.mark.parametrize("name", [*TARGETS, "cifar10-10-shot"])
 def test_the_real_files(name: str) -> None:
     task = tasks.load(name, path=REAL)
     assert task.sizes["train"] == 100
-    assert task.sizes["test"] >= 3000
+    assert task.sizes["test"] >= (1000 if name == "cifar10-10-shot" else 3000)
     assert 0.3 < float(task.test.inputs.std()) < 2
