@@ -38,6 +38,8 @@ RATES = (0.01, 0.02, 0.05)
 _DECAY = 5e-4
 _DELTA, _ALPHA = 0.05, 1e-4
 _BETA = 1e-8
+_MOPED: Mapping[str, Any] = {"weight_decay": _DECAY, "prior_scale": 0.0, "covariance": False}
+"""FP-BMA from MOPED's Gaussian, as in ``FPBMA.published``: log sigma does not learn."""
 _SCALE = 100.0
 _NOISE = 50_000
 """Number of examples for which the published code scales the noise of its samplers."""
@@ -117,8 +119,6 @@ class Row:
         settings: Settings besides those that all methods share. ``"decay"`` stands for the prior's
             scale that belongs to the weight decay, ``"code"`` for the temperature of the published
             code; both depend on the number of examples.
-        radius: Radius of the ball over the square root of the number of parameters, if the row is
-            not in the published units.
         start: ``"weights"``, the network's own weights with the method's own prior; or ``"moped"``,
             the prior by MOPED's rule around them.
         pace: Learning rate over the one that is shared.
@@ -130,11 +130,27 @@ class Row:
     group: int
     method: str
     settings: Mapping[str, Any] = field(default_factory=dict)
-    radius: float = 0.0
     start: str = "weights"
     pace: float = 1.0
     twins: tuple[str, ...] = ()
     published: Published | None = None
+
+
+def _ball_rows(
+    name: str, radius: float, settings: Mapping[str, Any], **more: Any
+) -> tuple[Row, Row]:
+    """FP-BMA (VI) with one prior and relative radius, and its twin along a random direction."""
+    shared = {**settings, "relative_radius": radius}
+    exact, control, without = (
+        f"fp-bma-{name}-{radius}",
+        f"random-{name}-{radius}",
+        f"{name}-radius-0",
+    )
+    start = {"start": more.get("start", "weights")}
+    return (
+        Row(exact, 1, "fp-bma", shared, twins=(without, control), **more),
+        Row(control, 1, "fp-bma", {**shared, "ball": "random"}, twins=(without,), **start),
+    )
 
 
 def _rows() -> list[Row]:
@@ -149,46 +165,31 @@ def _rows() -> list[Row]:
             twins=("sgd",),
             published=Published(56.5, 0.129, 1.354, 382, 2.23),
         ),
+    ]
+    of_paper = Published(65.0, 0.016, 0.997, 275, 1.69)
+    rows += [
         Row(
             "moped-radius-0",
             1,
             "fp-bma",
-            {"radius": 0.0},
+            {**_MOPED, "radius": 0.0},
             start="moped",
             twins=("sgd",),
             published=Published(57.3, 0.093, 1.297, 687, 2.41),
         ),
+        *_ball_rows("moped", 0.1, _MOPED, start="moped", published=of_paper),
+        Row("vi-radius-0", 1, "fp-bma", {"radius": 0.0}, twins=("sgd",)),
+        *_ball_rows("vi", 0.05, {}),
     ]
-    of_paper = Published(65.0, 0.016, 0.997, 275, 1.69)
-    for radius in (0.05, 0.1, 0.2):
-        exact, control = f"fp-bma-vi-{radius}", f"random-{radius}"
-        rows += [
-            Row(
-                exact,
-                1,
-                "fp-bma",
-                radius=radius,
-                start="moped",
-                twins=("moped-radius-0", control),
-                published=of_paper,
-            ),
-            Row(
-                control,
-                1,
-                "fp-bma",
-                {"ball": "random"},
-                radius=radius,
-                start="moped",
-                twins=("moped-radius-0",),
-            ),
-        ]
+    for radius in (0.05, 0.2):
+        rows += _ball_rows("moped", radius, _MOPED, start="moped", published=of_paper)
     for reading in ("empirical", "score"):
         rows.append(
             Row(
-                f"fp-bma-vi-{reading}-gamma-0.7",
+                f"fp-bma-moped-{reading}-gamma-0.7",
                 2,
                 "fp-bma",
-                {"ball": f"posterior-{reading}", "radius": 0.7},
+                {**_MOPED, "ball": f"posterior-{reading}", "radius": 0.7},
                 start="moped",
                 twins=("moped-radius-0",),
                 published=of_paper,
@@ -203,8 +204,7 @@ def _rows() -> list[Row]:
             "fp-bma-swag-0.1",
             3,
             "swag",
-            {**decay, "ball": "posterior-exact"},
-            radius=0.1,
+            {**decay, "ball": "posterior-exact", "relative_radius": 0.1},
             start="moped",
             twins=("swag",),
             published=Published(61.8, 0.026, 1.214),
@@ -339,7 +339,7 @@ class Study:
             seed: Seed of the labelled images, of training and of sampling.
             folder: Folder of the run file.
         """
-        examples, size = self.sizes
+        examples, _ = self.sizes
         of_size = {"decay": (_DECAY * examples) ** -0.5, "code": examples / _NOISE}
         settings = {name: of_size.get(value, value) for name, value in row.settings.items()}
         method = methods.METHODS[row.method]
@@ -350,10 +350,8 @@ class Study:
             settings["warmup"] = _WARMUP
         if row.method in ("swag", "f-swag"):
             settings["swag_rate"] = rate / 2
-        if row.method == "fp-bma":
+        if row.method == "fp-bma" and row.start == "moped":
             settings["beta"] = examples * _BETA
-        if row.radius:
-            settings["radius"] = row.radius * size**0.5
         if method.can_stop_early:
             settings["patience"] = self.budget.epochs
         return Training(row.name, row.method, settings, seed, row.start, folder=folder)
@@ -636,13 +634,15 @@ def _page(
         f"number of tuning seeds: {budget.tuning_seeds}. SGLD, Entropy-MCMC and PTL, which have no "
         "momentum, take ten times it; bSAM and IVON keep their defaults, which are in other units. "
         "Nothing else is tuned.",
-        f"Weight decay {_DECAY}. MOPED's prior and start: delta {_DELTA}, alpha {_ALPHA}, beta "
-        f"{_BETA} in the paper's units. The number in a name is the radius over the square root of "
-        f"the number of parameters (0.1 is {0.1 * size**0.5:.3g}); gamma is the published length. "
-        "The row with `score` is the code's rule. FP-BMA (SWAG) has the ball of MOPED's Gaussian, "
-        "because there is no SWAG posterior of ImageNet; PTL's prior is that Gaussian with "
-        f"{_SCALE:.0f} times its covariance. Samplers: temperature N / {_NOISE:,}, the noise of "
-        "the published code.",
+        f"Weight decay {_DECAY}. Rows named moped: MOPED's prior and start, delta {_DELTA} and "
+        f"alpha {_ALPHA}, beta {_BETA} in the paper's units; log sigma does not learn. Rows named "
+        "vi: this package's default prior N(0, 0.166^2) with beta 0.01; log sigma learns.",
+        "The number in a name is the relative radius, the radius over the square root of the "
+        f"number of parameters (0.1 is {0.1 * size**0.5:.3g}); gamma is the published length. "
+        "The row with `score` is the code's rule. FP-BMA (SWAG) has the ball of MOPED's "
+        "Gaussian, because there is no SWAG posterior of ImageNet; PTL's prior is that Gaussian "
+        f"with {_SCALE:.0f} times its covariance. Samplers: temperature N / {_NOISE:,}, the noise "
+        "of the published code.",
         f"Averages of {budget.samples} samples (1 of a point), ECE with 15 bins, NLL in nats. "
         "Curvature of the training loss, without augmentation and over the inferred parameters, "
         f"at so many samples: {budget.measured}.",

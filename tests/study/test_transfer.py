@@ -155,13 +155,13 @@ def test_the_settings_of_every_row_are_the_published_ones(folder: Path) -> None:
         made[row.name] = methods.create(training.method, **training.settings)
         assert training.settings["epochs"] == 20
         assert all(twin in ROWS for twin in row.twins)
-    exact = made["fp-bma-vi-0.2"]
-    assert exact.radius == pytest.approx(0.2 * size**0.5)
+    exact = made["fp-bma-moped-0.2"]
+    assert exact.rho(size) == pytest.approx(0.2 * size**0.5)
     assert exact.beta == pytest.approx(1e-6)  # N times the paper's
-    assert made["random-0.2"].radius == exact.radius
-    assert made["random-0.2"].ball == "random"
+    assert made["random-moped-0.2"].rho(size) == exact.rho(size)
+    assert made["random-moped-0.2"].ball == "random"
     assert made["moped-radius-0"].radius == 0
-    assert made["fp-bma-vi-score-gamma-0.7"].radius == 0.7
+    assert made["fp-bma-moped-score-gamma-0.7"].radius == 0.7
     assert made["sam"].radius == 0.1
     assert made["sgld"].temperature == pytest.approx(100 / 50_000)
     assert made["sgld"].prior_scale ** -2 / 100 == pytest.approx(5e-4)
