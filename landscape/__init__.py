@@ -6,8 +6,8 @@ Example::
 
     task = ls.tasks.load("digits", shots=10, seed=0)
     model = ls.models.build("convnet", task)
-    source = ls.methods.SWAG(rank=5).fit(model, task.source, seed=0)
-    posterior = ls.methods.FPBMA().fit(model, task, prior=source, seed=0)
+    pretrained = ls.methods.MAP().fit(model, task.source, seed=0).network()
+    posterior = ls.methods.FPBMA().fit(pretrained, task, seed=0)
     print(ls.predict(posterior, task.test, samples=30).metrics())
     print(ls.measure(posterior, task.train, samples=10).summary())
 """
