@@ -19,9 +19,7 @@ def half_squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
     return 0.5 * ((outputs - targets[:, None]) / DEVIATION).square().sum(1)
 
 
-def regression(
-    examples: int = 20, features: int = 2, copies: int = 1
-) -> tuple[nn.Module, Task]:
+def regression(examples: int = 20, features: int = 2, copies: int = 1) -> tuple[nn.Module, Task]:
     """Linear regression in float64, with correlated features.
 
     The network has one row of weights a copy. Their posteriors are the same and independent, so
