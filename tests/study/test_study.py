@@ -3,7 +3,9 @@
 import itertools
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from landscape import models, tasks, workflow
 from landscape.cli import main
 from landscape.errors import InputError, LandscapeError
 from landscape.methods import create
+from landscape.models import ConvNet
 from landscape.store import Run
 from landscape.study import STUDIES, ablation, study, toy, validation
 from landscape.study.ablation import Variant
@@ -45,6 +48,14 @@ class Counted:
         trained = self.original(path, *args, **more)
         self.names.append(path.stem)
         return trained
+
+
+@pytest.fixture(scope="module", autouse=True)
+def narrow() -> Iterator[None]:
+    """The network of the studies with a quarter of its channels."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(models.MODELS, "convnet", partial(ConvNet, width=4))
+        yield
 
 
 @pytest.fixture(scope="module")
