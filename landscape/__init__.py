@@ -12,24 +12,30 @@ Example::
     print(ls.measure(posterior, task.train, samples=10).summary())
 """
 
-from landscape import (
-    curvature,
-    methods,
-    models,
-    posteriors,
-    prediction,
-    surfaces,
-    tasks,
-)
-from landscape.curvature import measure
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING
+
 from landscape.errors import InputError, LandscapeError, LandscapeWarning, TrainingError
 from landscape.objective import subsets
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import ParameterSpace
-from landscape.posteriors import Posterior, transfer
-from landscape.prediction import predict
-from landscape.store import Run
-from landscape.surfaces import surface
+
+if TYPE_CHECKING:
+    from landscape import (
+        curvature,
+        methods,
+        models,
+        posteriors,
+        prediction,
+        store,
+        surfaces,
+        tasks,
+    )
+    from landscape.curvature import measure
+    from landscape.posteriors import Posterior, transfer
+    from landscape.prediction import predict
+    from landscape.store import Run
+    from landscape.surfaces import surface
 
 __version__ = "0.1.0"
 
@@ -50,8 +56,31 @@ __all__ = [
     "posteriors",
     "predict",
     "prediction",
+    "store",
     "surface",
     "surfaces",
     "tasks",
     "transfer",
 ]
+
+# These are imported where they are first used. All at once they cost a seventh of importing torch.
+_HOMES = {
+    "Posterior": "landscape.posteriors:Posterior",
+    "Run": "landscape.store:Run",
+    "measure": "landscape.curvature:measure",
+    "predict": "landscape.prediction:predict",
+    "surface": "landscape.surfaces:surface",
+    "transfer": "landscape.posteriors.transfer:",
+}
+
+if not TYPE_CHECKING:  # a type checker would accept any name
+
+    def __getattr__(name: str) -> object:
+        if name not in __all__:
+            raise AttributeError(f"module 'landscape' has no attribute '{name}'")
+        value = resolve_name(_HOMES.get(name, f"landscape.{name}:"))
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

@@ -33,6 +33,7 @@ import landscape as ls
 from landscape import workflow
 from landscape.curvature import expected_sharpness
 
+smoke = "LANDSCAPE_SMOKE" in os.environ  # a short run, to test that everything works
 folder = Path(os.environ.get("LANDSCAPE_RUNS", "../runs/demo"))
 names = ("map", "vi", "fp-bma")
 runs = [ls.Run.open(folder / f"{name}.h5") for name in names]
@@ -93,7 +94,7 @@ for name in names[1:]:
     for ending in (".h5", ".safetensors"):
         shutil.copy(folder / f"{name}{ending}", copies)
     trained = workflow.load(copies / f"{name}.h5")
-    density = {"density_probes": 4, "density_steps": 40}
+    density = {"density_probes": 2 if smoke else 4, "density_steps": 10 if smoke else 40}
     workflow.measure_curvature(trained, samples=2, fresh=True, **density)
 
 # %%

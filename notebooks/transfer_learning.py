@@ -36,7 +36,7 @@ import landscape as ls
 from landscape.methods import FPBMA, MAP, SWAG
 
 smoke = "LANDSCAPE_SMOKE" in os.environ  # a short run, to test that everything works
-seeds, epochs = (range(2), 12) if smoke else (range(5), 60)
+seeds, epochs, width = (range(2), 12, 4) if smoke else (range(5), 60, 16)
 methods = {
     "MAP": MAP(epochs=epochs),
     "FP-BMA, radius 0": FPBMA(radius=0.0, epochs=epochs),
@@ -52,7 +52,7 @@ columns = ("accuracy", "nll", "ece", "brier", "lambda_1")
 results: dict[str, list[list[float]]] = {name: [] for name in methods}
 for seed in seeds:
     task = ls.tasks.load("digits", seed=seed)
-    model = ls.models.build("convnet", task, seed=seed)
+    model = ls.models.build("convnet", task, width=width, seed=seed)
     source = SWAG(epochs=epochs).fit(model, task.source, seed=seed, device="cpu")
     for name, method in methods.items():
         posterior = method.fit(model, task, prior=source, seed=seed, device="cpu")
@@ -109,9 +109,9 @@ figure.update_layout(width=1000, height=360, showlegend=False, template="plotly_
 
 # %%
 task = ls.tasks.load("digits", seed=0)
-old = ls.models.build("convnet", task, normalisation="batch", seed=0)
+old = ls.models.build("convnet", task, width=width, normalisation="batch", seed=0)
 source = SWAG(epochs=epochs).fit(old, task.source, seed=0, device="cpu")
-new = ls.models.build("convnet", task, normalisation="batch", seed=1)
+new = ls.models.build("convnet", task, width=width, normalisation="batch", seed=1)
 prior = ls.transfer.adapt(source, new, alpha=1e-4)
 method = FPBMA(epochs=epochs, trained="normalisation-and-head", prior_scale=0.0, beta=1e-6)
 posterior = method.fit(prior.network(), task, prior=prior, seed=0, device="cpu")

@@ -11,7 +11,8 @@ from cases import Shared
 
 from landscape.cli import main
 
-TRAIN = ["train", "digits", "swag", "--epochs", "10", "--rank", "3", "--samples", "2"]
+TRAIN = ["train", "digits", "swag", "--model", "mlp", "--epochs", "10", "--rank", "3"]
+TRAIN += ["--samples", "2"]
 DEMO = ["demo", "--epochs", "12", "--samples", "3", "--grid", "3"]
 
 torch.set_num_threads(1)

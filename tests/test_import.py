@@ -2,14 +2,59 @@
 
 import subprocess
 import sys
+from functools import cache
+
+import pytest
+
+import landscape
+
+
+@cache
+def modules_after(code: str) -> set[str]:
+    """Names of the modules that a new interpreter has loaded when it has run the code."""
+    command = [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules)"]
+    return set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
 
 
 def test_importing_the_package_loads_no_application_and_no_backend() -> None:
-    code = "import sys, landscape; print(*{name.partition('.')[0] for name in sys.modules})"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    loaded = set(found.stdout.split())
+    loaded = {name.partition(".")[0] for name in modules_after("import landscape")}
     heavy = {"dash", "plotly", "flask", "landscape_app", "sklearn", "pyhessian", "xarray", "pandas"}
     heavy |= {"matplotlib", "IPython", "notebook", "scipy", "PIL", "ivon"}
     heavy |= {"curvlinops", "torchvision", "timm", "distributed", "typst"}
     assert loaded & heavy == set()
     assert "torch" in loaded
+
+
+def test_importing_the_package_loads_the_ground_floor_only() -> None:
+    loaded = modules_after("import landscape")
+    floors = {name.split(".")[1] for name in loaded if name.startswith("landscape.")}
+    assert floors == {"autograd", "errors", "objective", "runtime"}
+    assert "h5py" not in loaded
+
+
+def test_each_public_name_is_there_however_it_is_asked_for() -> None:
+    code = """
+import sys
+import landscape as ls
+assert set(ls.__all__) <= set(dir(ls)), dir(ls)
+ls.curvature.trace
+assert "landscape.curvature" in sys.modules
+assert "landscape.methods" not in sys.modules
+for name in ls.__all__:
+    value = getattr(ls, name)
+    scope = {}
+    exec(f"from landscape import {name}", scope)
+    assert scope[name] is value is getattr(ls, name), name
+assert ls.measure is sys.modules["landscape.curvature"].measure
+assert ls.transfer is sys.modules["landscape.posteriors.transfer"]
+assert ls.store is sys.modules["landscape.store"]
+scope = {}
+exec("from landscape import *", scope)
+assert set(ls.__all__) <= set(scope)
+"""
+    modules_after(code)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="module 'landscape' has no attribute 'hessian'"):
+        landscape.hessian  # noqa: B018

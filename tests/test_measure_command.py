@@ -20,7 +20,8 @@ from landscape.errors import InputError, LandscapeError
 from landscape.runtime.files import file_lock
 from landscape.store import Run
 
-TRAIN = ["train", "digits", "swag", "--epochs", "10", "--rank", "3", "--samples", "2"]
+TRAIN = ["train", "digits", "swag", "--model", "mlp", "--epochs", "10", "--rank", "3"]
+TRAIN += ["--samples", "2"]
 MEASURE = ["--samples", "4", "--eigenvalues", "2", "--trace-matvecs", "6", "--grid", "5"]
 EXACT = ("eigenvalues", "trace", "matvecs")
 
@@ -49,20 +50,23 @@ def copied(trained: Path, folder: Path) -> Path:
 
 
 def test_a_killed_measurement_goes_on_where_it_was(
-    trained: Path, measured: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = copied(trained, tmp_path)
-    command = [sys.executable, "-m", "landscape", "measure", str(path), *MEASURE]
+    slow = [*MEASURE, "--trace-matvecs", "100"]  # slow enough to be killed between two samples
+    (tmp_path / "measured").mkdir()
+    measured, path = copied(trained, tmp_path / "measured"), copied(trained, tmp_path)
+    assert main(["measure", str(measured), *slow]) == 0
+    command = [sys.executable, "-m", "landscape", "measure", str(path), *slow]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as process:
         while process.poll() is None and len(finished(path)) < 2:
-            time.sleep(0.1)
+            time.sleep(0.02)
         os.kill(process.pid, signal.SIGKILL)
     before = finished(path)
     assert len(before) >= 2
     capsys.readouterr()
     assert main(["inspect", str(path)]) == 0
     assert re.search(r"unfinished +[23] of 4 samples", capsys.readouterr().out)
-    assert main(["measure", str(path), *MEASURE]) == 0
+    assert main(["measure", str(path), *slow]) == 0
     assert "unfinished" not in capsys.readouterr().out
     one, two = (Run.open(each)["samples"] for each in (measured, path))
     np.testing.assert_array_equal(two["seconds"][: len(before)], before)  # these were not redone
@@ -179,8 +183,8 @@ def test_lines_and_curves_are_written_beside_surfaces(
 def test_a_margin_about_a_point_is_refused(
     where: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    train = ["train", "digits", "map", "--epochs", "1", "--out", str(tmp_path), "--name", "run"]
-    assert main(train) == 0
+    train = ["train", "digits", "map", "--model", "mlp", "--epochs", "1", "--name", "run"]
+    assert main([*train, "--out", str(tmp_path)]) == 0
     capsys.readouterr()
     path, along = tmp_path / "run.h5", [where, "eigenvectors", "--grid", "3"]
     assert main(["surface", str(path), *along, "--margin", "1"]) == 2
@@ -205,8 +209,7 @@ def test_what_is_not_of_the_hessian_is_said_to_be(
 def test_the_samples_are_those_that_were_averaged_unless_another_seed_is_given(
     tmp_path: Path,
 ) -> None:
-    train = ["train", "digits", "swag", "--epochs", "10", "--rank", "3", "--samples", "2"]
-    assert main([*train, "--seed", "4", "--out", str(tmp_path), "--name", "run"]) == 0
+    assert main([*TRAIN, "--seed", "4", "--out", str(tmp_path), "--name", "run"]) == 0
     path = tmp_path / "run.h5"
     measure = ["measure", str(path), "--samples", "2", "--eigenvalues", "1", "--grid", "5"]
     assert main([*measure, "--plane", "random"]) == 0

@@ -7,6 +7,8 @@ image.
 
 from __future__ import annotations
 
+from functools import cache, lru_cache
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -55,7 +57,7 @@ def digits(*, shots: int = 10, seed: int = 0, rotation: float = 60.0, noise: flo
         raise InputError("digits: rotation and noise must not be negative")
     images, labels = _shuffled_images()
     scaling = _scaling(images)
-    changed = _standardised(_rotate_and_add_noise(images[_SOURCE:], rotation, noise), scaling)
+    changed = _standardised(_rotated_and_noisy(rotation, noise), scaling)
     pool, validation, test = _split(Data(changed, labels[_SOURCE:]), *_TARGET_SIZES)
     indices = choose_shots(pool.targets, shots, torch.Generator().manual_seed(seed))
     return Task(
@@ -70,6 +72,7 @@ def digits(*, shots: int = 10, seed: int = 0, rotation: float = 60.0, noise: flo
     )
 
 
+@cache  # a study loads the task for each of its runs
 def _shuffled_images() -> tuple[np.ndarray, Tensor]:
     """Images (1797, 8, 8) in [0, 1] and labels, always in the same order."""
     from sklearn.datasets import load_digits
@@ -89,9 +92,12 @@ def _standardised(images: np.ndarray, scaling: Scaling) -> Tensor:
     return scaling.apply(torch.from_numpy(images)).float()[:, None]
 
 
-def _rotate_and_add_noise(images: np.ndarray, rotation: float, noise: float) -> np.ndarray:
-    from scipy import ndimage  # imported here: it would make `import landscape` a third slower
+@lru_cache(maxsize=8)
+def _rotated_and_noisy(rotation: float, noise: float) -> np.ndarray:
+    """Images of the target task, (897, 8, 8)."""
+    from scipy import ndimage  # imported here: it would make `import landscape.tasks` slower
 
+    images = _shuffled_images()[0][_SOURCE:]
     generator = np.random.default_rng(_PARTITION_SEED)
     angles = generator.uniform(0, rotation, len(images))
     rotated = [

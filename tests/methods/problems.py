@@ -12,18 +12,25 @@ DEVIATION = 0.5
 
 
 def half_squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
-    """The negative log-likelihood, up to a constant, of Gaussian noise of ``DEVIATION``."""
-    return 0.5 * ((outputs[:, 0] - targets) / DEVIATION) ** 2
+    """The negative log-likelihood, up to a constant, of Gaussian noise of ``DEVIATION``.
+
+    It is a sum over all outputs (B, R). Each of them predicts the targets (B,) on its own.
+    """
+    return 0.5 * ((outputs - targets[:, None]) / DEVIATION).square().sum(1)
 
 
-def regression(examples: int = 20, features: int = 2) -> tuple[nn.Module, Task]:
-    """Linear regression in float64, with correlated features."""
+def regression(examples: int = 20, features: int = 2, copies: int = 1) -> tuple[nn.Module, Task]:
+    """Linear regression in float64, with correlated features.
+
+    The network has one row of weights a copy. Their posteriors are the same and independent, so
+    one step with R copies draws as many samples as R steps with one.
+    """
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(examples, features, generator=generator, dtype=torch.float64)
     x[:, -1] += 0.7 * x[:, 0]
     y = x.sum(1) + DEVIATION * torch.randn(examples, generator=generator, dtype=torch.float64)
     data = Data(x, y)
-    model = nn.Linear(features, 1, bias=False).double()
+    model = nn.Linear(features, copies, bias=False).double()
     none = data.subset(torch.arange(0))
     return model, Task("regression", data, none, data, (), loss=half_squared_error)
 

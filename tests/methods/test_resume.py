@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from cases import Shared
 from problems import Noted, blobs, jittered, network, noted
 from test_loop import METHODS, fit
 from torch import nn
@@ -129,9 +130,11 @@ def test_bfloat16_is_inside_the_network_alone() -> None:
 PROCESS = """
 import os, sys, torch
 sys.path.insert(0, sys.argv[1])
+from dataclasses import replace
 from problems import Noted, blobs, jittered, network, noted
+from torch import nn
 from landscape.runtime import distributed
-from landscape.methods import BSAM, FPBMA, SAM, VI
+from landscape.methods import BSAM, FPBMA, MAP, SAM, VI
 from landscape.objective.parameters import ParameterSpace
 from landscape.posteriors import isotropic
 task, model = blobs(31, dtype=torch.float64), network().double()
@@ -146,22 +149,7 @@ with distributed.started_by_torchrun("cpu"):
         model, task, parameters=head, deterministic="train", device="cpu"
     )
     ends["rest"] = dict(divided.network().named_parameters())
-    torch.save(ends, f"{sys.argv[2]}/{distributed.rank()}.pt")
-# A thread of the group that outlives it may abort the interpreter when it ends.
-tasks = os.listdir("/proc/self/task") if os.path.isdir("/proc/self/task") else []
-left = [name for each in tasks if "gloo" in (name := open(f"/proc/self/task/{each}/comm").read())]
-assert not left, left
-"""
-
-
-DROPOUT = """
-import sys, torch
-sys.path.insert(0, sys.argv[1])
-from dataclasses import replace
-from problems import Noted, blobs, jittered, noted
-from torch import nn
-from landscape.runtime import distributed
-from landscape.methods import MAP
+    torch.save(ends, f"{sys.argv[2]}/ends-{distributed.rank()}.pt")
 torch.manual_seed(0)
 model, task = nn.Sequential(Noted(), nn.Linear(2, 3)), replace(blobs(31), augment=jittered)
 runs = []
@@ -170,29 +158,39 @@ with distributed.started_by_torchrun("cpu"):
         noted.clear()
         found = MAP(epochs=3, batch_size=10).fit(model, task, device="cpu")
         runs.append({"mean": found.mean, "noted": list(noted)})
-    torch.save(runs, f"{sys.argv[2]}/{distributed.rank()}.pt")
+    torch.save(runs, f"{sys.argv[2]}/dropout-{distributed.rank()}.pt")
+# A thread of the group that outlives it may abort the interpreter when it ends.
+tasks = os.listdir("/proc/self/task") if os.path.isdir("/proc/self/task") else []
+left = [name for each in tasks if "gloo" in (name := open(f"/proc/self/task/{each}/comm").read())]
+assert not left, left
 """
 
 
-def in_two_processes(code: str, folder: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+@pytest.fixture(scope="module")
+def two_processes(shared: Shared) -> Path:
+    """What two processes have left that trained together."""
 
-    def start(rank: int) -> subprocess.Popen[bytes]:
-        group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": 2, "RANK": rank}
-        environment = os.environ | {name: str(value) for name, value in group.items()}
-        arguments = [str(Path(__file__).parent), str(folder)]
-        return subprocess.Popen([sys.executable, "-c", code, *arguments], env=environment)
+    def fill(folder: Path) -> None:
+        folder.mkdir()
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
 
-    with start(0) as one, start(1) as two:
-        assert (one.wait(120), two.wait(120)) == (0, 0)
+        def start(rank: int) -> subprocess.Popen[bytes]:
+            group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": 2, "RANK": rank}
+            environment = os.environ | {name: str(value) for name, value in group.items()}
+            arguments = [str(Path(__file__).parent), str(folder)]
+            return subprocess.Popen([sys.executable, "-c", PROCESS, *arguments], env=environment)
+
+        with start(0) as one, start(1) as two:
+            assert (one.wait(120), two.wait(120)) == (0, 0)
+
+    return shared("two-processes", fill)
 
 
-def test_two_processes_train_as_one(tmp_path: Path) -> None:
-    in_two_processes(PROCESS, tmp_path)
+def test_two_processes_train_as_one(two_processes: Path) -> None:
     task, model = blobs(31, dtype=torch.float64), network().double()
-    ends = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
+    ends = [torch.load(two_processes / f"ends-{rank}.pt", weights_only=True) for rank in (0, 1)]
     for kind in (FPBMA, SAM, BSAM):
         alone = fit(kind(epochs=3, batch_size=10), model, task)
         for found in (end[kind.name] for end in ends):
@@ -206,9 +204,9 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
             torch.testing.assert_close(end["rest"][name], value.detach())
 
 
-def test_each_of_two_processes_has_dropout_and_augmentation_of_its_own(tmp_path: Path) -> None:
-    in_two_processes(DROPOUT, tmp_path)
-    one, two = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
+def test_each_of_two_processes_has_dropout_and_augmentation_of_its_own(two_processes: Path) -> None:
+    files = [two_processes / f"dropout-{rank}.pt" for rank in (0, 1)]
+    one, two = (torch.load(file, weights_only=True) for file in files)
     for first, again in (one, two):  # reproducible
         assert torch.equal(first["mean"], again["mean"])
         for before, after in zip(first["noted"], again["noted"], strict=True):

@@ -24,7 +24,14 @@ from landscape.methods.sgmcmc.langevin import Langevin, prior_slope
 from landscape.objective.parameters import ParameterSpace
 from landscape.posteriors import Gaussian, Point, Posterior, isotropic
 
-STEPS = 4000
+STEPS, COPIES = 400, 12
+"""The chains are independent and many, so that few steps draw as many samples as one long chain."""
+BURN_IN = 0.2
+
+
+def chains(samples: Tensor) -> Tensor:
+    """Samples (S, R P) of R copies of a problem, one copy after the other: (R S, P)."""
+    return samples.view(len(samples), COPIES, -1).transpose(0, 1).flatten(0, 1)
 
 
 def low_rank_prior(space: ParameterSpace) -> Posterior:
@@ -74,21 +81,21 @@ def check_white(white: Tensor, time: Tensor, time_of_squares: Tensor) -> None:
 
 @pytest.mark.parametrize("temperature", [1.0, 0.25])
 def test_sgld_samples_the_posterior_at_its_temperature(temperature: float) -> None:
-    model, task = regression(60, 8)
+    model, task = regression(60, 8, COPIES)
     mean, covariance = exact_posterior(task, prior_variance=0.25)
     precision = torch.linalg.inv(covariance)
     h = 1.6 / float(torch.linalg.eigvalsh(precision)[-1])
     method = SGLD(
         epochs=STEPS,
-        burn_in=0.05,
+        burn_in=BURN_IN,
         batch_size=60,
         learning_rate=h * 60 / 2,
         temperature=temperature,
         prior_scale=0.5,
     )
     samples = method.fit(model, task, device="cpu").distribution.tensors()["vectors"]
-    assert len(samples) == 0.95 * STEPS
-    check_stationary(samples, mean, precision, h, temperature)
+    assert len(samples) == (1 - BURN_IN) * STEPS
+    check_stationary(chains(samples), mean, precision, h, temperature)
 
 
 def transition(a: float, h: float, c: float, t: float) -> tuple[Tensor, Tensor]:
@@ -146,13 +153,13 @@ def test_a_step_of_sghmc_has_the_mean_and_the_noise_of_the_recursion() -> None:
 def test_sghmc_samples_the_posterior_at_its_temperature(
     momentum: float, temperature: float
 ) -> None:
-    model, task = regression(60, 8)
+    model, task = regression(60, 8, COPIES)
     mean, covariance = exact_posterior(task, prior_variance=0.25)
     values, vectors = torch.linalg.eigh(torch.linalg.inv(covariance))
     h = math.sqrt(2 / float(values[-1]))
     method = SGHMC(
         epochs=STEPS,
-        burn_in=0.05,
+        burn_in=BURN_IN,
         batch_size=60,
         learning_rate=h**2 * (1 + momentum) * 60 / 2,
         momentum=momentum,
@@ -169,7 +176,7 @@ def test_sghmc_samples_the_posterior_at_its_temperature(
             lags.append(step @ lags[-1])
         correlations = torch.stack(lags)[1:, 0, 0] / stationary[0, 0]
         times.append(1 + 2 * torch.stack([correlations.sum(), (correlations**2).sum()]))
-    white = (samples - mean) @ vectors * (values / temperature).sqrt()
+    white = (chains(samples) - mean) @ vectors * (values / temperature).sqrt()
     check_white(white, *torch.stack(times).T)
 
 
@@ -263,7 +270,7 @@ def _slope(q: Gaussian, w: Tensor) -> Tensor:
 
 
 def test_entropy_mcmc_samples_the_coupled_distribution() -> None:
-    model, task = regression(60, 4)
+    model, task = regression(60, 4, COPIES)
     mean, covariance = exact_posterior(task, prior_variance=0.25)
     precision, one, eta = torch.linalg.inv(covariance), torch.eye(4).double(), 0.01
     joint = torch.cat(
@@ -278,7 +285,7 @@ def test_entropy_mcmc_samples_the_coupled_distribution() -> None:
     h = 1.6 / float(torch.linalg.eigvalsh(joint)[-1])
     method = EntropyMCMC(
         epochs=STEPS,
-        burn_in=0.05,
+        burn_in=BURN_IN,
         batch_size=60,
         learning_rate=h * 60 / 2,
         prior_scale=0.5,
@@ -286,7 +293,7 @@ def test_entropy_mcmc_samples_the_coupled_distribution() -> None:
         temperature=0.5,
     )
     samples = method.fit(model, task, device="cpu").distribution.tensors()["vectors"]
-    both = torch.cat([samples[0::2], samples[1::2]], 1)
+    both = torch.cat([chains(samples[0::2]), chains(samples[1::2])], 1)
     check_stationary(both, mean.repeat(2), joint, h, 0.5)
 
 

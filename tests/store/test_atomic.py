@@ -1,5 +1,6 @@
 """A reader never meets half a file, whatever happens to the writer."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -12,16 +13,21 @@ from landscape.errors import InputError, LandscapeError
 from landscape.runtime.files import atomic_write
 from landscape.store import Run, ensure_writable
 
-WRITER = """
-import sys
+WRITERS = """
+import os, sys
 import numpy as np
 from landscape.store import Run
-run = Run.open(sys.argv[1])
-print("ready", flush=True)
-n = 0
-while True:
-    n += 1
-    run.write("samples", {"trace": np.full(20_000, float(n)), "loss": np.full(20_000, float(n))})
+for _ in sys.stdin:  # a line asks for a writer, which starts with all imports made
+    writer = os.fork()
+    if writer == 0:
+        run = Run.open(sys.argv[1])
+        print(os.getpid(), flush=True)
+        n = 0
+        while True:
+            n += 1
+            both = {"trace": np.full(20_000, float(n)), "loss": np.full(20_000, float(n))}
+            run.write("samples", both)
+    print(os.waitstatus_to_exitcode(os.waitpid(writer, 0)[1]), flush=True)
 """
 
 
@@ -29,21 +35,25 @@ def test_a_killed_writer_leaves_a_whole_file_and_a_reader_never_meets_half(tmp_p
     run = Run.create(tmp_path / "run.h5")
     run.write("samples", {"trace": [0.0], "loss": [0.0]})
     last = 0.0
-    for attempt in range(6):
-        command = [sys.executable, "-c", WRITER, str(run.path)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE) as writer:
-            assert writer.stdout is not None
-            writer.stdout.readline()
+    command = [sys.executable, "-c", WRITERS, str(run.path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **pipes) as writers:
+        assert writers.stdin is not None
+        assert writers.stdout is not None
+        for attempt in range(6):
+            print("write", file=writers.stdin, flush=True)
+            writer = int(writers.stdout.readline())
             until = time.monotonic() + 0.05 + 0.037 * attempt
             while time.monotonic() < until or last == 0:  # a busy machine may be slow to write
-                assert writer.poll() is None
+                assert writers.poll() is None
                 group = Run.open(run.path)["samples"]
                 assert len(set(group["trace"]) | set(group["loss"])) == 1
                 last = max(last, group["trace"][0])
-            writer.send_signal(signal.SIGKILL)
-        group = Run.open(run.path)["samples"]
-        assert len(set(group["trace"]) | set(group["loss"])) == 1
-        last = max(last, group["trace"][0])
+            os.kill(writer, signal.SIGKILL)
+            assert writers.stdout.readline() == f"{-signal.SIGKILL}\n"  # it was alive until then
+            group = Run.open(run.path)["samples"]
+            assert len(set(group["trace"]) | set(group["loss"])) == 1
+            last = max(last, group["trace"][0])
     assert last > 0
     Run.open(run.path).set_attributes(status="complete")
     assert [path.name for path in tmp_path.iterdir()] == ["run.h5"]
@@ -76,29 +86,23 @@ def test_a_full_disk_is_one_line_and_the_earlier_version_stays(run: Run) -> None
     assert [path.name for path in run.path.parent.iterdir()] == ["run.h5"]
 
 
-FILLER = """
-import sys
+FILLERS = """
+import os, sys
 from landscape.store import Run
-run = Run.open(sys.argv[1])
-print("ready", flush=True)
-sys.stdin.readline()
-for n in range(20):
-    run.write(f"surfaces/{sys.argv[2]}{n}", {"sample_x": [float(n)]})
+children = []
+for name in "ab":
+    children.append(os.fork())
+    if children[-1] == 0:
+        run = Run.open(sys.argv[1])
+        for n in range(20):
+            run.write(f"surfaces/{name}{n}", {"sample_x": [float(n)]})
+        os._exit(0)
+assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
 """
 
 
 def test_two_processes_fill_one_file(run: Run) -> None:
-    command = [sys.executable, "-c", FILLER, str(run.path)]
-    fillers = [
-        subprocess.Popen([*command, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for name in "ab"
-    ]
-    for filler in fillers:
-        assert filler.stdout is not None
-        filler.stdout.readline()
-    for filler in fillers:
-        filler.communicate("go", timeout=60)
-        assert filler.returncode == 0
+    subprocess.run([sys.executable, "-c", FILLERS, str(run.path)], timeout=240, check=True)
     written = {f"surfaces/{name}{n}" for name in "ab" for n in range(20)}
     assert written <= set(run.groups)
 

@@ -3,7 +3,9 @@
 import itertools
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from landscape import models, tasks, workflow
 from landscape.cli import main
 from landscape.errors import InputError, LandscapeError
 from landscape.methods import create
+from landscape.models import ConvNet
 from landscape.store import Run
 from landscape.study import (
     STUDIES,
@@ -41,16 +44,6 @@ from landscape.study.tuning import tune
 from landscape.tasks import Data, Task
 
 
-@pytest.fixture(scope="module")
-def folder(shared: Shared, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a finished study."""
-
-    def fill(made: Path) -> None:
-        study("generalisation", made, TINY, only=ONLY, progress=silent)
-
-    return shutil.copytree(shared("study", fill), tmp_path_factory.mktemp("study") / "copy")
-
-
 class Counted:
     """``workflow.train`` that records its trainings, and is interrupted after ``most`` of them."""
 
@@ -67,6 +60,31 @@ class Counted:
         return trained
 
 
+@pytest.fixture(scope="module", autouse=True)
+def narrow() -> Iterator[None]:
+    """The network of the studies with a quarter of its channels."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(models.MODELS, "convnet", partial(ConvNet, width=4))
+        yield
+
+
+@pytest.fixture(scope="module")
+def folder(shared: Shared, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a study that was interrupted and finished, and the names of its trainings."""
+
+    def fill(made: Path) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            counter = Counted(most=7)
+            patch.setattr(workflow, "train", counter)
+            with pytest.raises(KeyboardInterrupt):
+                study("generalisation", made, TINY, only=ONLY, progress=silent)
+            counter.most = 1000
+            study("generalisation", made, TINY, only=ONLY, progress=silent)
+        (made / "trained.json").write_text(json.dumps(counter.names))
+
+    return shutil.copytree(shared("study", fill), tmp_path_factory.mktemp("study") / "copy")
+
+
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> Counted:
     counter = Counted()
@@ -74,27 +92,20 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counted:
     return counter
 
 
-def test_a_study_that_was_interrupted_goes_on_where_it_was(
-    tmp_path: Path, counted: Counted
-) -> None:
-    counted.most = 7
-    with pytest.raises(KeyboardInterrupt):
-        study("generalisation", tmp_path, TINY, only=ONLY, progress=silent)
-    counted.most = 1000
-    study("generalisation", tmp_path, TINY, only=ONLY, progress=silent)
+def test_a_study_that_was_interrupted_goes_on_where_it_was(folder: Path, counted: Counted) -> None:
+    names = json.loads((folder / "trained.json").read_text())
     # Sources of three seeds, two trials and two results of each method, twice for matched time.
-    assert len(counted.names) == 3 + 2 * 2 + 2 * 2 + 2 * 2
-    assert len(set(counted.names)) == 3 + 2 * 2 + 2 * 2  # the matched ones have the same names
-    counted.names.clear()
-    tables = study("generalisation", tmp_path, TINY, only=ONLY, progress=silent)
+    assert len(names) == 3 + 2 * 2 + 2 * 2 + 2 * 2
+    assert len(set(names)) == 3 + 2 * 2 + 2 * 2  # the matched ones have the same names
+    tables = study("generalisation", folder, TINY, only=ONLY, progress=silent)
     assert counted.names == []
-    page = (tmp_path / "generalisation.md").read_text()
+    page = (folder / "generalisation.md").read_text()
     assert all(table.markdown() in page for table in tables)
     assert [row[0] for row in tables[0].rows] == ["map", "fp-bma"]
     tested = [p for table in tables for p in table.p_values]
     shown = [row[4] for table in tables if table.p_values for row in table.rows]
     assert shown == [probability(p) for p in holm(tested)]  # of the whole page
-    run = Run.open(tmp_path / "runs" / "map-seed0.h5")
+    run = Run.open(folder / "runs" / "map-seed0.h5")
     assert tables[0].rows[0][1] == "2"
     assert json.loads(str(run.attributes_of("shifted")["shifts"])) == [
         "noise-5",

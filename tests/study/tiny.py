@@ -9,7 +9,7 @@ TINY = Budget(
     epochs=4,
     source_epochs=12,
     samples=3,
-    measured=3,
+    measured=2,
     severities=(5,),
 )
 ONLY = ["map"]
