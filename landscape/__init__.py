@@ -23,7 +23,7 @@ from landscape import (
 )
 from landscape.curvature import measure
 from landscape.errors import InputError, LandscapeError, LandscapeWarning, TrainingError
-from landscape.objective import subsets
+from landscape.objective import losses, subsets
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import ParameterSpace
 from landscape.posteriors import Posterior, transfer
@@ -44,6 +44,7 @@ __all__ = [
     "TrainingError",
     "subsets",
     "curvature",
+    "losses",
     "measure",
     "methods",
     "models",

@@ -92,6 +92,16 @@ class MeanLoss:
         other.buffers = buffers
         return other
 
+    def with_loss(self, loss: Loss) -> Self:
+        """The same objective with another loss, such as ``losses.NormalisedLogits()``.
+
+        Raises:
+            InputError: see ``losses.Criterion``.
+        """
+        other = self.on(self.space, self.batches)
+        other.criterion, other.checked = Criterion(loss), Checked()
+        return other
+
     def on(self, space: ParameterSpace, batches: Iterable[Batch]) -> Self:
         """The same objective for other weights or data that are known to fit each other."""
         other = copy.copy(self)
