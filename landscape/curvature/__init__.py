@@ -22,8 +22,10 @@ from landscape.curvature.estimators.probes import Estimate
 from landscape.curvature.estimators.trace import hutch_pp, hutchinson, krylov_aware
 from landscape.curvature.matrices import MATRICES
 from landscape.curvature.measurement import Flatness, measure
+from landscape.curvature.sharpness.ball import WorstCase, ball_sharpness
 from landscape.curvature.sharpness.expected import Sharpness, expected_sharpness, m_sharpness
 from landscape.curvature.sharpness.kl_ball import worst_case_sharpness
+from landscape.curvature.sharpness.noise import average_sharpness
 from landscape.objective.operators.base import FunctionOperator, Operator
 from landscape.objective.operators.fisher import EmpiricalFisher
 from landscape.objective.operators.gauss_newton import GaussNewton
@@ -44,6 +46,9 @@ __all__ = [
     "Operator",
     "Quadrature",
     "Sharpness",
+    "WorstCase",
+    "average_sharpness",
+    "ball_sharpness",
     "by_block",
     "diagonal",
     "estimate_diagonal",
