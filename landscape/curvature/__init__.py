@@ -24,8 +24,9 @@ from landscape.curvature.matrices import MATRICES
 from landscape.curvature.measurement import Flatness, measure
 from landscape.curvature.sharpness.ball import WorstCase, ball_sharpness
 from landscape.curvature.sharpness.expected import Sharpness, expected_sharpness, m_sharpness
+from landscape.curvature.sharpness.invariant import fisher_rao_norm, relative_flatness
 from landscape.curvature.sharpness.kl_ball import worst_case_sharpness
-from landscape.curvature.sharpness.noise import average_sharpness
+from landscape.curvature.sharpness.noise import NoiseLevel, average_sharpness, pac_bayes_sigma
 from landscape.objective.operators.base import FunctionOperator, Operator
 from landscape.objective.operators.fisher import EmpiricalFisher
 from landscape.objective.operators.gauss_newton import GaussNewton
@@ -43,6 +44,7 @@ __all__ = [
     "GaussNewton",
     "Hessian",
     "MATRICES",
+    "NoiseLevel",
     "Operator",
     "Quadrature",
     "Sharpness",
@@ -54,6 +56,7 @@ __all__ = [
     "estimate_diagonal",
     "estimate_squared_frobenius",
     "expected_sharpness",
+    "fisher_rao_norm",
     "hutch_pp",
     "hutchinson",
     "krylov_aware",
@@ -61,6 +64,8 @@ __all__ = [
     "lanczos_quadrature",
     "m_sharpness",
     "measure",
+    "pac_bayes_sigma",
+    "relative_flatness",
     "restrict",
     "smooth",
     "smooth_together",

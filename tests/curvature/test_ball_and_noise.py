@@ -9,7 +9,7 @@ from cases import Quadratic, classification, mlp, quadratic, symmetric
 from scipy.special import stdtrit
 from torch import Tensor, nn
 
-from landscape.curvature import average_sharpness, ball_sharpness, m_sharpness
+from landscape.curvature import average_sharpness, ball_sharpness, m_sharpness, pac_bayes_sigma
 from landscape.curvature.sharpness.ball import Norm
 from landscape.errors import InputError, LandscapeError
 from landscape.objective.objective import Objective
@@ -138,6 +138,69 @@ def test_the_average_rise_of_a_linear_loss_is_nothing() -> None:
     found = average_sharpness(linear(), deviation=0.5, pairs=3)
     assert found.value == pytest.approx(0, abs=1e-12)
     assert len(found.rises) == 3
+
+
+class OneWeightEach(nn.Module):
+    """Example i is right where its own weight is positive."""
+
+    def __init__(self, weights: Tensor) -> None:
+        super().__init__()
+        self.w = nn.Parameter(weights)
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        logits = self.w[numbers.long()]
+        return torch.stack([logits, torch.zeros_like(logits)], 1)
+
+
+@pytest.mark.parametrize("magnitude_aware", [False, True])
+def test_the_noise_that_costs_a_tenth_of_the_accuracy_is_that_of_the_normal_distribution(
+    magnitude_aware: bool,
+) -> None:
+    """P(w (1 + sigma z) > 0) = Phi(1 / sigma) is 0.9 at sigma = 1 / 1.2816."""
+    sizes = torch.logspace(-1, 2, 400) if magnitude_aware else torch.full((400,), 3.0)
+    data = [(torch.arange(400.0), torch.zeros(400, dtype=torch.long))]
+    objective = Objective(OneWeightEach(sizes), data)
+    found = pac_bayes_sigma(objective, magnitude_aware=magnitude_aware, draws=10, floor=0.0)
+    unit = 1.0 if magnitude_aware else 3.0
+    # the accuracy's standard error over its slope: sqrt(0.09 / 4000) / (phi(1.2816) / sigma^2)
+    error = unit * 0.00474 / (0.1755 * 1.2816**2)
+    assert abs(found.value - unit / 1.2816) < 3 * error
+    assert found.standard_error == pytest.approx(error, rel=0.7)
+    assert found.evaluations % 10 == 0
+
+
+def test_noise_of_a_fixed_size_is_added_where_it_is_aware_of_magnitudes() -> None:
+    """Weights of 0.001 are lost to a floor of 0.001 already: Phi(1) = 0.84."""
+    data = [(torch.arange(400.0), torch.zeros(400, dtype=torch.long))]
+    objective = Objective(OneWeightEach(torch.full((400,), 1e-3)), data)
+    with pytest.raises(LandscapeError, match="the least noise lets the accuracy fall by"):
+        pac_bayes_sigma(objective, magnitude_aware=True, draws=4, floor=1e-3)
+    assert pac_bayes_sigma(objective, magnitude_aware=True, draws=4, floor=5e-4).value > 0.3
+
+
+def test_an_accuracy_that_cannot_fall_is_said_in_a_line() -> None:
+    data = [(torch.arange(20.0), torch.ones(20, dtype=torch.long))]
+    with pytest.raises(InputError, match="the accuracy is 0: it cannot fall by"):
+        pac_bayes_sigma(Objective(OneWeightEach(torch.ones(20)), data))
+
+    class Constant(OneWeightEach):
+        def forward(self, numbers: Tensor) -> Tensor:
+            return super().forward(numbers).sigmoid() * torch.tensor([1.0, -1.0])
+
+    data = [(torch.arange(20.0), torch.zeros(20, dtype=torch.long))]
+    with pytest.raises(LandscapeError, match="no noise lets the accuracy of 1 fall by 0"):
+        pac_bayes_sigma(Objective(Constant(torch.ones(20)), data), draws=2)
+    with pytest.raises(InputError, match="needs targets that are classes"):
+        pac_bayes_sigma(linear())
+    for settings, message in (
+        ({"drop": 0.0}, "drop must be in"),
+        ({"drop": 1.0}, "drop must be in"),
+        ({"tolerance": 0.0}, "tolerance must be in"),
+        ({"floor": -1.0}, "floor must be finite"),
+        ({"draws": 1}, "draws must be at least 2"),
+    ):
+        with pytest.raises(InputError, match=message):
+            pac_bayes_sigma(linear(), **settings)  # type: ignore[arg-type]
 
 
 def test_bad_requests_are_refused_in_a_line() -> None:

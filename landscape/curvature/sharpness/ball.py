@@ -89,7 +89,7 @@ def ball_sharpness(
     restarts: int = 3,
     seed: int = 0,
 ) -> WorstCase:
-    """max over ||e / t||_p <= radius of L(w + e) - L(w), for the loss on all data.
+    """The maximum of L(w + e) - L(w) over ||e / t||_p <= radius, for the loss on all data.
 
     With t = 1 the ball is Euclidean for l2 (Foret et al., arXiv 2010.01412), a cube for l-infinity
     (Keskar et al., arXiv 1609.04836). With t = |w| for each weight it is adaptive: it does not
