@@ -26,6 +26,10 @@ from landscape.curvature.sharpness.ball import WorstCase, ball_sharpness
 from landscape.curvature.sharpness.expected import Sharpness, expected_sharpness, m_sharpness
 from landscape.curvature.sharpness.invariant import fisher_rao_norm, relative_flatness
 from landscape.curvature.sharpness.kl_ball import worst_case_sharpness
+from landscape.curvature.sharpness.learning_coefficient import (
+    LearningCoefficient,
+    local_learning_coefficient,
+)
 from landscape.curvature.sharpness.noise import NoiseLevel, average_sharpness, pac_bayes_sigma
 from landscape.objective.operators.base import FunctionOperator, Operator
 from landscape.objective.operators.fisher import EmpiricalFisher
@@ -43,6 +47,7 @@ __all__ = [
     "FunctionOperator",
     "GaussNewton",
     "Hessian",
+    "LearningCoefficient",
     "MATRICES",
     "NoiseLevel",
     "Operator",
@@ -62,6 +67,7 @@ __all__ = [
     "krylov_aware",
     "lanczos",
     "lanczos_quadrature",
+    "local_learning_coefficient",
     "m_sharpness",
     "measure",
     "pac_bayes_sigma",

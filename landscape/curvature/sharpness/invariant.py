@@ -68,7 +68,8 @@ def relative_flatness(
 
     def multiply(v: Tensor) -> Tensor:
         image = hessian @ (factor @ v.view(factor.shape[1], -1)).flatten()
-        return (factor.T @ image.view(weight.shape)).flatten()
+        pulled: Tensor = factor.T @ image.view(weight.shape)
+        return pulled.flatten()
 
     size = factor.shape[1] * weight.shape[1]
     operator = FunctionOperator(multiply, size, weight.dtype, weight.device)
