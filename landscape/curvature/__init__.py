@@ -30,6 +30,7 @@ from landscape.curvature.sharpness.learning_coefficient import (
     LearningCoefficient,
     local_learning_coefficient,
 )
+from landscape.curvature.sharpness.measures import MEASURES
 from landscape.curvature.sharpness.noise import NoiseLevel, average_sharpness, pac_bayes_sigma
 from landscape.objective.operators.base import FunctionOperator, Operator
 from landscape.objective.operators.fisher import EmpiricalFisher
@@ -49,6 +50,7 @@ __all__ = [
     "Hessian",
     "LearningCoefficient",
     "MATRICES",
+    "MEASURES",
     "NoiseLevel",
     "Operator",
     "Quadrature",

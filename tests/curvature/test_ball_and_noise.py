@@ -180,7 +180,7 @@ def test_noise_of_a_fixed_size_is_added_where_it_is_aware_of_magnitudes() -> Non
 
 def test_an_accuracy_that_cannot_fall_is_said_in_a_line() -> None:
     data = [(torch.arange(20.0), torch.ones(20, dtype=torch.long))]
-    with pytest.raises(InputError, match="the accuracy is 0: it cannot fall by"):
+    with pytest.raises(LandscapeError, match="the accuracy is 0: it cannot fall by"):
         pac_bayes_sigma(Objective(OneWeightEach(torch.ones(20)), data))
 
     class Constant(OneWeightEach):

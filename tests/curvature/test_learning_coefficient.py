@@ -23,21 +23,24 @@ def quadratic(examples: int = 50, scale: float = 1.0) -> Objective:
 
 
 def test_for_a_quadratic_it_is_half_the_number_of_directions_that_the_loss_holds() -> None:
-    objective, gamma, n_beta = quadratic(), 40.0, 50 / math.log(50)
-    found = local_learning_coefficient(
-        objective, chains=5, steps=160, localisation=gamma, metropolis=False
-    )
+    objective, gamma, n_beta = quadratic(), 100.0, 50 / math.log(50)
     held = n_beta * SPECTRUM
     curvature = held + gamma
+    found = local_learning_coefficient(
+        objective,
+        chains=5,
+        steps=160,
+        localisation=gamma,
+        step_size=0.8 / float(curvature.max()),
+        metropolis=False,
+    )
     # Langevin steps of size s without a test make the variance larger, by 1 / (1 - s h / 4)
     excess = 1 / (1 - found.step_size * curvature / 4)
     truth = float((0.5 * held / curvature * excess).sum())
     assert abs(found.value - truth) < 3.5 * found.standard_error
-    assert found.standard_error < 0.2 * truth
+    assert found.standard_error < 0.25 * truth
     assert found.inverse_temperature == pytest.approx(1 / math.log(50))
-    assert found.step_size == pytest.approx(0.2 / float(curvature.max()), rel=0.05)
     assert found.is_settled
-    assert found.acceptance > 0.8
     assert np.mean(found.chains) == pytest.approx(found.value)
     error = np.std(found.chains, ddof=1) / math.sqrt(5)
     assert found.standard_error == pytest.approx(error)
@@ -80,7 +83,6 @@ def test_a_singular_loss_has_a_coefficient_below_half_of_its_dimensions() -> Non
         inverse_temperature=n_beta / 50,
         localisation=gamma,
         step_size=0.3,
-        burn_in=0.0,
     )
     # E[n beta L] by quadrature of the density
     line = torch.linspace(-8, 8, 801, dtype=torch.float64)
@@ -95,7 +97,7 @@ def test_a_singular_loss_has_a_coefficient_below_half_of_its_dimensions() -> Non
 def test_chains_that_have_not_settled_are_known() -> None:
     """Two weak directions need 1 / (s h) steps, far more than there are."""
     found = local_learning_coefficient(
-        quadratic(), torch.full((5,), 3.0).double(), localisation=1e-3, steps=20, step_size=1e-4
+        quadratic(), torch.full((5,), 3.0).double(), localisation=1e-3, steps=40, step_size=1e-4
     )
     assert found.r_hat > 1.1
     assert not found.is_settled
@@ -103,7 +105,7 @@ def test_chains_that_have_not_settled_are_known() -> None:
 
 def test_chains_that_reject_all_steps_have_not_settled_although_they_agree() -> None:
     found = local_learning_coefficient(
-        quadratic(), localisation=50.0, step_size=1.0, steps=40, burn_in=0.0
+        quadratic(scale=1e4), localisation=50.0, step_size=1.0, steps=40, burn_in=0.0
     )
     assert found.acceptance < 0.1
     assert not found.is_settled
@@ -119,6 +121,17 @@ def test_split_r_hat_of_known_draws() -> None:
     assert split_r_hat(by_hand) == pytest.approx(math.sqrt(1 / 2 + 4 / 3 / 2))
     assert split_r_hat(np.ones((2, 6))) == 1
     assert split_r_hat(np.array([[0.0, 0, 1, 1], [0, 0, 1, 1]])) == math.inf
+
+
+@pytest.mark.parametrize(("metropolis", "share"), [(True, 0.6), (False, 0.2)])
+def test_the_step_is_a_share_of_what_the_largest_curvature_allows(
+    metropolis: bool, share: float
+) -> None:
+    found = local_learning_coefficient(
+        quadratic(), chains=2, steps=8, localisation=30.0, metropolis=metropolis
+    )
+    largest = 50 / math.log(50) * 5 + 30
+    assert found.step_size == pytest.approx(share / largest, rel=0.05)
 
 
 def test_it_does_not_depend_on_the_batches() -> None:

@@ -22,8 +22,9 @@ _SETTLED = 1.1
 _MOVES = 0.1
 """Least acceptance of chains that move."""
 
-_STEP = 0.2
-"""Step size in units of the inverse of the largest curvature of the sampled density."""
+_STEPS = {True: 0.6, False: 0.2}
+"""Step size in units of the inverse of the largest curvature of the sampled density, with and
+without a Metropolis test."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,7 @@ class LearningCoefficient:
         step_size: Step size of the chains.
         r_hat: Split R-hat of the loss: the deviation of all draws over that within the halves of
             the chains. It is near 1 for chains that have settled.
-        acceptance: Mean probability at which the Metropolis test accepts a step, or would accept
-            it; near 1 for steps so short that they need no test.
+        acceptance: Mean probability at which the Metropolis test accepts a step; 1 without it.
     """
 
     value: float
@@ -64,10 +64,10 @@ def local_learning_coefficient(
     w: Tensor | None = None,
     *,
     chains: int = 4,
-    steps: int = 200,
-    burn_in: float = 0.5,
+    steps: int = 100,
+    burn_in: float = 0.3,
     inverse_temperature: float | None = None,
-    localisation: float = 100.0,
+    localisation: float = 300.0,
     step_size: float | None = None,
     metropolis: bool = True,
     seed: int = 0,
@@ -81,11 +81,12 @@ def local_learning_coefficient(
     most samples of a posterior, it can be negative. L is a mean negative log-likelihood in nats.
 
     The expectation is over Langevin chains on the whole data's gradient, which all begin at w. A
-    step goes to v - (step_size / 2) (n beta grad L(v) + gamma (v - w)) + N(0, step_size). After the
-    burn-in a Metropolis test accepts or rejects each step, so that the value does not depend on the
-    step size (MALA; Roberts & Tweedie 1996). Without the test (SGLD, as in the paper) a step of
-    size s makes the part of a direction with the curvature h too large by about s h / 4. During the
-    burn-in there is no test, because it would reject all steps out of a mode of many dimensions.
+    step is Langevin's with the pull towards w taken at its middle, and a Metropolis test accepts or
+    rejects it (pCNL; Cotter, Roberts, Stuart & White, arXiv 1202.0709). So the value does not
+    depend on the step size, and steps in many dimensions may be long. Without the test it is SGLD
+    as in the paper, v <- v - (step_size / 2) (n beta grad L(v) + gamma (v - w)) + N(0, step_size),
+    which makes the part of a direction with the curvature h too large by about step_size h / 4, and
+    more for a network.
 
     Args:
         objective: The objective. Its buffers are used as the running statistics of w.
@@ -94,10 +95,11 @@ def local_learning_coefficient(
         steps: Number of steps of each chain.
         burn_in: Share of the steps that is left out, in [0, 1).
         inverse_temperature: beta; 1 / log n if ``None``.
-        localisation: gamma, positive.
-        step_size: Step size; by default 0.2 over n beta times the largest eigenvalue of the Hessian
-            at w plus gamma.
-        metropolis: Whether the steps after the burn-in are tested.
+        localisation: gamma, positive. Weights stay within about 1 / sqrt(gamma) of w; the network
+            should still work under such noise, or chains hardly move.
+        step_size: Step size; by default 0.6 over n beta times the largest eigenvalue of the Hessian
+            at w plus gamma, or 0.2 over it without the test.
+        metropolis: Whether steps are tested.
         seed: Seed of the noise.
 
     Returns:
@@ -122,15 +124,12 @@ def local_learning_coefficient(
     if step_size is None:
         top = top_eigenvalues(objective, at, 1, tolerance=0.1, seed=seed)
         largest = max(float(top.values[0]), 0.0)
-        step_size = _STEP / (examples * beta * largest + localisation)
+        step_size = _STEPS[metropolis] / (examples * beta * largest + localisation)
     base = float(objective.loss(at))
     generator = torch.Generator(at.device).manual_seed(seed)
     chain = _Chain(objective, at, examples * beta, localisation, step_size)
-    untested = int(burn_in * steps)
-    draws = [
-        list(chain.run(steps, untested if metropolis else steps, generator)) for _ in range(chains)
-    ]
-    losses, acceptances = np.moveaxis(np.array(draws)[:, untested:], 2, 0)
+    draws = [list(chain.run(steps, generator, metropolis=metropolis)) for _ in range(chains)]
+    losses, acceptances = np.moveaxis(np.array(draws)[:, int(burn_in * steps) :], 2, 0)
     values = examples * beta * (losses.mean(1) - base)
     return LearningCoefficient(
         float(values.mean()),
@@ -144,6 +143,16 @@ def local_learning_coefficient(
 
 
 @dataclass(frozen=True)
+class _Place:
+    """A place of a chain: the weights less w, n beta L there, its gradient, and L."""
+
+    away: Tensor
+    energy: float
+    slope: Tensor
+    loss: float
+
+
+@dataclass(frozen=True)
 class _Chain:
     """Langevin dynamics of the density exp(-scale L(v) - localisation |v - centre|^2 / 2)."""
 
@@ -154,40 +163,45 @@ class _Chain:
     step_size: float
 
     def run(
-        self, steps: int, untested: int, generator: torch.Generator
+        self, steps: int, generator: torch.Generator, *, metropolis: bool
     ) -> Iterator[tuple[float, float]]:
-        """The loss after each step, and the step's chance in the Metropolis test.
+        """The loss after each step, and the step's chance in a Metropolis test."""
+        here = self._at(torch.zeros_like(self.centre))
+        half = 0.5 * self.step_size * self.localisation
+        for _ in range(steps):
+            noise = torch.randn(
+                here.away.shape, dtype=here.away.dtype, device=here.away.device, generator=generator
+            )
+            noise *= math.sqrt(self.step_size)
+            if not metropolis:
+                here = self._at(
+                    here.away - 0.5 * self.step_size * here.slope - half * here.away + noise
+                )
+                yield here.loss, 1.0
+                continue
+            # Half of the pull towards w is taken at the end of the step.
+            pulled = (1 - half / 2) * here.away - 0.5 * self.step_size * here.slope + noise
+            there = self._at(pulled / (1 + half / 2))
+            chance = math.exp(min(self._odds(here, there) - self._odds(there, here), 0.0))
+            if float(torch.rand((), device=noise.device, generator=generator)) < chance:
+                here = there
+            yield here.loss, chance
 
-        Args:
-            steps: Number of steps.
-            untested: Number of steps at the beginning that are taken whatever their chance.
-            generator: Source of the noise.
-        """
-        v = self.centre
-        loss, slope, energy = self._at(v)
-        for step in range(steps):
-            noise = torch.randn(v.shape, dtype=v.dtype, device=v.device, generator=generator)
-            there = v - 0.5 * self.step_size * slope + math.sqrt(self.step_size) * noise
-            loss_there, slope_there, energy_there = self._at(there)
-            back = v - there + 0.5 * self.step_size * slope_there
-            odds = energy - energy_there + 0.5 * _square(noise)
-            odds -= 0.5 * _square(back) / self.step_size
-            chance = math.exp(min(odds, 0.0))
-            draw = float(torch.rand((), device=v.device, generator=generator))
-            if step < untested or draw < chance:
-                v, loss, slope, energy = there, loss_there, slope_there, energy_there
-            yield loss, chance
+    def _odds(self, here: _Place, there: _Place) -> float:
+        """The function whose difference is the logarithm of the odds of a step (Cotter et al.)."""
+        slope, eighth = here.slope.double(), self.step_size / 8
+        moved = (there.away - here.away).double() @ slope
+        pull = self.localisation * (there.away + here.away).double() @ slope
+        return here.energy + float(0.5 * moved + eighth * (pull + slope @ slope))
 
-    def _at(self, v: Tensor) -> tuple[float, Tensor, float]:
-        """The loss, and the slope and the value of the negative logarithm of the density."""
-        loss, gradient = self.objective.loss_and_gradient(v)
-        value, away = float(loss), v - self.centre
-        slope = self.scale * gradient + self.localisation * away
-        if not math.isfinite(value) or not bool(slope.isfinite().all()):
+    def _at(self, away: Tensor) -> _Place:
+        loss, gradient = self.objective.loss_and_gradient(self.centre + away)
+        if not bool(loss.isfinite()) or not bool(gradient.isfinite().all()):
             raise LandscapeError(
                 f"a chain diverges at the step size {self.step_size:.3g}: take a smaller one"
             )
-        return value, slope, self.scale * value + 0.5 * self.localisation * _square(away)
+        value = float(loss)
+        return _Place(away, self.scale * value, self.scale * gradient, value)
 
 
 def split_r_hat(draws: np.ndarray) -> float:
@@ -207,10 +221,6 @@ def split_r_hat(draws: np.ndarray) -> float:
     if within == 0:
         return 1.0 if between == 0 else math.inf
     return math.sqrt((half - 1) / half + between / within)
-
-
-def _square(vector: Tensor) -> float:
-    return float(vector.double().square().sum())
 
 
 def _examples(objective: MeanLoss) -> float:

@@ -121,8 +121,7 @@ def pac_bayes_sigma(
         seed: Seed of the draws.
 
     Raises:
-        InputError: a setting is out of range, the targets are no classes, or the accuracy is less
-            than ``drop``.
+        InputError: a setting is out of range, or the targets are no classes.
         LandscapeError: no noise lets the accuracy fall so far, or the smallest noise does.
 
     Example:
@@ -144,7 +143,7 @@ def pac_bayes_sigma(
     if math.isnan(accuracy):
         raise InputError("the accuracy under noise needs targets that are classes")
     if accuracy < drop:
-        raise InputError(f"the accuracy is {accuracy:.3g}: it cannot fall by {drop:g}")
+        raise LandscapeError(f"the accuracy is {accuracy:.3g}: it cannot fall by {drop:g}")
 
     @cache
     def falls(sigma: float) -> np.ndarray:
