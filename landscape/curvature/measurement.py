@@ -23,7 +23,11 @@ from landscape.curvature.matrices import Matrix
 from landscape.curvature.not_finite import why_not_finite
 from landscape.curvature.sample import Row, SampleWork, measure_sample
 from landscape.curvature.sharpness.measures import measure_names
-from landscape.curvature.sharpness.over_samples import SampleSharpness, measure_sharpness
+from landscape.curvature.sharpness.over_samples import (
+    SampleSharpness,
+    measure_sharpness,
+    sharpness_work,
+)
 from landscape.errors import InputError, LandscapeError
 from landscape.objective.batches import Batch
 from landscape.objective.losses import Loss
@@ -200,6 +204,7 @@ def measure(
     count = posterior.num_available(samples)
     weights = posterior.sample(count, seed)
     work = SampleWork(PosteriorLoss(posterior, data, loss), settings)
+    further = sharpness_work(work.loss, sharpness, temperatures, count, seed)
     request = {**settings, "parameters": posterior.space.names}
     entry = Entry.of(store, "samples", request, lambda: fingerprints(work.loss))
     rows = _stored_rows(entry, work)
@@ -213,6 +218,8 @@ def measure(
     }
     places = posterior.places(attributes["requested"], seed)
     missing = [index for index in range(count) if index not in rows]
+    if sharpness and missing:  # before any work
+        further.check(weights[0])
     items = [(index, weights[index]) for index in missing]
     report = reporter(progress, "curvature", lambda row: f"lambda_1 {row['eigenvalues'][0]:.3g}")
     for done, (position, row) in enumerate(executors.run(measure_sample, work, items, executor), 1):
@@ -229,13 +236,8 @@ def measure(
     over = SampleSharpness({}, {}, {})
     if sharpness:
         over = measure_sharpness(
-            posterior,
-            data,
-            sharpness,
-            samples=samples,
-            temperatures=temperatures,
-            loss=loss,
-            seed=seed,
+            further,
+            weights,
             store=store,
             executor=executor,
             progress=False if callable(progress) else progress,

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from landscape.curvature.sharpness.measures import (
     SharpnessWork,
-    measure_names,
     measure_sharpness_at,
     needs_temperature,
 )
 from landscape.errors import InputError
-from landscape.objective.batches import Batch
-from landscape.objective.losses import Loss
-from landscape.posteriors import Posterior, PosteriorLoss
+from landscape.posteriors import PosteriorLoss
 from landscape.posteriors.fingerprints import fingerprints
 from landscape.results.resume import Entry, Store
 from landscape.runtime import executors
@@ -49,26 +47,42 @@ class SampleSharpness:
     converged: dict[str, np.ndarray]
 
 
-def measure_sharpness(
-    posterior: Posterior,
-    data: Iterable[Batch],
+def sharpness_work(
+    loss: PosteriorLoss,
     names: Sequence[str],
+    temperatures: float | Sequence[float] | None,
+    count: int,
+    seed: int,
+) -> SharpnessWork:
+    """What is measured at each of ``count`` samples; see ``measure``.
+
+    Raises:
+        InputError: a temperature is missing or out of range.
+    """
+    return SharpnessWork(loss, names, _temperatures(temperatures, names, count), seed)
+
+
+def measure_sharpness(
+    work: SharpnessWork,
+    weights: Tensor,
     *,
-    samples: int,
-    temperatures: float | Sequence[float] | None = None,
-    loss: Loss = "cross_entropy",
-    seed: int = 0,
     store: Store | None = None,
     executor: Executor | None = None,
-    progress: bool | Callable[[int, int, Row], None] | None = None,
+    progress: bool | None = None,
 ) -> SampleSharpness:
-    """Measures of ``MEASURES`` at each of a posterior's samples; see ``measure``."""
-    names = measure_names(names)
-    count = posterior.num_available(samples)
-    chosen = _temperatures(temperatures, names, count)
-    work = SharpnessWork(PosteriorLoss(posterior, data, loss), names, chosen, seed)
-    weights = posterior.sample(count, seed)
-    work.check(weights[0])
+    """Measure each of a posterior's samples; see ``measure``.
+
+    Args:
+        work: What is measured.
+        weights: The samples, shape (S, P).
+        store: A run to write each sample to as soon as it is finished.
+        executor: The executor that measures the samples.
+        progress: Whether to show progress.
+
+    Raises:
+        InputError: a measure has no meaning for the loss or the data.
+    """
+    names, seed, posterior, count = work.names, work.seed, work.loss.posterior, len(weights)
     request = {"sharpness": names, "seed": seed, "parameters": posterior.space.names}
     entry = Entry.of(store, GROUP, request, lambda: fingerprints(work.loss))
     rows = _stored_rows(entry, work, count)
@@ -79,6 +93,8 @@ def measure_sharpness(
     }
     places = posterior.places(attributes["requested"], seed)
     missing = [index for index in range(count) if index not in rows]
+    if missing:
+        work.check(weights[0])
     items = [(index, weights[index]) for index in missing]
     report = reporter(progress, GROUP, lambda row: f"{names[0]} {row['value'][0]:.3g}")
     finished = executors.run(measure_sharpness_at, work, items, executor)
