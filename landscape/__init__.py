@@ -16,7 +16,7 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
 from landscape.errors import InputError, LandscapeError, LandscapeWarning, TrainingError
-from landscape.objective import subsets
+from landscape.objective import losses, subsets
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import ParameterSpace
 
@@ -50,6 +50,7 @@ __all__ = [
     "TrainingError",
     "subsets",
     "curvature",
+    "losses",
     "measure",
     "methods",
     "models",

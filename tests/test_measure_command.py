@@ -17,6 +17,7 @@ from cases import Shared
 from landscape import workflow
 from landscape.cli import main
 from landscape.errors import InputError, LandscapeError
+from landscape.prediction import best_temperature, predict
 from landscape.runtime.files import file_lock
 from landscape.store import Run
 
@@ -352,3 +353,37 @@ def test_a_line_is_taken_over_unless_it_is_to_be_fresh(
     assert capsys.readouterr().err == ""
     assert main([*command, "--fresh"]) == 0
     assert "loss along a line: 5/5" in capsys.readouterr().err
+
+
+def test_sharpness_is_added_to_a_run_that_is_measured(
+    measured: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = copied(measured, tmp_path)
+    before = Run.open(path)["samples"]["seconds"]
+    few = [*MEASURE[:-2], "--grid", "0"]
+    names = "fisher_rao,average_normalised, average_tempered"
+    capsys.readouterr()
+    assert main(["measure", str(path), *few, "--sharpness", names]) == 0
+    assert re.search(r"fisher_rao +[0-9.e-]+ \+- ", capsys.readouterr().out)
+    np.testing.assert_array_equal(Run.open(path)["samples"]["seconds"], before)
+    stored = Run.open(path)["sharpness"]
+    assert stored["value"].shape == (4, 3)
+    assert main(["inspect", str(path), "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)["sharpness"]
+    for column, name in enumerate(["average_normalised", "average_tempered", "fisher_rao"]):
+        assert summary[name]["mean"] == pytest.approx(stored["value"][:, column].mean())
+        assert summary[name]["low"] < summary[name]["mean"] < summary[name]["high"]
+    assert list(summary) == ["average_normalised", "average_tempered", "fisher_rao"]
+    # each sample's own temperature, fitted on the validation set
+    trained = workflow.load(path)
+    validation = predict(trained.posterior, trained.task.validation, samples=4, seed=0)
+    fitted = [best_temperature(each, validation.labels) for each in validation.log_probabilities]
+    np.testing.assert_allclose(stored["temperature"], fitted, rtol=1e-3)
+    # the same again measures nothing; other measures are another request
+    assert main(["measure", str(path), *few, "--sharpness", names]) == 0
+    np.testing.assert_array_equal(Run.open(path)["sharpness"]["seconds"], stored["seconds"])
+    capsys.readouterr()
+    assert main(["measure", str(path), *few, "--sharpness", "fisher_rao"]) == 2
+    assert "sharpness was ['average_normalised'" in capsys.readouterr().err
+    assert main(["measure", str(path), *few, "--sharpness", "flat"]) == 2
+    assert "unknown sharpness 'flat'; known: worst_l2" in capsys.readouterr().err

@@ -236,7 +236,10 @@ def _flat(summary: Summary) -> Row:
         elif isinstance(value, tuple):
             line[name] = " ".join(value)
         elif isinstance(value, dict):
-            line[name] = " ".join(f"{key}={number}" for key, number in value.items())
+            numbers = {
+                key: part["mean"] if isinstance(part, dict) else part for key, part in value.items()
+            }
+            line[name] = " ".join(f"{key}={number}" for key, number in numbers.items())
         else:
             line[name] = "" if value is None else value
     return line

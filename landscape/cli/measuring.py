@@ -11,6 +11,8 @@ from cyclopts import Parameter
 from landscape import workflow
 from landscape.cli.options import Dask, Device, Fresh, Json, RunSeed, Workers
 from landscape.cli.report import print_run
+from landscape.curvature import MEASURES
+from landscape.curvature.sharpness.measures import measure_names
 from landscape.errors import InputError
 from landscape.runtime.executors import workers
 from landscape.store import Run
@@ -31,6 +33,8 @@ class Measurement:
         trace_matvecs: Number of matrix-vector products for a trace; by default 30.
         trace_tolerance: Relative standard error of the trace to reach.
         density_probes: Number of probes of the spectral density; 0 for no density.
+        sharpness: Further measures of flatness, with commas between their names, or 'all'; see
+            docs/flatness.md.
         backend: lanczos or pyhessian.
     """
 
@@ -42,6 +46,7 @@ class Measurement:
     trace_matvecs: int | None = None
     trace_tolerance: float | None = None
     density_probes: Annotated[int, Parameter(name="--density")] = 0
+    sharpness: str | None = None
     backend: str = "lanczos"
 
 
@@ -72,6 +77,7 @@ def measure(
     trained = workflow.load(file, device=device)
     seed = _seed(seed, trained.run)
     settings = {**asdict(measurement), "seed": seed}
+    settings["sharpness"] = _measures(measurement.sharpness)
     surface: dict[str, Any] = {
         "plane": plane,
         "samples": measurement.samples,
@@ -172,6 +178,17 @@ def surface(
         evaluate = workflow.measure_surface if line is None else workflow.measure_line
         evaluate(trained, executor=executor, fresh=fresh, progress=True, **settings)
     print_run(file, as_json)
+
+
+def _measures(names: str | None) -> list[str]:
+    """Names of measures from the command line.
+
+    Raises:
+        InputError: a name is unknown.
+    """
+    if names == "all":
+        return list(MEASURES)
+    return measure_names([name.strip() for name in names.split(",")] if names else [])
 
 
 def _seed(seed: int | None, run: Run) -> int:

@@ -22,9 +22,14 @@ def print_run(path: Path, as_json: bool) -> None:
         more = {"unfinished": missing, "attributes": run.attributes | {"config": run.config}}
         print_json({"file": str(path), **asdict(summary), **more})
         return
-    rows = [(field.name, getattr(summary, field.name)) for field in fields(summary)]
+    rows = [
+        (field.name, getattr(summary, field.name))
+        for field in fields(summary)
+        if field.name != "sharpness"
+    ]
     usual = (("matrix", None), ("matrix", "hessian"), ("rmse", None))
     lines = {name: _shown(value) for name, value in rows if (name, value) not in usual}
+    lines |= {name: _shown(mean) for name, mean in summary.sharpness.items()}
     if missing:
         lines["unfinished"] = ", ".join(missing)
     for name in ("parameter_count", "device", "dtype", "data_fingerprint", "git_commit"):

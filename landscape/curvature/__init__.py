@@ -22,8 +22,16 @@ from landscape.curvature.estimators.probes import Estimate
 from landscape.curvature.estimators.trace import hutch_pp, hutchinson, krylov_aware
 from landscape.curvature.matrices import MATRICES
 from landscape.curvature.measurement import Flatness, measure
+from landscape.curvature.sharpness.ball import WorstCase, ball_sharpness
 from landscape.curvature.sharpness.expected import Sharpness, expected_sharpness, m_sharpness
+from landscape.curvature.sharpness.invariant import fisher_rao_norm, relative_flatness
 from landscape.curvature.sharpness.kl_ball import worst_case_sharpness
+from landscape.curvature.sharpness.learning_coefficient import (
+    LearningCoefficient,
+    local_learning_coefficient,
+)
+from landscape.curvature.sharpness.measures import MEASURES
+from landscape.curvature.sharpness.noise import NoiseLevel, average_sharpness, pac_bayes_sigma
 from landscape.objective.operators.base import FunctionOperator, Operator
 from landscape.objective.operators.fisher import EmpiricalFisher
 from landscape.objective.operators.gauss_newton import GaussNewton
@@ -40,22 +48,32 @@ __all__ = [
     "FunctionOperator",
     "GaussNewton",
     "Hessian",
+    "LearningCoefficient",
     "MATRICES",
+    "MEASURES",
+    "NoiseLevel",
     "Operator",
     "Quadrature",
     "Sharpness",
+    "WorstCase",
+    "average_sharpness",
+    "ball_sharpness",
     "by_block",
     "diagonal",
     "estimate_diagonal",
     "estimate_squared_frobenius",
     "expected_sharpness",
+    "fisher_rao_norm",
     "hutch_pp",
     "hutchinson",
     "krylov_aware",
     "lanczos",
     "lanczos_quadrature",
+    "local_learning_coefficient",
     "m_sharpness",
     "measure",
+    "pac_bayes_sigma",
+    "relative_flatness",
     "restrict",
     "smooth",
     "smooth_together",

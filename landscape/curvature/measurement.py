@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -22,12 +22,18 @@ from landscape.curvature.estimators.probes import check_budget
 from landscape.curvature.matrices import Matrix
 from landscape.curvature.not_finite import why_not_finite
 from landscape.curvature.sample import Row, SampleWork, measure_sample
+from landscape.curvature.sharpness.measures import measure_names
+from landscape.curvature.sharpness.over_samples import (
+    SampleSharpness,
+    measure_sharpness,
+    sharpness_work,
+)
 from landscape.errors import InputError, LandscapeError
 from landscape.objective.batches import Batch
 from landscape.objective.losses import Loss
 from landscape.posteriors import Posterior, PosteriorLoss
 from landscape.posteriors.fingerprints import fingerprints
-from landscape.results import spectrum_means
+from landscape.results import SampleMean, spectrum_means
 from landscape.results.resume import Entry, Store, Stored
 from landscape.runtime import executors
 from landscape.runtime.numbers import check_int
@@ -66,6 +72,10 @@ class Flatness:
         densities: Spectral density at each sample, on one common grid; empty if not asked for.
         places: Chain of each sample and its place there, shape (S, 2), for samples of Markov
             chains; ``None`` for independent draws.
+        sharpness: Further measures of flatness that were asked for, each of shape (S,), by name;
+            ``docs/flatness.md`` has their formulas. NaN where one is not finite or does not exist.
+        sharpness_error: Error of each of these values.
+        sharpness_converged: Whether the search or the chains behind each of them converged.
     """
 
     eigenvalues: np.ndarray
@@ -79,6 +89,9 @@ class Flatness:
     seconds: np.ndarray
     densities: tuple[Density, ...] = ()
     places: np.ndarray | None = None
+    sharpness: dict[str, np.ndarray] = field(default_factory=dict)
+    sharpness_error: dict[str, np.ndarray] = field(default_factory=dict)
+    sharpness_converged: dict[str, np.ndarray] = field(default_factory=dict)
 
     def summary(self) -> dict[str, float]:
         """Means over samples, with their deviations, intervals and n; see ``spectrum_means``.
@@ -91,6 +104,8 @@ class Flatness:
         """
         summary: dict[str, float] = {"samples": len(self.trace)}
         means = spectrum_means(self.eigenvalues, self.trace, places=self.places)
+        for name, values in self.sharpness.items():
+            means[name] = SampleMean.of(values, places=self.places)
         for name, over in means.items():
             summary |= {name: over.mean, f"{name}_deviation": over.deviation}
             summary |= {f"{name}_low": over.low, f"{name}_high": over.high}
@@ -111,6 +126,8 @@ def measure(
     trace_tolerance: float | None = None,
     density_probes: int = 0,
     density_steps: int = 80,
+    sharpness: Sequence[str] = (),
+    temperatures: float | Sequence[float] | None = None,
     loss: Loss = "cross_entropy",
     seed: int = 0,
     backend: Backend = "lanczos",
@@ -136,6 +153,11 @@ def measure(
         trace_tolerance: Relative standard error of the trace to reach; see ``hutchinson``.
         density_probes: Number of probes of each spectral density, at least 2; 0 for no density.
         density_steps: Number of products for a probe; see ``lanczos_quadrature``.
+        sharpness: Names of further measures, of ``curvature.MEASURES``; ``docs/flatness.md`` has
+            their formulas and settings. They are over the same parameters, and do not depend on the
+            matrix.
+        temperatures: Temperature of the logits, or one for each sample, for the measures that end
+            in ``_tempered``; see ``prediction.best_temperature``.
         loss: The loss; see ``losses.Criterion``.
         seed: Seed of the samples, the starting vectors and the probes.
         backend: ``"lanczos"`` or ``"pyhessian"``.
@@ -159,6 +181,7 @@ def measure(
     density_probes = check_int(density_probes, "the number of probes", least=0)
     density_steps = check_int(density_steps, "the number of steps", least=0)
     seed = check_int(seed, "the seed", least=None)
+    sharpness = measure_names(sharpness)
     check_backend(backend, matrix)
     check_request(posterior.space.size, eigenvalues, tolerance)
     check_budget(trace_matvecs, trace_tolerance)
@@ -181,6 +204,7 @@ def measure(
     count = posterior.num_available(samples)
     weights = posterior.sample(count, seed)
     work = SampleWork(PosteriorLoss(posterior, data, loss), settings)
+    further = sharpness_work(work.loss, sharpness, temperatures, count, seed)
     request = {**settings, "parameters": posterior.space.names}
     entry = Entry.of(store, "samples", request, lambda: fingerprints(work.loss))
     rows = _stored_rows(entry, work)
@@ -194,6 +218,8 @@ def measure(
     }
     places = posterior.places(attributes["requested"], seed)
     missing = [index for index in range(count) if index not in rows]
+    if sharpness and missing:  # before any work
+        further.check(weights[0])
     items = [(index, weights[index]) for index in missing]
     report = reporter(progress, "curvature", lambda row: f"lambda_1 {row['eigenvalues'][0]:.3g}")
     for done, (position, row) in enumerate(executors.run(measure_sample, work, items, executor), 1):
@@ -207,10 +233,22 @@ def measure(
         reason = why_not_finite(work.loss.at(weights[0]), weights[0])
         raise LandscapeError(f"no sample has finite curvature. At the first, {reason}")
     densities = smooth_together(_quadratures(columns)) if density_probes else ()
+    over = SampleSharpness({}, {}, {})
+    if sharpness:
+        over = measure_sharpness(
+            further,
+            weights,
+            store=store,
+            executor=executor,
+            progress=False if callable(progress) else progress,
+        )
     return Flatness(
-        **{field.name: columns[field.name] for field in fields(Flatness) if field.name in columns},
+        **{part.name: columns[part.name] for part in fields(Flatness) if part.name in columns},
         densities=tuple(densities),
         places=None if places is None else places[:count],
+        sharpness=over.values,
+        sharpness_error=over.errors,
+        sharpness_converged=over.converged,
     )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -34,6 +36,83 @@ _ELEMENTWISE: dict[Any, type[nn.Module]] = {
 SUMS = "the loss sums over examples; give it reduction='mean' or 'none'"
 
 
+@dataclass(frozen=True)
+class TemperedLogits:
+    """The cross-entropy of logits that are divided by a temperature: f(x) / T.
+
+    At the temperature fitted on validation data (``prediction.best_temperature``; Guo et al., arXiv
+    1706.04599), a network that is surer of its training images has no flatter loss for that reason
+    alone. The value does not change if all logits are multiplied by a number, because the fitted
+    temperature is multiplied by it too.
+
+    Attributes:
+        temperature: T > 0.
+        loss: ``"cross_entropy"``, ``nn.CrossEntropyLoss`` with any settings, or the function of the
+            same name.
+
+    Raises:
+        InputError: the temperature is not positive and finite.
+
+    Example:
+        >>> logits, labels = torch.tensor([[2.0, 0.0]]), torch.tensor([0])
+        >>> total, weight = Criterion(TemperedLogits(2.0))(logits, labels)
+        >>> float(total) == float(F.cross_entropy(torch.tensor([[1.0, 0.0]]), labels))
+        True
+    """
+
+    temperature: float
+    loss: Loss = "cross_entropy"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.temperature < math.inf:
+            raise InputError(f"temperature must be positive and finite, not {self.temperature}")
+
+    def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The mean loss of logits (B, C) or (B, C, ...) with labels (B,) or (B, ...)."""
+        total, weight = Criterion(self)(outputs, targets)
+        return total / weight
+
+    def transform(self, logits: Tensor) -> Tensor:
+        """The logits that the cross-entropy takes, shape (B, C) or (B, C, ...)."""
+        return logits / self.temperature
+
+
+@dataclass(frozen=True)
+class NormalisedLogits(TemperedLogits):
+    """The cross-entropy of logits that are centred and have the norm 1 / T.
+
+    For each example, f - mean(f) over its Euclidean norm, then over T: what is left of the logits
+    is their direction. So neither a multiple of all logits nor a constant added to them changes the
+    loss, its derivatives or its sharpness by the weights before them (Andriushchenko et al., arXiv
+    2302.07011, with T = 1). The loss is not defined where all logits of an example are equal.
+
+    Attributes:
+        temperature: T > 0.
+        loss: As for ``TemperedLogits``.
+
+    Example:
+        >>> normalised = NormalisedLogits()
+        >>> normalised.transform(torch.tensor([[9.0, 1.0, 5.0]]))
+        tensor([[ 0.7071, -0.7071,  0.0000]])
+    """
+
+    temperature: float = 1.0
+
+    def transform(self, logits: Tensor) -> Tensor:
+        """The logits that the cross-entropy takes, shape (B, C) or (B, C, ...).
+
+        Raises:
+            InputError: there are two classes, whose centred logits have only a sign.
+        """
+        if logits.shape[1] == 2:
+            raise InputError(
+                "logits of two classes cannot be normalised: the direction of their difference is "
+                "a sign, so that the loss has no slope; take TemperedLogits"
+            )
+        centred = logits - logits.mean(1, keepdim=True)
+        return super().transform(centred / centred.norm(dim=1, keepdim=True))
+
+
 class Criterion:
     """A loss whose value on a data set is a sum of batches' totals over a sum of their weights.
 
@@ -44,14 +123,16 @@ class Criterion:
     Args:
         loss: ``"cross_entropy"``, which is ``nn.CrossEntropyLoss()``; ``"gaussian"``, with unit
             noise (for other noise pass a ``GaussianLikelihood``); one of torch's losses, where
-            ``reduction="none"`` also stands for the mean; or a function of (outputs, targets) that
-            returns one value for each example, shape (B,), or their mean, a scalar.
+            ``reduction="none"`` also stands for the mean; ``TemperedLogits`` or
+            ``NormalisedLogits``; or a function of (outputs, targets) that returns one value for
+            each example, shape (B,), or their mean, a scalar.
 
     Attributes:
         ignore_index: Label that does not count; ``None`` if all labels do.
 
     Raises:
-        InputError: the name is unknown, or the loss is a sum over examples.
+        InputError: the name is unknown, the loss is a sum over examples, or logits are to be
+            transformed for a loss that takes none.
 
     Example:
         >>> loss = Criterion(nn.CrossEntropyLoss())
@@ -62,6 +143,9 @@ class Criterion:
     """
 
     def __init__(self, loss: Loss) -> None:
+        logits = loss if isinstance(loss, TemperedLogits) else None
+        if logits is not None:
+            loss = logits.loss
         if isinstance(loss, str) and loss not in _NAMES:
             raise InputError(
                 f"unknown loss '{loss}'; known: {', '.join(_NAMES)}, or pass a function of "
@@ -82,6 +166,12 @@ class Criterion:
         self._may_return_elements = type(loss).__module__ == nn.MSELoss.__module__
         self._function = loss
         self.ignore_index = self._labels.ignore_index if self._labels else None
+        self._logits = logits
+        if logits is not None and type(loss) is not nn.CrossEntropyLoss:
+            raise InputError(
+                f"{type(logits).__name__} changes the logits of a cross-entropy; "
+                f"{_named(loss)} takes no logits of classes"
+            )
 
     def __call__(self, outputs: Any, targets: Any, inputs: Any = None) -> tuple[Tensor, Tensor]:
         """A batch's total loss with its graph, and its weight, two scalars.
@@ -97,6 +187,8 @@ class Criterion:
         if self._labels is not None:
             if self._is_named:
                 _check_probabilities(outputs, targets)
+            if self._logits is not None:
+                outputs = self._logits.transform(_logits_of(outputs))
             return self._labels(outputs, targets)
         examples = batch_size(inputs, targets, outputs)
         if self._needs_equal_shapes and outputs.shape != targets.shape:
@@ -149,6 +241,21 @@ class Criterion:
             return torch.ones(examples, dtype=torch.bool)
         counts: Tensor = targets.long() != self._labels.ignore_index
         return counts.view(examples, -1).any(1)
+
+
+def _named(loss: LossFunction) -> str:
+    return str(getattr(loss, "__name__", type(loss).__name__))
+
+
+def _logits_of(outputs: Any) -> Tensor:
+    """The outputs, if they are a logit for each of some classes.
+
+    Raises:
+        InputError: they are not.
+    """
+    if not isinstance(outputs, Tensor) or outputs.ndim < 2 or outputs.shape[1] < 2:
+        raise InputError("logits to transform are one tensor (B, C) with at least two classes")
+    return outputs
 
 
 def _as_module(loss: LossFunction) -> LossFunction:

@@ -92,6 +92,16 @@ class MeanLoss:
         other.buffers = buffers
         return other
 
+    def with_loss(self, loss: Loss) -> Self:
+        """The same objective with another loss, such as ``losses.NormalisedLogits()``.
+
+        Raises:
+            InputError: see ``losses.Criterion``.
+        """
+        other = self.on(self.space, self.batches)
+        other.criterion, other.checked = Criterion(loss), Checked()
+        return other
+
     def on(self, space: ParameterSpace, batches: Iterable[Batch]) -> Self:
         """The same objective for other weights or data that are known to fit each other."""
         other = copy.copy(self)
@@ -175,17 +185,22 @@ class MeanLoss:
 
     def gradient(self, w: Tensor | None = None) -> Tensor:
         """The gradient of L, shape (P,); at the model's own weights without w."""
+        return self.loss_and_gradient(w)[1]
+
+    def loss_and_gradient(self, w: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """L(w) and its gradient (P,) in one pass; at the model's own weights without w."""
         given = self.weights(w)
 
-        def gradients() -> Iterator[tuple[Tensor, Tensor]]:
+        def derivatives() -> Iterator[tuple[Tensor, Tensor]]:
             at = leaf(given)
             with self.space.at(at, self.buffers) as network:
                 for batch in self.pairs():
                     total, weight = self.batch_total(network, batch)
-                    yield gradient_of(total, at), weight
+                    yield torch.cat([gradient_of(total, at), total.detach()[None]]), weight
 
         with first_derivatives(), full_precision():
-            return self.mean(gradients())
+            means = self.mean(derivatives())
+        return means[-1], means[:-1]
 
     def pairs(self) -> Iterator[Batch]:
         """The batches that are not empty. The first call checks that network and loss take them.

@@ -94,6 +94,17 @@ _SAMPLES = {
     "matvecs": Field(("sample",), "i4", "matrix-vector products spent", low=0),
     "seconds": Field(("sample",), "f8", "wall-clock time spent", "s", low=0),
 }
+_SHARPNESS = {
+    "sample": _SAMPLE,
+    **_PLACES,
+    "value": Field(("sample", "measure"), "f8", "value of each measure", "see the measure"),
+    "error": Field(("sample", "measure"), "f8", "its error", "see the measure", low=0),
+    "converged": Field(
+        ("sample", "measure"), "u1", "1 where the search or the chains converged", low=0, high=1
+    ),
+    "temperature": Field(("sample",), "f8", "temperature of the tempered logits", low=0),
+    "seconds": Field(("sample",), "f8", "wall-clock time spent", "s", low=0),
+}
 _DENSITY = {
     "sample": _SAMPLE,
     "grid": Field(("grid",), "f8", "where the density is evaluated", "nat", coordinate=True),
@@ -178,6 +189,7 @@ GROUPS: Mapping[str, Mapping[str, Field]] = {
     "training": _TRAINING,
     "samples": _SAMPLES,
     "density": _DENSITY,
+    "sharpness": _SHARPNESS,
     "predictions": _PREDICTIONS,
     "tempered": {},  # attributes alone
     "shifted": _SHIFTED,

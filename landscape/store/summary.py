@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from landscape.errors import printable
+from landscape.errors import InputError, printable
 from landscape.results import MARKOV_CHAINS, SampleMean, spectrum_means
+from landscape.runtime.json_text import parse_json
 from landscape.store import schema
 from landscape.store.groups import Group, group_names, read_group
 from landscape.store.run import Run
@@ -33,6 +34,7 @@ class Summary:
         lambda_ratio: Mean over samples of lambda_1 / lambda_5, if there are 5 eigenvalues.
         lambda_ratio_of_means: Mean lambda_1 / mean lambda_5, as in ``spectrum_means``.
         trace: Its trace, over samples.
+        sharpness: Further measures of flatness over samples, by name.
         surfaces: Names of the loss surfaces.
         line_barriers: Largest loss along each line or curve, by its name, less that of the higher
             of its ends, in nats; NaN if a point has no loss yet.
@@ -56,6 +58,7 @@ class Summary:
     lambda_ratio: SampleMean | None
     lambda_ratio_of_means: SampleMean | None
     trace: SampleMean | None
+    sharpness: dict[str, SampleMean]
     surfaces: tuple[str, ...]
     line_barriers: dict[str, float]
 
@@ -74,6 +77,9 @@ def summarise(run: Run) -> Summary:
         if "samples" in groups:
             names = ("loss", "eigenvalues", "trace", "chain", "place")
             flatness = read_group(file["samples"], run.path, names)
+        measures = Group({})
+        if "sharpness" in groups:
+            measures = read_group(file["sharpness"], run.path, ("value", "chain", "place"))
         lines = {
             name.partition("/")[2]: barrier(read_group(file[name], run.path, ("loss",)))
             for name in groups
@@ -106,9 +112,29 @@ def summarise(run: Run) -> Summary:
         lambda_ratio=means.get("lambda_ratio"),
         lambda_ratio_of_means=means.get("lambda_ratio_of_means"),
         trace=means.get("trace"),
+        sharpness=_sharpness(run, measures),
         surfaces=tuple(name.partition("/")[2] for name in groups if name.startswith("surfaces/")),
         line_barriers=lines,
     )
+
+
+def measures_of(group: Group) -> list[str]:
+    """Names of the measures in a run's ``sharpness``, in the order of its columns.
+
+    Raises:
+        InputError: the attribute that holds them is damaged.
+    """
+    names = parse_json(str(group.attributes.get("measures", "[]")), "the attribute 'measures'")
+    if not isinstance(names, list):
+        raise InputError("the attribute 'measures' is no list of names")
+    return [printable(str(name)) for name in names]
+
+
+def _sharpness(run: Run, group: Group) -> dict[str, SampleMean]:
+    values = group.get("value", np.empty((0, 0)))
+    places = places_of(run, group, len(values))
+    columns = zip(measures_of(group), values.T, strict=False)
+    return {name: SampleMean.of(column, places=places) for name, column in columns}
 
 
 def places_of(run: Run, group: Group, samples: int) -> np.ndarray | None:
@@ -116,7 +142,8 @@ def places_of(run: Run, group: Group, samples: int) -> np.ndarray | None:
 
     Args:
         run: The run.
-        group: Its ``samples`` or ``predictions``, with ``chain`` and ``place`` if it has them.
+        group: Its ``samples``, ``sharpness`` or ``predictions``, with ``chain`` and ``place`` if
+            it has them.
         samples: Number S of samples in the group.
 
     Returns:
@@ -139,11 +166,13 @@ def unfinished(run: Run) -> list[str]:
     parts = []
     with open_run(run.path) as file:
         names = group_names(file)
-        if "samples" in names:
-            samples = read_group(file["samples"], run.path, ("sample",))
+        for name, words in (("samples", "samples"), ("sharpness", "samples' sharpness")):
+            if name not in names:
+                continue
+            samples = read_group(file[name], run.path, ("sample",))
             requested, done = count(samples.attributes, "requested"), len(samples.get("sample", ()))
             if requested is not None and done < requested:
-                parts.append(f"{done} of {requested} samples")
+                parts.append(f"{done} of {requested} {words}")
         for name in names:
             kind, _, plane = name.partition("/")
             if kind not in schema.FAMILIES:

@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from landscape.curvature import Flatness, measure
+from landscape.curvature.sharpness.measures import measure_names, needs_temperature
 from landscape.errors import InputError
+from landscape.objective.losses import Criterion, TemperedLogits
 from landscape.posteriors import PosteriorLoss
 from landscape.posteriors.fingerprints import fingerprints
+from landscape.prediction import best_temperature, predict
 from landscape.store import Run
 from landscape.surfaces import Line, PlaneKind, Surface, grid, line, surface
 from landscape.tasks import Data, Task
@@ -69,13 +72,18 @@ def measure_curvature(
 ) -> Flatness:
     """``landscape.measure`` on the training set, each sample written as soon as it is finished.
 
-    Samples that the run already holds are measured anew only with ``fresh``.
+    Samples that the run already holds are measured anew only with ``fresh``. Tempered measures take
+    each sample's logits at the temperature that fits the validation set best, unless temperatures
+    are given.
 
     Raises:
         InputError: a setting is out of range, or the run holds samples of another request and
             ``fresh`` is not given.
     """
+    settings["sharpness"] = measure_names(settings.get("sharpness", ()))
     asked = with_defaults(measure, settings)
+    if needs_temperature(asked["sharpness"]) and asked["temperatures"] is None:
+        settings["temperatures"] = _temperatures(trained, asked["samples"], asked["seed"])
     if not asked["density_probes"]:
         asked["density_steps"] = 0
     return measure(
@@ -86,6 +94,20 @@ def measure_curvature(
         progress=progress,
         **settings,
     )
+
+
+def _temperatures(trained: Trained, samples: int, seed: int) -> list[float]:
+    """The temperature of each sample that fits the validation set best.
+
+    Raises:
+        InputError: the task's loss takes no logits of classes.
+    """
+    Criterion(TemperedLogits(1.0, trained.task.loss))
+    validation = predict(trained.posterior, trained.task.validation, samples=samples, seed=seed)
+    return [
+        best_temperature(log_probabilities, validation.labels)
+        for log_probabilities in validation.log_probabilities
+    ]
 
 
 def check_surface(

@@ -17,7 +17,7 @@ from landscape.curvature import expected_sharpness, m_sharpness
 from landscape.curvature.matrices import Matrix, operator_at
 from landscape.errors import InputError
 from landscape.methods import MAP
-from landscape.objective.losses import Criterion, Loss
+from landscape.objective.losses import Criterion, Loss, NormalisedLogits, TemperedLogits
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import ParameterSpace
 from landscape.posteriors import isotropic
@@ -343,3 +343,100 @@ def test_a_loss_that_fails_is_one_line() -> None:
         InputError, match=r"the loss fails on outputs of shape \(23, 3\) with target"
     ):
         objective.loss(objective.space.vector())
+
+
+NORMALISED_BY_HAND = (
+    torch.tensor([[2.0, -1.0, -1.0], [0.0, 2.0, -2.0]]).double()
+    / torch.tensor([[6.0], [8.0]]).double() ** 0.5
+)
+
+
+def test_normalised_logits_are_centred_and_of_length_one_over_the_temperature() -> None:
+    logits = torch.tensor([[5.0, 2.0, 2.0], [1.0, 3.0, -1.0]]).double()
+    labels = torch.tensor([0, 2])
+    for temperature in (1.0, 0.25):
+        total, weight = Criterion(NormalisedLogits(temperature))(logits, labels)
+        truth = nn.functional.cross_entropy(NORMALISED_BY_HAND / temperature, labels)
+        torch.testing.assert_close(total / weight, truth)
+        torch.testing.assert_close(NormalisedLogits(temperature)(logits, labels), truth)
+    tempered, _ = Criterion(TemperedLogits(0.5))(logits, labels)
+    truth = nn.functional.cross_entropy(2 * logits, labels, reduction="sum")
+    torch.testing.assert_close(tempered, truth)
+
+
+@pytest.mark.parametrize("transformed", [NormalisedLogits, TemperedLogits])
+def test_transformed_logits_are_counted_as_the_cross_entropy_of_them(
+    transformed: type[TemperedLogits],
+) -> None:
+    logits = torch.randn(6, 4, 5, generator=torch.Generator().manual_seed(0)).double()
+    labels = torch.randint(4, (6, 5), generator=torch.Generator().manual_seed(1))
+    labels[0, :3] = 7
+    weights = torch.tensor([1.0, 2.0, 0.5, 3.0]).double()
+    loss = nn.CrossEntropyLoss(weight=weights, ignore_index=7, label_smoothing=0.1)
+    criterion = Criterion(transformed(0.3, loss))
+    parts = [criterion(logits[rows], labels[rows]) for rows in (slice(0, 1), slice(1, 6))]
+    value = sum(total for total, _ in parts) / sum(weight for _, weight in parts)
+    torch.testing.assert_close(value, loss(transformed(0.3).transform(logits), labels))
+    assert criterion.ignore_index == 7
+
+
+@pytest.mark.parametrize("matrix", ["hessian", "gauss-newton", "empirical-fisher"])
+def test_every_matrix_is_that_of_the_transformed_logits(matrix: Matrix) -> None:
+    class Normalised(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = mlp()
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            logits = self.network(inputs)
+            centred = logits - logits.mean(1, keepdim=True)
+            return 2 * centred / centred.square().sum(1, keepdim=True).sqrt()
+
+    inside = Objective(mlp(), classification(), NormalisedLogits(0.5))
+    outside = Objective(Normalised(), classification())
+    v = torch.randn(inside.size, generator=torch.Generator().manual_seed(0)).double()
+    products = [operator_at(each, None, matrix) @ v for each in (inside, outside)]
+    if matrix == "gauss-newton":  # which takes the logits themselves, or what is done to them
+        dense = dense_gauss_newton(inside)
+        torch.testing.assert_close(products[0], dense @ v)
+        return
+    torch.testing.assert_close(*products)
+    assert inside.evaluate().accuracy == outside.evaluate().accuracy
+
+
+def dense_gauss_newton(objective: Objective) -> Tensor:
+    x, y = joined(list(objective.batches))
+    w = objective.space.vector()
+    jacobian = torch.func.jacrev(lambda v: objective.space.call(v, x))(w)
+    logits = objective.space.call(w, x)
+    curvatures = [
+        torch.func.hessian(lambda f, label=label: objective.criterion(f[None], label)[0])(row)
+        for row, label in zip(logits, y.split(1), strict=True)
+    ]
+    return torch.stack([j.T @ c @ j for j, c in zip(jacobian, curvatures, strict=True)]).mean(0)
+
+
+def test_another_loss_on_the_same_weights_and_data() -> None:
+    objective = Objective(mlp(), classification())
+    normalised = objective.with_loss(NormalisedLogits())
+    own = Objective(mlp(), classification(), NormalisedLogits())
+    w = objective.space.vector()
+    torch.testing.assert_close(normalised.loss(w), own.loss(w))
+    torch.testing.assert_close(normalised.loss(2 * w), own.loss(2 * w))
+    assert float(objective.loss(w)) != float(normalised.loss(w))
+
+
+def test_logits_that_cannot_be_transformed_are_refused_in_a_line() -> None:
+    for loss in ("gaussian", nn.MSELoss(), nn.NLLLoss(), lambda outputs, _: outputs[:, 0]):
+        with pytest.raises(InputError, match="takes no logits of classes"):
+            Criterion(NormalisedLogits(loss=loss))
+    for wrong in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(InputError, match="temperature must be positive and finite"):
+            TemperedLogits(wrong)
+    with pytest.raises(InputError, match="no logits of classes"):
+        Criterion(TemperedLogits(1.0, NormalisedLogits()))
+    one = classification(classes=1)
+    with pytest.raises(InputError, match="at least two classes"):
+        Objective(mlp(classes=1), one, TemperedLogits(2.0)).loss()
+    with pytest.raises(InputError, match="two classes cannot be normalised"):
+        Objective(mlp(classes=2), one, NormalisedLogits()).loss()

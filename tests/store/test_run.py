@@ -144,9 +144,29 @@ def test_samples_are_counted_whatever_was_measured_of_them(tmp_path: Path) -> No
     assert unfinished(run) == ["2 of 3 samples"]
 
 
+def test_a_summary_has_the_mean_of_each_measure_of_sharpness(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run.h5", method="swag")
+    assert summarise(run).sharpness == {}
+    values = [[1.0, 0.5], [3.0, np.nan]]
+    run.write(
+        "sharpness", {"value": values, "sample": [0, 1]}, {"measures": '["a", "b"]', "requested": 3}
+    )
+    found = summarise(run).sharpness
+    assert list(found) == ["a", "b"]
+    assert (found["a"].mean, found["a"].count) == (2, 2)
+    assert (found["b"].mean, found["b"].count) == (0.5, 1)
+    assert unfinished(run) == ["2 of 3 samples' sharpness"]
+    np.testing.assert_array_equal(Run.open(run.path)["sharpness"]["value"], values)
+    assert run.to_xarray()["sharpness"]["value"].dims == ("sample", "measure")
+    for damaged in ("[", '{"a": 1}'):
+        run.write("sharpness", {"value": values}, {"measures": damaged})
+        with pytest.raises(InputError, match="the attribute 'measures' is no"):
+            summarise(run)
+
+
 def test_what_the_schema_does_not_allow_is_refused(run: Run, tmp_path: Path) -> None:
     for group, variables, message in (
-        ("sharpness", {}, "no group 'sharpness'; it may hold training, samples"),
+        ("flatness", {}, "no group 'flatness'; it may hold training, samples"),
         ("surfaces/a/b", {}, "no group 'surfaces/a/b'"),
         ("surfaces/", {}, "no group"),
         ("samples", {"sharpness": [1.0]}, "no variable 'sharpness'"),

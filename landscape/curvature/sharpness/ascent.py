@@ -18,11 +18,12 @@ def ascend(
     direction: Callable[[Point], Direction],
     move: Callable[[Point, Direction, float], Point],
     steps: int,
+    length: float = 1.0,
 ) -> Point:
     """The highest point that ``steps`` evaluations of ``value`` reach from the highest start.
 
-    The first step has length 1. After a step that leads up, the direction is computed anew. A step
-    that does not lead up is tried again at half its length.
+    The first step has the given length. After a step that leads up, the direction is computed anew.
+    A step that does not lead up is tried again at half its length.
 
     Args:
         starts: Points to begin at, the centre first; each takes one more evaluation.
@@ -30,11 +31,12 @@ def ascend(
         direction: An upward direction at a point.
         move: The feasible point nearest to a point plus length times direction.
         steps: Number of evaluations, at least 1.
+        length: Length of the first step.
 
     Raises:
         LandscapeError: a value is not finite.
     """
-    best, height, length = starts[0], value(starts[0]), 1.0
+    best, height = starts[0], value(starts[0])
     if not math.isfinite(height):
         raise LandscapeError(f"the loss is {height} where the search begins: no radius helps")
     for start in starts[1:]:

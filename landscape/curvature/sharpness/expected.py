@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from landscape.curvature.not_finite import why_not_finite
-from landscape.curvature.sharpness.ascent import ascend, check_search
-from landscape.errors import InputError, LandscapeError
+from landscape.curvature.sharpness.ball import finite_weights, make_ball, worst_step
+from landscape.errors import InputError
 from landscape.objective.batches import Batch, examples_in, take_batch
 from landscape.objective.losses import Loss
 from landscape.objective.mean_loss import MeanLoss
@@ -109,68 +108,16 @@ def m_sharpness(
         InputError: a setting is out of range, the weights are not finite, or there is no batch.
         LandscapeError: the loss is not finite within the ball.
     """
-    check_search(radius, steps)
-    at = objective.weights(w)
-    if not bool(at.isfinite().all()):
-        raise InputError("the weights are not finite: there is no sharpness there")
-    metric: Callable[[Tensor], Tensor] = (lambda a: at**2 * a) if adaptive else (lambda a: a)
+    at = finite_weights(objective, w)
+    ball = make_ball(at, radius, "l2", adaptive=adaptive, steps=steps)
     generator = torch.Generator(at.device).manual_seed(seed)
     rises, sizes = [], []
     for batch in _split(objective.pairs(), m):
         part = objective.on(objective.space, [batch])
-        step = worst_step(part, at, radius, metric, steps, generator)
+        step = worst_step(part, at, ball, steps, generator)
         rises.append(float(part.loss(at + step)) - float(part.loss(at)))
         sizes.append(float(objective.criterion.weight(*batch)))
     return average_rise(rises, sizes)
-
-
-def worst_step(
-    objective: MeanLoss,
-    w: Tensor,
-    radius: float,
-    metric: Callable[[Tensor], Tensor],
-    steps: int,
-    generator: torch.Generator,
-) -> Tensor:
-    """The step e with e^T M^-1 e <= radius^2 that raises the loss most, by projected ascent.
-
-    Args:
-        objective: L.
-        w: Weights, shape (P,).
-        radius: Radius of the ball.
-        metric: a -> M a, symmetric and positive semi-definite. The search is over a, e = M a.
-        steps: Number of evaluations; see ``ascend``.
-        generator: Source of the direction where the gradient is zero.
-    """
-
-    def dot(a: Tensor, b: Tensor) -> Tensor:
-        # In float64: squares of a loss in small or large units leave float32's range.
-        product: Tensor = a.double() @ b.double()
-        return product
-
-    def direction(a: Tensor) -> Tensor:
-        gradient = objective.gradient(w + metric(a))
-        if not bool(gradient.isfinite().all()):
-            raise LandscapeError(f"the search stops: {why_not_finite(objective, w + metric(a))}")
-        square = dot(gradient, metric(gradient))
-        if not bool(square > 0):
-            gradient = torch.randn(w.shape, dtype=w.dtype, device=w.device, generator=generator)
-            square = dot(gradient, metric(gradient)).clamp_min(torch.finfo(w.dtype).tiny)
-        return gradient * (radius / square.sqrt())
-
-    def move(a: Tensor, along: Tensor, length: float) -> Tensor:
-        moved = a + length * along
-        norm = float(dot(moved, metric(moved)).sqrt())
-        return moved * (radius / norm) if norm > radius else moved
-
-    best = ascend(
-        [torch.zeros_like(w)],
-        lambda a: float(objective.loss(w + metric(a))),
-        direction,
-        move,
-        steps,
-    )
-    return metric(best)
 
 
 def average_rise(
