@@ -3,7 +3,9 @@
     python docs/screenshots.py RUNS_FOLDER OUT_FOLDER
 
 Writes one image a page, of the two newest runs that have a surface (spectral densities are there if
-they were measured), ``run.png`` and ``surface-3d.png``. Needs Playwright and Chromium on the PATH.
+they were measured), ``run.png`` and ``surface-3d.png``. If the folder has the demo's runs ``vi``
+and ``fp-bma``, it also writes ``posteriors.png``: the loss around a sample of each. Needs
+Playwright, kaleido and Chromium on the PATH.
 """
 
 from __future__ import annotations
@@ -14,10 +16,15 @@ import sys
 from pathlib import Path
 from urllib.parse import quote
 
+import numpy as np
+import plotly.graph_objects as go
 from landscape_app.data import list_runs
 from landscape_app.server import in_background
 from playwright.sync_api import Page, sync_playwright
+from plotly.subplots import make_subplots
 
+from landscape import Objective, Run, workflow
+from landscape.curvature.estimators.lanczos import lanczos
 from landscape.errors import InputError
 from landscape.store import Summary
 
@@ -29,6 +36,9 @@ CHROMIUM_FLAGS = [
     "--enable-unsafe-swiftshader",
     "--disable-background-networking",
 ]
+
+TWO = {"vi": "VI: gradient at the posterior", "fp-bma": "FP-BMA: gradient at the worst place"}
+COLOURS = ("#d95f02", "#1b9e77")
 
 
 def main() -> int:
@@ -51,10 +61,70 @@ def main() -> int:
             )
             take(page, site, names, arguments.out)
             browser.close()
+        if all((arguments.runs / f"{name}.h5").exists() for name in TWO):
+            two_posteriors(arguments.runs).write_image(arguments.out / "posteriors.png", scale=2)
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
     return 0
+
+
+def two_posteriors(folder: Path) -> go.Figure:
+    """The loss around a sample of the demo's VI and one of FP-BMA, and the samples' eigenvalues.
+
+    The plane holds the first sample of both posteriors, which have the same noise. Its second
+    direction is the top eigenvector of the sum of their Hessians, so neither of the two chooses it.
+    """
+    trained = [workflow.load(folder / f"{name}.h5", device="cpu") for name in TWO]
+    objective = Objective(trained[0].posterior.space, trained[0].task.train)
+    first, second = (one.posterior.sample(1, 0)[0] for one in trained)
+    hessians = [objective.hessian(w) for w in (first, second)]
+    top = lanczos(lambda v: sum(h.matvec(v) for h in hessians), len(first), k=1, tolerance=1e-2)
+    length = float((second - first).norm())
+    across = (second - first) / length
+    steep = top.vectors[0].to(across)
+    steep = steep - across * (steep @ across)
+    steep = steep / steep.norm()
+    x, y = np.linspace(-0.5 * length, 1.5 * length, 61), np.linspace(-1.2, 1.2, 61)
+    loss = [
+        [float(objective.loss(first + float(a) * across + float(b) * steep)) for a in x] for b in y
+    ]
+    figure = make_subplots(
+        1,
+        2,
+        column_widths=[0.64, 0.36],
+        horizontal_spacing=0.2,
+        subplot_titles=("Training loss, one sample of each posterior", "λ₁ at ten samples of each"),
+    )
+    figure.add_contour(
+        x=x,
+        y=y,
+        z=np.minimum(loss, 3.0),
+        contours={"start": 0, "end": 3, "size": 0.2},
+        colorscale="Blues",
+        reversescale=True,
+        line_width=0.5,
+        colorbar={"title": "nats", "x": 0.54, "thickness": 12},
+    )
+    for index, (name, label) in enumerate(TWO.items()):
+        eigenvalues = Run.open(folder / f"{name}.h5")["samples"]["eigenvalues"][:, 0]
+        marker = {"color": COLOURS[index], "size": 11, "line": {"width": 1, "color": "white"}}
+        style = {"name": label, "legendgroup": label, "mode": "markers", "marker": marker}
+        figure.add_scatter(x=[index * length], y=[0.0], **style)
+        places = {"x": [name.upper()] * len(eigenvalues), "y": eigenvalues}
+        figure.add_scatter(**places, **style, showlegend=False, row=1, col=2)
+    figure.update_xaxes(title_text="from VI's sample to FP-BMA's", row=1, col=1)
+    figure.update_yaxes(title_text="steepest direction of both", row=1, col=1)
+    figure.update_yaxes(title_text="largest Hessian eigenvalue", rangemode="tozero", row=1, col=2)
+    figure.update_annotations(font_size=14)
+    return figure.update_layout(
+        template="plotly_white",
+        width=1000,
+        height=440,
+        margin={"t": 40, "b": 40, "l": 60, "r": 20},
+        legend={"orientation": "h", "y": -0.18},
+        font_size=13,
+    )
 
 
 def newest_with_surface(folder: Path) -> list[str]:
