@@ -29,8 +29,28 @@ IMAGES = Path(__file__).parent / "images"
 PAGES = Path(__file__).parent / "evidence"
 SHOWN = ("swag", "vi", "laplace", "fp-bma")
 WHY = "\n## Why\n"
-PALETTE = ("#3366aa", "#cc6633", "#339966", "#aa3377", "#bbaa33", "#66ccee", "#777777", "#000000")
-SYMBOLS = ("circle", "diamond", "square", "cross", "x", "triangle-up", "star", "pentagon")
+PALETTE = (
+    "#3366aa",
+    "#cc6633",
+    "#339966",
+    "#aa3377",
+    "#bbaa33",
+    "#66ccee",
+    "#777777",
+    "#000000",
+    "#aa8866",
+)
+SYMBOLS = (
+    "circle",
+    "diamond",
+    "square",
+    "cross",
+    "x",
+    "triangle-up",
+    "star",
+    "pentagon",
+    "hexagon",
+)
 COLOURS = ("#3366aa", "#cc6633", "#999999")
 
 
