@@ -246,7 +246,8 @@ def test_one_sample_is_null_and_not_nan_in_json(
 def test_a_chain_s_samples_are_inspected_with_what_they_are_worth(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    train = ["train", "digits", "sgld", "--shots", "3", "--epochs", "24", "--samples", "12"]
+    train = ["train", "digits", "sgld", "--model", "mlp", "--shots", "3", "--epochs", "24"]
+    train += ["--samples", "12"]
     assert main([*train, "--name", "chain", "--out", str(tmp_path)]) == 0
     path = tmp_path / "chain.h5"
     assert sorted(Run.open(path)["predictions"]["place"]) == list(range(12))

@@ -7,6 +7,7 @@ import shutil
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partialmethod
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -31,6 +32,8 @@ FLAGS = [
 
 
 expect.set_options(timeout=PATIENCE)
+# Without this, a page that is waited for is asked in each frame, and draws frames without end.
+Page.wait_for_function = partialmethod(Page.wait_for_function, polling=50)  # type: ignore[assignment]
 
 
 @dataclass
