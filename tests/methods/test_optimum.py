@@ -1,4 +1,4 @@
-"""Learning reaches an optimum that is known, within the steps of the demo: 100 epochs of 2 steps."""
+"""Learning reaches a known optimum within the steps of the demo: 100 epochs of 2 steps."""
 
 import math
 

@@ -1,7 +1,8 @@
 """The published step in its three readings, in the paper's own theta, by dense matrices.
 
-The paper samples w = mu + (s z1 + L z2) / sqrt(2) and steps in (mu, s, L); here sigma = s / sqrt(2),
-U = L / sqrt(2) and theta = (mu, log sigma, U). These tests are the factors of docs/methods.md.
+The paper samples w = mu + (s z1 + L z2) / sqrt(2) and steps in (mu, s, L). Here
+sigma = s / sqrt(2), U = L / sqrt(2) and theta = (mu, log sigma, U). These tests are the factors of
+docs/methods.md.
 """
 
 import math
