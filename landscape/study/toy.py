@@ -116,9 +116,10 @@ def _toy_candidates() -> list[ToyCandidate]:
     for scale in (0.1, 1.0):
         for radius in (0.0, 0.2, 1.0):
             name = f"fp-bma, prior sigma {scale:g}, rho {radius:g}"
-            settings = {"radius": radius, "beta": 1.0, "covariance_rate": 1.0}
+            settings = {"radius": radius, "beta": 1.0, "prior_scale": 0.0}
             candidates.append(ToyCandidate(name, "fp-bma", settings, scale))
-    candidates.append(ToyCandidate("fp-bma, prior sigma 0.1, beta 1e-6", "fp-bma", {}, 0.1))
+    narrow = {"radius": 0.2, "beta": 1e-6, "prior_scale": 0.0, "covariance": False}
+    candidates.append(ToyCandidate("fp-bma, prior sigma 0.1, beta 1e-6", "fp-bma", narrow, 0.1))
     return candidates
 
 
