@@ -434,7 +434,8 @@ def test_help_names_the_settings(capsys: pytest.CaptureFixture[str]) -> None:
         "train digits fp-bma --help": [
             "--radius FLOAT",
             "--shots INT",
-            "default: 0.2",
+            "default: 0.166",
+            "--relative-radius FLOAT",
             "--no-covariance",
         ],
     }.items():

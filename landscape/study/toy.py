@@ -111,6 +111,7 @@ class ToyCandidate:
 def _toy_candidates() -> list[ToyCandidate]:
     no_decay = {"weight_decay": 0.0}
     flat_prior = {"prior_scale": 10.0}
+    untempered = {**flat_prior, "beta": 1.0}
     candidates = [ToyCandidate("map", "map", no_decay), ToyCandidate("swag", "swag", no_decay)]
     for radius in (0.05, 0.2, 0.5):
         candidates.append(ToyCandidate(f"sam, rho {radius}", "sam", {**no_decay, "radius": radius}))
@@ -118,8 +119,8 @@ def _toy_candidates() -> list[ToyCandidate]:
         ToyCandidate("fsam, rho 0.5", "fsam", {**no_decay, "radius": 0.5}),
         ToyCandidate("f-swag, rho 0.5", "f-swag", {**no_decay, "radius": 0.5}),
         ToyCandidate("bsam", "bsam", {"weight_decay": 1e-4, "radius": 0.05}),
-        ToyCandidate("vi, initial sigma 0.02", "vi", flat_prior),
-        ToyCandidate("vi, initial sigma 1", "vi", {**flat_prior, "initial_scale": 1.0}),
+        ToyCandidate("vi, initial sigma 0.02", "vi", untempered),
+        ToyCandidate("vi, initial sigma 1", "vi", {**untempered, "initial_scale": 1.0}),
         ToyCandidate("sgld", "sgld", flat_prior),
         ToyCandidate("cyclical-sgld", "cyclical-sgld", {**flat_prior, "learning_rate": 0.5}),
         ToyCandidate("entropy-mcmc, eta 0.1", "entropy-mcmc", {**flat_prior, "eta": 0.1}),
@@ -128,9 +129,10 @@ def _toy_candidates() -> list[ToyCandidate]:
     for scale in (0.1, 1.0):
         for radius in (0.0, 0.2, 1.0):
             name = f"fp-bma, prior sigma {scale:g}, rho {radius:g}"
-            settings = {"radius": radius, "beta": 1.0, "covariance_rate": 1.0}
+            settings = {"radius": radius, "beta": 1.0, "prior_scale": 0.0}
             candidates.append(ToyCandidate(name, "fp-bma", settings, scale))
-    candidates.append(ToyCandidate("fp-bma, prior sigma 0.1, beta 1e-6", "fp-bma", {}, 0.1))
+    narrow = {"radius": 0.2, "beta": 1e-6, "prior_scale": 0.0, "covariance": False}
+    candidates.append(ToyCandidate("fp-bma, prior sigma 0.1, beta 1e-6", "fp-bma", narrow, 0.1))
     return candidates
 
 

@@ -40,7 +40,7 @@ from landscape.methods import (
 )
 from landscape.methods.balls.framework import SCORE_BALLS
 from landscape.objective.parameters import ParameterSpace
-from landscape.posteriors import Gaussian, Point, Posterior, isotropic
+from landscape.posteriors import Gaussian, Noise, Point, Posterior, isotropic
 
 CYCLES: dict[str, Any] = {"cycles": 2, "samples_per_cycle": 1, "exploration": 0.5}
 FRAMEWORKS: list[tuple[type[Framework[Any]], dict[str, Any], tuple[str, ...]]] = [
@@ -296,3 +296,62 @@ def test_a_checkpoint_of_an_earlier_version_goes_on(
         fit(FSAM(epochs=6), network(), blobs(), seed=3, checkpoint=path)
     resumed = fit(method, network(), blobs(), seed=3, checkpoint=path)
     assert torch.equal(resumed.mean, complete.mean)
+
+
+@pytest.mark.parametrize("ball", ["posterior-exact", "posterior-diagonal", "random"])
+@pytest.mark.parametrize("rows", [None, [1, 4, 5]])
+def test_a_relative_radius_is_the_same_share_of_sigma_for_any_number_of_parameters(
+    ball: str, rows: list[int] | None
+) -> None:
+    """With a gradient of g_i = 1 / sigma_i every weight moves by this share of its sigma."""
+    q = Gaussian.diagonal(torch.zeros(8).double(), torch.linspace(0.1, 2, 8).double())
+    noises = [Noise(torch.zeros(8).double(), torch.zeros(0).double())]
+    gradient = q.chain([1 / q.scale], noises)
+    chosen = None if rows is None else torch.tensor(rows)
+    method = VI(ball=ball, relative_radius=0.1)
+    step = method.step_of_gaussian(
+        q, gradient, noises, torch.Generator(), rows=chosen, covariance=False
+    )
+    moved = step.mean / q.scale
+    count = 8 if rows is None else 3
+    assert float(moved.norm()) == pytest.approx(0.1 * count**0.5)
+    assert int((moved != 0).sum()) == count
+    if ball != "random":
+        assert moved[moved != 0].tolist() == pytest.approx([0.1] * count)
+
+
+def test_a_relative_radius_of_weights_is_that_times_the_root_of_their_number() -> None:
+    q, g = low_rank(7), torch.randn(7, dtype=torch.float64)
+    one, same = (
+        SGLD(ball="posterior-exact", **settings).step_of_weights(q.mean, g, torch.Generator(), q)
+        for settings in ({"relative_radius": 0.2}, {"radius": 0.2 * 7**0.5})
+    )
+    torch.testing.assert_close(one, same)
+
+
+def test_the_default_radius_of_variational_methods_is_relative() -> None:
+    assert VI(ball="posterior-exact").rho(400) == pytest.approx(0.05 * 20)
+    assert FPBMA().rho(400) == VI(ball="random").rho(400) == pytest.approx(1.0)
+    assert FPBMA(ball="euclidean").rho(400) == 0.2
+    assert FPBMA(radius=0.0).rho(400) == 0
+    assert MAP(ball="euclidean").rho(400) == 0.05
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "message"),
+    [
+        (FPBMA, {"radius": 1.0}, "give radius or relative_radius, not both"),
+        (SGLD, {"ball": "posterior-exact", "radius": 1.0}, "give radius or relative_radius"),
+        (FPBMA, {"ball": "euclidean"}, "and ball 'euclidean' is not; it can be posterior-exact"),
+        (FPBMA, {"ball": "posterior-empirical"}, "ball 'posterior-empirical' is not"),
+        (SGLD, {"ball": "random"}, "ball 'random' is not; it can be posterior-exact, posterior-d"),
+        (MAP, {}, "ball 'none' is not"),
+        (FPBMA, {"relative_radius": -1.0}, "relative_radius must be at least 0"),
+    ],
+)
+def test_a_relative_radius_that_cannot_be_is_refused_in_a_line(
+    kind: type[Framework[Any]], settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=message) as error:
+        kind(**{"relative_radius": 0.1, **settings})
+    assert "\n" not in str(error.value)

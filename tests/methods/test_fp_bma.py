@@ -1,20 +1,21 @@
 """FP-BMA against what it reduces to: SAM, and variational inference with a known posterior."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from cases import concentrated, dense_kl
 from fisher_cases import dense_fisher
-from problems import blobs, exact_posterior, network, regression
+from problems import DEVIATION, blobs, exact_posterior, network, regression
 from torch import Tensor, nn
 
 from landscape.errors import InputError
-from landscape.methods import BALLS, FPBMA, MAP, SWAG, VI, Problem
+from landscape.methods import BALLS, FPBMA, MAP, MOPED, SWAG, VI, Problem
 from landscape.methods.variational.descent import VariationalState
 from landscape.objective.parameters import ParameterSpace
-from landscape.posteriors import Gaussian, GaussianTangent, Posterior, isotropic
+from landscape.posteriors import Gaussian, GaussianTangent, Posterior, isotropic, moped
 from landscape.posteriors.fisher import exact
 from landscape.posteriors.fisher.exact import CovarianceFisher
 from landscape.tasks import Task
@@ -387,3 +388,85 @@ def test_several_noise_samples_average_the_gradient() -> None:
         singles.append(one.step(state, batch).mean)
     found = many.step(many.init(problem, prior=prior, seed=1), batch).mean
     torch.testing.assert_close(found, torch.stack(singles).mean(0))
+
+
+@pytest.mark.parametrize("kind", [FPBMA, VI, MOPED])
+def test_weight_decay_acts_on_the_mean_beside_the_kl_term(kind: type[FPBMA | VI | MOPED]) -> None:
+    """The mean of N L + N d |w|^2 / 2 + beta (w - m)^2 / 2 s^2 on a quadratic loss, by hand."""
+    model, task = regression()
+    space, x, y = ParameterSpace(model), task.train.inputs, task.train.targets
+    decay, beta, s = 0.05, 2.0, 0.8
+    method = kind(
+        ball="none",
+        covariance=False,
+        weight_decay=decay,
+        beta=beta,
+        prior_scale=s,
+        epochs=400,
+        batch_size=20,
+        learning_rate=0.03,
+    )
+    start = space.vector()
+    given = Posterior(space, Gaussian.diagonal(start, 1e-6)) if kind is FPBMA else None
+    small = {"initial_scale": 1e-9} if kind is not MOPED else {"delta": 1e-9, "min_scale": 1e-9}
+    q = replace(method, **small).fit(model, task, prior=given, device="cpu").gaussian
+    centre = start if kind is MOPED else torch.zeros_like(start)
+    precision = x.T @ x / DEVIATION**2 + (20 * decay + beta / s**2) * torch.eye(2).double()
+    optimum = torch.linalg.solve(precision, x.T @ y / DEVIATION**2 + beta / s**2 * centre)
+    torch.testing.assert_close(q.mean, optimum, rtol=1e-4, atol=1e-5)
+    with pytest.raises(InputError, match="weight_decay must be at least 0"):
+        kind(weight_decay=-1.0)
+
+
+def test_the_papers_beta_is_ours_over_the_number_of_examples() -> None:
+    """Its KL term is undivided: a step of SGD on L + b KL is one with beta = N b."""
+    task, model = blobs(dtype=torch.float64), network().double()
+    space, b = ParameterSpace(model), 0.02
+    method = FPBMA(
+        radius=0.0, beta=30 * b, prior_scale=0.5, momentum=0.0, warmup=0.0, learning_rate=0.1
+    )
+    state = start(method, model, task, isotropic(model, 0.1, mean=space.vector()))
+    q = state.gaussian
+    noise = q.noise(torch.Generator().manual_seed(3))
+    mean = space.vector().requires_grad_()
+    outputs = space.call(mean + 0.02 * noise.diagonal, task.train.inputs)
+    divergence = torch.distributions.kl_divergence(
+        torch.distributions.Normal(mean, 0.02), torch.distributions.Normal(0.0, 0.5)
+    ).sum()
+    loss = nn.functional.cross_entropy(outputs, task.train.targets) + b * divergence
+    (slope,) = torch.autograd.grad(loss, mean)
+    method.step(state, (task.train.inputs, task.train.targets))
+    torch.testing.assert_close(state.mean, mean.detach() - 0.1 * slope)
+
+
+def test_the_published_transfer_is_a_preset() -> None:
+    method = FPBMA.published(100, ball="posterior-score", epochs=3)
+    assert method.beta / 100 == pytest.approx(1e-8)
+    assert (method.learning_rate, method.radius, method.weight_decay) == (0.01, 0.7, 1e-3)
+    assert (method.ball, method.epochs) == ("posterior-score", 3)
+    # Ten of 150 epochs are warm-up.
+    full = FPBMA.published(100)
+    assert (full.epochs, round(full.warmup * full.epochs)) == (150, 10)
+    prior = moped(network(), delta=0.05, alpha=1e-4)
+    q = method.fit(network(), blobs(), prior=prior, device="cpu").gaussian
+    torch.testing.assert_close(q.scale, prior.gaussian.scale)
+    assert not torch.equal(q.mean, prior.mean)
+
+
+def test_the_default_starts_mean_field_at_the_mean_of_the_given_gaussian() -> None:
+    task, model = blobs(), network()
+    prior = SWAG(epochs=12, rank=3).fit(model, task, device="cpu")
+    state = start(FPBMA(), model, task, prior)
+    assert torch.equal(state.mean, prior.mean)
+    assert state.gaussian.rank == 0
+    torch.testing.assert_close(state.gaussian.scale, torch.full_like(prior.mean, 0.02))
+    assert (float(state.prior.scale.min()), float(state.prior.mean.norm())) == (
+        pytest.approx(0.166),
+        0.0,
+    )
+    part = start(FPBMA(trained="head"), model, task, prior).gaussian
+    held, head = slice(0, 24), slice(24, None)
+    torch.testing.assert_close(part.scale[held], prior.gaussian.scale[held])
+    assert torch.equal(part.factor[held], prior.gaussian.factor[held])
+    assert float(part.factor[head].norm()) == 0
+    assert part.scale[head].tolist() == pytest.approx([0.02] * 27)
