@@ -99,7 +99,7 @@ def _entries() -> list[Entry]:
     sharp = "sharp"
     entries = [Entry(ToyCandidate("sgd", "map", no_decay), sharp, "SGD")]
     for radius in (0.05, 0.5, 1.0, 2.0):
-        shown = (sharp, "SAM, radius 0.5") if radius == 0.5 else ("", "")
+        shown = ("", "SAM, radius 0.5") if radius == 0.5 else ("", "")
         candidate = ToyCandidate(f"sam, radius {radius:g}", "sam", {**no_decay, "radius": radius})
         entries.append(Entry(candidate, *shown))
     entries += [
