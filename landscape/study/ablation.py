@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from landscape.methods import FPBMA, VI
+from landscape.methods import VI
 from landscape.study import metrics
 from landscape.study.candidates import CANDIDATES, REFERENCE, Candidate
 from landscape.study.plan import Training
@@ -31,16 +31,15 @@ _SWEEPS: dict[str, tuple[float, ...]] = {
     "radius": (0.0, 0.05, 0.2, 0.5, 1.0, 2.0),
     "beta": (1e-8, 1e-6, 1e-4, 1e-2),
     "learning_rate": (0.003, 0.006, 0.02),
-    "covariance_rate": (0.01, 1.0),
     "noise_samples": (4,),
-    "covariance": (False,),
+    "covariance": (True,),
 }
 _RADII_AROUND_ZERO = (0.0, 0.05, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 _LIKE_VI = {
     "prior_scale": VI().prior_scale,
     "beta": VI().beta,
     "learning_rate": VI().learning_rate,
-    "covariance_rate": 1.0,
+    "covariance": True,
 }
 _INITIAL_SCALE_OF_VI = {"scale": VI().initial_scale}
 _RANKS = (0, 2, 20)
@@ -78,7 +77,8 @@ def ablation(runner: Runner) -> list[Table]:
     Each kind of Fisher information has its own unit of the radius, so each is tuned over its own
     radii. The comparison of a sampled and a fixed rest of the network uses batch normalisation.
     """
-    base = tune(runner, [CANDIDATES[REFERENCE]])[REFERENCE].settings
+    reference = CANDIDATES[REFERENCE]
+    base = {**reference.fixed, **tune(runner, [reference])[REFERENCE].settings}
     settings_of_vi = tune(runner, [CANDIDATES["vi"]])["vi"].settings
     comparisons = {
         "Kinds of Fisher information": _steps(runner, base),
@@ -113,20 +113,20 @@ def variant_groups(base: Settings, settings_of_vi: Settings) -> dict[str, dict[s
         f"isotropic-{scale}": Variant(base, "isotropic", {"scale": scale}) for scale in _SCALES
     }
     # The same pull towards the source's mean, but a wider initial posterior.
-    beta = base.get("beta", FPBMA().beta)
+    beta = base["beta"]
     groups["Prior covariance and beta times a factor"] = tuned | {
         f"scaled-{factor:g}": Variant({**base, "beta": beta * factor}, "scaled", {"scale": factor})
         for factor in _FACTORS
     }
-    # The effect of the worst case when the prior is not the source posterior. Radius 0 without a
-    # low-rank part takes exactly the steps of VI.
+    # The effect of the worst case when the prior is not the source posterior. Radius 0 takes
+    # exactly the steps of VI.
     around_zero = {**_LIKE_VI, **settings_of_vi}
     groups["Prior N(0, prior_scale^2), VI's tuned settings"] = {
         f"around-zero-radius-{radius}": Variant(
             {**around_zero, "radius": radius}, "isotropic", _INITIAL_SCALE_OF_VI
         )
         for radius in _RADII_AROUND_ZERO
-    } | {"around-zero-low-rank": Variant({**around_zero, "radius": 0.0})}
+    }
     groups["From FP-BMA's settings to VI's, one after the other"] = tuned | _path_to_vi(
         base, around_zero
     )
@@ -141,12 +141,9 @@ def variant_groups(base: Settings, settings_of_vi: Settings) -> dict[str, dict[s
 def _path_to_vi(base: Settings, end: Settings) -> dict[str, Variant]:
     """Variants between ``base`` and VI. Each one adds a change to those of the one before."""
     settings, variants = dict(base), {}
-    for name in ("prior_scale", "beta", "learning_rate"):
+    for name in ("prior_scale", "beta", "learning_rate", "covariance"):
         settings[name] = end[name]
         variants[f"then-{name}"] = Variant(dict(settings))
-    variants["then-diagonal"] = Variant(dict(settings), "isotropic", _INITIAL_SCALE_OF_VI)
-    settings["covariance_rate"] = end["covariance_rate"]
-    variants["then-covariance_rate"] = Variant(settings, "isotropic", _INITIAL_SCALE_OF_VI)
     return variants
 
 
