@@ -1,11 +1,11 @@
-"""Make the figures and pages of docs/evidence.md from the folders of ``landscape study``.
+"""Make the figures and pages of docs/evidence/ from the folders of ``landscape study``.
 
     python docs/evidence.py runs/digits runs/digits-100 runs/mnist
     python docs/evidence.py --pages runs/paper
 
 The script copies the pages and the tuning results of each folder to ``docs/evidence/``, and draws
 the figures that the pages have. A page's section ``Why``, which a person has written, stays.
-Without ``--pages`` the script also draws the figures of ``docs/evidence.md`` from the first folder,
+Without ``--pages`` the script also draws the figures of ``docs/evidence/earlier.md`` from the first folder,
 and that of averages from the second one, which has more samples. It needs the extra ``notebooks``
 (kaleido) and Chrome or Chromium.
 """
@@ -69,7 +69,7 @@ def main() -> None:
     if options.pages:
         return
     if len(options.folders) < 2:
-        parser.error("the figures of docs/evidence.md need two folders; see --pages")
+        parser.error("the figures of docs/evidence/earlier.md need two folders; see --pages")
     first, second = options.folders[:2]
     runs = results(first / "runs")
     IMAGES.mkdir(exist_ok=True)
