@@ -5,9 +5,9 @@
 
 The script copies the pages and the tuning results of each folder to ``docs/evidence/``, and draws
 the figures that the pages have. A page's section ``Why``, which a person has written, stays.
-Without ``--pages`` the script also draws the figures of ``docs/evidence/earlier.md`` from the first folder,
-and that of averages from the second one, which has more samples. It needs the extra ``notebooks``
-(kaleido) and Chrome or Chromium.
+Without ``--pages`` the script also draws the figures of ``docs/evidence/earlier.md`` from the first
+folder, and that of averages from the second one, which has more samples. It needs the extra
+``notebooks`` (kaleido) and Chrome or Chromium.
 """
 
 import argparse

@@ -178,13 +178,13 @@ def test_transfer_with_a_fresh_head_of_another_size(
     arrays |= {"x_test": arrays["x_train"], "y_test": arrays["y_train"]}
     np.savez(tmp_path / "three.npz", **arrays)
     options = ["--path", str(tmp_path / "three.npz"), "--out", str(tmp_path), "--name", "moved"]
-    source = ["--source", str(demo / "source.safetensors"), "--epochs", "2", "--samples", "3"]
+    source = ["--source", str(demo / "vi.safetensors"), "--epochs", "2", "--samples", "3"]
     assert main(["train", "arrays", "fp-bma", *options, *source, *how]) == 0
     run = Run.open(tmp_path / "moved.h5")
     head = 512 + 1
     count = 9930 - 7 * head if "--trained" in how else 3 * head
     assert run.attributes["parameter_count"] == count
-    assert run.config["source"].endswith("source.safetensors")
+    assert run.config["source"].endswith("vi.safetensors")
     assert (
         main(["measure", str(run.path), "--samples", "2", "--eigenvalues", "1", "--grid", "0"]) == 0
     )

@@ -140,8 +140,10 @@ def digest(*tensors: Tensor) -> str:
     """SHA-256 of the values of tensors, as a hexadecimal string."""
     total = hashlib.sha256()
     for tensor in tensors:
-        flat = tensor.detach().cpu().contiguous().reshape(-1)
-        total.update(flat.view(torch.uint8).numpy().tobytes())  # of any type, bfloat16 too
+        values = tensor.detach().cpu()
+        if values.dtype == torch.bfloat16:  # numpy does not know it
+            values = values.float()
+        total.update(values.contiguous().numpy().tobytes())
     return total.hexdigest()
 
 

@@ -150,7 +150,7 @@ def test_swag_by_three_schedules_begins_at_random_weights(
     monkeypatch.setattr(comparison, "tune", lambda runner, candidates: None)
     monkeypatch.setattr(comparison, "tuned_trainings", lambda runner, candidates, choices: [mapped])
     brief = replace(TINY, epochs=12)
-    mapped = Training("map", "map", {"epochs": 4}, 0)
+    mapped = Training("map", "map", {"epochs": 3}, 0)
     tables = study("correlation", folder, brief, only=ONLY, progress=silent)
     assert counted.names == ["cosine-seed0", "cosine-seed1", "map-seed0"]
     run = Run.open(folder / "correlation" / "cosine-seed0.h5")
