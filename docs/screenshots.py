@@ -4,8 +4,8 @@
 
 Writes one image a page, of the two newest runs that have a surface (spectral densities are there if
 they were measured), ``run.png`` and ``surface-3d.png``. If the folder has the demo's runs ``vi``
-and ``fp-bma``, it also writes ``posteriors.png``: the loss around a sample of each. Needs
-Playwright, kaleido and Chromium on the PATH.
+and ``fp-bma``, it shows these, and writes ``posteriors.png``: the loss around a sample of each.
+Needs Playwright, kaleido and Chromium on the PATH.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def main() -> int:
         return 2
     arguments.out.mkdir(parents=True, exist_ok=True)
     try:
-        names = newest_with_surface(arguments.runs)
+        names = with_surface(arguments.runs)
         with in_background(arguments.runs) as site, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
             page = browser.new_page(
@@ -127,8 +127,8 @@ def two_posteriors(folder: Path) -> go.Figure:
     )
 
 
-def newest_with_surface(folder: Path) -> list[str]:
-    """The newest runs that have a surface to show, at most two.
+def with_surface(folder: Path) -> list[str]:
+    """The demo's two posteriors, or else the two newest runs that have a surface to show.
 
     Raises:
         InputError: there is none.
@@ -136,7 +136,8 @@ def newest_with_surface(folder: Path) -> list[str]:
     found = [run for run in list_runs(folder) if isinstance(run, Summary) and run.surfaces]
     if not found:
         raise InputError(f"no run in {folder} has a surface; `landscape demo` makes some")
-    return [run.name for run in found[:2]]
+    names = [run.name for run in found]
+    return [*TWO] if set(TWO) <= set(names) else names[:2]
 
 
 def take(page: Page, site: str, names: list[str], out: Path) -> None:
