@@ -108,7 +108,7 @@ def _entries() -> list[Entry]:
     ]
     for sigma in (0.1, 1.0):
         shown = (sharp, "VI, sigma 0.1") if sigma == 0.1 else ("", "")
-        settings = {**prior, "initial_scale": sigma}
+        settings = {**prior, "beta": 1.0, "initial_scale": sigma}
         entries.append(Entry(ToyCandidate(f"vi, sigma {sigma:g}", "vi", settings), *shown))
     for sigma in (0.1, 1.0):
         for radius in (0.5, 1.0, 2.0):
@@ -127,8 +127,8 @@ def _entries() -> list[Entry]:
 
 
 def _fp_bma(name: str, sigma: float, **settings: Any) -> ToyCandidate:
-    shared = {"prior_scale": 10.0, "beta": 1.0, "covariance_rate": 1.0}
-    return ToyCandidate(name, "fp-bma", {**shared, **settings}, sigma)
+    shared = {"prior_scale": 10.0, "beta": 1.0, "initial_scale": sigma}
+    return ToyCandidate(name, "fp-bma", {**shared, **settings})
 
 
 ENTRIES = _entries()
