@@ -163,10 +163,12 @@ def averaged_prediction(posterior: Posterior, data: Data, loss: Loss, weights: T
 
 def _averaged_loss(loss: Loss, outputs: Tensor, targets: Tensor) -> Tensor:
     """-log[(1 / M) sum_m exp(-loss_m)] of each example, from outputs (B, M, ...)."""
-    each = nn.functional.cross_entropy if loss == "cross_entropy" else loss
-    assert callable(each)
+    criterion = nn.functional.cross_entropy if loss == "cross_entropy" else loss
+    assert callable(criterion)
     more: dict[str, Any] = {"reduction": "none"} if loss == "cross_entropy" else {}
-    losses = torch.stack([each(outputs[:, m], targets, **more) for m in range(outputs.shape[1])])
+    losses = torch.stack(
+        [criterion(outputs[:, m], targets, **more) for m in range(outputs.shape[1])]
+    )
     averaged: Tensor = -(-losses).logsumexp(0) + torch.tensor(float(len(losses))).log()
     return averaged
 

@@ -166,33 +166,36 @@ class _Chain:
         self, steps: int, generator: torch.Generator, *, metropolis: bool
     ) -> Iterator[tuple[float, float]]:
         """The loss after each step, and the step's chance in a Metropolis test."""
-        here = self._at(torch.zeros_like(self.centre))
+        place = self._at(torch.zeros_like(self.centre))
         half = 0.5 * self.step_size * self.localisation
         for _ in range(steps):
             noise = torch.randn(
-                here.away.shape, dtype=here.away.dtype, device=here.away.device, generator=generator
+                place.away.shape,
+                dtype=place.away.dtype,
+                device=place.away.device,
+                generator=generator,
             )
             noise *= math.sqrt(self.step_size)
             if not metropolis:
-                here = self._at(
-                    here.away - 0.5 * self.step_size * here.slope - half * here.away + noise
+                place = self._at(
+                    place.away - 0.5 * self.step_size * place.slope - half * place.away + noise
                 )
-                yield here.loss, 1.0
+                yield place.loss, 1.0
                 continue
             # Half of the pull towards w is taken at the end of the step.
-            pulled = (1 - half / 2) * here.away - 0.5 * self.step_size * here.slope + noise
-            there = self._at(pulled / (1 + half / 2))
-            chance = math.exp(min(self._odds(here, there) - self._odds(there, here), 0.0))
+            pulled = (1 - half / 2) * place.away - 0.5 * self.step_size * place.slope + noise
+            proposal = self._at(pulled / (1 + half / 2))
+            chance = math.exp(min(self._odds(place, proposal) - self._odds(proposal, place), 0.0))
             if float(torch.rand((), device=noise.device, generator=generator)) < chance:
-                here = there
-            yield here.loss, chance
+                place = proposal
+            yield place.loss, chance
 
-    def _odds(self, here: _Place, there: _Place) -> float:
+    def _odds(self, place: _Place, proposal: _Place) -> float:
         """The function whose difference is the logarithm of the odds of a step (Cotter et al.)."""
-        slope, eighth = here.slope.double(), self.step_size / 8
-        moved = (there.away - here.away).double() @ slope
-        pull = self.localisation * (there.away + here.away).double() @ slope
-        return here.energy + float(0.5 * moved + eighth * (pull + slope @ slope))
+        slope, eighth = place.slope.double(), self.step_size / 8
+        moved = (proposal.away - place.away).double() @ slope
+        pull = self.localisation * (proposal.away + place.away).double() @ slope
+        return place.energy + float(0.5 * moved + eighth * (pull + slope @ slope))
 
     def _at(self, away: Tensor) -> _Place:
         loss, gradient = self.objective.loss_and_gradient(self.centre + away)

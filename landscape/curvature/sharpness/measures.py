@@ -229,9 +229,9 @@ def measure_sharpness_at(work: SharpnessWork, sample: tuple[int, Tensor]) -> dic
     if w.is_cuda:
         torch.cuda.synchronize(w.device)
     row: dict[str, Any] = {
-        "value": [each.value for each in measured],
-        "error": [each.error for each in measured],
-        "converged": [each.converged for each in measured],
+        "value": [result.value for result in measured],
+        "error": [result.error for result in measured],
+        "converged": [result.converged for result in measured],
         "seconds": time.perf_counter() - begun,
     }
     if work.temperatures:
