@@ -26,7 +26,6 @@ FLAGS = [
     "--no-sandbox",
     "--disable-gpu",  # a processor draws text and lines faster when it does not act as a GPU
     "--enable-unsafe-swiftshader",  # WebGL alone needs it to
-    "--process-per-site",  # the scripts are compiled in memory, and stay as long as a page does
     "--disable-background-networking",
 ]
 
@@ -86,15 +85,11 @@ def site() -> str:
 @pytest.fixture(scope="session")
 def browser(
     chromium: Callable[[Path, list[str]], BrowserContext],
-    site: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[BrowserContext]:
     """One for all tests: the scripts of a site that it has seen are compiled already."""
     browser = chromium(tmp_path_factory.mktemp("profile"), FLAGS)
     browser.set_default_timeout(PATIENCE)
-    empty = browser.new_page()  # stays open, and the process of the site with it
-    empty.route(site, lambda route: route.fulfill(body=""))
-    empty.goto(site)
     yield browser
     browser.close()
 
