@@ -239,7 +239,7 @@ class Method(ABC, Generic[S]):
         Args:
             model: The network.
             space: The space of its inferred parameters.
-            deterministic: See ``fit``.
+            deterministic: One of ``DETERMINISTIC``.
 
         Raises:
             InputError: the method trains no rest, or there is none that requires a gradient.
