@@ -38,6 +38,37 @@ if __name__ == "__main__":
         print("stopped", flush=True)
         sys.exit(130)
 """
+# Ctrl-C arrives where Python prints and ignores what is raised.
+IGNORED = """
+import os, signal, sys, time, weakref
+from landscape.runtime.interrupts import repeated_interrupts
+
+class Thing:
+    pass
+
+class Collected:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        sum(range(1000))
+
+def called_back(_):
+    os.kill(os.getpid(), signal.SIGINT)
+    sum(range(1000))
+
+try:
+    with repeated_interrupts():
+        if sys.argv[1] == "weak reference":
+            thing = Thing()
+            reference = weakref.ref(thing, called_back)
+            del thing
+        else:
+            Collected()
+        print("lost", flush=True)
+        time.sleep(600)
+except KeyboardInterrupt:
+    print("stopped", flush=True)
+    sys.exit(130)
+"""
 SECONDS = 30.0  # to be gone; it takes one, and the machine may be busy
 
 
@@ -115,6 +146,17 @@ def test_processes_end_with_a_parent_that_is_killed(script: Path, tmp_path: Path
         process.wait()
         assert until(lambda: not alive(process.pid), SECONDS)
     assert not list((tmp_path / "temporary").iterdir())
+
+
+@pytest.mark.parametrize("place", ["weak reference", "destructor"])
+def test_ctrl_c_is_not_lost_where_python_ignores_errors(tmp_path: Path, place: str) -> None:
+    path = tmp_path / "ignored.py"
+    path.write_text(IGNORED)
+    with started(path, place) as process:
+        out, err = process.communicate(timeout=SECONDS)
+    assert out.split() == ["lost", "stopped"]
+    assert process.returncode == 130
+    assert err == ""
 
 
 def test_ctrl_c_during_a_measurement_is_one_line_and_keeps_what_is_finished(

@@ -16,6 +16,7 @@ from landscape import workflow
 from landscape.cli import importing, measuring, runs, studies, training
 from landscape.cli.options import convert
 from landscape.errors import InputError, LandscapeError, LandscapeWarning, printable
+from landscape.runtime.interrupts import repeated_interrupts
 from landscape.runtime.memory import keep_freed_memory
 from landscape.runtime.progress import say
 
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     is_debug = "--debug" in words
     try:
         keep_freed_memory()
-        with warnings.catch_warnings():
+        with repeated_interrupts(), warnings.catch_warnings():
             warnings.showwarning = _show_warning
             _run([word for word in words if word != "--debug"])
         sys.stdout.flush()
