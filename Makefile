@@ -5,7 +5,7 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: demo test lint browser notebooks clean
+.PHONY: demo test docs lint browser notebooks clean
 
 ## Set up, run the main job on the embedded digits, and say where the results are.
 demo: .venv/.installed
@@ -17,8 +17,14 @@ demo: .venv/.installed
 # Three at a time, because tests wait for processes and a browser: two would leave a core idle.
 test: .venv/.installed-test browser
 	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 CUDA_VISIBLE_DEVICES= \
-	  $(BIN)/pytest -n 3 --dist worksteal --ignore tests/test_gpu.py --durations=20
+	  $(BIN)/pytest -n 3 --dist worksteal --ignore tests/test_gpu.py \
+	  --ignore tests/test_site.py --durations=20
 	$(BIN)/pytest tests/test_gpu.py
+
+## Build the site in site/: a broken link or a public name without documentation is an error.
+docs: .venv/.installed-test browser
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict --site-dir site
+	LANDSCAPE_SITE=site $(BIN)/pytest -q tests/test_site.py
 
 ## What CI asks beyond the tests.
 lint: .venv/.installed-test
@@ -54,4 +60,4 @@ browser: .venv/.installed-test
 	  || echo "no browser could be installed: the tests that need one are skipped"
 
 clean:
-	rm -rf .venv runs
+	rm -rf .venv runs site

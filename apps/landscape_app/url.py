@@ -59,7 +59,7 @@ class View:
     def parse(cls, address: str) -> View:
         """Parse an address; unknown parts of the query are ignored.
 
-        Example:
+        Examples:
             >>> View.parse("/surface?run=a&run=b&view=3d&pick=b:4,0").picked
             {'b': (0, 4)}
         """

@@ -33,7 +33,7 @@ _LARGE = 1 << 16
 class BilinearLayers(TorchFunctionMode):
     """Within it these layers are computed so; all other layers are torch's.
 
-    Example:
+    Examples:
         >>> layer, x = nn.Conv2d(1, 2, 3), torch.randn(1, 1, 4, 4)
         >>> with BilinearLayers():
         ...     y = layer(x)

@@ -65,7 +65,7 @@ def top_eigenvalues(
         InputError: a setting is out of range.
         LandscapeError: a matvec is not finite.
 
-    Example:
+    Examples:
         >>> import torch
         >>> import landscape as ls
         >>> data = [(torch.eye(2), torch.tensor([0, 1]))]

@@ -117,7 +117,7 @@ def restrict(
 def layers(space: ParameterSpace) -> dict[str, list[str]]:
     """The names of the inferred parameters by the module that holds them.
 
-    Example:
+    Examples:
         >>> from torch import nn
         >>> layers(ParameterSpace(nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))))
         {'0': ['0.weight', '0.bias'], '2': ['2.weight', '2.bias']}

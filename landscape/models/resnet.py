@@ -96,7 +96,7 @@ def cifar_resnet(
     Raises:
         InputError: The depth is not 6 n + 2.
 
-    Example:
+    Examples:
         >>> network = cifar_resnet((3, 32, 32), 10)
         >>> sum(parameter.numel() for parameter in network.parameters())
         269722

@@ -31,7 +31,7 @@ def batch_size(inputs: Any, targets: Any, outputs: Any = None) -> int:
     Raises:
         InputError: the targets are neither tensors with an axis nor a list of examples.
 
-    Example:
+    Examples:
         >>> boxes = [{"boxes": torch.zeros(4, 6)}, {"boxes": torch.zeros(1, 6)}]
         >>> batch_size(torch.zeros(2, 3, 32, 32), boxes)
         2

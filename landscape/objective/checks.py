@@ -261,7 +261,7 @@ def check_division(total: Callable[[Batch], float], batch: Batch, dtype: torch.d
 class SameLoss:
     """A comparison of the losses of several passes over the data at the same weights.
 
-    Example:
+    Examples:
         >>> same = SameLoss()
         >>> for loss in (2.0, 3.0):  # doctest: +ELLIPSIS
         ...     same.add(torch.tensor(loss), torch.tensor(1.0))

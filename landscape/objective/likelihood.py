@@ -18,7 +18,7 @@ class GaussianLikelihood:
     Attributes:
         noise: Standard deviation of the noise, in the targets' units.
 
-    Example:
+    Examples:
         >>> import torch
         >>> loss = GaussianLikelihood(noise=2.0)
         >>> loss(torch.tensor([[1.0]]), torch.tensor([5.0]))  # 0.5 (4 / 2)^2 + log 2 + log(2 pi)/2

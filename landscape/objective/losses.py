@@ -53,7 +53,7 @@ class TemperedLogits:
     Raises:
         InputError: the temperature is not positive and finite.
 
-    Example:
+    Examples:
         >>> logits, labels = torch.tensor([[2.0, 0.0]]), torch.tensor([0])
         >>> total, weight = Criterion(TemperedLogits(2.0))(logits, labels)
         >>> float(total) == float(F.cross_entropy(torch.tensor([[1.0, 0.0]]), labels))
@@ -90,7 +90,7 @@ class NormalisedLogits(TemperedLogits):
         temperature: T > 0.
         loss: As for ``TemperedLogits``.
 
-    Example:
+    Examples:
         >>> normalised = NormalisedLogits()
         >>> normalised.transform(torch.tensor([[9.0, 1.0, 5.0]]))
         tensor([[ 0.7071, -0.7071,  0.0000]])
@@ -134,7 +134,7 @@ class Criterion:
         InputError: the name is unknown, the loss is a sum over examples, or logits are to be
             transformed for a loss that takes none.
 
-    Example:
+    Examples:
         >>> loss = Criterion(nn.CrossEntropyLoss())
         >>> outputs, labels = torch.zeros(3, 2), torch.tensor([0, 1, -100])
         >>> total, weight = loss(outputs, labels)

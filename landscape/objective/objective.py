@@ -37,7 +37,7 @@ class Objective(MeanLoss):
         InputError: the batches can be read only once, a layer mixes the examples of a batch, or (on
             first use) there are no batches, or network, loss and data do not fit each other.
 
-    Example:
+    Examples:
         >>> data = [(torch.eye(2), torch.tensor([0, 1]))]
         >>> objective = Objective(torch.nn.Linear(2, 2), data)
         >>> round(float(objective.loss(torch.zeros(objective.size))), 4)

@@ -47,7 +47,7 @@ class ParameterSpace:
         InputError: no parameter is chosen, a name is unknown, or a parameter is not real
             floating-point.
 
-    Example:
+    Examples:
         >>> space = ParameterSpace(nn.Linear(2, 3))
         >>> space.size, space.names
         (9, ('weight', 'bias'))

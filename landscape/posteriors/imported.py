@@ -63,7 +63,7 @@ def from_weights(
         InputError: there are no weights, a file cannot be read, names or shapes do not fit the
             network, or weights differ outside the inferred parameters.
 
-    Example:
+    Examples:
         >>> networks = [nn.Linear(2, 3) for _ in range(4)]
         >>> from_weights(networks[0], [one.state_dict() for one in networks]).num_available(30)
         4
@@ -122,7 +122,7 @@ def from_gaussian(
         InputError: neither or both of ``scale`` and ``covariance`` are given, a shape or a name
             does not fit, or the covariance is not symmetric and positive definite.
 
-    Example:
+    Examples:
         >>> posterior = from_gaussian(nn.Linear(1, 1), torch.zeros(2), scale=0.1)
         >>> posterior.gaussian.scale
         tensor([0.1000, 0.1000])
@@ -168,7 +168,7 @@ def from_sampler(
     Raises:
         InputError: a draw does not fit the network, or ``samples`` is not positive.
 
-    Example:
+    Examples:
         >>> model = nn.Linear(2, 3)
         >>> posterior = from_sampler(model, lambda g: torch.randn(9, generator=g), samples=5)
         >>> posterior.sample(5).shape

@@ -33,7 +33,7 @@ class Mixture:
         InputError: there is no component, they are over spaces of different size, or the weights
             are not M probabilities that sum to 1.
 
-    Example:
+    Examples:
         >>> ends = [Gaussian.diagonal(torch.tensor([at]), 0.5) for at in (-2.0, 2.0)]
         >>> q = Mixture.uniform(ends)
         >>> q.mean, q.log_prob(torch.tensor([2.0])).exp()

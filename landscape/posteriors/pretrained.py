@@ -46,7 +46,7 @@ def moped(
         InputError: a setting is not positive, ``fresh`` is given without ``alpha``, or a fresh
             parameter is not inferred.
 
-    Example:
+    Examples:
         >>> from torch import nn
         >>> model = nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 3))
         >>> prior = moped(model, delta=0.05, alpha=0.25)

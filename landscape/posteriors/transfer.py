@@ -45,7 +45,7 @@ def adapt(
         InputError: the source is not Gaussian, a setting is not positive, or a parameter that is
             not fresh is missing in the source or has another shape there.
 
-    Example:
+    Examples:
         >>> from landscape import posteriors
         >>> source = posteriors.isotropic(nn.Sequential(nn.Linear(2, 4), nn.Linear(4, 10)), 0.1)
         >>> prior = adapt(source, nn.Sequential(nn.Linear(2, 4), nn.Linear(4, 3)))

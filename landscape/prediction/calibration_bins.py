@@ -68,7 +68,7 @@ def calibration(confidence: Tensor, right: Tensor, *, bins: int = BINS) -> Calib
     Raises:
         InputError: The number of bins is not positive.
 
-    Example:
+    Examples:
         >>> diagram = calibration(torch.tensor([0.4, 1.0, 0.9]), torch.tensor([1, 1, 0]), bins=2)
         >>> diagram.counts.tolist(), diagram.right.tolist()
         ([1.0, 2.0], [1.0, 1.0])

@@ -62,7 +62,7 @@ def spearman(x: np.ndarray, y: np.ndarray, *, places: np.ndarray | None = None) 
     Raises:
         InputError: The shapes differ.
 
-    Example:
+    Examples:
         >>> spearman(np.array([1.0, 2.0, 3.0]), np.array([1.0, 8.0, 27.0])).rho
         1.0
     """

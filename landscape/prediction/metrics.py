@@ -52,7 +52,7 @@ def ece(log_probabilities: Tensor, labels: Tensor, *, bins: int = BINS) -> float
         labels: Class numbers in [0, C), shape (N,).
         bins: Number of bins.
 
-    Example:
+    Examples:
         >>> sure_and_half_right = torch.tensor([[0.0, -torch.inf], [0.0, -torch.inf]])
         >>> ece(sure_and_half_right, torch.tensor([0, 1]))
         0.5

@@ -41,7 +41,7 @@ def metrics_in_order(
     Raises:
         InputError: The shapes do not fit each other, or the predictions cannot be scored.
 
-    Example:
+    Examples:
         >>> sure_of_0, unsure = [0.0, -torch.inf], [-0.6931472, -0.6931472]
         >>> predictions = torch.tensor([[sure_of_0], [unsure]])
         >>> metrics_in_order(predictions, torch.tensor([0]), [2.0, 1.0])["nll"].exp()

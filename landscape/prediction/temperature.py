@@ -24,7 +24,7 @@ def tempered(log_probabilities: Tensor, temperature: float) -> Tensor:
     Raises:
         InputError: The temperature is not positive and finite.
 
-    Example:
+    Examples:
         >>> sure = torch.tensor([[0.8, 0.2]]).log()
         >>> tempered(sure, 2.0).exp()
         tensor([[0.6667, 0.3333]])

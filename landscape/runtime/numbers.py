@@ -19,7 +19,7 @@ def check_int(value: Any, name: str, least: int | None = 1) -> int:
     Raises:
         InputError: The value is not an integer, or too small.
 
-    Example:
+    Examples:
         >>> check_int(2.5, "the number of samples")
         Traceback (most recent call last):
         landscape.errors.InputError: the number of samples must be a whole number, not 2.5

@@ -64,7 +64,7 @@ def arrays(
     Raises:
         InputError: The data do not fit each other.
 
-    Example:
+    Examples:
         >>> task = arrays((np.eye(20), [0, 1] * 10), (np.eye(20)[:4], [0, 1, 0, 1]))
         >>> task.sizes, task.classes
         ({'train': 18, 'validation': 2, 'test': 4}, ('0', '1'))

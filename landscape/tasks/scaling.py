@@ -26,7 +26,7 @@ class Scaling:
 
         Constant channels and entries are only centred.
 
-        Example:
+        Examples:
             >>> Scaling.of(torch.tensor([[1.0, 5.0], [3.0, 5.0]])).apply(torch.tensor([[3.0, 6.0]]))
             tensor([[1., 1.]])
         """

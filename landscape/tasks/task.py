@@ -30,7 +30,7 @@ class Data:
         targets: Targets, shape (N, ...).
         batch_size: Number of examples per batch.
 
-    Example:
+    Examples:
         >>> data = Data(torch.zeros(5, 2), torch.zeros(5, dtype=torch.long), batch_size=2)
         >>> [len(targets) for _, targets in data]
         [2, 2, 1]

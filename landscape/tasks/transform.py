@@ -33,7 +33,7 @@ class Transform:
     Raises:
         InputError: A value is out of range.
 
-    Example:
+    Examples:
         >>> Transform(4).apply(torch.full((2, 3, 2, 2), 0.485)).shape
         torch.Size([2, 3, 4, 4])
     """

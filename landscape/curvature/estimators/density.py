@@ -97,7 +97,7 @@ def lanczos_quadrature(
             another operator.
         LandscapeError: a matvec is not finite.
 
-    Example:
+    Examples:
         >>> diagonal = torch.tensor([3.0, 3.0, 1.0, -5.0])
         >>> quadrature = lanczos_quadrature(lambda v: diagonal * v, 4, probes=2, steps=3)
         >>> [round(node, 3) for node in quadrature.nodes[0].tolist()]

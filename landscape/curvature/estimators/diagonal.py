@@ -49,7 +49,7 @@ def estimate_diagonal(
         InputError: fewer than 2 matvecs.
         LandscapeError: a matvec is not finite.
 
-    Example:
+    Examples:
         >>> entries = torch.tensor([2.0, -1.0, 4.0])
         >>> estimate_diagonal(lambda v: entries * v, 3, matvecs=2).values.tolist()
         [2.0, -1.0, 4.0]

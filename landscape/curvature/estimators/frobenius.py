@@ -48,7 +48,7 @@ def estimate_squared_frobenius(
             of another operator.
         LandscapeError: a matvec is not finite.
 
-    Example:
+    Examples:
         >>> estimate_squared_frobenius(lambda v: 3 * v, 4, matvecs=4)
         Estimate(value=36.0, standard_error=0.0, matvecs=4, converged=True)
     """

@@ -87,7 +87,7 @@ def lanczos(
         InputError: k is not between 1 and n, or a setting is out of range.
         LandscapeError: a matvec is not finite.
 
-    Example:
+    Examples:
         >>> diagonal = torch.tensor([3.0, 3.0, 1.0, -5.0])
         >>> top = lanczos(lambda v: diagonal * v, 4, k=2)
         >>> [round(value, 3) for value in top.values.tolist()]

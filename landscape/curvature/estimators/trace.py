@@ -152,7 +152,7 @@ def krylov_aware(
             of another operator.
         LandscapeError: a matvec is not finite.
 
-    Example:
+    Examples:
         >>> diagonal = torch.cat([torch.tensor([900.0, 90.0]), torch.linspace(0, 1, 998)])
         >>> estimate = krylov_aware(lambda v: diagonal * v, 1000, tolerance=0.01)
         >>> round(estimate.value / float(diagonal.sum()), 2), estimate.matvecs < 30

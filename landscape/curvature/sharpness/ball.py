@@ -119,7 +119,7 @@ def ball_sharpness(
         InputError: a setting is out of range, the weights are not finite, or there is no data.
         LandscapeError: the loss is not finite within the ball.
 
-    Example:
+    Examples:
         >>> import landscape as ls
         >>> model = torch.nn.Linear(2, 1, bias=False)
         >>> data = [(torch.tensor([[3.0, 4.0]]), torch.zeros(1))]

@@ -50,7 +50,7 @@ def relative_flatness(
         InputError: there is no such weight matrix, or too few matvecs.
         LandscapeError: a matvec is not finite.
 
-    Example:
+    Examples:
         >>> import landscape as ls
         >>> model = torch.nn.Linear(1, 2, bias=False)
         >>> objective = ls.Objective(model, [(torch.ones(1, 1), torch.tensor([0]))])

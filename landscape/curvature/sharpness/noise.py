@@ -124,7 +124,7 @@ def pac_bayes_sigma(
         InputError: a setting is out of range, or the targets are no classes.
         LandscapeError: no noise lets the accuracy fall so far, or the smallest noise does.
 
-    Example:
+    Examples:
         >>> import landscape as ls
         >>> data = [(torch.eye(2), torch.tensor([0, 1]))]
         >>> objective = ls.Objective(torch.nn.Linear(2, 2, bias=False), data)

@@ -89,7 +89,7 @@ class FunctionOperator(Operator):
     Raises:
         InputError: the function is none, or (when it multiplies) returns another shape.
 
-    Example:
+    Examples:
         >>> diagonal = torch.tensor([3.0, 1.0])
         >>> operator = FunctionOperator(lambda v: diagonal * v, 2)
         >>> (operator @ torch.ones(2)).tolist(), (operator @ torch.eye(2)).tolist()

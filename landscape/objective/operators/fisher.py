@@ -20,7 +20,7 @@ class EmpiricalFisher(GaussNewton):
 
     Args, requirements and errors are those of ``GaussNewton``.
 
-    Example:
+    Examples:
         >>> import landscape as ls
         >>> data = [(torch.eye(2), torch.tensor([0, 1]))]
         >>> objective = ls.Objective(torch.nn.Linear(2, 2, bias=False), data)

@@ -32,7 +32,7 @@ class GaussNewton(GraphOperator):
     Raises:
         InputError: (when it multiplies) the outputs are not as above, or there is no batch.
 
-    Example:
+    Examples:
         >>> import landscape as ls
         >>> data = [(torch.eye(2), torch.tensor([0, 1]))]
         >>> objective = ls.Objective(torch.nn.Linear(2, 2, bias=False), data)

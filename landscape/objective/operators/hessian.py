@@ -29,7 +29,7 @@ class Hessian(GraphOperator):
         error: ||H' v - H v|| / ||H v|| of the first matvec H' v in lower precision, against one in
             w's precision, which is not counted; 0 without ``autocast``, ``None`` before a matvec.
 
-    Example:
+    Examples:
         >>> import landscape as ls
         >>> data = [(torch.eye(2), torch.tensor([0, 1]))]
         >>> objective = ls.Objective(torch.nn.Linear(2, 2, bias=False), data)
