@@ -39,9 +39,11 @@ def add_notebook(files: Files, config: Any, path: Path) -> list[tuple[str, str]]
         config=Config(ExtractOutputPreprocessor={"output_filename_template": names})
     )
     notebook: Any = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:  # progress bars are not for readers
+        cell.outputs = [
+            output for output in cell.get("outputs", []) if output.get("name") != "stderr"
+        ]
     text, resources = exporter.from_notebook_node(notebook)
-    # Text outputs are indented blocks, which a fence keeps apart from the lists before them.
-    text = re.sub(r"(?:^ {4}.*\n(?:[ \t]*\n)*)+", _fenced, text, flags=re.M)
     for name, data in resources["outputs"].items():
         files.append(File.generated(config, f"notebooks/{name}", content=data))
     text = text.replace("![png](", f"![Figure of {path.stem}](")
@@ -54,11 +56,6 @@ def add_notebook(files: Files, config: Any, path: Path) -> list[tuple[str, str]]
         elif image := re.match(r"!\[.*?\]\((.+?)\)", line):
             figures.append((heading, image[1]))
     return figures
-
-
-def _fenced(block: re.Match[str]) -> str:
-    lines = [line[4:] for line in block[0].rstrip().splitlines()]
-    return "\n".join(["```text", *lines, "```", "", ""])
 
 
 def command_line() -> str:
@@ -82,7 +79,7 @@ def command_line() -> str:
         text=True,
         check=True,
         cwd=ROOT,
-        env={"COLUMNS": "96", "PATH": "/usr/bin:/bin", "NO_COLOR": "1", "PYTHONPATH": str(ROOT)},
+        env={"COLUMNS": "80", "PATH": "/usr/bin:/bin", "NO_COLOR": "1", "PYTHONPATH": str(ROOT)},
     )
     for command, text in zip(COMMANDS, done.stdout.split("\0")[1:], strict=True):
         parts.append(f"## landscape {command}\n\n```text\n{text.strip()}\n```\n")
