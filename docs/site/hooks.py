@@ -39,10 +39,9 @@ def add_notebook(files: Files, config: Any, path: Path) -> list[tuple[str, str]]
         config=Config(ExtractOutputPreprocessor={"output_filename_template": names})
     )
     notebook: Any = nbformat.read(path, as_version=4)
-    for cell in notebook.cells:  # progress bars are not for readers
-        cell.outputs = [
-            output for output in cell.get("outputs", []) if output.get("name") != "stderr"
-        ]
+    for cell in notebook.cells:
+        outputs = cell.get("outputs", [])
+        cell.outputs = [output for output in outputs if not _is_progress(output)]
     text, resources = exporter.from_notebook_node(notebook)
     for name, data in resources["outputs"].items():
         files.append(File.generated(config, f"notebooks/{name}", content=data))
@@ -56,6 +55,11 @@ def add_notebook(files: Files, config: Any, path: Path) -> list[tuple[str, str]]
         elif image := re.match(r"!\[.*?\]\((.+?)\)", line):
             figures.append((heading, image[1]))
     return figures
+
+
+def _is_progress(output: Any) -> bool:
+    widget = "application/vnd.jupyter.widget-view+json"
+    return output.get("name") == "stderr" or widget in output.get("data", {})
 
 
 def command_line() -> str:
