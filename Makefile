@@ -5,7 +5,7 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: demo test docs lint browser notebooks clean
+.PHONY: demo test docs lint benchmark browser notebooks clean
 
 ## Set up, run the main job on the embedded digits, and say where the results are.
 demo: .venv/.installed
@@ -31,6 +31,11 @@ lint: .venv/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+## Repeat the recorded benchmarks (half an hour) and print new medians over recorded ones.
+benchmark: .venv/.installed-test
+	$(BIN)/python -m pip install --quiet --editable '.[benchmarks]'
+	OMP_NUM_THREADS=1 CUDA_VISIBLE_DEVICES= $(BIN)/python benchmarks/record.py --repeat
 
 ## Execute the notebooks on the demo's results and keep their outputs.
 notebooks: .venv/.installed-test

@@ -16,7 +16,6 @@ ms. Memory is the peak of the server after all requests.
 import argparse
 import json
 import os
-import platform
 import re
 import shutil
 import subprocess
@@ -32,6 +31,7 @@ from typing import Any
 import numpy as np
 from landscape_app import create_app
 from landscape_app.pages import FIGURE_PAGES
+from record import Cell, Record, Table, add_argument
 
 from landscape.store import Group, Run, schema
 from landscape.store.groups import file_image
@@ -166,6 +166,7 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=1000, help="of the test set")
     parser.add_argument("--repeat", type=int, default=5, help="times that the first page is opened")
     parser.add_argument("--folder", type=Path, help="where the runs are kept (default: nowhere)")
+    add_argument(parser)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
@@ -178,20 +179,20 @@ def main() -> None:
 
 def measure(folder: Path, options: argparse.Namespace) -> None:
     size = sum(path.stat().st_size for path in folder.glob("*.h5")) / 1e6
+    record = Record(options, ("dash", "plotly", "dash-mantine-components", "h5py"))
     print(
         f"{options.runs} runs of {options.samples} samples, surfaces of {options.points} x "
-        f"{options.points}, {options.examples} examples: {size:.0f} MB; {platform.machine()}, "
-        f"Python {platform.python_version()}"
+        f"{options.points}, {options.examples} examples: {size:.0f} MB"
     )
     times = [first_page(folder) for _ in range(options.repeat)]
     found = sorted(seconds for seconds in times if seconds is not None)
-    print("first page in Chromium:", ", ".join(f"{each:.2f} s" for each in found) or "no browser")
     callbacks = {
         key.strip(".").split(".")[0]: (key, callback["inputs"])
         for key, callback in create_app(folder).callback_map.items()
         if key.startswith("..")
     }
-    print(f"\n{'callback':22}{'runs':>5}{'first ms':>10}{'of it CPU':>10}{'again ms':>10}{'kB':>8}")
+    columns = ("runs", "first, ms", "of it CPU, ms", "again, ms", "kB")
+    table = Table("answers of the server", columns)
     with served(folder) as (site, process):
 
         def time_it(name: str, filled: str, address: str, count: int) -> float:
@@ -199,8 +200,8 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
             first, length = ask(site, *callbacks[filled], address)
             worked = busy(process) - before
             again, _ = ask(site, *callbacks[filled], address)
-            row = f"{name:22}{count:5}{1e3 * first:10.0f}{1e3 * worked:10.0f}{1e3 * again:10.0f}"
-            print(f"{row}{length / 1e3:8.0f}")
+            numbers = (count, 1e3 * first, 1e3 * worked, 1e3 * again, length / 1e3)
+            table.add(f"{name}, {count}", *(Cell.of([number], ".0f") for number in numbers))
             return first
 
         time_it("list of runs", "runs-header", "/", options.runs)
@@ -208,8 +209,13 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
             time_it(f"{graph}{' 3D log' if view else ''}", f"{graph}-drawn", address, count)
             for graph, view, count, address in figures(options.runs)
         )
-        print(f"\nslowest figure: {1e3 * slowest:.0f} ms")
-        print(f"peak memory of the server: {peak(process):.0f} MB")
+        overview = Table("overview", ("",))
+        overview.add("first page in Chromium, s", Cell.of(found, ends=True))
+        overview.add("slowest figure, ms", Cell.of([1e3 * slowest], ".0f"))
+        overview.add("peak memory of the server, MB", Cell.of([peak(process)], ".0f"))
+        record.add(table)
+        record.add(overview)
+        record.finish()
 
 
 def figures(runs: int) -> Iterator[tuple[str, str, int, str]]:

@@ -24,18 +24,17 @@ this expects 158 and 147 matvecs, and PyHessian takes 155 and 142.
 
 import argparse
 import math
-import platform
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 import torch
+from record import Cell, Record, Table, add_argument
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor, nn
 
@@ -399,6 +398,7 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=LIMIT, help="seconds; see above")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--tools", nargs="+", help="rows of the tables (default: all)")
+    add_argument(parser)
     options = parser.parse_args()
     LIMIT = options.limit
     torch.set_num_threads(1)
@@ -411,15 +411,12 @@ def main() -> None:
     else:
         objective, samples, what = digits(options.samples, options.device)
     over_theirs, over_ours = matvec_over_gradients(objective, samples[0])
-    versions = ", ".join(
-        f"{name} {version(name)}" for name in ("torch", "pyhessian", "curvlinops-for-pytorch")
-    )
-    print(
-        f"{what}: {objective.size:,} parameters, {len(samples)} samples; "
-        f"{describe_device(samples[0].device)}, {platform.machine()}, {torch.get_num_threads()} "
-        f"threads; {versions}. One matvec: {over_theirs:.2f} of "
-        f"torch's gradients, {over_ours:.2f} of ours."
-    )
+    peers = ("pyhessian", "curvlinops-for-pytorch", "hessian-eigenthings")
+    record = Record(options, peers, describe_device(samples[0].device))
+    print(f"{what}: {objective.size:,} parameters, {len(samples)} samples")
+    gradients = Table("a matvec in gradients", ("torch's gradients", "ours"))
+    gradients.add("matvec", Cell.of([over_theirs]), Cell.of([over_ours]))
+    record.add(gradients)
     for title, tools in (
         (f"top {K} at residual {RESIDUAL:g}", EIGENVALUES),
         (f"trace at {100 * ERROR:g} % standard error", TRACES),
@@ -427,17 +424,19 @@ def main() -> None:
         tools = {name: tools[name] for name in options.tools or tools if name in tools}
         results = [each_tool(tools, objective, w) for w in samples]
         first = next(iter(tools))
-        print(f"\n| {title} | seconds | over ours | matvecs | worst error |\n|---|---|---|---|---|")
+        table = Table(title, ("seconds", "over ours", "matvecs", "worst error"))
         for name in tools:
             taken = [by_tool[name] for by_tool in results]
-            over = median(by_tool[name].seconds / by_tool[first].seconds for by_tool in results)
-            print(
-                f"| {name}{', expected' if taken[0].expected else ''} | "
-                f"{median(each.seconds for each in taken):.2f} | {over:.1f} | "
-                f"{median(each.matvecs for each in taken):.0f} | "
-                f"{max(each.error for each in taken):.1e} |",
-                flush=True,
+            over = [by_tool[name].seconds / by_tool[first].seconds for by_tool in results]
+            table.add(
+                f"{name}{', expected' if taken[0].expected else ''}",
+                Cell.of([result.seconds for result in taken]),
+                Cell.of(over, ".1f", ends=True),
+                Cell.of([result.matvecs for result in taken], ".0f"),
+                Cell.of([max(result.error for result in taken)], ".1e"),
             )
+        record.add(table)
+    record.finish()
 
 
 def each_tool(

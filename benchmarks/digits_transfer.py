@@ -9,9 +9,11 @@ labelled images, the network's initial weights, training and sampling.
 import argparse
 
 import numpy as np
+from record import Cell, Record, Table, add_argument
 
 import landscape as ls
 from landscape.methods import FPBMA, MAP, SWAG
+from landscape.results import SampleMean
 from landscape.runtime.progress import Progress
 
 METHODS = {
@@ -47,6 +49,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--samples", type=int, default=30)
     parser.add_argument("--split", choices=("validation", "test"), default="test")
+    add_argument(parser)
     options = parser.parse_args()
     results = np.array(
         [
@@ -54,14 +57,29 @@ def main() -> None:
             for seed in range(options.seeds)
         ]
     )
-    print("| | " + " | ".join(COLUMNS) + " |\n" + "|---" * (len(COLUMNS) + 1) + "|")
+    record = Record(options)
+    table = Table("mean (standard deviation) over seeds", tuple(COLUMNS))
     for index, name in enumerate(METHODS):
-        mean, deviation = results[:, index].mean(0), results[:, index].std(0, ddof=1)
-        cells = [
-            f"{value:.{digits}f} ({spread:.{digits}f})"
-            for value, spread, digits in zip(mean, deviation, COLUMNS.values(), strict=True)
-        ]
-        print(f"| {name} | " + " | ".join(cells) + " |")
+        cells = []
+        for values, digits in zip(results[:, index].T, COLUMNS.values(), strict=True):
+            text = f"{values.mean():.{digits}f} ({values.std(ddof=1):.{digits}f})"
+            cells.append(Cell(values.tolist(), text))
+        table.add(name, *cells)
+    record.add(table)
+    paired = Table("minus radius 0, paired over seeds", tuple(COLUMNS))
+    base = list(METHODS).index("FP-BMA, radius 0 (variational inference)")
+    for index, name in enumerate(METHODS):
+        if index == base:
+            continue
+        cells = []
+        for column, digits in enumerate(COLUMNS.values()):
+            values = results[:, index, column] - results[:, base, column]
+            mean = SampleMean.of(values)
+            text = f"{mean.mean:.{digits}f} [{mean.low:.{digits}f}, {mean.high:.{digits}f}]"
+            cells.append(Cell(values.tolist(), text))
+        paired.add(name, *cells)
+    record.add(paired)
+    record.finish()
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import math
 from statistics import geometric_mean, median
 
 import torch
+from record import Cell, Record, Table, add_argument
 from torch import Tensor
 
 from landscape.posteriors import Gaussian, GaussianGradient, GaussianTangent, Noise
@@ -81,17 +82,23 @@ def main() -> None:
     parser.add_argument("--radius", type=float, default=0.2)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--concentrations", type=float, nargs="*", default=[0, 0.5, 0.9, 0.99, 1])
+    add_argument(parser)
     options = parser.parse_args()
+    record = Record(options)
     for draws in (0, 15, 1):
-        print(f"\n{f'gradient of {draws} pair(s) of draws' if draws else 'expected gradient'}\n")
-        print("| concentration | damping | 2 KL / rho^2: median, most | seen | least | expected |")
-        print("|---|---|---|---|---|---|")
+        title = f"gradient of {draws} pair(s) of draws" if draws else "expected gradient"
+        table = Table(title, ("2 KL / rho^2: median, most", "seen", "least", "expected"))
         for concentration in options.concentrations:
             for damping in DAMPINGS:
-                print(_row(options, draws, concentration, damping))
+                cells = _row(options, draws, concentration, damping)
+                table.add(f"c = {concentration:g}, damping {damping:g}", *cells)
+        record.add(table)
+    record.finish()
 
 
-def _row(options: argparse.Namespace, draws: int, concentration: float, damping: float) -> str:
+def _row(
+    options: argparse.Namespace, draws: int, concentration: float, damping: float
+) -> list[Cell]:
     ratios, rises, expected = [], [], []
     for length in LENGTHS:
         full = alone = 0.0
@@ -115,10 +122,12 @@ def _row(options: argparse.Namespace, draws: int, concentration: float, damping:
             rises.append(seen[0] / seen[1] if draws else true[0] / true[1])
             full, alone = full + true[0], alone + true[1]
         expected.append(full / alone)
-    return (
-        f"| {concentration:g} | {damping:g} | {median(ratios):.3g}, {max(ratios):.2g} "
-        f"| {median(rises):.2f} | {min(rises):.3f} | {geometric_mean(expected):.2f} |"
-    )
+    return [
+        Cell(ratios, f"{median(ratios):.3g}, {max(ratios):.2g}"),
+        Cell.of(rises),
+        Cell.of([min(rises)], ".3f"),
+        Cell.of([geometric_mean(expected)]),
+    ]
 
 
 if __name__ == "__main__":

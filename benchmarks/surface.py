@@ -13,16 +13,13 @@ surface.
 """
 
 import argparse
-import math
-import platform
 import resource
 import time
-from importlib.metadata import version
-from statistics import median
 
 import loss_landscapes
 import torch
 from loss_landscapes.metrics import Loss
+from record import Cell, Record, Table, add_argument
 from torch import Tensor, nn
 
 import landscape as ls
@@ -103,20 +100,15 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=10**9, help="examples a batch; all by default")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--only", default="", help="networks whose names have this")
+    add_argument(parser)
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.backends.cudnn.allow_tf32 = False  # ours is in full precision
     keep_freed_memory()  # as the command line does
-    print(
-        f"{describe_device(torch.device(options.device))}, {platform.machine()}, "
-        f"{torch.get_num_threads()} threads; torch {torch.__version__}, "
-        f"loss-landscapes {version('loss-landscapes')}; medians of {options.rounds} rounds, "
-        "and the least and the most of them.\n"
-    )
-    print(
-        "| | forward, ms | landscape, forwards | loss-landscapes, forwards "
-        "| peak, GB |\n|---|---|---|---|---|"
-    )
+    device = describe_device(torch.device(options.device))
+    record = Record(options, ("loss-landscapes",), device)
+    columns = ("one forward pass, ms", "landscape", "loss-landscapes", "peak, GB")
+    table = Table("a point in forward passes", columns)
     for name, model, x, y in networks(options.images):
         if options.only not in name:
             continue
@@ -126,16 +118,13 @@ def main() -> None:
         ]
         bare = [1000 * seconds["forward"] for seconds in rounds]
         ours, theirs = (
-            [seconds.get(tool, math.nan) / seconds["forward"] for seconds in rounds]
+            [seconds[tool] / seconds["forward"] for seconds in rounds if tool in seconds]
             for tool in ("landscape", "loss-landscapes")
         )
-        row = [name, spread(bare), spread(ours), spread(theirs), f"{rounds[0]['peak']:.2f}"]
-        print(f"| {' | '.join(row)} |", flush=True)
-
-
-def spread(values: list[float]) -> str:
-    """Their median, least and most."""
-    return f"{median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+        cells = [Cell.of(values, ends=True) for values in (bare, ours, theirs)]
+        table.add(name, *cells, Cell.of([rounds[0]["peak"]]))
+    record.add(table)
+    record.finish()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Cost of a training step of every method, relative to a step of plain SGD, in one run.
 
     python benchmarks/training.py --model convnet --rank 5
-    python benchmarks/training.py --model resnet18 --random norm-head --batch 32
+    python benchmarks/training.py --model resnet18 --parameters norm-head --batch 32
 
 In a round all methods take their steps in turn, so a slow moment of the machine affects all of
 them. The ratio is the median over rounds. It cannot be smaller than the number of gradients of a
@@ -10,21 +10,21 @@ method, without the memory of the network, the prior and the batch.
 """
 
 import argparse
-import platform
 import resource
 import time
 from multiprocessing import get_context
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
+from record import Cell, Record, Table, add_argument
 
 import landscape as ls
 from landscape.methods import METHODS, Problem, State
 from landscape.objective.parameters import ParameterSpace
 from landscape.objective.subsets import normalisation_and_head
 from landscape.posteriors import Gaussian, Posterior
+from landscape.runtime.devices import choose_device, describe_device
 from landscape.runtime.memory import keep_freed_memory
 from landscape.tasks import Data, Task
 
@@ -58,10 +58,10 @@ def seconds(method: Any, state: State, batch: Any, steps: int) -> float:
 
 def setting(options: argparse.Namespace) -> tuple[Problem, Posterior, Any]:
     """A problem, a prior and a batch."""
-    device = ls.devices.choose_device("auto")
+    device = choose_device("auto")
     task = images(options.batch, options.size, options.channels)
     model = ls.models.build(options.model, task)
-    random = normalisation_and_head(model) if options.random != "all" else None
+    random = normalisation_and_head(model) if options.parameters != "all" else None
     space = ParameterSpace(model, random, device=device)
     batch = (task.train.inputs.to(device), task.train.targets.to(device))
     return Problem(space, task.loss, 1000, 10**6), narrow(space, options.rank), batch
@@ -96,10 +96,11 @@ def main() -> None:
     parser.add_argument("--channels", type=int, default=1)
     parser.add_argument("--batch", type=int, default=50)
     parser.add_argument("--rank", type=int, default=5, help="K of the Gaussian methods")
-    parser.add_argument("--random", choices=("all", "norm-head"), default="all")
+    parser.add_argument("--parameters", choices=("all", "norm-head"), default="all")
     parser.add_argument("--methods", nargs="*", help="by name; all of them by default")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--steps", type=int, default=5)
+    add_argument(parser)
     options = parser.parse_args()
     names = ["map", *(options.methods or [name for name in METHODS if name != "map"])]
     peaks = {name: alone(peak_megabytes, options, name) for name in names}
@@ -114,17 +115,17 @@ def main() -> None:
         {name: seconds(*pair, batch, options.steps) for name, pair in trained.items()}
         for _ in range(options.rounds)
     ]
-    where = ls.devices.describe_device(problem.space.device)
-    print(
-        f"{options.model}, {problem.space.size:,} random parameters, K = {options.rank}, batch "
-        f"{options.batch}; {where} ({platform.machine()}, {torch.get_num_threads()} threads), "
-        f"torch {torch.__version__}, {options.rounds} rounds\n\n"
-        "| method | over an SGD step | ms a step | peak, MB |\n|---|---|---|---|"
-    )
+    where = describe_device(problem.space.device)
+    record = Record(options, device=where)
+    print(f"{options.model}, {problem.space.size:,} parameters, K = {options.rank}")
+    table = Table("a step over one of SGD", ("over a step of SGD", "ms", "peak, MB"))
     for name in trained:
-        ratio = median(found[name] / found["map"] for found in rounds)
-        taken = 1000 * median(found[name] for found in rounds)
-        print(f"| {name} | {ratio:.2f} | {taken:.2f} | {peaks[name]:.0f} |")
+        ratios = [times[name] / times["map"] for times in rounds]
+        milliseconds = [1000 * times[name] for times in rounds]
+        peak = Cell.of([peaks[name]], ".0f")
+        table.add(name, Cell.of(ratios, ends=True), Cell.of(milliseconds), peak)
+    record.add(table)
+    record.finish()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What the documentation says to type is typed, and what it links to is there."""
 
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -35,3 +36,14 @@ def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
         if not target.startswith("http") and (page.parent / target) not in GENERATED:
             assert (page.parent / target).exists(), target
+
+
+def test_tables_of_benchmarks_are_those_that_were_recorded() -> None:
+    record = runpy.run_path(str(ROOT / "benchmarks" / "record.py"))
+    recorded = {path.stem for path in (ROOT / "benchmarks" / "results").glob("*.json")}
+    shown = set()
+    for page in sorted(SITE.glob("*.md")):
+        text = page.read_text()
+        assert record["written"](text) == text, f"python benchmarks/record.py changes {page.name}"
+        shown |= set(re.findall(r"<!-- benchmark: (\S+) / ", text))
+    assert shown == recorded
