@@ -1,9 +1,12 @@
 """What the documentation says to type is typed, and what it links to is there."""
 
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
+
+from landscape import models
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -23,6 +26,8 @@ def test_the_blocks_of_python_run_one_after_the_other(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    narrow = partial(models.ConvNet, width=4)  # a quarter of its channels
+    monkeypatch.setitem(models.MODELS, "convnet", narrow)
     names: dict[str, object] = {}
     for code in blocks(page):
         exec(compile(code, page.name, "exec"), names)
