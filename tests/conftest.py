@@ -16,6 +16,8 @@ TRAIN += ["--samples", "2"]
 DEMO = ["demo", "--epochs", "12", "--samples", "3", "--grid", "3"]
 
 torch.set_num_threads(1)
+# Files are as whole without it, unless the machine loses power; it takes 10 ms or more each time.
+os.fsync = lambda descriptor: None
 
 
 @pytest.fixture(autouse=True)

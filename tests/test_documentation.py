@@ -2,9 +2,12 @@
 
 import re
 import runpy
+from functools import partial
 from pathlib import Path
 
 import pytest
+
+from landscape import models
 
 ROOT = Path(__file__).parent.parent
 SITE = ROOT / "docs"
@@ -26,6 +29,8 @@ def test_the_blocks_of_python_run_one_after_the_other(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    narrow = partial(models.ConvNet, width=4)  # a quarter of its channels
+    monkeypatch.setitem(models.MODELS, "convnet", narrow)
     names: dict[str, object] = {}
     for code in blocks(page):
         exec(compile(code, page.name, "exec"), names)

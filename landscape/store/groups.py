@@ -108,9 +108,8 @@ def _write_group(file: h5py.File, name: str, group: Group, compressed: bool) -> 
         _write_variable(target, variable, array, allowed[variable], compressed)
     for dim, length in _lengths(name, group).items():
         if dim not in target:
-            _write_variable(
-                target, dim, np.arange(length, dtype=_INDEX), schema.index(dim), compressed
-            )
+            scale = allowed.get(dim) or schema.index(dim)
+            _write_variable(target, dim, np.arange(length, dtype=_INDEX), scale, compressed)
         target[dim].make_scale(dim)
     for variable in group:
         for axis, dim in enumerate(allowed[variable].dims):

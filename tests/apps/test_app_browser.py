@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browsing import CAMERA, Visit, wait_for_frames
+from browsing import CAMERA, Visit, follow, wait_for_frames
 from made import write_samples
 from PIL import Image
 from playwright.sync_api import Page, expect
@@ -59,9 +59,13 @@ def colours(page: Page, selector: str) -> int:
 
 FIGURES = {
     "surface": ("#surface-0 .contourlayer path", "#surface-0 .scatterlayer path.point"),
-    "flatness": ("#eigenvalues .scatterlayer path.point", "#trace .scatterlayer path.point"),
-    "flatness below": ("#spread .boxlayer path.point", "#relation .scatterlayer path.point"),
-    "flatness at its end": ("#density .scatterlayer path.js-line",),
+    "flatness": (
+        "#eigenvalues .scatterlayer path.point",
+        "#trace .scatterlayer path.point",
+        "#spread .boxlayer path.point",
+        "#relation .scatterlayer path.point",
+        "#density .scatterlayer path.js-line",
+    ),
     "averaging": ("#metrics .scatterlayer path.point", "#averaging path.js-line"),
     "calibration": ("#calibration .scatterlayer path.point", "#calibration .bars path"),
     "training": ("#training .scatterlayer path.js-line",),
@@ -86,18 +90,24 @@ def test_the_list_leads_to_a_run_and_its_numbers(show: Callable[..., Page], comp
     page.locator("#trace .scatterlayer path.point").first.wait_for(state="attached")
 
 
-@pytest.mark.parametrize(("name", "drawn"), FIGURES.items(), ids=FIGURES)
-def test_a_page_draws_its_figures(
-    name: str, drawn: tuple[str, ...], show: Callable[..., Page], complete: Run
+def test_every_page_draws_its_figures_and_offers_to_upload_none(
+    show: Callable[..., Page], complete: Run
 ) -> None:
-    name = name.split()[0]
-    page = show(complete.path.parent, f"/{name}?run=digits-swag-0")
-    for mark in drawn:
-        page.locator(mark).first.wait_for(state="attached")
-        box = page.locator(mark).first.bounding_box()
-        assert box is not None
-        assert box["width"] > 0
-    expect(page.locator(".top [aria-current=page]")).to_have_text(name, ignore_case=True)
+    page = show(complete.path.parent, f"/{next(iter(FIGURES))}?run=digits-swag-0")
+    for name, drawn in FIGURES.items():
+        follow(page, name)
+        for mark in drawn:
+            page.locator(mark).first.wait_for(state="attached")
+            box = page.locator(mark).first.bounding_box()
+            assert box is not None
+            assert box["width"] > 0, mark
+        expect(page.locator(".top [aria-current=page]")).to_have_text(name, ignore_case=True)
+        titles = page.locator(f"#{name}-page .modebar-btn").evaluate_all(
+            "buttons => buttons.map(({ dataset, ariaLabel }) => dataset.title + ariaLabel)"
+        )
+        assert any("Zoom" in title for title in titles), name
+        assert not any("hare" in title or "loud" in title for title in titles)
+    assert page.locator(".modebar-btn--logo").count() == 0
 
 
 def test_runs_are_chosen_in_the_list_and_dropped_anywhere(
@@ -136,7 +146,8 @@ def test_two_runs_are_compared_in_every_figure_in_the_same_colours(
         ("calibration", ("calibration",)),
         ("training", ("training",)),
     ):
-        page.goto(f"{site}/{where}{query}")
+        follow(page, where)
+        assert page.url == f"{site}/{where}{query}"
         for graph in graphs:
             for name, colour in (("second", "#0072B2"), ("first", "#D55E00")):
                 page.wait_for_function(DRAWN_IN, arg=[graph, name, colour])
@@ -190,13 +201,15 @@ def test_settings_that_differ_are_set_side_by_side(
     ]
 
 
-def test_a_permalink_shows_what_was_on_the_screen(
-    show: Callable[..., Page], complete: Run, visit: Visit
+def test_another_plane_is_a_choice_away_and_a_permalink_shows_what_was_on_the_screen(
+    show: Callable[..., Page], complete: Run
 ) -> None:
     page = show(complete.path.parent, "/surface?run=digits-swag-0")
+    page.locator("#surface-0 .gtitle", has_text="through the samples").wait_for()
     for choice in ("random", "3D", "logarithmic"):
         page.locator("#surface-controls").get_by_text(choice, exact=True).click()
         page.locator("#surface-controls [aria-current]", has_text=choice).wait_for()
+        page.locator("#surface-0 .gtitle", has_text="a random plane").wait_for()
     address = page.url
     page.goto("about:blank")
     page.goto(address)
@@ -293,17 +306,6 @@ def test_cameras_of_surfaces_side_by_side_are_linked(
     after = page.evaluate(CAMERA)
     assert distance(after, before) > 0.1
     assert after == pytest.approx(page.evaluate(CAMERA.replace("#surface-0", "#surface-1")))
-
-
-def test_nothing_offers_to_upload_a_figure(show: Callable[..., Page], complete: Run) -> None:
-    page = show(complete.path.parent, "/surface?run=digits-swag-0")
-    page.locator("#surface-0 .modebar-btn").first.wait_for(state="attached")
-    titles = page.locator(".modebar-btn").evaluate_all(
-        "buttons => buttons.map(button => button.dataset.title + button.getAttribute('aria-label'))"
-    )
-    assert any("Zoom" in title for title in titles)
-    assert not any("hare" in title or "loud" in title for title in titles)
-    assert page.locator(".modebar-btn--logo").count() == 0
 
 
 def test_3d_on_demand_keeps_the_camera_when_the_figure_changes(
@@ -561,13 +563,6 @@ def test_samples_brushed_in_one_figure_are_highlighted_in_the_others(
     page.wait_for_function(PICKED, arg=["metrics", "one", [4]])
 
 
-def test_another_plane_is_a_choice_away(show: Callable[..., Page], complete: Run) -> None:
-    page = show(complete.path.parent, "/surface?run=digits-swag-0")
-    page.locator("#surface-0 .gtitle", has_text="through the samples").wait_for()
-    page.get_by_role("link", name="random").click()
-    page.locator("#surface-0 .gtitle", has_text="a random plane").wait_for()
-
-
 def test_an_empty_folder_says_what_to_do_and_follows_the_folder(
     show: Callable[..., Page], new_run: Callable[..., Run], tmp_path: Path
 ) -> None:
@@ -601,8 +596,9 @@ def test_a_missing_quantity_stands_where_its_figure_would(
         "calibration": ("calibration",),
         "training": ("training",),
     }
+    page.goto(f"{site}/surface?run=digits-map-0")
     for name, identifiers in places.items():
-        page.goto(f"{site}/{name}?run=digits-map-0")
+        follow(page, name)
         for place in identifiers:
             page.locator(f"#{place}-message .notice", has_text="landscape").wait_for()
             expect(page.locator(f"#{place}-frame")).to_be_hidden()
@@ -621,16 +617,13 @@ def test_a_file_that_breaks_and_a_folder_that_goes_are_told(
     page.get_by_text("The folder cannot be read").wait_for()
 
 
-@pytest.mark.parametrize(
-    ("path", "said"),
-    [
+def test_an_address_that_is_no_page_says_so(
+    show: Callable[..., Page], started: Run, visit: Visit
+) -> None:
+    show(started.path.parent)
+    for path, said in (
         ("/run/..%2Fsecret", "not the name of a run"),
         ("/run/absent", "no run 'absent'"),
         ("/elsewhere", "nothing at"),
-    ],
-)
-def test_an_address_that_is_no_page_says_so(
-    path: str, said: str, show: Callable[..., Page], started: Run
-) -> None:
-    page = show(started.path.parent, path)
-    page.locator(TROUBLE, has_text=said).wait_for()
+    ):
+        visit.open(path).locator(TROUBLE, has_text=said).wait_for()

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pypdfium2
 import pytest
-from browsing import CAMERA, Visit
+from browsing import CAMERA, Visit, follow
 from landscape_app import exports
 from PIL import Image
 from playwright.sync_api import BrowserContext, Page, expect
@@ -48,16 +48,21 @@ PDFS = {
 }
 
 
-@pytest.mark.parametrize(("what", "figure"), PDFS.items(), ids=PDFS)
-def test_a_figure_is_saved_as_a_page_of_pdf(
-    what: str, figure: tuple[str, str, str], show: Callable[..., Page], complete: Run
-) -> None:
-    where, graph, title = figure
-    view = "&view=3d" if what == "3d" else ""
-    page = show(complete.path.parent, f"/{where}?run=digits-swag-0{view}")
-    drawn = "canvas" if what == "3d" else ".main-svg .gtitle"
-    page.locator(f"#{graph} {drawn}").first.wait_for(state="attached")
-    page.wait_for_timeout(1000)
+def test_figures_are_saved_as_pages_of_pdf(show: Callable[..., Page], complete: Run) -> None:
+    page = show(complete.path.parent, "/surface?run=digits-swag-0")
+    for what, (where, graph, title) in PDFS.items():
+        follow(page, where)
+        drawn = ".main-svg .gtitle"
+        if what == "3d":
+            page.get_by_role("link", name="3D").click()
+            drawn = "canvas"
+        page.locator(f"#{graph} {drawn}").first.wait_for(state="attached")
+        page.wait_for_timeout(1000)
+        check_pdf(page, graph, title)
+
+
+def check_pdf(page: Page, graph: str, title: str) -> None:
+    """Save a figure as PDF: its text is there, and it looks as on the screen."""
     with page.expect_download() as download:
         page.locator(f"button[data-graph={graph}][data-save=pdf]").click()
     name = "surface-samples" if graph == "surface-0" else graph

@@ -47,9 +47,10 @@ def rows(page: Page) -> list[str]:
 def test_every_page_has_one_heading_and_a_title_of_its_own(
     show: Callable[..., Page], complete: Run, visit: Visit
 ) -> None:
-    page = show(complete.path.parent)
+    page = show(complete.path.parent)  # the first of them
     for path, (heading, title) in PAGES.items():
-        page.goto(visit.site + path.format("digits-swag-0"))
+        if path != "/":
+            page.goto(visit.site + path.format("digits-swag-0"))
         page.wait_for_function(
             "title => document.title === title", arg=title.format("digits-swag-0")
         )
@@ -60,15 +61,16 @@ def test_every_page_has_one_heading_and_a_title_of_its_own(
 def test_nothing_sticks_out_of_a_narrow_page(
     show: Callable[..., Page], complete: Run, visit: Visit
 ) -> None:
+    visit.page.set_viewport_size({"width": 390, "height": 844})
     page = show(complete.path.parent)
-    page.set_viewport_size({"width": 390, "height": 844})
     for path, landmark in (
         ("/", ".ag-row"),
         ("/run/{}", ".metrics"),
         ("/surface?run={}&at=0,0", "#slices path.js-line"),
         ("/flatness?run={}", "#density path.js-line"),
     ):
-        page.goto(visit.site + path.format("digits-swag-0"))
+        if path != "/":
+            page.goto(visit.site + path.format("digits-swag-0"))
         page.locator(landmark).first.wait_for(state="attached")
         page.wait_for_timeout(500)
         assert page.evaluate(BEYOND) == 0, path

@@ -163,9 +163,10 @@ BOMBS: dict[Callable[[h5py.File], None], str] = {
 
 def bomb(folder: Path, change: Callable[[h5py.File], None]) -> Path:
     """A run file that declares more than it may."""
-    run = Run.create(folder / f"{change.__name__.strip('_')}.h5")
-    for name, variables in GROUPS.items():
-        run.write(name, variables)
+    run = Run.create(
+        folder / f"{change.__name__.strip('_')}.h5",
+        groups={name: (variables, {}) for name, variables in GROUPS.items()},
+    )
     with h5py.File(run.path, "r+", libver=("v110", "v110")) as file:
         change(file)
     return run.path
