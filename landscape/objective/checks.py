@@ -134,13 +134,13 @@ def check_loss(criterion: Criterion, space: ParameterSpace, trial: Trial) -> Non
                 *shapes, _reason(error)
             )
         ) from error
-    outputs = trial.outputs
-    if not isinstance(outputs, Tensor) or not isinstance(targets, Tensor):
+    outputs = criterion.read(trial.outputs)
+    if criterion.is_of_batch or not isinstance(outputs, Tensor) or not isinstance(targets, Tensor):
         return
     if outputs.shape == targets.shape or outputs.numel() != targets.numel():
         return
     try:
-        like, _ = criterion(outputs, space.move(targets).view_as(outputs), inputs)
+        like, _ = criterion.total(outputs, space.move(targets).view_as(outputs), inputs)
     except Exception:  # the loss does not take targets in the outputs' shape
         return
     if not _equal(like, total, _SAME) and not _is_mean(criterion, outputs, space.move(targets)):
@@ -154,8 +154,8 @@ def _is_mean(criterion: Criterion, outputs: Tensor, targets: Tensor) -> bool:
     """Whether the loss of a few examples is the mean of their own losses."""
     outputs, targets = outputs[:_EXAMPLES], targets[:_EXAMPLES]
     pairs = zip(torch.split(outputs, 1), torch.split(targets, 1), strict=True)
-    losses = torch.stack([criterion(output, target)[0] for output, target in pairs])
-    return _equal(losses.sum(), criterion(outputs, targets)[0], 3 * _SAME)
+    losses = torch.stack([criterion.total(output, target)[0] for output, target in pairs])
+    return _equal(losses.sum(), criterion.total(outputs, targets)[0], 3 * _SAME)
 
 
 def check_evaluation(
@@ -341,7 +341,7 @@ def some_rows(criterion: Criterion, batch: Batch, size: int, most: int) -> Tenso
 def _portions(criterion: Criterion, batch: Batch) -> list[tuple[Batch, int | None]]:
     """A few examples of a batch with their number, if it can be divided; and the whole batch."""
     size = examples_in(batch)
-    if not size:
+    if not size or criterion.is_of_batch:
         return [(batch, None)]
     rows = some_rows(criterion, batch, size, _EXAMPLES)
     return [(take_batch(batch, rows, size), len(rows)), (batch, None)]
