@@ -387,19 +387,19 @@ class Method(ABC, Generic[S]):
             if is_one_batch:
                 return
 
-            def total(batch: Batch) -> float:
+            def total(batch: Batch) -> Tensor:
                 outputs, targets = batch
-                return float(criterion.total(outputs, space.move(targets))[0])
+                return criterion.total(outputs, space.move(targets))[0]
 
-            def total_of_network(batch: Batch) -> float:
+            def total_of_network(batch: Batch) -> Tensor:
                 outputs = space.predict(space.vector(), batch[0])
-                return float(criterion(outputs, space.move(batch[1]), batch[0])[0])
+                return criterion(outputs, space.move(batch[1]), batch[0])[0]
 
             outputs = criterion.read(trial.outputs)
             if isinstance(outputs, list | tuple | Tensor) and not criterion.is_own:
-                check_division(total, (outputs, trial.batch[1]), space.dtype)
+                check_division(total, (outputs, trial.batch[1]))
             else:  # an output that cannot be divided, such as one with a loss
-                check_division(total_of_network, trial.batch, space.dtype)
+                check_division(total_of_network, trial.batch)
 
     def _require(self, holds: bool, setting: str, rule: str) -> None:
         if not holds:

@@ -206,22 +206,21 @@ def check_evaluation(
         if trial.examples is None:
             return False
 
-        def total(batch: Batch) -> float:
+        def total(batch: Batch) -> Tensor:
             outputs = space.predict(space.vector(), batch[0], buffers)
-            return float(criterion(outputs, space.move(batch[1]), batch[0])[0])
+            return criterion(outputs, space.move(batch[1]), batch[0])[0]
 
         if not is_only:
-            check_division(total, trial.batch, space.dtype)
+            check_division(total, trial.batch)
         return True
 
 
-def check_division(total: Callable[[Batch], float], batch: Batch, dtype: torch.dtype) -> None:
+def check_division(total: Callable[[Batch], Tensor], batch: Batch) -> None:
     """Refuse a loss that depends on how examples are divided into batches.
 
     Args:
-        total: Total loss of a batch.
+        total: Total loss of a batch, a scalar in the type that the loss is computed in.
         batch: Examples that can be divided.
-        dtype: Type of the loss.
 
     Raises:
         InputError: the loss depends on the division, or is a sum.
@@ -231,9 +230,11 @@ def check_division(total: Callable[[Batch], float], batch: Batch, dtype: torch.d
         return
     middle = max(1, (size - 1) // 2)  # parts of one size would hide a sum
     try:
-        undivided = total(batch)
+        of_all = total(batch)
+        undivided, dtype = float(of_all), of_all.dtype
         parts = [
-            total(take_batch(batch, slice(*ends), size)) for ends in ((0, middle), (middle, size))
+            float(total(take_batch(batch, slice(*ends), size)))
+            for ends in ((0, middle), (middle, size))
         ]
     except (torch.OutOfMemoryError, InputError):
         raise

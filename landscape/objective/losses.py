@@ -487,6 +487,10 @@ def _unwrapped(loss: Any) -> tuple[Readout, TemperedLogits | None, Any]:
     while isinstance(loss, Readout | TemperedLogits):
         if isinstance(loss, Readout):
             readout = _merged(readout, loss)
+        elif logits is not None:
+            raise InputError(
+                f"the logits of {type(loss).__name__} are no logits of classes to transform again"
+            )
         else:
             logits = loss
         loss = loss.loss

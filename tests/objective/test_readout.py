@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,13 +20,14 @@ from torch.nn import functional as F
 from landscape.curvature import m_sharpness, measure
 from landscape.curvature.matrices import Matrix, operator_at
 from landscape.errors import InputError
-from landscape.methods import MAP, SWAG
+from landscape.methods import MAP, SWAG, Laplace
 from landscape.objective.likelihood import LearntNoise
 from landscape.objective.losses import Criterion, Heads, Loss, Readout, TemperedLogits
 from landscape.objective.objective import Objective
 from landscape.posteriors import isotropic
 from landscape.prediction import predict, predict_real
 from landscape.tasks import arrays
+from landscape.workflow import train
 
 N, T, V = 11, 4, 5
 
@@ -121,8 +123,9 @@ def by_text(logits: Tensor, weight: Tensor | None = None) -> Tensor:
     return torch.stack(losses).mean()
 
 
-@pytest.mark.parametrize("kind", ["tensor", "tuple", "dict"])
-@pytest.mark.parametrize("form", ["pairs", "dicts"])
+@pytest.mark.parametrize(
+    ("kind", "form"), [("tensor", "pairs"), ("tuple", "pairs"), ("dict", "dicts")]
+)
 @pytest.mark.parametrize(
     ("loss", "mean", "unit"),
     [
@@ -552,3 +555,109 @@ def test_what_has_a_loss_an_example_is_trained(name: str) -> None:
     assert posterior.history["validation_loss"][-1] == pytest.approx(
         posterior.history["train_loss"][-1], abs=0.3
     )
+
+
+class Adapted(nn.Module):
+    """A frozen layer with a low-rank adapter, as PEFT's LoRA has it."""
+
+    def __init__(self, base: nn.Linear) -> None:
+        super().__init__()
+        self.base_layer = base
+        self.lora_A = nn.Linear(base.in_features, 2, bias=False)
+        self.lora_B = nn.Linear(2, base.out_features, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        outputs: Tensor = self.base_layer(x) + 4.0 * self.lora_B(self.lora_A(x))
+        return outputs
+
+
+def test_an_adapter_is_measured_and_trained_by_a_predicate() -> None:
+    torch.manual_seed(6)
+    model = nn.Sequential(Adapted(nn.Linear(4, 5)), nn.Tanh(), Adapted(nn.Linear(5, 3))).double()
+
+    def is_adapter(name: str, _: nn.Parameter) -> bool:
+        return "lora_" in name
+
+    batches = [(X[c], CLASSES[c]) for c in CUTS]
+    objective = Objective(model, batches, parameters=is_adapter)
+    whole = dense(model, lambda call: F.cross_entropy(call(X), CLASSES))
+    chosen = torch.cat(
+        [torch.full((p.numel(),), "lora_" in name) for name, p in model.named_parameters()]
+    )
+    agrees(objective, whole[chosen][:, chosen])
+    task = arrays((X.float(), CLASSES), (X.float(), CLASSES), standardise=False)
+    posterior = MAP(epochs=3).fit(model.float(), task, parameters=is_adapter, seed=0)
+    trained, before = posterior.network().state_dict(), model.state_dict()
+    changed = {name for name in before if not torch.equal(trained[name], before[name])}
+    assert changed == {name for name in before if "lora_" in name}
+
+
+def test_what_needs_one_tensor_of_outputs_says_so() -> None:
+    heads = Objective(
+        parts(), [(X, {"c": CLASSES, "r": REAL})], {"c": "cross_entropy", "r": "gaussian"}
+    )
+    own = Objective(network("dict"), [{"input_ids": IDS, "labels": IDS}], "model")
+    for objective in (heads, own):
+        with pytest.raises(InputError, match=r"needs outputs in one tensor .*; use the Hessian"):
+            operator_at(objective, objective.space.vector(), "gauss-newton")(
+                torch.ones(objective.size, dtype=torch.float64)
+            )
+
+
+class Classifier(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> ModelOutput:
+        return ModelOutput(logits=self.inner(x), loss=None)
+
+
+def test_laplace_reads_logits_in_a_model_output() -> None:
+    torch.manual_seed(8)
+    model, labels = Classifier(), CLASSES.clamp_min(0)
+    task = arrays((X.float(), labels), (X.float(), labels), validation_share=0.0)
+    plain = Laplace(epochs=2).fit(model.inner, task, seed=0)
+    read = Laplace(epochs=2).fit(model, task, seed=0)
+    torch.testing.assert_close(read.mean, plain.mean)
+    torch.testing.assert_close(read.sample(3, 0), plain.sample(3, 0))
+    tokens = network("dict").float()
+    task = arrays(({"input_ids": IDS}, LABELS), ({"input_ids": IDS}, LABELS))
+    with pytest.raises(InputError, match="laplace needs a network that returns one vector"):
+        Laplace(epochs=1, structure="diagonal").fit(tokens, task)
+
+
+def test_graphs_are_no_rows_to_train_on() -> None:
+    with pytest.raises(InputError, match=r"examples are \(inputs, targets\) or a Dataset of pairs"):
+        arrays(graphs(3, 0), graphs(3, 1))
+
+
+def test_predictions_of_tokens_are_those_of_each_label() -> None:
+    model = network("dict")
+    posterior = isotropic(model, 1e-9, mean=Objective(model, [(IDS, LABELS)]).space.vector())
+    batches = [
+        {"input_ids": IDS[c, : 3 + (c.start > 0)], "labels": LABELS[c, : 3 + (c.start > 0)]}
+        for c in CUTS
+    ]
+    found = predict(posterior, batches, samples=2)
+    logits = torch.cat([model(b["input_ids"]).logits.flatten(0, 1) for b in batches])
+    labels = torch.cat([b["labels"].flatten() for b in batches])
+    counts = labels != -100
+    assert found.labels.tolist() == labels[counts].tolist()
+    truth = F.cross_entropy(logits, labels)
+    assert found.metrics()["nll"] == pytest.approx(number(truth), rel=1e-5)
+
+
+def test_a_run_says_what_its_loss_is_a_mean_over(tmp_path: Path) -> None:
+    data = ({"input_ids": IDS}, LABELS)
+    task = arrays(data, data, validation=data, loss=Readout(per="example"))
+    trained = train(tmp_path / "run.h5", task, MAP(epochs=1), network("dict").float(), samples=1)
+    assert trained.run.attributes["loss_mean_over"] == "examples"
+    store = trained.run
+    measure(trained.posterior, task.train, samples=1, eigenvalues=1, loss=task.loss, store=store)
+    assert store.read("samples").attributes["mean_over"] == "examples"
+    before = store.read("samples")["matvecs"].tolist()
+    other = Readout(per="label")
+    measure(trained.posterior, task.train, samples=1, eigenvalues=1, loss=other, store=store)
+    assert store.read("samples").attributes["mean_over"] == "labels"
+    assert before != [0]
