@@ -11,12 +11,16 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from landscape.autograd.cross_entropy import sliced_cross_entropy
 from landscape.errors import InputError
 
 IGNORED = -100
 """The label that torch's losses ignore."""
+
+_LARGE = 1 << 24
+"""Number of logits from which the cross-entropy is taken in slices."""
 
 Transform = Callable[[Tensor], Tensor]
 
@@ -175,7 +179,7 @@ class LabelLoss:
         if self.class_weights is not None:
             self._by_label.weight = self.class_weights.to(logits)
         try:
-            losses = self._by_label(logits, aligned)
+            losses = self._losses(logits, aligned)
         except (IndexError, RuntimeError) as error:
             if not isinstance(error, IndexError) and "is out of bounds" not in str(error):
                 raise
@@ -191,6 +195,19 @@ class LabelLoss:
             torch.finfo(losses.dtype).tiny
         )
         return by_example.sum(), self.weight(targets).to(losses)
+
+    def _losses(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The loss of each label."""
+        is_large = logits.ndim == 2 and logits.numel() >= _LARGE and logits.requires_grad
+        if is_large and self._is_plain and not labels.is_floating_point():
+            return sliced_cross_entropy(logits, labels, self.ignore_index)
+        losses: Tensor = self._by_label(logits, labels)
+        return losses
+
+    @property
+    def _is_plain(self) -> bool:
+        is_entropy = type(self._by_label) is nn.CrossEntropyLoss and self.class_weights is None
+        return is_entropy and not self._by_label.label_smoothing
 
     def weight(self, targets: Tensor) -> Tensor:
         """Total weight of the labels, or number of the examples that have one that counts."""
