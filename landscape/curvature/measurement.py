@@ -30,7 +30,7 @@ from landscape.curvature.sharpness.over_samples import (
 )
 from landscape.errors import InputError, LandscapeError
 from landscape.objective.batches import Batch
-from landscape.objective.losses import Loss
+from landscape.objective.losses import Criterion, Loss
 from landscape.posteriors import Posterior, PosteriorLoss
 from landscape.posteriors.fingerprints import fingerprints
 from landscape.results import SampleMean, spectrum_means
@@ -215,6 +215,7 @@ def measure(
         "requested": max(count, 1 + max(rows, default=0)),
         "seed": seed,
         "parameters": f"{posterior.space.size} inferred parameters",
+        "mean_over": f"{Criterion(loss).unit}s",
     }
     places = posterior.places(attributes["requested"], seed)
     missing = [index for index in range(count) if index not in rows]

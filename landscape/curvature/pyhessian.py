@@ -20,7 +20,7 @@ from landscape.autograd.settings import gradient_of, leaf, second_derivatives
 from landscape.curvature.estimators.lanczos import Eigenvalues, Which, check_request
 from landscape.curvature.estimators.probes import Estimate, check_budget
 from landscape.errors import InputError, LandscapeError
-from landscape.objective.batches import Batch
+from landscape.objective.batches import Batch, batch_size
 from landscape.objective.copies import copy_module
 from landscape.objective.derivative_checks import compare_once
 from landscape.objective.mean_loss import MeanLoss, check_weight, no_batch
@@ -180,7 +180,7 @@ def _hessian(operator: Operator) -> tuple[Any, _Loader]:
 
     def criterion(outputs: Any, targets: Any) -> Tensor:
         # PyHessian multiplies it by the batch's number of inputs, and divides the sum by all.
-        return objective.criterion(outputs, targets)[0] * share / len(outputs)
+        return objective.criterion(outputs, targets)[0] * share / batch_size(None, targets, outputs)
 
     compare_once(objective, next(objective.pairs()), "torch", _torch_hessian)
     module = _Module(objective, w)

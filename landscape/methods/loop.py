@@ -24,7 +24,6 @@ from typing import Any, ClassVar, Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
-from landscape.autograd.pytrees import tensors_of
 from landscape.autograd.settings import differentiable
 from landscape.errors import InputError, TrainingError
 from landscape.methods.checkpoint import Checkpoint, digest
@@ -369,6 +368,11 @@ class Method(ABC, Generic[S]):
     def _check_data(self, problem: Problem, train: Data, validation: Data) -> None:
         """Check before training that network, loss and data fit each other."""
         space, criterion = problem.space, problem.criterion
+        if criterion.is_of_batch:
+            raise InputError(
+                f"{self.name}: a loss of whole batches (batch_loss=True) has no mean over examples "
+                "to train on; the batches of a training are drawn anew in each epoch"
+            )
         with torch.no_grad():
             trial = try_network(space, criterion, (train.inputs, train.targets))
             check_depends(space, trial)
@@ -380,13 +384,22 @@ class Method(ABC, Generic[S]):
                 and not self.micro_batch
                 and distributed.count() == 1
             )
-            if not is_one_batch and tensors_of(trial.outputs):
+            if is_one_batch:
+                return
 
-                def total(batch: Batch) -> float:
-                    outputs, targets = batch
-                    return float(criterion(outputs, space.move(targets))[0])
+            def total(batch: Batch) -> Tensor:
+                outputs, targets = batch
+                return criterion.total(outputs, space.move(targets))[0]
 
-                check_division(total, (trial.outputs, trial.batch[1]), space.dtype)
+            def total_of_network(batch: Batch) -> Tensor:
+                outputs = space.predict(space.vector(), batch[0])
+                return criterion(outputs, space.move(batch[1]), batch[0])[0]
+
+            outputs = criterion.read(trial.outputs)
+            if isinstance(outputs, list | tuple | Tensor) and not criterion.is_own:
+                check_division(total, (outputs, trial.batch[1]))
+            else:  # an output that cannot be divided, such as one with a loss
+                check_division(total_of_network, trial.batch)
 
     def _require(self, holds: bool, setting: str, rule: str) -> None:
         if not holds:

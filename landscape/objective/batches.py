@@ -1,18 +1,84 @@
-"""Batches: pairs (inputs, targets), each a tensor, or tensors in dicts and sequences."""
+"""Batches: pairs (inputs, targets), each a tensor, or tensors in dicts and sequences.
+
+``as_pair`` makes pairs of the other forms that loaders give: a dict with its labels, a batch of
+graphs.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from landscape.autograd.pytrees import sequence_like, tensors_of
+from landscape.autograd.pytrees import is_graph, sequence_like, tensors_of
 from landscape.errors import InputError
 
 Batch = tuple[Any, Any]
 Rows = Tensor | slice
+
+LABELS = ("labels", "label", "targets", "target", "y")
+"""Names by which a dict holds its labels."""
+
+
+def as_pair(batch: Any, *, keeps_labels: bool = False) -> Batch:
+    """A batch as a pair (inputs, targets).
+
+    A dict gives its labels as targets and the rest as the network's keyword arguments. A graph, or
+    a batch of graphs, of PyTorch Geometric is the network's one argument; its ``y`` are the
+    targets.
+
+    Args:
+        batch: A pair, a dict or a graph.
+        keeps_labels: Whether the network gets a dict's labels, too, to compute its own loss.
+
+    Raises:
+        InputError: it is none of these, or a dict without labels.
+
+    Example:
+        >>> inputs, targets = as_pair({"x": torch.zeros(2, 3), "label": torch.tensor([0, 1])})
+        >>> list(inputs), targets.tolist()
+        (['x'], [0, 1])
+    """
+    if isinstance(batch, Mapping):
+        names = [name for name in LABELS if batch.get(name) is not None]
+        if len(names) != 1:
+            raise InputError(
+                f"a batch that is a dict has its labels under one of {', '.join(LABELS)}; this one "
+                f"has {', '.join(map(str, batch))}: pass pairs (dict of inputs, targets)"
+            )
+        rest = {name: value for name, value in batch.items() if keeps_labels or name not in names}
+        return rest, batch[names[0]]
+    if is_graph(batch):
+        targets = getattr(batch, "y", None)
+        if targets is None:
+            raise InputError("a batch of graphs has its targets in 'y'; this one has none")
+        return batch, targets
+    if not isinstance(batch, list | tuple) or len(batch) != 2:
+        parts = f" of {len(batch)}" if isinstance(batch, list | tuple) else ""
+        raise InputError(
+            f"a batch is a pair (inputs, targets), a dict with its labels, or a batch of graphs, "
+            f"not a {type(batch).__name__}{parts}; inputs may be a tuple or a dict"
+        )
+    inputs, targets = batch
+    return inputs, targets
+
+
+class Pairs:
+    """Batches of any form as pairs, read again as often as the batches can be.
+
+    Args:
+        batches: Batches; see ``as_pair``.
+        keeps_labels: See ``as_pair``.
+    """
+
+    def __init__(self, batches: Iterable[Any], *, keeps_labels: bool = False) -> None:
+        self._batches, self._keeps_labels = batches, keeps_labels
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch in self._batches:
+            yield as_pair(batch, keeps_labels=self._keeps_labels)
 
 
 def batch_size(inputs: Any, targets: Any, outputs: Any = None) -> int:
@@ -167,4 +233,5 @@ def same_examples(first: Iterable[Batch], second: Iterable[Batch]) -> bool:
 def _rows(tensors: list[Tensor]) -> int:
     """Number of examples in tensors; 0 if their rows cannot be compared."""
     comparable = all(tensor.ndim and tensor.layout is torch.strided for tensor in tensors)
-    return min((len(tensor) for tensor in tensors), default=0) if comparable else 0
+    lengths = {len(tensor) for tensor in tensors} if comparable else set()
+    return lengths.pop() if len(lengths) == 1 else 0

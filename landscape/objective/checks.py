@@ -134,13 +134,13 @@ def check_loss(criterion: Criterion, space: ParameterSpace, trial: Trial) -> Non
                 *shapes, _reason(error)
             )
         ) from error
-    outputs = trial.outputs
-    if not isinstance(outputs, Tensor) or not isinstance(targets, Tensor):
+    outputs = criterion.read(trial.outputs)
+    if criterion.is_of_batch or not isinstance(outputs, Tensor) or not isinstance(targets, Tensor):
         return
     if outputs.shape == targets.shape or outputs.numel() != targets.numel():
         return
     try:
-        like, _ = criterion(outputs, space.move(targets).view_as(outputs), inputs)
+        like, _ = criterion.total(outputs, space.move(targets).view_as(outputs), inputs)
     except Exception:  # the loss does not take targets in the outputs' shape
         return
     if not _equal(like, total, _SAME) and not _is_mean(criterion, outputs, space.move(targets)):
@@ -154,8 +154,8 @@ def _is_mean(criterion: Criterion, outputs: Tensor, targets: Tensor) -> bool:
     """Whether the loss of a few examples is the mean of their own losses."""
     outputs, targets = outputs[:_EXAMPLES], targets[:_EXAMPLES]
     pairs = zip(torch.split(outputs, 1), torch.split(targets, 1), strict=True)
-    losses = torch.stack([criterion(output, target)[0] for output, target in pairs])
-    return _equal(losses.sum(), criterion(outputs, targets)[0], 3 * _SAME)
+    losses = torch.stack([criterion.total(output, target)[0] for output, target in pairs])
+    return _equal(losses.sum(), criterion.total(outputs, targets)[0], 3 * _SAME)
 
 
 def check_evaluation(
@@ -206,22 +206,21 @@ def check_evaluation(
         if trial.examples is None:
             return False
 
-        def total(batch: Batch) -> float:
+        def total(batch: Batch) -> Tensor:
             outputs = space.predict(space.vector(), batch[0], buffers)
-            return float(criterion(outputs, space.move(batch[1]), batch[0])[0])
+            return criterion(outputs, space.move(batch[1]), batch[0])[0]
 
         if not is_only:
-            check_division(total, trial.batch, space.dtype)
+            check_division(total, trial.batch)
         return True
 
 
-def check_division(total: Callable[[Batch], float], batch: Batch, dtype: torch.dtype) -> None:
+def check_division(total: Callable[[Batch], Tensor], batch: Batch) -> None:
     """Refuse a loss that depends on how examples are divided into batches.
 
     Args:
-        total: Total loss of a batch.
+        total: Total loss of a batch, a scalar in the type that the loss is computed in.
         batch: Examples that can be divided.
-        dtype: Type of the loss.
 
     Raises:
         InputError: the loss depends on the division, or is a sum.
@@ -231,9 +230,11 @@ def check_division(total: Callable[[Batch], float], batch: Batch, dtype: torch.d
         return
     middle = max(1, (size - 1) // 2)  # parts of one size would hide a sum
     try:
-        undivided = total(batch)
+        of_all = total(batch)
+        undivided, dtype = float(of_all), of_all.dtype
         parts = [
-            total(take_batch(batch, slice(*ends), size)) for ends in ((0, middle), (middle, size))
+            float(total(take_batch(batch, slice(*ends), size)))
+            for ends in ((0, middle), (middle, size))
         ]
     except (torch.OutOfMemoryError, InputError):
         raise
@@ -341,7 +342,7 @@ def some_rows(criterion: Criterion, batch: Batch, size: int, most: int) -> Tenso
 def _portions(criterion: Criterion, batch: Batch) -> list[tuple[Batch, int | None]]:
     """A few examples of a batch with their number, if it can be divided; and the whole batch."""
     size = examples_in(batch)
-    if not size:
+    if not size or criterion.is_of_batch:
         return [(batch, None)]
     rows = some_rows(criterion, batch, size, _EXAMPLES)
     return [(take_batch(batch, rows, size), len(rows)), (batch, None)]

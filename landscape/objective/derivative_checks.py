@@ -17,7 +17,6 @@ from landscape.autograd.settings import first_derivatives, gradient_of, leaf, se
 from landscape.errors import InputError, LandscapeError, LandscapeWarning
 from landscape.objective.batches import Batch, examples_in, take, take_batch
 from landscape.objective.checks import normal, sizes, some_rows
-from landscape.objective.losses import are_labels
 from landscape.objective.mean_loss import MeanLoss
 from landscape.objective.operators.base import Matvec
 from landscape.objective.parameters import ParameterSpace
@@ -255,30 +254,30 @@ class _Comparison:
             ahead, behind = self._both_sides(objective.gradient, self._direction, h)
             return (ahead - behind) / (2 * h)
         ((inputs, targets),) = objective.batches
-        targets = space.move(targets)
+        targets, criterion = space.move(targets), objective.criterion
 
         def outputs_at(w: Tensor) -> Tensor:
-            outputs: Tensor = space.predict(w, inputs, objective.buffers)
+            outputs: Tensor = criterion.read(space.predict(w, inputs, objective.buffers))
             return outputs
 
         def residual(outputs: Tensor) -> Tensor:
             at = leaf(outputs)
-            return gradient_of(objective.criterion(at, targets, inputs)[0], at)
+            return gradient_of(criterion.total(at, targets, inputs)[0], at)
 
         outputs = outputs_at(self._w)
         ahead, behind = self._both_sides(outputs_at, self._direction, h)
         along = (ahead - behind) / (2 * h)
-        _, weight = objective.criterion(outputs, targets, inputs)
+        _, weight = criterion.total(outputs, targets, inputs)
         if self._matrix == "gauss-newton":
             centred = (residual(outputs + h * along) - residual(outputs - h * along)) / (2 * h)
         else:
             slopes = residual(outputs)
             inner = (slopes * along).flatten(1).sum(1)
             centred = slopes * inner.view(-1, *[1] * (slopes.ndim - 1))
-            weight = weight**2 / float(objective.criterion.counts(targets, len(outputs)).sum())
+            weight = weight**2 / float(criterion.counts(targets, len(outputs)).sum())
         at = leaf(self._w)
         with space.at(at, objective.buffers) as network:
-            return gradient_of((network(inputs) * centred).sum(), at) / weight
+            return gradient_of((criterion.read(network(inputs)) * centred).sum(), at) / weight
 
     def _check_symmetry(self, image: Tensor) -> None:
         other = self._sizes * normal(self._w, 2)
@@ -334,14 +333,15 @@ def _tried(objective: MeanLoss, batch: Batch) -> Batch:
     inputs, targets = take_batch(batch, rows, size)
     space = objective.space
     outputs = space.predict(space.vector(), inputs, objective.buffers)
-    if are_labels(outputs, targets):
-        labels, classes = targets.long(), outputs.shape[1]
+    logits_and_labels = objective.criterion.rows(outputs, targets)
+    if logits_and_labels is not None:
+        labels, classes = targets.long(), logits_and_labels[0].shape[1]
         ignored = objective.criterion.ignore_index
         other = (labels + 1) % classes
         if ignored is not None:
             other = torch.where(other == ignored, (other + 1) % classes, other)
         counts = (labels >= 0) & (labels != ignored)
-        return inputs, torch.where(counts, other, labels)
+        return inputs, torch.where(counts, other, labels).to(targets.dtype)
     return inputs, take(targets, torch.arange(len(rows)).roll(1), len(rows))
 
 

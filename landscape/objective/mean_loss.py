@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape.autograd.cuda_graphs import Recorder
+from landscape.autograd.pytrees import map_tensors
 from landscape.autograd.settings import (
     check_tensor,
     first_derivatives,
@@ -20,9 +21,9 @@ from landscape.autograd.settings import (
     no_autocast,
 )
 from landscape.errors import InputError
-from landscape.objective.batches import Batch, batch_size
+from landscape.objective.batches import Batch, Pairs, batch_size
 from landscape.objective.checks import check_batch_independence, check_evaluation
-from landscape.objective.losses import Criterion, Loss, are_labels
+from landscape.objective.losses import Criterion, Loss, Readout
 from landscape.objective.parameters import Choice, Network, ParameterSpace
 
 
@@ -68,6 +69,7 @@ class MeanLoss:
         *,
         parameters: Choice = None,
         buffers: Mapping[str, Tensor] | None = None,
+        batch_loss: bool = False,
     ) -> None:
         if not isinstance(batches, Iterable) and not hasattr(batches, "__getitem__"):
             raise InputError(f"batches is a {type(batches).__name__}; pass a list or a DataLoader")
@@ -81,7 +83,7 @@ class MeanLoss:
         check_batch_independence(self.space.module)
         self.size = self.space.size
         self.batches = batches
-        self.criterion = Criterion(loss)
+        self.criterion = Criterion(Readout(loss, batch_loss=True) if batch_loss else loss)
         self.buffers = buffers
         self.checked = Checked()
         self._recorder = Recorder(self.space.device)
@@ -169,7 +171,7 @@ class MeanLoss:
     def _sums(self, outputs: Any, targets: Any, inputs: Any = None) -> Tensor:
         """A batch's total loss, weight, and numbers of right and of all labels, shape (4,)."""
         total, weight = self.criterion(outputs, targets, inputs)
-        right, labels = _right(outputs, targets, self.criterion.ignore_index, total)
+        right, labels = _right(self.criterion.rows(outputs, targets), total)
         return torch.stack([total, weight.to(total), right, labels])
 
     def _evaluations(self, batches: Iterable[Tensor]) -> list[Evaluation]:
@@ -208,7 +210,8 @@ class MeanLoss:
         Raises:
             InputError: something is no batch, or network, loss and data do not fit each other.
         """
-        batches = (batch for batch in map(_pair, self.batches) if batch_size(*batch))
+        pairs = Pairs(self.batches, keeps_labels=self.criterion.is_own)
+        batches = (batch for batch in pairs if batch_size(*batch))
         first, second = next(batches, None), next(batches, None)
         if first is None:
             return
@@ -238,8 +241,11 @@ class MeanLoss:
         else:
             with torch.autocast(self.space.device.type, autocast):
                 outputs = network(inputs)
-            outputs = outputs.to(self.space.dtype) if isinstance(outputs, Tensor) else outputs
+            outputs = map_tensors(self._real, outputs)
         return self.criterion(outputs, self.space.move(targets), inputs)
+
+    def _real(self, outputs: Tensor) -> Tensor:
+        return outputs.to(self.space.dtype) if outputs.is_floating_point() else outputs
 
     def mean(self, values: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
         """The sum of the batches' values divided by the sum of their weights.
@@ -256,17 +262,6 @@ class MeanLoss:
             raise no_batch()
         check_weight(float(weights))
         return total / weights
-
-
-def _pair(batch: Any) -> Batch:
-    if not isinstance(batch, list | tuple) or len(batch) != 2:
-        parts = f" of {len(batch)}" if isinstance(batch, list | tuple | Mapping) else ""
-        raise InputError(
-            f"a batch is a pair (inputs, targets), not a {type(batch).__name__}{parts}; "
-            "inputs may be a tuple or a dict"
-        )
-    inputs, targets = batch
-    return inputs, targets
 
 
 def no_batch() -> InputError:
@@ -287,16 +282,17 @@ def check_weight(weight: float) -> None:
         )
 
 
-def _right(
-    outputs: Any, targets: Any, ignore_index: int | None, like: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Numbers of right and of all labels in a batch, in the type of ``like``; NaN without any."""
-    if not are_labels(outputs, targets):
+def _right(rows: tuple[Tensor, Tensor] | None, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Numbers of right and of all labels that count, in the type of ``like``.
+
+    Args:
+        rows: Logits and labels; see ``Criterion.rows``. Without them no number is right or wrong.
+        like: A number of that type.
+    """
+    if rows is None:
         return torch.full_like(like, torch.nan), torch.ones_like(like)
-    labels = targets.long()
+    logits, labels = rows
     counts = labels >= 0
-    if ignore_index is not None:
-        counts &= labels != ignore_index
-    right = (counts & (outputs.argmax(1) == labels)).sum().to(like.dtype)
+    right = (counts & (logits.argmax(1) == labels)).sum().to(like.dtype)
     # argmax of NaN is an arbitrary class: not a prediction.
-    return torch.where(outputs.isfinite().all(), right, torch.nan), counts.sum().to(like.dtype)
+    return torch.where(logits.isfinite().all(), right, torch.nan), counts.sum().to(like.dtype)

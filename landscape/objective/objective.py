@@ -19,11 +19,14 @@ class Objective(MeanLoss):
 
     Args:
         model: A module, or a ``ParameterSpace`` over one.
-        batches: An iterable of (inputs, targets) that can be read again: a ``DataLoader``, a list,
-            ``Data.batches(...)``. It must give the same examples every time.
+        batches: An iterable of batches that can be read again: a ``DataLoader``, a list. It must
+            give the same examples every time. A batch is a pair (inputs, targets), a dict with its
+            labels, or a batch of graphs; see ``batches.as_pair``.
         loss: A name or a function; see ``losses.Criterion``.
         parameters: The parameters that w holds, if ``model`` is a module; see ``ParameterSpace``.
         buffers: The module's buffers to evaluate with; its own if ``None``.
+        batch_loss: Whether the loss is one of a whole batch, such as a contrastive one. L is then
+            its mean over the batches as they are given.
 
     Attributes:
         space: The parameter space of w.

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from landscape.objective.batches import Batch, batch_size, same_examples
+from landscape.objective.batches import Batch, Pairs, batch_size, same_examples
 from landscape.objective.losses import Loss
 from landscape.objective.mean_loss import Evaluation
 from landscape.objective.objective import Objective
@@ -73,7 +73,7 @@ class PosteriorLoss:
         if self.data is calibration:
             next(pairs, None)  # which checks them
             return True
-        return same_examples(pairs, calibration)
+        return same_examples(pairs, Pairs(calibration))
 
     @cached_property
     def _keeps_statistics(self) -> bool:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from landscape.errors import InputError
-from landscape.objective.batches import Batch
+from landscape.objective.batches import Batch, as_pair
 from landscape.objective.copies import copy_module
 from landscape.objective.parameters import Choice, ParameterSpace
 from landscape.posteriors import files
@@ -209,7 +209,7 @@ class Posterior:
         if self.space in _CHECKED:
             return
         for batch in batches:
-            check_statistics(self.space, batch)
+            check_statistics(self.space, as_pair(batch))
             _CHECKED.add(self.space)
             break
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from landscape.errors import InputError
-from landscape.objective.batches import Batch
+from landscape.objective.batches import Batch, Pairs
+from landscape.objective.losses import Criterion, Loss
 from landscape.posteriors import Posterior
 from landscape.prediction import metrics
+from landscape.runtime.memory import check_room
 
 _IGNORED = -100
 
@@ -49,7 +52,12 @@ class Prediction:
 
 
 def predict(
-    posterior: Posterior, data: Iterable[Batch], *, samples: int = 30, seed: int = 0
+    posterior: Posterior,
+    data: Iterable[Batch],
+    *,
+    samples: int = 30,
+    seed: int = 0,
+    loss: Loss = "cross_entropy",
 ) -> Prediction:
     """Predict with each of a posterior's samples.
 
@@ -57,57 +65,82 @@ def predict(
 
     Args:
         posterior: Posterior to sample from. A posterior with fewer samples gives all it has.
-        data: Batches of (inputs, labels). Examples with the label -100, which torch's losses
-            ignore, are left out.
+        data: Batches of (inputs, labels), or of other forms; see ``batches.as_pair``. Each token
+            and each pixel with a label is an example. Those with the label -100, which torch's
+            losses ignore, are left out.
         samples: Number of posterior samples S.
         seed: Seed of the samples. ``measure`` uses the same samples for the same seed.
+        loss: The loss, which says where the logits are; see ``losses.Readout``. With
+            ``"binary_cross_entropy"`` one logit z stands for the two of the classes, 0 and z.
 
     Raises:
-        InputError: There is no data, or the network does not return logits (B, C).
+        InputError: There is no data, the predictions do not fit in memory, or the network does not
+            return logits (B, C).
     """
-    logits, labels = sampled_outputs(posterior, data, samples=samples, seed=seed)
-    if logits.ndim != 3:
-        raise InputError("predict needs a network that returns logits (B, C)")
-    if logits.shape[2] < 2:
-        raise InputError(
-            "predict needs a logit for each class, but the network has one output: for two classes "
-            "with one logit z, return torch.stack([0 * z, z], 1)"
+    criterion = Criterion(loss)
+
+    def read(outputs: Any, targets: Any) -> tuple[Tensor, Tensor]:
+        rows = criterion.rows(outputs, targets)
+        if rows is None:
+            raise _no_logits(criterion.read(outputs))
+        logits, labels = rows
+        counts = labels != _IGNORED
+        return torch.log_softmax(logits[counts], dim=1), labels[counts]
+
+    return Prediction(*sampled_outputs(posterior, data, read, samples=samples, seed=seed))
+
+
+def _no_logits(outputs: Any) -> InputError:
+    if isinstance(outputs, Tensor) and outputs.ndim == 2 and outputs.shape[1] == 1:
+        return InputError(
+            "predict needs a logit for each class, but the network has one output: for one logit "
+            "pass loss='binary_cross_entropy'"
         )
-    counts = labels != _IGNORED
-    return Prediction(torch.log_softmax(logits[:, counts], dim=2), labels[counts])
+    return InputError(
+        "predict needs a network that returns logits (B, C), (B, C, ...) or (B, T, C), and labels "
+        "of that shape without C"
+    )
 
 
 def sampled_outputs(
-    posterior: Posterior, data: Iterable[Batch], *, samples: int, seed: int
+    posterior: Posterior,
+    data: Iterable[Batch],
+    read: Callable[[Any, Any], tuple[Tensor, Tensor]],
+    *,
+    samples: int,
+    seed: int,
 ) -> tuple[Tensor, Tensor]:
-    """The network's outputs (S, N, ...) at posterior samples, and the targets (N, ...).
+    """Predictions (S, N, ...) at posterior samples, and the targets (N, ...).
 
     Args:
         posterior: Posterior to sample from.
         data: Batches of (inputs, targets).
+        read: Returns predictions and targets, row by row, of a batch's outputs and targets.
         samples: Number of posterior samples S.
         seed: Seed of the samples.
 
     Raises:
-        InputError: There is no data, or the network does not return a tensor.
+        InputError: There is no data, or the predictions do not fit in memory.
     """
     posterior.check_statistics(data)
     count = posterior.num_available(samples)
-    rows = []
+    rows: list[Tensor] = []
     targets: list[Tensor] = []
     with torch.no_grad():
         for w in posterior.sample(count, seed):
             buffers = posterior.buffers(w)
-            outputs, targets = [], []
-            for inputs, batch_targets in data:
-                output = posterior.space.predict(w, inputs, buffers)
-                if not isinstance(output, Tensor):
-                    raise InputError("predict needs a network that returns logits (B, C)")
-                outputs.append(output)
-                targets.append(posterior.space.move(batch_targets))
-            if not outputs:
+            parts, targets = [], []
+            for inputs, batch_targets in Pairs(data):
+                outputs = posterior.space.predict(w, inputs, buffers)
+                part, of_part = read(outputs, posterior.space.move(batch_targets))
+                parts.append(part)
+                targets.append(of_part)
+            if not parts:
                 raise InputError("the data has no batches: nothing to predict")
-            rows.append(torch.cat(outputs))
+            rows.append(torch.cat(parts))
+            if len(rows) == 1:
+                room = (count - 1) * rows[0].nbytes
+                check_room(room, posterior.device, f"predictions of {count} samples")
     return torch.stack(rows), torch.cat(targets)
 
 

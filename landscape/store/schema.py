@@ -216,6 +216,7 @@ ATTRIBUTES: Mapping[str, str] = {
     "task_sizes": "JSON object: examples in each split",
     "classes": "JSON list of class names",
     "loss": "definition of the loss",
+    "loss_mean_over": "labels (each token and pixel counts), examples or batches",
     "parameters": "names of the inferred parameters",
     "parameter_count": "P, the number of inferred parameters",
     "normalisation": "what was done about running statistics",

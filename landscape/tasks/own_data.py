@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from landscape.autograd.pytrees import map_tensors
 from landscape.errors import InputError, printable, reason, refused
+from landscape.objective.batches import as_pair
 from landscape.objective.losses import Loss
 from landscape.runtime import limits
 from landscape.runtime.files import check_regular
@@ -20,7 +22,8 @@ from landscape.tasks.splits import assemble
 from landscape.tasks.task import Data, Task
 
 Examples = Any
-"""``(inputs, targets)`` of arrays or tensors, a ``Data``, or a map-style ``Dataset`` of pairs."""
+"""``(inputs, targets)`` of arrays or tensors, a dict of inputs with its labels, a ``Data``, or a
+map-style ``Dataset`` of pairs or such dicts."""
 
 
 def arrays(
@@ -45,8 +48,9 @@ def arrays(
 
     Args:
         train: Training examples: ``(inputs, targets)`` of arrays or tensors, a ``Data``, or a
-            ``Dataset`` of pairs. For a network with several arguments the inputs are a tuple, or a
-            dict by argument name.
+            ``Dataset`` of pairs, or of dicts with their labels. For a network with several
+            arguments the inputs are a tuple, or a dict by argument name; several targets are a
+            tuple or a dict, too.
         test: Test examples in the same form.
         validation: Validation examples in the same form. If ``None`` they are taken from
             ``train``, never from ``test``.
@@ -221,18 +225,26 @@ def as_data(examples: Examples) -> Data:
     """
     if isinstance(examples, Data):
         return examples
+    if isinstance(examples, Mapping):
+        examples = as_pair(examples)
     if not isinstance(examples, tuple | list) or len(examples) != 2:
         examples = _collect(examples)
-    inputs, targets = _inputs(examples[0]), _tensor(examples[1])
-    if not targets.is_floating_point():
-        targets = targets.long()
+    inputs = _inputs(examples[0])
+    targets = map_tensors(_integers_as_long, _inputs(examples[1]))
     if isinstance(inputs, Tensor) and inputs.ndim < 2:
         raise InputError(f"inputs must have shape (N, ...), not {tuple(inputs.shape)}")
     return Data(inputs, targets)
 
 
+def _integers_as_long(targets: Tensor) -> Tensor:
+    return targets if targets.is_floating_point() else targets.long()
+
+
 def _inputs(inputs: Any) -> Any:
-    """Inputs as a tensor, or as a tuple or dict of tensors for a network with several arguments."""
+    """Inputs as a tensor, or as a tuple or dict of tensors for a network with several arguments.
+
+    Several targets have the same forms.
+    """
     if isinstance(inputs, Mapping):
         return {name: _tensor(value) for name, value in inputs.items()}
     if isinstance(inputs, tuple) and all(getattr(value, "ndim", 0) > 0 for value in inputs):
@@ -240,11 +252,11 @@ def _inputs(inputs: Any) -> Any:
     return _tensor(inputs)
 
 
-def _collect(dataset: Any) -> tuple[Any, Tensor]:
+def _collect(dataset: Any) -> tuple[Any, Any]:
     """All examples of a map-style data set."""
     try:
-        pairs = [dataset[index] for index in range(len(dataset))]
-        return _stacked([inputs for inputs, _ in pairs]), _stack([target for _, target in pairs])
+        pairs = [as_pair(dataset[index]) for index in range(len(dataset))]
+        return _stacked([inputs for inputs, _ in pairs]), _stacked([target for _, target in pairs])
     except (TypeError, ValueError, RuntimeError, KeyError) as error:
         raise InputError(
             "examples are (inputs, targets) or a Dataset of pairs of equally shaped tensors: "

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from landscape.autograd.pytrees import tensors_of
 from landscape.errors import InputError
-from landscape.objective.losses import Loss
+from landscape.objective.losses import Loss, Readout
 from landscape.tasks.augment import Augment
 from landscape.tasks.few_shot import choose_shots
 from landscape.tasks.scaling import Scaling
@@ -64,9 +64,11 @@ def assemble(
         raise InputError(f"{name}: there must be training and test examples")
     if validation is None:
         train, validation = cut(train, validation_share, generator)
-    if loss == "cross_entropy":
+    if loss == "cross_entropy" or (isinstance(loss, Readout) and loss.loss == "cross_entropy"):
         train, validation, test = map(_with_labels, (train, validation, test))
         classes = _names(name, (train, validation, test), classes)
+    if shots and not isinstance(train.targets, Tensor):
+        raise InputError(f"{name}: shots are of one class each, and there are several targets")
     if shots:
         train = train.subset(choose_shots(train.targets, shots, generator))
     splits = [data.with_inputs(prepare) for data in (train, validation, test)]
@@ -74,7 +76,7 @@ def assemble(
     if any(shape != shapes[0] for shape in shapes):
         raise InputError(f"{name}: inputs of one split have another shape: {shapes}")
     for data in splits:
-        tensors = (*tensors_of(data.inputs), data.targets)
+        tensors = tensors_of((data.inputs, data.targets))
         if not all(bool(tensor.isfinite().all()) for tensor in tensors):
             raise InputError(f"{name}: inputs or targets hold NaN or infinity")
     scaling = None
@@ -121,6 +123,8 @@ def cut(train: Data, share: float, generator: torch.Generator) -> tuple[Data, Da
 def _with_labels(data: Data) -> Data:
     """Data with a column of class numbers as a vector. A column can have no other meaning."""
     targets = data.targets
+    if not isinstance(targets, Tensor):
+        return data
     if targets.is_floating_point() or targets.ndim != 2 or targets.shape[1] != 1:
         return data
     return Data(data.inputs, targets[:, 0], data.batch_size)
@@ -133,6 +137,8 @@ def _real(inputs: Tensor) -> Tensor:
 def _names(name: str, splits: Sequence[Data], classes: Sequence[str] | None) -> tuple[str, ...]:
     """Names of the classes, for labels (N, ...) or probabilities (N, C, ...)."""
     all_targets = [data.targets for data in splits if len(data)]
+    if not all(isinstance(targets, Tensor) for targets in all_targets):
+        raise InputError(f"{name}: the cross-entropy has one target; for several see losses.Heads")
     if all(targets.is_floating_point() and targets.ndim > 1 for targets in all_targets):
         count = all_targets[0].shape[1]
         return tuple(map(str, range(count)) if classes is None else classes)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from landscape.autograd.pytrees import map_tensors, tensors_of
 from landscape.errors import InputError
-from landscape.objective.batches import Batch, Rows, take_inputs
+from landscape.objective.batches import Batch, Rows, take, take_inputs
 from landscape.objective.losses import Loss
 from landscape.tasks.augment import Augment, CropAndFlip
 from landscape.tasks.scaling import Scaling
@@ -27,7 +27,7 @@ class Data:
     Attributes:
         inputs: Tensor (N, ...), or several tensors for a network with several arguments, in a
             tuple or in a dict by argument name.
-        targets: Targets, shape (N, ...).
+        targets: Targets, shape (N, ...), or several in a dict or a tuple, for several heads.
         batch_size: Number of examples per batch.
 
     Examples:
@@ -37,21 +37,24 @@ class Data:
     """
 
     inputs: Any
-    targets: Tensor
+    targets: Any
     batch_size: int = 512
 
     def __post_init__(self) -> None:
-        lengths = {len(tensor) if tensor.ndim else 0 for tensor in tensors_of(self.inputs)}
-        if lengths != {len(self.targets)}:
-            counts = ", ".join(map(str, sorted(lengths))) or "no"
+        inputs, targets = (
+            {len(tensor) if tensor.ndim else 0 for tensor in tensors_of(value)}
+            for value in (self.inputs, self.targets)
+        )
+        if inputs != targets or len(targets) != 1:
+            counts = [", ".join(map(str, sorted(lengths))) or "no" for lengths in (inputs, targets)]
             raise InputError(
-                f"{counts} inputs and {len(self.targets)} targets: the numbers must be equal"
+                f"{counts[0]} inputs and {counts[1]} targets: the numbers must be equal"
             )
         if self.batch_size < 1:
             raise InputError(f"the batch size must be at least 1, not {self.batch_size}")
 
     def __len__(self) -> int:
-        return len(self.targets)
+        return len(tensors_of(self.targets)[0])
 
     def __iter__(self) -> Iterator[Batch]:
         """Batches in the order of the data. The last one may be smaller."""
@@ -60,12 +63,13 @@ class Data:
 
     def shuffled(self, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
         """Batches of one epoch in random order. ``generator`` is on the CPU."""
-        order = torch.randperm(len(self), generator=generator).to(self.targets.device)
+        device = tensors_of(self.targets)[0].device
+        order = torch.randperm(len(self), generator=generator).to(device)
         for rows in torch.split(order, batch_size):
             yield self._at(rows)
 
     def _at(self, rows: Rows) -> Batch:
-        return take_inputs(self.inputs, rows, len(self)), self.targets[rows]
+        return take_inputs(self.inputs, rows, len(self)), take(self.targets, rows, len(self))
 
     def subset(self, indices: Tensor) -> Data:
         """The examples at the given indices."""
@@ -78,7 +82,8 @@ class Data:
     def to(self, device: torch.device | str) -> Data:
         """The same data on another device."""
         moved = self.with_inputs(lambda tensor: tensor.to(device))
-        return Data(moved.inputs, self.targets.to(device), self.batch_size)
+        targets = map_tensors(lambda tensor: tensor.to(device), self.targets)
+        return Data(moved.inputs, targets, self.batch_size)
 
 
 @dataclass(frozen=True)
@@ -125,8 +130,15 @@ class Task:
 
     @property
     def outputs(self) -> int:
-        """Number of a network's outputs for one input: the number of classes or real targets."""
-        return len(self.classes) or math.prod(self.train.targets.shape[1:])
+        """Number of a network's outputs for one input: the number of classes or real targets.
+
+        Raises:
+            InputError: There are several targets.
+        """
+        targets = self.train.targets
+        if not isinstance(targets, Tensor):
+            raise InputError(f"task '{self.name}' has several targets: bring a network for them")
+        return len(self.classes) or math.prod(targets.shape[1:])
 
     def transformed(self, transform: Transform) -> Task:
         """The same task with its images as a pretrained network expects them.
@@ -179,7 +191,7 @@ class Task:
         """
         digest = hashlib.sha256()
         for data in (self.train, self.validation, self.test):
-            for tensor in (*tensors_of(data.inputs), data.targets):
+            for tensor in tensors_of((data.inputs, data.targets)):
                 digest.update(tensor.cpu().contiguous().numpy().tobytes())
         if self.source:
             digest.update(self.source.fingerprint().encode())

@@ -15,7 +15,7 @@ from landscape import posteriors
 from landscape.methods import Method
 from landscape.methods.checkpoint import OtherTrainingError, identity_digest
 from landscape.methods.loop import Progress
-from landscape.objective.likelihood import GaussianLikelihood
+from landscape.objective.losses import Criterion
 from landscape.objective.parameters import Choice, ParameterSpace
 from landscape.posteriors import Posterior
 from landscape.prediction import Prediction, RealPrediction, predict, predict_real
@@ -215,7 +215,8 @@ def _write_run(
             config=settings,
             task_sizes=task.sizes,
             classes=list(task.classes),
-            loss=task.loss if isinstance(task.loss, str) else getattr(task.loss, "__name__", "own"),
+            loss=Criterion(task.loss).name,
+            loss_mean_over=f"{Criterion(task.loss).unit}s",
             parameters=", ".join(space.names),
             parameter_count=space.size,
             normalisation="running statistics re-estimated for each sample on the training set"
@@ -233,10 +234,8 @@ def _write_run(
 def _predict(
     posterior: Posterior, task: Task, samples: int, seed: int
 ) -> Prediction | RealPrediction:
-    loss = GaussianLikelihood() if task.loss == "gaussian" else task.loss
-    if isinstance(loss, GaussianLikelihood):
-        return predict_real(posterior, task.test, noise=loss.noise, samples=samples, seed=seed)
-    return predict(posterior, task.test, samples=samples, seed=seed)
+    by_loss = predict if Criterion(task.loss).likelihood is None else predict_real
+    return by_loss(posterior, task.test, samples=samples, seed=seed, loss=task.loss)
 
 
 def _prediction_group(

@@ -139,7 +139,7 @@ def test_a_network_of_several_outputs_needs_a_loss_of_its_own() -> None:
             self.inner = mlp()
 
         def forward(self, inputs: Tensor) -> dict[str, Tensor]:
-            return {"logits": self.inner(inputs)}
+            return {"one": self.inner(inputs), "other": self.inner(inputs)}
 
     objective = Objective(Two(), classification())
     with pytest.raises(InputError, match="needs one tensor of logits, not the network's dict"):

@@ -302,7 +302,8 @@ def test_a_caller_who_has_switched_gradients_off_gets_them(mode: Callable[[], ob
 @pytest.mark.parametrize(
     ("batch", "message"),
     [
-        ({"x": 1, "y": 2}, "a pair .inputs, targets., not a dict of 2"),
+        ({"x": 1, "y": 2}, "targets must be a tensor .* not int"),
+        ({"x": 1, "z": 2}, "a dict has its labels under one of .* this one has x, z"),
         ((torch.ones(2, 4), torch.zeros(2), torch.zeros(2)), "not a tuple of 3"),
         (torch.ones(2, 4), "not a Tensor"),
         ((torch.ones(2, 4).double(), [0, 1]), "targets must be a tensor .* not list"),

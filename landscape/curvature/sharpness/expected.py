@@ -112,6 +112,8 @@ def m_sharpness(
     ball = make_ball(at, radius, "l2", adaptive=adaptive, steps=steps)
     generator = torch.Generator(at.device).manual_seed(seed)
     rises, sizes = [], []
+    if m is not None and objective.criterion.is_of_batch:
+        raise InputError("a loss of whole batches takes them as they are given: leave m out")
     for batch in _split(objective.pairs(), m):
         part = objective.on(objective.space, [batch])
         step = worst_step(part, at, ball, steps, generator)

@@ -61,14 +61,14 @@ def _roots(
 ) -> Iterator[Tensor]:
     """Matrices R_c (B, P), one for each output, with sum_n J_n^T Lambda_n J_n = sum_c R_c^T R_c."""
     inputs, targets = batch
+    criterion = Criterion(loss)
     with torch.no_grad():
-        outputs = space.call(w, inputs, buffers)
+        outputs = criterion.read(space.call(w, inputs, buffers))
     if not isinstance(outputs, Tensor) or outputs.ndim != 2:
         raise InputError("laplace needs a network that returns one vector an example, (B, C)")
-    criterion = Criterion(loss)
 
     def single_loss(output: Tensor, target: Any) -> Tensor:
-        return criterion(output[None], target[None])[0]
+        return criterion.total(output[None], target[None])[0]
 
     inner = vmap(hessian(single_loss))(outputs, targets)  # (B, C, C)
     values, vectors = torch.linalg.eigh(inner)
@@ -79,7 +79,7 @@ def _roots(
     roots = vectors * values.clamp_min(0.0).sqrt()[:, None]
 
     def projected(v: Tensor, example: Any, root: Tensor) -> Tensor:
-        output: Tensor = space.call(v, _batch_of_one(example), buffers)[0]
+        output: Tensor = criterion.read(space.call(v, _batch_of_one(example), buffers))[0]
         return output @ root
 
     for column in roots.unbind(2):

@@ -46,7 +46,7 @@ class GaussNewton(GraphOperator):
         inputs, targets = batch
         criterion = self.objective.criterion
         with BilinearLayers():
-            outputs = network(inputs)
+            outputs = criterion.read(network(inputs))
         size = batch_size(inputs, targets, outputs)
         if not isinstance(outputs, Tensor) or outputs.ndim == 0 or len(outputs) != size:
             raise InputError(
@@ -55,7 +55,7 @@ class GaussNewton(GraphOperator):
             )
         leaf = outputs.detach().requires_grad_()
         targets = self.objective.space.move(targets)
-        loss, weight = criterion(leaf, targets, inputs)
+        loss, weight = criterion.total(leaf, targets, inputs)
         sizes = torch.stack([weight, criterion.counts(targets, size).sum().to(weight)])
         centre, w = self._centre(loss, leaf), self.w
         # J^T u is linear in u, and its derivative by u is J v: two passes back for one forward.
