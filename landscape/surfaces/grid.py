@@ -115,12 +115,14 @@ def surface(
 
     Raises:
         InputError: a setting is out of range, there are no data, the data change at each pass, a
-            sample is not finite, or the samples span no plane.
+            sample is not finite, the samples span no plane, or they keep running statistics of
+            their own.
         LandscapeError: a worker died.
     """
     count = posterior.num_available(check_int(samples, "the number of samples"))
     seed = check_int(seed, "the seed", least=None)
     shape = check_surface(plane, shape, count, margin, extent)
+    posterior.check_any_weights()
     kind = "own" if isinstance(plane, Plane) else plane
     group = member("surfaces", kind if name is None else name)
     settings = {"shape": list(shape), "samples": count, "margin": margin, "extent": extent}

@@ -128,6 +128,7 @@ def check_surface(
             ``fresh`` is not given.
     """
     _data(trained.task, split)
+    trained.posterior.check_any_weights()
     asked = with_defaults(surface, settings)
     count = trained.posterior.num_available(asked["samples"])
     if plane is None:

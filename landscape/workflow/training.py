@@ -199,7 +199,6 @@ def _write_run(
     weights = path.with_suffix(".safetensors")
     prediction = _predict(posterior, task, samples, seed)
     space = posterior.space
-    layers = normalisation_layers(space.module)
     groups = {"predictions": _prediction_group(prediction, seed, posterior)}
     if posterior.history:
         groups["training"] = (posterior.history, {})
@@ -218,9 +217,7 @@ def _write_run(
             loss=task.loss if isinstance(task.loss, str) else getattr(task.loss, "__name__", "own"),
             parameters=", ".join(space.names),
             parameter_count=space.size,
-            normalisation="running statistics re-estimated for each sample on the training set"
-            if layers
-            else "the network keeps no running statistics",
+            normalisation=_normalisation(posterior),
             data_fingerprint=task.fingerprint(),
             device=describe_device(space.device),
             dtype=str(space.dtype).removeprefix("torch."),
@@ -228,6 +225,15 @@ def _write_run(
             posterior_fingerprint=fingerprint(weights),
             **training,
         )
+
+
+def _normalisation(posterior: Posterior) -> str:
+    """What is done about running statistics, in words."""
+    if posterior.sample_buffers is not None:
+        return "running statistics of each sample as in its checkpoint"
+    if normalisation_layers(posterior.space.module):
+        return "running statistics re-estimated for each sample on the training set"
+    return "the network keeps no running statistics"
 
 
 def _predict(
