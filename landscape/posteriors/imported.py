@@ -75,7 +75,7 @@ def from_weights(
         >>> from_weights(networks[0], [one.state_dict() for one in networks]).num_available(30)
         4
     """
-    sources = _sources(weights)
+    sources = sources_of(weights)
     if buffers not in BUFFERS:
         raise InputError(f"buffers is one of {', '.join(BUFFERS)}, not '{buffers}'")
     keeps = buffers == "keep"
@@ -205,7 +205,7 @@ def from_sampler(
     return Posterior(space, Samples(vectors), method="imported", calibration=calibration)
 
 
-def _sources(weights: Source | Sequence[Named | Source]) -> list[Named | Source]:
+def sources_of(weights: Source | Sequence[Named | Source]) -> list[Named | Source]:
     """The state dicts and files that are meant, in order."""
     if isinstance(weights, Mapping):
         raise InputError("weights is one state dict: put it into a list")

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from landscape import posteriors
-from landscape.methods import Method
+from landscape.methods import Method, Recorder
 from landscape.methods.checkpoint import OtherTrainingError, identity_digest
 from landscape.methods.loop import Progress
 from landscape.objective.likelihood import GaussianLikelihood
@@ -45,6 +45,7 @@ def train(
     device: str = "auto",
     overwrite: bool = False,
     config: Mapping[str, Any] | None = None,
+    recorder: Recorder | None = None,
     progress: bool | Progress | None = None,
 ) -> Trained:
     """Train a posterior and write its run file: training history, predictions on the test set.
@@ -67,6 +68,8 @@ def train(
         device: ``"auto"``, or a name that torch knows.
         overwrite: Replace an existing run file, and a checkpoint of another training.
         config: More settings, for the record.
+        recorder: As for ``Method.fit``. ``along_training`` finds its folder beside the run file,
+            with the same name and the ending ``.trajectory``.
         progress: As for ``Method.fit``.
 
     Raises:
@@ -112,6 +115,7 @@ def train(
         seed=seed,
         device=str(where),
         checkpoint=checkpoint,
+        recorder=recorder,
         progress=progress,
     )
     try:
