@@ -30,6 +30,7 @@ def import_weights(
     name: str | None = None,
     parameters: Literal[tuple(subsets.CHOICES)] = "all",  # type: ignore[valid-type]
     prefix: str | None = None,
+    buffers: Literal["reestimate", "keep"] = "reestimate",
     samples: int = 30,
     overwrite: bool = False,
     seed: Seed = 0,
@@ -49,6 +50,7 @@ def import_weights(
         name: Name of the run; by default TASK-imported.
         parameters: Parameters in which the files may differ.
         prefix: Prefix of the names to use from the files; by default it is found.
+        buffers: Whether running statistics are re-estimated, or each sample keeps its file's.
         samples: Number of posterior samples that predictions are averaged over.
         overwrite: Replace an existing run.
         task_settings: Settings of the task.
@@ -63,6 +65,7 @@ def import_weights(
         weights,
         parameters=subsets.CHOICES[parameters](network),
         prefix=prefix,
+        buffers=buffers,
         calibration=data.train,
     )
     recorded = workflow.record(
@@ -72,7 +75,12 @@ def import_weights(
         samples=posterior.num_available(samples),
         seed=seed,
         overwrite=overwrite,
-        config={"parameters": parameters, "imported": weights},
+        config={
+            "parameters": parameters,
+            "imported": weights,
+            "prefix": prefix,
+            "buffers": buffers,
+        },
     )
     print_run(recorded.run.path, as_json)
 

@@ -25,7 +25,7 @@ class Measurement:
     """Settings of ``landscape.measure``.
 
     Attributes:
-        samples: Number of posterior samples.
+        samples: Number of posterior samples, by default 30.
         eigenvalues: Number of largest eigenvalues.
         matrix: hessian, gauss-newton or empirical-fisher.
         tolerance: Relative residual of the eigenvalues.
@@ -38,7 +38,7 @@ class Measurement:
         backend: lanczos or pyhessian.
     """
 
-    samples: int = 30
+    samples: int | None = None
     eigenvalues: int = 5
     matrix: str = "hessian"
     tolerance: float = 1e-3
@@ -58,6 +58,7 @@ def measure(
     /,
     *,
     measurement: Measurement = _MEASUREMENT,
+    along: bool = False,
     plane: str | None = None,
     grid: int = 41,
     processes: Workers = 0,
@@ -71,16 +72,26 @@ def measure(
 
     Args:
         file: Run file (.h5), beside its posterior.
+        along: Measure the weights along the training, as kept by 'landscape train --record', in
+            place of the posterior's samples.
         plane: Plane of the surface; see 'landscape surface --help'.
         grid: Number of points along each side of the surface; 0 for no surface.
     """
     trained = workflow.load(file, device=device)
     seed = _seed(seed, trained.run)
     settings = {**asdict(measurement), "seed": seed}
+    settings["samples"] = 30 if measurement.samples is None else measurement.samples
     settings["sharpness"] = _measures(measurement.sharpness)
+    if along:
+        if measurement.samples is not None or plane is not None:
+            raise InputError(
+                "--along measures all weights along the training: no --samples, no --plane"
+            )
+        trained = workflow.along_training(trained)
+        settings["samples"] = trained.posterior.num_available(0)
     surface: dict[str, Any] = {
         "plane": plane,
-        "samples": measurement.samples,
+        "samples": settings["samples"],
         "shape": (grid, grid),
         "seed": seed,
         "fresh": fresh,
@@ -94,7 +105,7 @@ def measure(
         raise InputError("--grid 0 asks for no surface: it takes no --plane")
     with (
         workers(processes, dask) as executor,
-        workflow.in_progress(trained.run, measurement=settings),
+        workflow.in_progress(trained.run, **{"along" if along else "measurement": settings}),
     ):
         how: dict[str, Any] = {"executor": executor, "progress": True}
         workflow.measure_curvature(trained, fresh=fresh, **settings, **how)
@@ -129,7 +140,8 @@ def surface(
     Args:
         file: Run file (.h5), beside its posterior.
         plane: samples, pca, random or eigenvectors. The default is samples, or random if there are
-            fewer than three samples.
+            fewer than three samples. Or trajectory, the principal directions of the weights along
+            the training, as kept by 'landscape train --record'.
         line: Line in place of a plane: samples, pca, random or eigenvectors; or a curve of low
             loss between two samples, bezier or chain.
         split: Data to evaluate: train or test.
@@ -144,6 +156,12 @@ def surface(
         learning_rate: Learning rate of a curve; by default 0.02.
     """
     trained = workflow.load(file, device=device)
+    if plane == "trajectory" and line is None:
+        if samples is not None:
+            raise InputError(
+                "--plane trajectory takes all weights along the training: no --samples"
+            )
+        trained, plane = workflow.along_training(trained), None
     count = 30 if samples is None else samples
     settings: dict[str, Any] = {"split": split, "samples": count, "extent": extent}
     settings["seed"] = _seed(seed, trained.run)

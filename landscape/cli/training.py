@@ -18,7 +18,7 @@ from landscape import methods, models, posteriors, tasks, workflow
 from landscape.cli.options import Device, Json, Seed, as_options, read_toml, task_settings_of
 from landscape.cli.report import print_run
 from landscape.errors import InputError
-from landscape.methods import METHODS
+from landscape.methods import METHODS, Recorder
 from landscape.methods.rest import DETERMINISTIC
 from landscape.objective import subsets
 from landscape.posteriors import Posterior, transfer
@@ -44,6 +44,8 @@ def train(
     alpha: float = 1e-4,
     parameters: Literal[tuple(subsets.CHOICES)] = "all",  # type: ignore[valid-type]
     deterministic: Literal[DETERMINISTIC] = "freeze",  # type: ignore[valid-type]
+    record_every: Annotated[int | None, Parameter(name="--record")] = None,
+    record_most: int = 50,
     samples: int = 30,
     overwrite: bool = False,
     seed: Seed = 0,
@@ -69,6 +71,10 @@ def train(
         alpha: Prior variance of the fresh head.
         parameters: Parameters that are inferred.
         deterministic: Whether the other parameters are frozen, or trained by SGD beside them.
+        record_every: Number of steps after which the weights are kept beside the run, for
+            'landscape measure --along'.
+        record_most: Largest number of weights to keep. When there are as many, every second one is
+            removed and the interval doubles.
         samples: Number of posterior samples that predictions are averaged over.
         overwrite: Replace an existing run.
         task_settings: Settings of the task.
@@ -100,8 +106,18 @@ def train(
             network = before.network()
         if before is not None and inferred is not None:  # the rest stays at the prior's mean
             network, before = before.network(), before.marginal(inferred)
+        path = out / f"{name or f'{task}-{method}-seed{seed}'}.h5"
+        recorder: Recorder | None = None
+        if record_every is not None:
+            record |= {"record": {"every": record_every, "most": record_most}}
+            recorder = Recorder(
+                path.with_suffix(workflow.TRAJECTORY),
+                every=record_every,
+                most=record_most,
+                overwrite=overwrite,
+            )
         trained = workflow.train(
-            out / f"{name or f'{task}-{method}-seed{seed}'}.h5",
+            path,
             data,
             method_settings or methods.create(method),
             network,
@@ -113,6 +129,7 @@ def train(
             device=where,
             overwrite=overwrite,
             config=record,
+            recorder=recorder,
             progress=True,
         )
         if distributed.rank() == 0:

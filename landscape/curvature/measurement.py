@@ -21,7 +21,7 @@ from landscape.curvature.estimators.lanczos import check_request
 from landscape.curvature.estimators.probes import check_budget
 from landscape.curvature.matrices import Matrix
 from landscape.curvature.not_finite import why_not_finite
-from landscape.curvature.sample import Row, SampleWork, measure_sample
+from landscape.curvature.sample import Row, SampleWork, measure_in_order, measure_sample
 from landscape.curvature.sharpness.measures import measure_names
 from landscape.curvature.sharpness.over_samples import (
     SampleSharpness,
@@ -31,7 +31,7 @@ from landscape.curvature.sharpness.over_samples import (
 from landscape.errors import InputError, LandscapeError
 from landscape.objective.batches import Batch
 from landscape.objective.losses import Criterion, Loss
-from landscape.posteriors import Posterior, PosteriorLoss
+from landscape.posteriors import Posterior, PosteriorLoss, Trajectory
 from landscape.posteriors.fingerprints import fingerprints
 from landscape.results import SampleMean, spectrum_means
 from landscape.results.resume import Entry, Store, Stored
@@ -140,8 +140,14 @@ def measure(
     The network is in evaluation mode, with running statistics re-estimated for each sample; there
     is no augmentation and no weight decay. The matrix is over the inferred parameters.
 
+    The samples of a ``Trajectory`` are the points along a training. Without an executor the search
+    for eigenvalues starts at each point from the eigenvectors of the one before. Digits, an MLP of
+    2,410 parameters, 1 to 10 steps of gradient descent between points: that saves 14 to 22 % of
+    the products for lambda_1 and 9 to 16 % of those for five eigenvalues.
+
     Args:
-        posterior: The posterior. A point, or a set of fewer samples, gives as many as it has.
+        posterior: The posterior. A point, or a set of fewer samples, gives as many as it has; a
+            ``Trajectory`` gives all.
         data: The data to measure on, as batches (``Data``, a list, a ``DataLoader``).
         samples: Number S of samples.
         eigenvalues: Number k of largest eigenvalues.
@@ -206,7 +212,13 @@ def measure(
     work = SampleWork(PosteriorLoss(posterior, data, loss), settings)
     further = sharpness_work(work.loss, sharpness, temperatures, count, seed)
     request = {**settings, "parameters": posterior.space.names}
-    entry = Entry.of(store, "samples", request, lambda: fingerprints(work.loss))
+    group = "trajectory" if isinstance(posterior, Trajectory) else "samples"
+    if store is not None and group == "trajectory" and (density_probes or sharpness):
+        raise InputError(
+            "along a training a run keeps eigenvalues, trace and loss: ask for no density and no "
+            "further measures, or measure without a store"
+        )
+    entry = Entry.of(store, group, request, lambda: fingerprints(work.loss))
     rows = _stored_rows(entry, work)
     attributes: dict[str, Any] = {
         "backend": backend,
@@ -217,16 +229,25 @@ def measure(
         "parameters": f"{posterior.space.size} inferred parameters",
         "mean_over": f"{Criterion(loss).unit}s",
     }
+    if isinstance(posterior, Trajectory):
+        attributes["unit"] = posterior.unit
     places = posterior.places(attributes["requested"], seed)
     missing = [index for index in range(count) if index not in rows]
     if sharpness and missing:  # before any work
         further.check(weights[0])
     items = [(index, weights[index]) for index in missing]
     report = reporter(progress, "curvature", lambda row: f"lambda_1 {row['eigenvalues'][0]:.3g}")
-    for done, (position, row) in enumerate(executors.run(measure_sample, work, items, executor), 1):
+    is_in_order = isinstance(posterior, Trajectory) and executor is None
+    results = (
+        measure_in_order(work, items)
+        if is_in_order
+        else executors.run(measure_sample, work, items, executor)
+    )
+    counts = np.array(posterior.counts) if isinstance(posterior, Trajectory) else None
+    for done, (position, row) in enumerate(results, 1):
         rows[missing[position]] = row
         if store is not None:
-            _write(entry, rows, attributes, places)
+            _write(entry, rows, attributes, places, counts)
         if report is not None:
             report(count - len(missing) + done, count, row)
     columns = _columns([rows[index] for index in range(count)])
@@ -285,13 +306,19 @@ def _rows(stored: Stored, names: Sequence[str]) -> dict[int, Row]:
 
 
 def _write(
-    entry: Entry, rows: dict[int, Row], attributes: dict[str, Any], places: np.ndarray | None
+    entry: Entry,
+    rows: dict[int, Row],
+    attributes: dict[str, Any],
+    places: np.ndarray | None,
+    counts: np.ndarray | None,
 ) -> None:
     numbers = sorted(rows)
     columns = _columns([rows[index] for index in numbers])
     finished = {"sample": numbers, **{name: columns[name] for name in _COLUMNS}}
     if places is not None:
         finished |= dict(zip(("chain", "place"), places[numbers].T, strict=True))
+    if counts is not None:
+        finished["count"] = counts[numbers]
     if "nodes" in columns:
         densities = smooth_together(_quadratures(columns))
         entry.at("density").write(

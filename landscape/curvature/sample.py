@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,28 +49,58 @@ def measure_sample(work: SampleWork, sample: tuple[int, Tensor]) -> Row:
     Returns:
         The row of the sample. Its curvature is NaN if the loss or a product is not finite.
     """
+    return _measure(work, sample, None)[0]
+
+
+def measure_in_order(
+    work: SampleWork, points: Iterable[tuple[int, Tensor]]
+) -> Iterator[tuple[int, Row]]:
+    """Measure points along a training, each from the eigenvectors of the one before.
+
+    Args:
+        work: Settings that all points share.
+        points: Number and weights (P,) of each point.
+
+    Yields:
+        Position among the points, and row.
+    """
+    start = None
+    for position, point in enumerate(points):
+        row, start = _measure(work, point, start)
+        yield position, row
+
+
+def _measure(
+    work: SampleWork, sample: tuple[int, Tensor], start: Tensor | None
+) -> tuple[Row, Tensor | None]:
+    """The row of a sample, and a vector to start at the next one from."""
     begun = time.perf_counter()
     index, w = sample
     objective = work.loss.at(w)
     evaluation = objective.evaluate(w)
     row: Row = {"loss": evaluation.loss, "accuracy": evaluation.accuracy}
     settings = {**work.settings, "seed": work.settings["seed"] + index}
-    measured = _by_pyhessian if settings["backend"] == "pyhessian" else _by_lanczos
+    following: Tensor | None = None
     try:
-        row |= measured(objective, w, **settings)
+        if settings["backend"] == "pyhessian":
+            row |= _by_pyhessian(objective, w, **settings)
+        else:
+            curvature, following = _by_lanczos(objective, w, start=start, **settings)
+            row |= curvature
     except NotFiniteError:
         row |= _without_curvature(**settings)
     if index == 0:  # data that change at each pass, as by augmentation, are refused
         check_same_loss(evaluation.loss, objective.evaluate(w).loss, w.dtype)
     if w.is_cuda:
         torch.cuda.synchronize(w.device)
-    return {**row, "seconds": time.perf_counter() - begun}
+    return {**row, "seconds": time.perf_counter() - begun}, following
 
 
 def _by_lanczos(
     objective: Objective,
     w: Tensor,
     *,
+    start: Tensor | None,
     eigenvalues: int,
     matrix: Matrix,
     tolerance: float,
@@ -80,7 +111,7 @@ def _by_lanczos(
     density_steps: int,
     seed: int,
     backend: str,
-) -> Row:
+) -> tuple[Row, Tensor]:
     operator = operator_at(objective, w, matrix)  # for all estimates: it keeps the graphs
     top = lanczos(
         operator,
@@ -88,6 +119,7 @@ def _by_lanczos(
         tolerance=tolerance,
         max_matvecs=max_matvecs,
         keep_space=True,
+        start=start,
         seed=seed,
     )
     total = hutchinson(
@@ -100,7 +132,7 @@ def _by_lanczos(
         )
         row["nodes"], row["weights"] = quadrature.nodes.numpy(), quadrature.weights.numpy()
         row["matvecs"] += quadrature.matvecs
-    return row
+    return row, top.vectors.sum(0)
 
 
 def _by_pyhessian(

@@ -18,6 +18,7 @@ from landscape.methods.laplace.mola import MoLA
 from landscape.methods.loop import Method
 from landscape.methods.point.map import MAP
 from landscape.methods.point.sam import ASAM, FSAM, SAM
+from landscape.methods.recorder import Recorder
 from landscape.methods.sgmcmc.cyclical_sgld import CyclicalSGLD
 from landscape.methods.sgmcmc.entropy_mcmc import EntropyMCMC
 from landscape.methods.sgmcmc.pretrain_your_loss import PretrainYourLoss
@@ -99,6 +100,7 @@ __all__ = [
     "MoLA",
     "PretrainYourLoss",
     "Problem",
+    "Recorder",
     "State",
     "create",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import ClassVar
 
@@ -50,6 +51,7 @@ class Ensemble(Framework[EnsembleState]):
     members: int = 5
 
     name: ClassVar[str] = "ensemble"
+    can_record: ClassVar[bool] = False
     refused = MAP.refused
 
     def __post_init__(self) -> None:
@@ -92,7 +94,12 @@ class Ensemble(Framework[EnsembleState]):
         weights = torch.stack([member.mean for member in state.members])
         return Posterior(state.problem.space, Samples(weights), method=self.name)
 
-    def _epoch(self, state: EnsembleState, train: Data) -> Record:
+    def _epoch(
+        self,
+        state: EnsembleState,
+        train: Data,
+        after_step: Callable[[EnsembleState], None] | None = None,
+    ) -> Record:
         state.steps_done += state.problem.steps_per_epoch
         return _mean([self.member._epoch(member, train) for member in state.members])
 

@@ -26,7 +26,8 @@ from torch import Tensor, nn
 
 from landscape.autograd.settings import differentiable
 from landscape.errors import InputError, TrainingError
-from landscape.methods.checkpoint import Checkpoint, digest
+from landscape.methods.checkpoint import Checkpoint, digest, identity_digest
+from landscape.methods.recorder import Recorder
 from landscape.methods.rest import DETERMINISTIC, JointSpace
 from landscape.methods.state import Problem, State, descend, new_state
 from landscape.objective.batches import Batch
@@ -97,6 +98,8 @@ class Method(ABC, Generic[S]):
     can_stop_early: ClassVar[bool] = True
     trains_rest: ClassVar[bool] = False
     """Whether SGD can train the parameters that are not inferred at the same time."""
+    can_record: ClassVar[bool] = True
+    """Whether a training is one trajectory."""
 
     def __post_init__(self) -> None:
         self._require(self.epochs >= 1, "epochs", "at least 1")
@@ -152,6 +155,7 @@ class Method(ABC, Generic[S]):
         seed: int = 0,
         device: str = "auto",
         checkpoint: str | os.PathLike[str] | None = None,
+        recorder: Recorder | None = None,
         progress: bool | Progress | None = None,
     ) -> Posterior:
         """Train on ``task.train``; the given model is not changed.
@@ -170,6 +174,8 @@ class Method(ABC, Generic[S]):
             checkpoint: A file for the state of the training, written after an epoch if that takes
                 little of the time. If it exists, training continues from it to the same final
                 weights: bit by bit on the CPU.
+            recorder: A recorder that keeps the weights along the training: those of the last step
+                (MAP, SWAG, chains), or the posterior's mean (variational methods).
             progress: Whether to show progress; by default in a terminal or a notebook only. Or a
                 function that gets (epoch, epochs, record of the epoch) after each epoch.
 
@@ -210,16 +216,18 @@ class Method(ABC, Generic[S]):
         path = None if checkpoint is None else Path(checkpoint)
         saved = Checkpoint(path, identity, upgrade=self.upgrade)
         saved.restore(training, where)
+        record_at = self._recording(training, recorder, identity_digest(identity))
         report = reporter(progress, f"{self.name}: training")
         begun = time.perf_counter() - training.seconds
         while training.epoch < self.epochs and not self._has_stalled(training):
-            record = self._advance(training, train, validation, saved)
+            record = self._advance(training, train, validation, saved, record_at)
             training.seconds = record["seconds"] = time.perf_counter() - begun
             for name, value in record.items():
                 training.history.setdefault(name, []).append(value)
             saved.save(training, training.epoch, last=training.epoch == self.epochs)
             if report is not None:
                 report(training.epoch, self.epochs, record)
+        record_at(training.state, last=True)
         posterior, rest = self.posterior(training.state), training.state.rest
         if training.best is not None:
             posterior = replace(posterior, distribution=training.best)
@@ -292,13 +300,42 @@ class Method(ABC, Generic[S]):
             "prior": digest(*prior.distribution.tensors().values()) if prior else None,
         }
 
+    def _recording(
+        self, training: _Training, recorder: Recorder | None, identity: str
+    ) -> Callable[..., None]:
+        """A function of the state that is called after each step, and once more at the end."""
+        if recorder is None or distributed.rank() != 0:
+            return lambda state, last=False: None
+        if not self.can_record:
+            raise InputError(
+                f"{self.name}: each of its networks has a trajectory of its own: record 'map'"
+            )
+
+        def record_at(state: S, last: bool = False) -> None:
+            per_epoch = state.problem.steps_per_epoch if recorder.unit == "epochs" else 1
+            count, within = divmod(state.steps_done, per_epoch)
+            if not within and (last or recorder.is_due(count)):
+                space, w = state.present
+                with space.at(w, state.buffers):  # tied weights have several names
+                    recorder(count, space.module, last=last)
+
+        per_epoch = training.state.problem.steps_per_epoch if recorder.unit == "epochs" else 1
+        recorder.begin(training.state.steps_done // per_epoch, identity)
+        record_at(training.state)
+        return record_at
+
     def _advance(
-        self, training: _Training, train: Data, validation: Data, saved: Checkpoint
+        self,
+        training: _Training,
+        train: Data,
+        validation: Data,
+        saved: Checkpoint,
+        record_at: Callable[..., None],
     ) -> Record:
         """One epoch."""
         state = training.state
         try:
-            record = self._epoch(state, train)
+            record = self._epoch(state, train, record_at)
         except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # a matrix is not finite
             record = {"train_loss": math.nan}
         if not (math.isfinite(record["train_loss"]) and bool(state.centre[1].isfinite().all())):
@@ -343,7 +380,9 @@ class Method(ABC, Generic[S]):
             state.rest.descend(rate, self.momentum, self.rest_decay(state.problem))
         state.steps_done += 1
 
-    def _epoch(self, state: S, train: Data) -> Record:
+    def _epoch(
+        self, state: S, train: Data, after_step: Callable[[S], None] | None = None
+    ) -> Record:
         totals: dict[str, Tensor] = {}
         counted: int | Tensor = 0
         criterion = state.problem.criterion
@@ -351,6 +390,8 @@ class Method(ABC, Generic[S]):
         for inputs, targets in train.shuffled(self.batch_size, state.order):
             changed = inputs if augment is None else augment(inputs, state.generator)
             self.step(state, (changed, targets))
+            if after_step is not None:
+                after_step(state)
             weight = criterion.weight(inputs, targets)
             counted = counted + weight
             for name, value in state.last.items():

@@ -110,6 +110,14 @@ class State(ABC):
             return self.problem.space, self.mean
         return joint.space, joint.join(self.mean, rest.mean)
 
+    @property
+    def present(self) -> tuple[ParameterSpace, Tensor]:
+        """As ``centre``, at the weights of the last step where a method also has an average."""
+        joint, rest, w = self.problem.joint, self.rest, getattr(self, "weights", self.mean)
+        if joint is None or rest is None:
+            return self.problem.space, w
+        return joint.space, joint.join(w, rest.values)
+
     def keep_rest(self) -> None:
         """Take in the rest that belongs to a snapshot or a sample of the inferred parameters."""
         if self.rest is not None:

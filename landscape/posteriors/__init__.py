@@ -12,6 +12,7 @@ from landscape.posteriors.posterior import Posterior, isotropic, load, save
 from landscape.posteriors.pretrained import moped
 from landscape.posteriors.samples import Samples
 from landscape.posteriors.theta import GaussianGradient, GaussianTangent, Noise
+from landscape.posteriors.trajectory import Trajectory, from_training
 
 __all__ = [
     "Distribution",
@@ -25,9 +26,11 @@ __all__ = [
     "Posterior",
     "PosteriorLoss",
     "Samples",
+    "Trajectory",
     "describe",
     "from_gaussian",
     "from_sampler",
+    "from_training",
     "from_weights",
     "isotropic",
     "load",

@@ -41,17 +41,19 @@ def write(
     space: ParameterSpace,
     distribution: Distribution,
     description: Mapping[str, Any],
+    sample_buffers: Mapping[str, Tensor] | None = None,
 ) -> Path:
     """Write a distribution over a network's parameters.
 
-    The file holds the distribution's tensors under ``distribution/``, and the network's fixed
-    parameters and buffers under ``module/``.
+    The file holds the distribution's tensors under ``distribution/``, the network's fixed
+    parameters and buffers under ``module/``, and buffers that each sample keeps under ``buffers/``.
 
     Args:
         path: A name that ends in ``.safetensors``; an existing file is replaced atomically.
         space: The network and its inferred parameters.
         distribution: The distribution.
         description: Method, settings and history, as plain JSON.
+        sample_buffers: Buffers that each sample keeps; see ``Posterior``.
 
     Returns:
         The path.
@@ -65,6 +67,7 @@ def write(
         raise InputError(f"a posterior's file name ends in .safetensors, not '{path.name}'")
     tensors = {f"distribution/{name}": part for name, part in distribution.tensors().items()}
     tensors |= {f"module/{name}": tensor for name, tensor in _rest(space).items()}
+    tensors |= {f"buffers/{name}": tensor for name, tensor in (sample_buffers or {}).items()}
     complete = {
         "kind": distribution.kind,
         **description,
@@ -82,8 +85,8 @@ def write(
 
 def read(
     path: str | os.PathLike[str], model: nn.Module, *, device: torch.device | str = "cpu"
-) -> tuple[ParameterSpace, Distribution, dict[str, Any]]:
-    """Read a distribution, its network and its description.
+) -> tuple[ParameterSpace, Distribution, dict[str, Any], dict[str, Tensor] | None]:
+    """Read a distribution, its network, its description, and the buffers that samples keep.
 
     Args:
         path: A file from ``write``.
@@ -116,7 +119,9 @@ def read(
                 "network"
             )
     with refused(f"{path} is damaged: it holds no {description['kind']}"):
-        return space, KINDS[description["kind"]](**parts), description
+        distribution = KINDS[description["kind"]](**parts)
+    buffers = {name: part.to(device) for name, part in _under("buffers/", tensors).items()}
+    return space, distribution, description, buffers or None
 
 
 def describe(path: str | os.PathLike[str]) -> dict[str, Any]:

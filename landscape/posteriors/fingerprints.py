@@ -33,8 +33,8 @@ def fingerprints(loss: PosteriorLoss, **others: Tensor) -> dict[str, str]:
     Returns:
         ``"posterior"``: the distribution, the network's layers with their settings, fixed
         parameters and buffers, and the data that running statistics are estimated on, but not these
-        statistics. ``"data"``: the examples, in whatever order and batches. ``"loss"``: its name,
-        or the function and all that it holds. And each of the others.
+        statistics; or those that each sample keeps. ``"data"``: the examples, in whatever order and
+        batches. ``"loss"``: its name, or the function and all that it holds. And the others.
 
     Raises:
         InputError: the data can be read only once.
@@ -42,7 +42,7 @@ def fingerprints(loss: PosteriorLoss, **others: Tensor) -> dict[str, str]:
     posterior, space = loss.posterior, loss.posterior.space
     data = _examples(Objective(space, loss.data, loss.loss).batches)
     layers, calibration = normalisation_layers(space.module), None
-    if layers and posterior.calibration is not None:
+    if layers and posterior.calibration is not None and posterior.sample_buffers is None:
         same = posterior.calibration is loss.data
         calibration = data if same else _examples(posterior.calibration)
     distribution = posterior.distribution
@@ -50,7 +50,9 @@ def fingerprints(loss: PosteriorLoss, **others: Tensor) -> dict[str, str]:
     fixed = {n: p for n, p in space.module.named_parameters() if n not in inferred}
     estimated = {id(buffer) for layer in layers for buffer in layer.buffers()}
     buffers = {n: b for n, b in space.module.named_buffers() if id(b) not in estimated}
-    weights = (space.signature, distribution.kind, distribution.tensors(), calibration)
+    weights: tuple[Any, ...] = space.signature, distribution.kind, distribution.tensors()
+    kept = posterior.sample_buffers
+    weights += (calibration,) if kept is None else (dict(kept),)
     network = (_layers(space.module), fixed, buffers)
     return {
         "posterior": _digest(weights, network),

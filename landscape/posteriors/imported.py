@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,7 @@ from landscape.runtime.weight_files import read_weights
 
 _ENDINGS = (".safetensors", ".pt", ".pth", ".ckpt", ".bin")
 _MOST_NAMED = 3
+BUFFERS = ("reestimate", "keep")
 
 Named = Mapping[str, Tensor]
 Source = str | os.PathLike[str]
@@ -35,6 +37,7 @@ def from_weights(
     *,
     parameters: Choice = None,
     prefix: str | None = None,
+    buffers: Literal["reestimate", "keep"] = "reestimate",
     calibration: Iterable[Batch] | None = None,
 ) -> Posterior:
     """The empirical distribution of weights that were trained elsewhere: a posterior of samples.
@@ -44,7 +47,7 @@ def from_weights(
     ``model.`` or ``_orig_mod.`` (from wrappers of torch, Lightning and ``torch.compile``).
 
     Running statistics of normalisation layers are re-estimated for each sample from
-    ``calibration``; those in the files are not used.
+    ``calibration``, and those in the files are not used; or each sample keeps its own.
 
     Args:
         model: A network of the architecture; it is not changed, and its weights are not used.
@@ -54,44 +57,63 @@ def from_weights(
             the same in all weights.
         prefix: Prefix of the names to use; other names are then left out. By default it is found,
             and names without it are refused.
-        calibration: Training batches; see ``Posterior``.
+        buffers: ``"reestimate"`` the running statistics of each sample, or ``"keep"`` those of its
+            file, and any other buffer in which the files differ. Weights between samples then have
+            none: surfaces and lines are refused.
+        calibration: Training batches for ``"reestimate"``; see ``Posterior``.
 
     Returns:
         One sample for each state dict or file, in their order.
 
     Raises:
         InputError: there are no weights, a file cannot be read, names or shapes do not fit the
-            network, or weights differ outside the inferred parameters.
+            network, weights differ outside the inferred parameters, or buffers do outside running
+            statistics and are not kept.
 
     Examples:
         >>> networks = [nn.Linear(2, 3) for _ in range(4)]
         >>> from_weights(networks[0], [one.state_dict() for one in networks]).num_available(30)
         4
     """
-    sources = _sources(weights)
+    sources = sources_of(weights)
+    if buffers not in BUFFERS:
+        raise InputError(f"buffers is one of {', '.join(BUFFERS)}, not '{buffers}'")
+    keeps = buffers == "keep"
     network = copy_module(model)
     statistics = _statistics(network)
     space, first, vectors = None, {}, []
+    kept: list[dict[str, Tensor]] = []
     for number, source in enumerate(sources):
         name = f"weights {number}" if isinstance(source, Mapping) else str(source)
         tensors = source if isinstance(source, Mapping) else read_weights(Path(source))
-        _load(network, tensors, name, prefix, statistics)
+        _load(network, tensors, name, prefix, set() if keeps else statistics)
         held = ParameterSpace(network, parameters)
         rest = _rest(held, statistics)
         if space is None:
             space, first = held, rest
             nbytes = len(sources) * space.size * space.dtype.itemsize
             check_room(nbytes, space.device, f"{len(sources):,} samples of {space.size:,} weights")
-        differing = [key for key, value in rest.items() if not torch.equal(value, first[key])]
+        own = held.buffers() if keeps else {}
+        differing = [
+            key
+            for key, value in rest.items()
+            if key not in own and not torch.equal(value, first[key])
+        ]
         if differing:
             raise InputError(
                 f"{name} differs from the first in '{differing[0]}', which is not inferred: choose "
-                "parameters that hold all differences"
+                "parameters that hold all differences, or buffers='keep' for a buffer"
             )
         vectors.append(held.vector())
+        kept.append(own)
     assert space is not None
+    samples = Samples(torch.stack(vectors))
     return Posterior(
-        space, Samples(torch.stack(vectors)), method="imported", calibration=calibration
+        space,
+        samples,
+        method="imported",
+        calibration=calibration,
+        sample_buffers=_sample_buffers(kept, samples, statistics) if keeps else None,
     )
 
 
@@ -183,7 +205,7 @@ def from_sampler(
     return Posterior(space, Samples(vectors), method="imported", calibration=calibration)
 
 
-def _sources(weights: Source | Sequence[Named | Source]) -> list[Named | Source]:
+def sources_of(weights: Source | Sequence[Named | Source]) -> list[Named | Source]:
     """The state dicts and files that are meant, in order."""
     if isinstance(weights, Mapping):
         raise InputError("weights is one state dict: put it into a list")
@@ -270,6 +292,30 @@ def _statistics(network: nn.Module) -> set[str]:
         if id(layer) in layers
         for name, _ in layer.named_buffers(recurse=False)
     }
+
+
+def _sample_buffers(
+    kept: Sequence[Named], samples: Samples, statistics: set[str]
+) -> dict[str, Tensor] | None:
+    """Running statistics of each sample, and the other buffers in which samples differ.
+
+    Raises:
+        InputError: two samples have the same weights and different buffers.
+    """
+    buffers = {
+        name: torch.stack([own[name] for own in kept])
+        for name, first in kept[0].items()
+        if name in statistics or not all(torch.equal(own[name], first) for own in kept)
+    }
+    _, which = torch.unique(samples.vectors, dim=0, return_inverse=True)
+    for values in buffers.values():
+        for group in which.unique():
+            rows = values[which == group]
+            if not torch.equal(rows, rows[:1].expand_as(rows)):
+                raise InputError(
+                    "two of the weights are the same and have different buffers: leave one out"
+                )
+    return buffers or None
 
 
 def _rest(space: ParameterSpace, statistics: set[str]) -> dict[str, Tensor]:

@@ -67,6 +67,8 @@ class PosteriorLoss:
     def _on_calibration(self) -> bool:
         """Whether the data are those that estimate the running statistics."""
         calibration = self.posterior.calibration
+        if self.posterior.sample_buffers is not None:
+            return False
         if not self._keeps_statistics or calibration is None:
             return False
         pairs = self._objective.pairs()
@@ -77,7 +79,9 @@ class PosteriorLoss:
 
     @cached_property
     def _keeps_statistics(self) -> bool:
-        return bool(normalisation_layers(self.posterior.space.module))
+        posterior = self.posterior
+        has_own = posterior.sample_buffers is not None
+        return has_own or bool(normalisation_layers(posterior.space.module))
 
     def _buffers(self, w: Tensor) -> dict[str, Tensor] | None:
         return self.posterior.buffers(w) if self._keeps_statistics else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from weakref import WeakSet
@@ -48,6 +48,8 @@ class Posterior:
         settings: Settings of the method, for the record.
         calibration: The training batches on which running statistics are re-estimated for every
             sample; ``None`` for networks that keep none.
+        sample_buffers: Buffers that each sample keeps, by name, shape (S, ...): they are then not
+            re-estimated. ``None`` to re-estimate. See ``from_weights``.
     """
 
     space: ParameterSpace
@@ -56,6 +58,7 @@ class Posterior:
     history: dict[str, list[float]] = field(default_factory=dict)
     settings: dict[str, object] = field(default_factory=dict)
     calibration: Iterable[Batch] | None = None
+    sample_buffers: Mapping[str, Tensor] | None = None
 
     def __post_init__(self) -> None:
         if self.distribution.size != self.space.size:
@@ -63,6 +66,8 @@ class Posterior:
                 f"a distribution over {self.distribution.size} numbers does not fit a network with "
                 f"{self.space.size} inferred parameters"
             )
+        if self.sample_buffers is not None:
+            check_buffers(self.space, self.distribution, self.sample_buffers)
 
     @property
     def mean(self) -> Tensor:
@@ -153,7 +158,7 @@ class Posterior:
         module = copy_module(self.space.module)
         for name, value in self.space.unflatten(self.mean).items():
             module.get_parameter(name).requires_grad_(True).data.copy_(value)
-        if self.calibration is not None:
+        if self.calibration is not None or self.sample_buffers is not None:
             buffers = dict(module.named_buffers())
             for name, value in self.buffers(self.mean).items():
                 buffers[name].copy_(value)
@@ -175,15 +180,34 @@ class Posterior:
         return replace(self, space=space, distribution=self.distribution.marginal(chosen))
 
     def buffers(self, w: Tensor) -> dict[str, Tensor]:
-        """The network's buffers for the weights w, with re-estimated running statistics.
+        """The network's buffers for the weights w, with running statistics that belong to w.
+
+        These are re-estimated, or those that the sample w keeps.
 
         Raises:
-            InputError: the network keeps running statistics and there is no ``calibration`` data.
+            InputError: the network keeps running statistics and there is no ``calibration`` data;
+                or samples keep theirs and w is none of them.
         """
-        return self.reestimate(w).buffers
+        if self.sample_buffers is None:
+            return self.reestimate(w).buffers
+        bits = w.contiguous().view(torch.uint8)
+        for number, vector in enumerate(self.space.hold(self.distribution.tensors()["vectors"])):
+            if torch.equal(vector.view(torch.uint8), bits):
+                own = {name: values[number] for name, values in self.sample_buffers.items()}
+                return self.space.buffers() | own
+        raise _belongs_to_samples()
+
+    def check_any_weights(self) -> None:
+        """Check that weights which are no samples have running statistics, as those of a plane.
+
+        Raises:
+            InputError: each sample keeps its own.
+        """
+        if self.sample_buffers is not None:
+            raise _belongs_to_samples()
 
     def reestimate(self, w: Tensor) -> Reestimated:
-        """As ``buffers``, with the network's outputs on the calibration data where they are known.
+        """Running statistics of w, with the network's outputs on the calibration data if known.
 
         Raises:
             InputError: see ``buffers``.
@@ -206,7 +230,7 @@ class Posterior:
         Raises:
             InputError: a layer of another package keeps running statistics.
         """
-        if self.space in _CHECKED:
+        if self.space in _CHECKED or self.sample_buffers is not None:
             return
         for batch in batches:
             check_statistics(self.space, as_pair(batch))
@@ -229,7 +253,7 @@ class Posterior:
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write weights and description to a safetensors file; see ``files.write``."""
         description = {"method": self.method, "settings": self.settings, "history": self.history}
-        return files.write(path, self.space, self.distribution, description)
+        return files.write(path, self.space, self.distribution, description, self.sample_buffers)
 
 
 save = Posterior.save
@@ -253,7 +277,7 @@ def load(
     Raises:
         InputError: the file is missing, damaged, not a posterior, or does not fit ``model``.
     """
-    space, distribution, about = files.read(path, model, device=device)
+    space, distribution, about, sample_buffers = files.read(path, model, device=device)
     return Posterior(
         space,
         distribution,
@@ -261,6 +285,30 @@ def load(
         history=about["history"],
         settings=about["settings"],
         calibration=calibration,
+        sample_buffers=sample_buffers,
+    )
+
+
+def check_buffers(
+    space: ParameterSpace, distribution: Distribution, buffers: Mapping[str, Tensor]
+) -> None:
+    """Check the buffers that samples keep.
+
+    Raises:
+        InputError: they do not fit the network, or there is not one for each sample.
+    """
+    if not isinstance(distribution, Samples):
+        raise InputError(f"only samples keep buffers of their own, not a {distribution.kind}")
+    own = dict(space.module.named_buffers())
+    for name, values in buffers.items():
+        if name not in own or values.shape != (len(distribution.vectors), *own[name].shape):
+            raise InputError(f"the buffers '{name}' do not fit the network and its samples")
+
+
+def _belongs_to_samples() -> InputError:
+    return InputError(
+        "each sample keeps the running statistics of its checkpoint, and other weights (a mean, a "
+        "plane, a line) have none: import the checkpoints with buffers='reestimate'"
     )
 
 

@@ -94,6 +94,11 @@ _SAMPLES = {
     "matvecs": Field(("sample",), "i4", "matrix-vector products spent", low=0),
     "seconds": Field(("sample",), "f8", "wall-clock time spent", "s", low=0),
 }
+_TRAJECTORY = {
+    **{name: field for name, field in _SAMPLES.items() if name not in _PLACES},
+    "sample": Field(("sample",), "i4", "number of the point along the training, from 0", low=0),
+    "count": Field(("sample",), "i8", "number of steps, or of epochs, before the point", low=0),
+}
 _SHARPNESS = {
     "sample": _SAMPLE,
     **_PLACES,
@@ -169,6 +174,9 @@ _SURFACE = {
         ("sample",), "f8", "Euclidean distance of the sample to the plane", low=0
     ),
     "sample_loss": Field(("sample",), "f8", "loss of the sample itself, off the plane", "nat"),
+    "sample_count": Field(
+        ("sample",), "i8", "number of steps, or of epochs, before a point along a training", low=0
+    ),
 }
 
 _LINE = {
@@ -188,6 +196,7 @@ _LINE = {
 GROUPS: Mapping[str, Mapping[str, Field]] = {
     "training": _TRAINING,
     "samples": _SAMPLES,
+    "trajectory": _TRAJECTORY,
     "density": _DENSITY,
     "sharpness": _SHARPNESS,
     "predictions": _PREDICTIONS,

@@ -166,7 +166,11 @@ def unfinished(run: Run) -> list[str]:
     parts = []
     with open_run(run.path) as file:
         names = group_names(file)
-        for name, words in (("samples", "samples"), ("sharpness", "samples' sharpness")):
+        for name, words in (
+            ("samples", "samples"),
+            ("sharpness", "samples' sharpness"),
+            ("trajectory", "points along the training"),
+        ):
             if name not in names:
                 continue
             samples = read_group(file[name], run.path, ("sample",))

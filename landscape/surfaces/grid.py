@@ -15,7 +15,7 @@ from landscape.errors import InputError
 from landscape.objective.batches import Batch
 from landscape.objective.checks import check_same_loss
 from landscape.objective.losses import Loss
-from landscape.posteriors import Posterior, PosteriorLoss
+from landscape.posteriors import Posterior, PosteriorLoss, Trajectory
 from landscape.posteriors.fingerprints import fingerprints
 from landscape.results.resume import Entry, Store, member
 from landscape.runtime import executors
@@ -49,6 +49,7 @@ class Surface:
             sample only if the sample is on the plane.
         plane: The plane.
         variance_share: Share of the samples' variance within the plane.
+        sample_count: Number of steps, or of epochs, before each point of a ``Trajectory``, (S,).
     """
 
     x: np.ndarray
@@ -61,11 +62,14 @@ class Surface:
     sample_loss: np.ndarray
     plane: Plane
     variance_share: float
+    sample_count: np.ndarray | None = None
 
     def variables(self) -> dict[str, np.ndarray]:
         """The arrays by their names in a run file."""
-        names = ("x", "y", "loss", "accuracy", "sample_x", "sample_y")
-        return {name: getattr(self, name) for name in (*names, "sample_off_plane", "sample_loss")}
+        names: tuple[str, ...] = ("x", "y", "loss", "accuracy", "sample_x", "sample_y")
+        names += ("sample_off_plane", "sample_loss", "sample_count")
+        named = {name: getattr(self, name) for name in names}
+        return {name: values for name, values in named.items() if values is not None}
 
 
 def surface(
@@ -94,7 +98,8 @@ def surface(
             the posterior's mean; ``"eigenvectors"`` along the eigenvectors of the Hessian's two
             largest eigenvalues there; or a plane of your own, of the kind ``"own"``.
         shape: Number of points along (y, x), each at least 2.
-        samples: Number S of samples to place: the first ones that ``measure`` draws of the seed.
+        samples: Number S of samples to place: the first ones that ``measure`` draws of the seed;
+            all points of a ``Trajectory``.
         margin: Reach of the grid beyond the samples' projections, as a share of their range.
         extent: Half the width of the grid around the origin, in place of ``margin``. The default is
             the norm of the posterior's mean for a random plane, and for a plane of eigenvectors if
@@ -115,12 +120,14 @@ def surface(
 
     Raises:
         InputError: a setting is out of range, there are no data, the data change at each pass, a
-            sample is not finite, or the samples span no plane.
+            sample is not finite, the samples span no plane, or they keep running statistics of
+            their own.
         LandscapeError: a worker died.
     """
     count = posterior.num_available(check_int(samples, "the number of samples"))
     seed = check_int(seed, "the seed", least=None)
     shape = check_surface(plane, shape, count, margin, extent)
+    posterior.check_any_weights()
     kind = "own" if isinstance(plane, Plane) else plane
     group = member("surfaces", kind if name is None else name)
     settings = {"shape": list(shape), "samples": count, "margin": margin, "extent": extent}
@@ -161,6 +168,7 @@ def surface(
         sample_loss=sample_loss,
         plane=chosen,
         variance_share=planes.variance_share(chosen, weights),
+        sample_count=np.array(posterior.counts) if isinstance(posterior, Trajectory) else None,
     )
     attributes: dict[str, str | int | float] = {
         "kind": chosen.kind,
@@ -168,6 +176,8 @@ def surface(
         "y_axis": chosen.axes[1],
         "seed": seed,
     }
+    if isinstance(posterior, Trajectory):
+        attributes["unit"] = posterior.unit
     if not np.isnan(result.variance_share):
         attributes["variance_share"] = result.variance_share
 

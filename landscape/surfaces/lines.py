@@ -109,8 +109,8 @@ def line(
         The line.
 
     Raises:
-        InputError: a setting is out of range, there are no data, a sample is not finite, or the
-            samples span no line.
+        InputError: a setting is out of range, there are no data, a sample is not finite, the
+            samples span no line, or they keep running statistics of their own.
         LandscapeError: the loss of a curve is not finite, or a worker died.
     """
     if kind not in LINES:
@@ -125,6 +125,7 @@ def line(
         if margin or extent is not None:
             raise InputError(f"the curve '{kind}' ends at two samples: no margin and no extent")
         check_training(kind, 1, steps, learning_rate)
+    posterior.check_any_weights()
     group = member("lines", kind if name is None else name)
     mean_loss = PosteriorLoss(posterior, data, loss)
     count = posterior.num_available(max(samples, 2))

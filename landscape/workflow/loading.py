@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from landscape import models, posteriors, tasks
 from landscape.errors import InputError
@@ -14,6 +15,8 @@ from landscape.runtime.files import file_lock, fingerprint
 from landscape.store import Run
 from landscape.tasks import Task
 from landscape.workflow.resume import tidy
+
+TRAJECTORY = ".trajectory"
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,39 @@ def load(path: Path, *, device: str = "auto") -> Trained:
         calibration=task.train,
     )
     return Trained(run, posterior, task)
+
+
+def along_training(trained: Trained) -> Trained:
+    """The same run with the weights along its training in place of its posterior.
+
+    They are in the folder beside the run with the ending ``.trajectory``; or in the folder that the
+    run was imported from.
+
+    Raises:
+        InputError: no weights were kept along the training, or they are of another one.
+    """
+    run, posterior = trained.run, trained.posterior
+    folder = run.path.with_suffix(TRAJECTORY)
+    how: dict[str, Any] = {}
+    training = run.attributes.get("training_fingerprint", "")
+    if not training:
+        folder = Path(str(run.config.get("imported", folder)))
+        how = {name: run.config.get(name) for name in ("prefix", "buffers")}
+    if not folder.is_dir():
+        raise InputError(
+            f"no weights were kept along the training of {run.path}: train with --record N, or "
+            "import the folder of a Recorder"
+        )
+    path = posteriors.from_training(
+        posterior.space.module,
+        folder,
+        parameters=list(posterior.space.names),
+        calibration=posterior.calibration,
+        **how,
+    )
+    if training and path.training != training:
+        raise InputError(f"{folder} holds the weights of another training than {run.path}")
+    return replace(trained, posterior=path)
 
 
 def weights_of(run: Run) -> Path:

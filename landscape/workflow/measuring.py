@@ -13,7 +13,7 @@ from landscape.curvature import Flatness, measure
 from landscape.curvature.sharpness.measures import measure_names, needs_temperature
 from landscape.errors import InputError
 from landscape.objective.losses import Criterion, TemperedLogits
-from landscape.posteriors import PosteriorLoss
+from landscape.posteriors import PosteriorLoss, Trajectory
 from landscape.posteriors.fingerprints import fingerprints
 from landscape.prediction import best_temperature, predict
 from landscape.store import Run
@@ -72,7 +72,8 @@ def measure_curvature(
 ) -> Flatness:
     """``landscape.measure`` on the training set, each sample written as soon as it is finished.
 
-    Samples that the run already holds are measured anew only with ``fresh``. Tempered measures take
+    Samples that the run already holds are measured anew only with ``fresh``. A run from
+    ``along_training`` is measured at each point along its training. Tempered measures take
     each sample's logits at the temperature that fits the validation set best, unless temperatures
     are given.
 
@@ -128,15 +129,17 @@ def check_surface(
             ``fresh`` is not given.
     """
     _data(trained.task, split)
+    trained.posterior.check_any_weights()
     asked = with_defaults(surface, settings)
     count = trained.posterior.num_available(asked["samples"])
-    if plane is None:
+    if plane is None and isinstance(trained.posterior, Trajectory):
+        plane = "pca"
+    elif plane is None:
         plane = "samples" if count >= 3 else "random"
     grid.check_surface(plane, asked["shape"], count, asked["margin"], asked["extent"])
     with suppress(KeyError):  # the run holds no such surface
-        _store(trained, {**asked, "kind": plane}, split=split, fresh=fresh).read(
-            f"surfaces/{plane}"
-        )
+        store = _store(trained, {**asked, "kind": plane}, split=split, fresh=fresh)
+        store.read(f"surfaces/{_surface_name(trained, plane)}")
     return plane
 
 
@@ -152,8 +155,9 @@ def measure_surface(
     """``landscape.surface`` on the training set or the test set, written to the run.
 
     A surface on the test set is called ``surfaces/<kind>-test``. The plane goes through the first
-    three samples by default; it is a random one if there are fewer. Rows that the run already holds
-    are evaluated anew only with ``fresh``.
+    three samples by default; it is a random one if there are fewer, and that of the principal
+    directions, called ``surfaces/trajectory``, for a run from ``along_training``. Rows that the run
+    already holds are evaluated anew only with ``fresh``.
 
     Raises:
         InputError: as ``check_surface``, or the samples span no plane.
@@ -166,9 +170,16 @@ def measure_surface(
         plane=plane,
         loss=trained.task.loss,
         store=_store(trained, asked, split=split, fresh=fresh),
+        name=_surface_name(trained, plane),
         progress=progress,
         **settings,
     )
+
+
+def _surface_name(trained: Trained, plane: PlaneKind) -> str:
+    if not isinstance(trained.posterior, Trajectory):
+        return plane
+    return "trajectory" if plane == "pca" else f"trajectory-{plane}"
 
 
 def measure_line(

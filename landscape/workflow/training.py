@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from landscape import posteriors
-from landscape.methods import Method
+from landscape.methods import Method, Recorder
 from landscape.methods.checkpoint import OtherTrainingError, identity_digest
 from landscape.methods.loop import Progress
 from landscape.objective.losses import Criterion
@@ -45,6 +45,7 @@ def train(
     device: str = "auto",
     overwrite: bool = False,
     config: Mapping[str, Any] | None = None,
+    recorder: Recorder | None = None,
     progress: bool | Progress | None = None,
 ) -> Trained:
     """Train a posterior and write its run file: training history, predictions on the test set.
@@ -67,6 +68,8 @@ def train(
         device: ``"auto"``, or a name that torch knows.
         overwrite: Replace an existing run file, and a checkpoint of another training.
         config: More settings, for the record.
+        recorder: As for ``Method.fit``. ``along_training`` finds its folder beside the run file,
+            with the same name and the ending ``.trajectory``.
         progress: As for ``Method.fit``.
 
     Raises:
@@ -112,6 +115,7 @@ def train(
         seed=seed,
         device=str(where),
         checkpoint=checkpoint,
+        recorder=recorder,
         progress=progress,
     )
     try:
@@ -199,7 +203,6 @@ def _write_run(
     weights = path.with_suffix(".safetensors")
     prediction = _predict(posterior, task, samples, seed)
     space = posterior.space
-    layers = normalisation_layers(space.module)
     groups = {"predictions": _prediction_group(prediction, seed, posterior)}
     if posterior.history:
         groups["training"] = (posterior.history, {})
@@ -219,9 +222,7 @@ def _write_run(
             loss_mean_over=f"{Criterion(task.loss).unit}s",
             parameters=", ".join(space.names),
             parameter_count=space.size,
-            normalisation="running statistics re-estimated for each sample on the training set"
-            if layers
-            else "the network keeps no running statistics",
+            normalisation=_normalisation(posterior),
             data_fingerprint=task.fingerprint(),
             device=describe_device(space.device),
             dtype=str(space.dtype).removeprefix("torch."),
@@ -229,6 +230,15 @@ def _write_run(
             posterior_fingerprint=fingerprint(weights),
             **training,
         )
+
+
+def _normalisation(posterior: Posterior) -> str:
+    """What is done about running statistics, in words."""
+    if posterior.sample_buffers is not None:
+        return "running statistics of each sample as in its checkpoint"
+    if normalisation_layers(posterior.space.module):
+        return "running statistics re-estimated for each sample on the training set"
+    return "the network keeps no running statistics"
 
 
 def _predict(

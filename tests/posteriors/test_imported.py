@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 import landscape as ls
 from landscape.errors import InputError
-from landscape.posteriors import from_gaussian, from_sampler, from_weights
+from landscape.posteriors import PosteriorLoss, from_gaussian, from_sampler, from_weights
+from landscape.posteriors.fingerprints import fingerprints
 
 State = dict[str, Tensor]
 
@@ -105,6 +106,89 @@ def test_running_statistics_are_those_of_each_sample_on_the_calibration_data() -
         hidden = model[0](data[0][0])
         weights = torch.cat([value.reshape(-1) for value in model.parameters()])
         assert torch.allclose(posterior.buffers(weights)["1.running_mean"], hidden.mean(0))
+
+
+class Whitened(nn.Module):
+    """A layer of another package that keeps statistics in training."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("centre", torch.zeros(4))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if self.training:
+            self.centre.lerp_(inputs.detach().mean(0), 0.5)
+        return inputs - self.centre
+
+
+def trained_in_part(seed: int, layer: nn.Module) -> nn.Sequential:
+    """A network whose statistics are half-way to those of its own data."""
+    torch.manual_seed(seed)
+    model = nn.Sequential(nn.Linear(2, 4), layer, nn.Linear(4, 3)).train()
+    model(3.0 + torch.randn(20, 2))
+    return model.eval()
+
+
+@pytest.mark.parametrize("make", [lambda: nn.BatchNorm1d(4), Whitened])
+def test_kept_buffers_are_those_of_each_checkpoint(
+    make: Callable[[], nn.Module], tmp_path: Path
+) -> None:
+    networks = [trained_in_part(seed, make()) for seed in (1, 2, 3)]
+    posterior = from_weights(
+        trained_in_part(0, make()), [one.state_dict() for one in networks], buffers="keep"
+    )
+    data = [(torch.randn(20, 2), torch.randint(3, (20,)))]
+    path = posterior.save(tmp_path / "kept.safetensors")
+    for one in (posterior, ls.posteriors.load(path, trained_in_part(9, make()), calibration=data)):
+        predicted = ls.predict(one, data, samples=3).log_probabilities
+        with torch.no_grad():
+            outputs = [n(data[0][0]) for n in networks]
+        losses = sorted(nn.functional.cross_entropy(o, data[0][1]) for o in outputs)
+        nll = -predicted[:, torch.arange(20), data[0][1]].mean(1)
+        assert torch.allclose(nll.sort().values, torch.stack(losses), rtol=1e-5)
+        flatness = ls.measure(one, data, samples=3, eigenvalues=1, trace_matvecs=4)
+        assert sorted(flatness.loss) == pytest.approx([float(loss) for loss in losses], rel=1e-5)
+        tops = [
+            float(ls.curvature.top_eigenvalues(ls.Objective(n, data), k=1).values[0])
+            for n in networks
+        ]
+        assert sorted(flatness.eigenvalues[:, 0]) == pytest.approx(sorted(tops), rel=5e-3)
+        for refused in (ls.surface, ls.surfaces.line):
+            with pytest.raises(InputError, match="each sample keeps the running statistics of its"):
+                refused(one, data, samples=3)
+        with pytest.raises(InputError, match="import the checkpoints with buffers='reestimate'"):
+            one.network()
+
+
+def test_statistics_of_another_checkpoint_are_never_taken() -> None:
+    networks = [trained_in_part(seed, Whitened()).state_dict() for seed in (1, 2)]
+    with pytest.raises(InputError, match=r"differs from the first in '1.centre'.*buffers='keep'"):
+        from_weights(trained_in_part(0, Whitened()), networks)
+    lacking = [trained_in_part(seed, nn.BatchNorm1d(4)).state_dict() for seed in (1, 2)]
+    del lacking[1]["1.running_var"]
+    with pytest.raises(InputError, match=r"weights 1 .* lacks '1.running_var'"):
+        from_weights(trained_in_part(0, nn.BatchNorm1d(4)), lacking, buffers="keep")
+    same = {**networks[0], "1.centre": networks[0]["1.centre"] + 1.0}
+    with pytest.raises(InputError, match="the same and have different buffers"):
+        from_weights(trained_in_part(0, Whitened()), [networks[0], same], buffers="keep")
+    with pytest.raises(InputError, match="buffers is one of reestimate, keep, not 'both'"):
+        from_weights(trained_in_part(0, Whitened()), networks, buffers="both")  # type: ignore[arg-type]
+
+
+def test_kept_buffers_are_part_of_what_a_result_depends_on() -> None:
+    states = [trained_in_part(seed, nn.BatchNorm1d(4)).state_dict() for seed in (1, 2)]
+    data = [(torch.randn(20, 2), torch.randint(3, (20,)))]
+
+    def mark(states: list[State], how: Any) -> str:
+        posterior = from_weights(
+            trained_in_part(0, nn.BatchNorm1d(4)), states, buffers=how, calibration=data
+        )
+        return fingerprints(PosteriorLoss(posterior, data))["posterior"]
+
+    other = [states[0], {**states[1], "1.running_mean": torch.zeros(4)}]
+    assert mark(states, "keep") == mark(states, "keep")
+    assert len({mark(states, "keep"), mark(other, "keep"), mark(states, "reestimate")}) == 3
+    assert mark(states, "reestimate") == mark(other, "reestimate")
 
 
 def test_what_is_not_inferred_must_be_the_same() -> None:

@@ -61,6 +61,7 @@ def lanczos(
     max_matvecs: int | None = None,
     max_basis: int | None = None,
     keep_space: bool = False,
+    start: Tensor | None = None,
     seed: int = 0,
 ) -> Eigenvalues:
     """The k extreme eigenvalues of a symmetric operator.
@@ -78,7 +79,10 @@ def lanczos(
             the best pairs so far are returned, with their ``converged`` false.
         max_basis: Largest number of vectors kept; by default 2 k + 30. Memory is ``max_basis * n``.
         keep_space: Whether the result has its ``space``, of up to ``max_basis`` vectors.
-        seed: Seed of the random starting vector.
+        start: Vector (n,) to start from in place of a random one, such as the sum of the
+            eigenvectors of a matrix that is close. What it lacks is found by the search from a
+            random vector at the end.
+        seed: Seed of the random starting vectors.
 
     Returns:
         Eigenpairs with their residuals.
@@ -103,7 +107,7 @@ def lanczos(
     if width < min(size, k + 2):
         raise InputError(f"max_basis must be at least k + 2 = {k + 2}, not {max_basis}")
     search = _Search(operator, which, tolerance, budget, width, seed)
-    space = search.run(k, locked=operator.zeros(0), whole=keep_space)
+    space = search.run(k, locked=operator.zeros(0), whole=keep_space, start=start)
     pairs = _best(space, k, which)
     # Deflated searches: a value beyond the k-th is a hidden copy of one that is known.
     complete = len(pairs.values) == size
@@ -161,7 +165,13 @@ class _Search:
         self.matvecs = 0
 
     def run(
-        self, k: int, *, locked: Tensor, accuracy: float = 0.0, whole: bool = False
+        self,
+        k: int,
+        *,
+        locked: Tensor,
+        accuracy: float = 0.0,
+        whole: bool = False,
+        start: Tensor | None = None,
     ) -> Eigenvalues:
         """The k extreme pairs orthogonal to the rows of ``locked``, or the ``whole`` search space.
 
@@ -172,7 +182,7 @@ class _Search:
         basis = locked.new_empty(room + 1, self.size)
         # projected[i, j] = v_i . A v_j as measured; symmetric up to the operator's own noise.
         projected = torch.zeros(room + 1, room + 1, dtype=torch.float64)
-        basis[0] = self._fresh(locked)
+        basis[0] = self._fresh(locked) if start is None else start / length(start)
         filled = 0
         while True:
             image, coefficients = orthogonalise(self._apply(basis[filled]), basis[: filled + 1])
