@@ -25,6 +25,7 @@ from landscape.curvature.sharpness.measures import FLAT_IF_LARGE, MEASURES, meas
 from landscape.errors import InputError
 from landscape.results import SampleMean
 from landscape.store import Run, ensure_writable
+from landscape.store.summary import measures_of
 from landscape.study.concordance import (
     DRAWS,
     Draws,
@@ -45,6 +46,9 @@ _ALWAYS = ("lambda_1", "lambda_ratio", "trace")
 _LOSS = "training loss"
 _BALL = ("name", "ball", "radius", "relative_radius", "fisher_weight", "adaptive_floor", "trained")
 """Settings in which a method with FP-BMA's ball may differ from the same without."""
+
+_SMALLEST = 4
+"""Fewest runs of a seed for Spearman's rho."""
 
 Progress = Callable[[str], Callable[[int, int], Any]]
 
@@ -206,9 +210,9 @@ def _available(run: Run, samples: int) -> int:
 def _has(run: Run, names: Sequence[str], count: int) -> bool:
     if "sharpness" not in run or "samples" not in run:
         return False
-    stored = json.loads(str(run.attributes_of("sharpness")["measures"]))
-    sizes = [len(run.read(group, "sample")["sample"]) for group in ("samples", "sharpness")]
-    return min(sizes) >= count and set(names) <= set(stored)
+    groups = [run.read(group, "sample") for group in ("samples", "sharpness")]
+    sizes = [len(group["sample"]) for group in groups]
+    return min(sizes) >= count and set(names) <= set(measures_of(groups[1]))
 
 
 def read_run(run: Run, names: Sequence[str], samples: int) -> Measured:
@@ -220,8 +224,8 @@ def read_run(run: Run, names: Sequence[str], samples: int) -> Measured:
     with np.errstate(invalid="ignore", divide="ignore"):
         fifth = eigenvalues[:, 4] if eigenvalues.shape[1] > 4 else math.nan
         values["lambda_ratio"] = eigenvalues[:, 0] / fifth
-    stored = json.loads(str(run.attributes_of("sharpness")["measures"]))
-    columns = dict(zip(stored, run.read("sharpness", "value")["value"].T, strict=True))
+    sharpness = run.read("sharpness", "value")
+    columns = dict(zip(measures_of(sharpness), sharpness["value"].T, strict=True))
     for name in names:
         column = columns[name][:count]
         values[name] = 1 / column if name in FLAT_IF_LARGE else column
@@ -250,7 +254,7 @@ def tables_of(finished: Sequence[Measured], names: Sequence[str]) -> list[Table]
     plain, given, kendall = between(finished, rows, axes)
     within, within_given = within_posteriors(finished, rows)
     notes = {
-        "plain": "Spearman's rho over the runs of one seed, mean over seeds.",
+        "plain": "Spearman's rho over the runs of one seed, mean over seeds with 4 runs or more.",
         "given": "The same with the training loss held fixed (partial correlation).",
         "within": "Kendall's tau over the pairs of samples of one posterior, all pairs together.",
     }
@@ -354,6 +358,8 @@ def between(
         for group in range(max(groups) + 1):
             members = np.flatnonzero(known & (np.array(groups) == group))
             weights = draws.methods[:, np.array(methods)[members]]
+            if len(members) < _SMALLEST:
+                weights = np.full_like(weights, np.nan)
             of_groups.append(spearman_matrices(values[members], weights))
         mean = mean_over(of_groups, draws.seeds)
         rhos.append(mean[:, 0, 2:])
