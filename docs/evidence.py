@@ -117,8 +117,12 @@ def draw(figure: dict[str, Any]) -> go.Figure:
         for i, label in enumerate(labels)
     }
     named: set[str] = set()
+    tallest = 0
     for index, panel in enumerate(panels):
         place = {"row": index // columns + 1, "col": index % columns + 1}
+        tallest = max(
+            [tallest, *(len(series["x"]) for series in panel["series"] if sideways(panel))]
+        )
         if panel["contours"]:
             lines = panel["contours"]
             start, end, size = lines["levels"]
@@ -134,21 +138,23 @@ def draw(figure: dict[str, Any]) -> go.Figure:
             )
         for series in panel["series"]:
             colour, symbol = styles[series["label"]]
+            places, bars = ("y", "error_x") if sideways(panel) else ("x", "error_y")
             drawn.add_scatter(
-                x=series["x"],
-                y=series["y"],
+                **{places: series["x"], "x" if sideways(panel) else "y": series["y"]},
                 mode="lines" if series["line"] else "markers",
                 name=series["label"],
                 legendgroup=series["label"],
                 showlegend=series["label"] not in named,
                 line_color=colour,
                 marker={"color": colour, "symbol": symbol, "size": 6, "opacity": 0.8},
-                error_y=errors(series),
+                **{bars: errors(series)},
                 **place,
             )
             named.add(series["label"])
-        drawn.update_xaxes(title_text=panel["x"], **place)
-        drawn.update_yaxes(title_text=panel["y"], **place)
+        titles = [panel["x"], panel["y"]]
+        across, up = reversed(titles) if sideways(panel) else titles
+        drawn.update_xaxes(title_text=across, **place)
+        drawn.update_yaxes(title_text=up, **place)
         for axis, update in (("x", drawn.update_xaxes), ("y", drawn.update_yaxes)):
             if axis in panel["logarithmic"]:
                 update(type="log", **place)
@@ -157,9 +163,14 @@ def draw(figure: dict[str, Any]) -> go.Figure:
         template="plotly_white",
         font_size=11,
         width=340 * columns + 160 if columns > 1 else 820,
-        height=300 * rows + 120 if columns > 1 else 460,
+        height=max(300, 18 * tallest) * rows + 120 if columns > 1 else 460,
         margin={"t": 80, "r": 20},
     )
+
+
+def sideways(panel: dict[str, Any]) -> bool:
+    """Whether x of a panel goes up; files of earlier versions do not say so."""
+    return bool(panel.get("sideways"))
 
 
 def errors(series: dict[str, Any]) -> dict[str, Any] | None:

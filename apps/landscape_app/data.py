@@ -281,6 +281,11 @@ def missing(run: Run, group: str) -> NotMeasured:
     if group == "density":
         reason = "spectral density not measured"
         return NotMeasured(f"{reason}: run `landscape measure {file} --density 10`", reason)
+    if group == "sharpness":
+        reason = "further measures not measured"
+        return NotMeasured(
+            f"{reason}: run `landscape measure {file} --sharpness all --grid 0`", reason
+        )
     family, _, name = group.partition("/")
     if family == "surfaces":
         reason = f"surface '{name}' not measured"

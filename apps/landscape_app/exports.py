@@ -29,6 +29,7 @@ _FIGURES: Mapping[str, Callable[[Run], go.Figure]] = {
     "spread": figures.spread_figure,
     "relation": figures.relation_figure,
     "density": figures.density_figure,
+    "measures": figures.measures_figure,
     "metrics": figures.metrics_figure,
     "averaging": figures.averaging_figure,
     "calibration": figures.calibration_figure,

@@ -75,13 +75,15 @@ def study(
     restarts: int | None = None,
     shots: int | None = None,
     methods: str | None = None,
+    runs: str | None = None,
+    sharpness: str | None = None,
     as_json: Json = False,
 ) -> None:
     """Answer a question about the methods, on a transfer task.
 
     Args:
         name: generalisation, flatness, averaging, ablation, toy, bound, compatibility, cost,
-            correlation, surfaces or transfer.
+            correlation, surfaces, transfer or measures.
         out: Folder for the results; the study continues what is in it.
         task: digits (comes with the package), mnist after EMNIST's letters, cifar10-jpeg after
             lossless CIFAR-10, or cifar10-few-shot after Tiny ImageNet. For transfer, which has a
@@ -102,6 +104,8 @@ def study(
         shots: Number of labelled images of every class; 0 for all images of CIFAR-10.
         methods: Methods to compare with fp-bma, such as swag,vi; for transfer rows of its table.
             All by default.
+        runs: Folders of the runs that measures compares, with commas between them.
+        sharpness: Measures of flatness, with commas between their names; all by default.
     """
     from landscape import study as studying
 
@@ -120,9 +124,18 @@ def study(
         restarts=restarts,
         shots=shots,
     )
-    only = None if methods is None else methods.split(",")
+    only, measures = (None if part is None else part.split(",") for part in (methods, sharpness))
     tables = studying.study(
-        name, out, spent, task=task, model=model, weights=weights, device=device, only=only
+        name,
+        out,
+        spent,
+        task=task,
+        model=model,
+        weights=weights,
+        device=device,
+        only=only,
+        runs=[] if runs is None else [Path(folder) for folder in runs.split(",")],
+        sharpness=measures,
     )
     if as_json:
         rows = [asdict(table) for table in tables]
@@ -130,7 +143,7 @@ def study(
         return
     print("\n\n".join(table.text() for table in tables))
     print(f"\nSummary:   {(out / name).resolve()}.md")
-    print(f"Dashboard: landscape app {out / 'runs'}")
+    print(f"Dashboard: landscape app {(runs or str(out / 'runs')).replace(',', ' ')}")
 
 
 def _numbers(text: str | None) -> tuple[int, ...] | None:

@@ -7,21 +7,19 @@ share one set of tuned trainings.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from landscape.errors import InputError
 from landscape.runtime.devices import choose_device
-from landscape.runtime.files import atomic_write
 from landscape.runtime.progress import Progress
 from landscape.study import (
     ablation,
     bound,
     comparison,
     correlation,
+    flatness_measures,
     surfaces,
     toy,
     transfer,
@@ -31,7 +29,7 @@ from landscape.study.candidates import CANDIDATES, Candidate, select_candidates
 from landscape.study.ledger import Ledger
 from landscape.study.plan import BUDGETS, Budget, budget
 from landscape.study.runner import NETWORKS, PROBLEMS, Runner
-from landscape.study.tables import Table, corrected
+from landscape.study.tables import Table, corrected, write_page
 
 STUDIES: dict[str, Callable[[Runner, list[Candidate]], list[Table]]] = {
     "generalisation": comparison.generalisation,
@@ -76,6 +74,8 @@ def study(
     weights: Path | None = None,
     device: str = "cpu",
     only: Sequence[str] | None = None,
+    runs: Sequence[Path] = (),
+    sharpness: Sequence[str] | None = None,
     progress: Callable[[str], Callable[[int, int], Any]] = Progress,
 ) -> list[Table]:
     """Run a study, or continue it, and write its summary to ``NAME.md`` in ``folder``.
@@ -83,7 +83,7 @@ def study(
     The numbers of its figures, if it has some, are written to ``NAME.json``.
 
     Args:
-        name: Name of the study, one of ``STUDIES``, or ``"transfer"``.
+        name: Name of the study, one of ``STUDIES``, ``"transfer"`` or ``"measures"``.
         folder: Folder for run files and the summary. Studies in one folder share their trainings.
         budget: Number of seeds, trials, epochs and samples.
         task: Target task, by default the first of ``PROBLEMS``, each of which has a source task;
@@ -93,6 +93,9 @@ def study(
         weights: File with the initial weights of the source network; ``None`` for random weights.
         device: Device for training and measuring: ``"cpu"``, ``"cuda"``, or ``"auto"``.
         only: Names of the candidates to compare with FP-BMA; all of them if ``None``.
+        runs: Folders of the runs that ``"measures"`` compares; it trains none.
+        sharpness: Names of the measures of ``"measures"``; all of ``curvature.MEASURES`` if
+            ``None``.
         progress: Function that takes a label and returns a progress callback.
 
     Returns:
@@ -103,6 +106,22 @@ def study(
             another model, or the folder cannot be written or holds another task, model or weights.
         LandscapeError: Every trial of a method diverged.
     """
+    if name == "measures":
+        if not runs or any(part is not None for part in (task, model, weights)):
+            raise InputError(
+                "measures compares the runs of --runs: no --task, --model or --weights"
+            )
+        return flatness_measures.measures(
+            folder,
+            budget,
+            runs,
+            sharpness=sharpness,
+            device=str(choose_device(device)),
+            only=only,
+            progress=progress,
+        )
+    if runs or sharpness is not None:
+        raise InputError("--runs and --sharpness belong to the study 'measures'")
     if name == "transfer":
         if model is not None or weights is not None:
             raise InputError("transfer has a network of its own: leave out --model and --weights")
@@ -112,26 +131,16 @@ def study(
             folder, budget, device=where, only=only, progress=progress, **named
         )
     if name not in STUDIES:
-        raise InputError(f"unknown study '{name}'; known: {', '.join([*STUDIES, 'transfer'])}")
+        known = ", ".join([*STUDIES, "transfer", "measures"])
+        raise InputError(f"unknown study '{name}'; known: {known}")
     candidates = select_candidates(only)
     task, model = task or PROBLEMS[0], model or "convnet"
     runner = Runner(folder, budget, progress, task, model, weights, str(choose_device(device)))
     tables = corrected(STUDIES[name](runner, candidates))
-    with atomic_write(folder / f"{name}.md") as temporary:
-        temporary.write_text(summary(name, budget, tables))
-    pictures = [asdict(table.figure) for table in tables if table.figure is not None]
-    if pictures:
-        with atomic_write(folder / f"{name}.json") as temporary:
-            temporary.write_text(json.dumps(pictures) + "\n")
-    return tables
-
-
-def summary(name: str, budget: Budget, tables: Sequence[Table]) -> str:
-    """The Markdown page of a study."""
     spent = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in vars(budget).items())
     note = "" if name == "toy" else f" {NOTE}"  # the toy's means are not over seeds
-    sections = [f"# {name}", f"Budget: {spent}.{note}", *(table.markdown() for table in tables)]
-    return "\n\n".join(sections) + "\n"
+    write_page(folder, name, f"Budget: {spent}.{note}", tables)
+    return tables
 
 
 __all__ = [

@@ -60,6 +60,7 @@ class Panel:
         series: Points and lines.
         contours: Level lines behind them.
         logarithmic: Axes with a logarithmic scale: ``""``, ``"x"``, ``"y"`` or ``"xy"``.
+        sideways: Whether x goes up and y to the right, as in a forest plot.
     """
 
     title: str
@@ -68,6 +69,7 @@ class Panel:
     series: tuple[Series, ...]
     contours: Contours | None = None
     logarithmic: str = ""
+    sideways: bool = False
 
 
 @dataclass(frozen=True)

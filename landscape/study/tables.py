@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
 from landscape.results import ANYTHING, Range, SampleMean
+from landscape.runtime.files import atomic_write
 from landscape.study.figures import Figure, Series, numbers
 from landscape.study.metrics import Results
 from landscape.study.statistics import holm, mean_correlation, paired
@@ -56,6 +59,17 @@ class Table:
         lines = [self.columns, ("---",) * len(self.columns), *self.rows]
         body = ["| " + " | ".join(line) + " |" for line in lines]
         return "\n".join([f"**{self.title}**", "", *body, *(["", self.note] if self.note else [])])
+
+
+def write_page(folder: Path, name: str, introduction: str, tables: Sequence[Table]) -> None:
+    """Write the page ``NAME.md`` of a study, and the numbers of its figures to ``NAME.json``."""
+    parts = [f"# {name}", introduction, *(table.markdown() for table in tables)]
+    with atomic_write(folder / f"{name}.md") as temporary:
+        temporary.write_text("\n\n".join(parts) + "\n")
+    pictures = [asdict(table.figure) for table in tables if table.figure is not None]
+    if pictures:
+        with atomic_write(folder / f"{name}.json") as temporary:
+            temporary.write_text(json.dumps(pictures) + "\n")
 
 
 def means(

@@ -10,6 +10,7 @@ from landscape_app.figures.density import density_figure
 from landscape_app.figures.flatness import eigenvalues_figure, trace_figure
 from landscape_app.figures.frame import Frame
 from landscape_app.figures.lines import lines_figure
+from landscape_app.figures.measures import measures_figure
 from landscape_app.figures.prediction import metrics_figure, metrics_table
 from landscape_app.figures.relation import relation_figure
 from landscape_app.figures.slices import slices_figure
@@ -28,6 +29,7 @@ __all__ = [
     "density_figure",
     "eigenvalues_figure",
     "lines_figure",
+    "measures_figure",
     "metrics_figure",
     "metrics_table",
     "relation_figure",

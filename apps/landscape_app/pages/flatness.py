@@ -33,6 +33,11 @@ def _layout() -> list[Any]:
             "The distribution of all eigenvalues, estimated with random probes.",
             graph("density", "Spectral density"),
         ),
+        section(
+            "Measures of flatness",
+            "Further measures at each sample, by `landscape measure RUN --sharpness all`.",
+            graph("measures", "Measures of flatness at each sample, with their mean"),
+        ),
     ]
 
 
@@ -67,7 +72,10 @@ PAGE = Page(
         "density": lambda runs, view: figures.density_figure(
             *runs, picked=view.picked, marks=marks(runs, view)
         ),
+        "measures": lambda runs, view: figures.measures_figure(
+            *runs, picked=view.picked, marks=marks(runs, view)
+        ),
     },
     controls=_controls,
-    brushed=("eigenvalues", "trace", "spread", "relation"),
+    brushed=("eigenvalues", "trace", "spread", "relation", "measures"),
 )

@@ -146,6 +146,9 @@ MEASURES: Mapping[str, Measure] = {
 ``NormalisedLogits`` or ``TemperedLogits``; the eigenvalues and the trace of the plain loss are in
 every measurement."""
 
+FLAT_IF_LARGE = ("pac_bayes_sigma", "pac_bayes_sigma_magnitude")
+"""Measures of which a large value is flat; of all others a small one is."""
+
 
 def measure_names(names: Sequence[str]) -> list[str]:
     """The names without repetition, in the order of ``MEASURES``.
