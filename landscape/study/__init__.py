@@ -22,6 +22,7 @@ from landscape.study import (
     bound,
     comparison,
     correlation,
+    scratch,
     surfaces,
     toy,
     transfer,
@@ -83,13 +84,13 @@ def study(
     The numbers of its figures, if it has some, are written to ``NAME.json``.
 
     Args:
-        name: Name of the study, one of ``STUDIES``, or ``"transfer"``.
+        name: Name of the study, one of ``STUDIES``, ``"transfer"`` or ``"scratch"``.
         folder: Folder for run files and the summary. Studies in one folder share their trainings.
         budget: Number of seeds, trials, epochs and samples.
         task: Target task, by default the first of ``PROBLEMS``, each of which has a source task;
-            for ``"transfer"`` one of ``transfer.PROBLEMS``.
-        model: Name of the network, one of ``NETWORKS``, by default the first. ``"transfer"`` has
-            its own.
+            for ``"transfer"`` and ``"scratch"`` one of their ``PROBLEMS``.
+        model: Name of the network, one of ``NETWORKS``, by default the first; for ``"scratch"`` one
+            of ``scratch.NETWORKS``. ``"transfer"`` has its own.
         weights: File with the initial weights of the source network; ``None`` for random weights.
         device: Device for training and measuring: ``"cpu"``, ``"cuda"``, or ``"auto"``.
         only: Names of the candidates to compare with FP-BMA; all of them if ``None``.
@@ -103,19 +104,21 @@ def study(
             another model, or the folder cannot be written or holds another task, model or weights.
         LandscapeError: Every trial of a method diverged.
     """
+    where = str(choose_device(device))
+    if name in ("transfer", "scratch") and weights is not None:
+        raise InputError(f"{name} has initial weights of its own: leave out --weights")
     if name == "transfer":
-        if model is not None or weights is not None:
-            raise InputError("transfer has a network of its own: leave out --model and --weights")
-        named = {} if task is None else {"task": task}
-        where = str(choose_device(device))
-        return transfer.transfer(
-            folder, budget, device=where, only=only, progress=progress, **named
-        )
+        if model is not None:
+            raise InputError("transfer has a network of its own: leave out --model")
+        return transfer.study(folder, budget, task, where).run(only, progress)
+    if name == "scratch":
+        return scratch.study(folder, budget, task, model, where).run(only, progress)
     if name not in STUDIES:
-        raise InputError(f"unknown study '{name}'; known: {', '.join([*STUDIES, 'transfer'])}")
+        known = ", ".join([*STUDIES, "transfer", "scratch"])
+        raise InputError(f"unknown study '{name}'; known: {known}")
     candidates = select_candidates(only)
     task, model = task or PROBLEMS[0], model or "convnet"
-    runner = Runner(folder, budget, progress, task, model, weights, str(choose_device(device)))
+    runner = Runner(folder, budget, progress, task, model, weights, where)
     tables = corrected(STUDIES[name](runner, candidates))
     with atomic_write(folder / f"{name}.md") as temporary:
         temporary.write_text(summary(name, budget, tables))
