@@ -83,12 +83,13 @@ def study(
 
     Args:
         name: generalisation, flatness, averaging, ablation, toy, bound, compatibility, cost,
-            correlation, surfaces, transfer or measures.
+            correlation, surfaces, transfer, scratch or measures.
         out: Folder for the results; the study continues what is in it.
         task: digits (comes with the package), mnist after EMNIST's letters, cifar10-jpeg after
             lossless CIFAR-10, or cifar10-few-shot after Tiny ImageNet. For transfer, which has a
-            network of its own: cifar10-10-shot, or digits to try it.
-        model: convnet, resnet20 or resnet18.
+            network of its own: cifar10-10-shot, or digits to try it. For scratch: cifar10, or
+            digits to try it.
+        model: convnet, resnet20 or resnet18; for scratch vit or resnet20.
         weights: File of the weights that the source network starts from.
         budget: smoke, small or large. The next options change it.
         seeds: Number of seeds of the results.
@@ -102,8 +103,8 @@ def study(
         equal_time: Whether generalisation also trains every method as long as FP-BMA.
         restarts: Number of starts of either kind in the toy study.
         shots: Number of labelled images of every class; 0 for all images of CIFAR-10.
-        methods: Methods to compare with fp-bma, such as swag,vi; for transfer rows of its table.
-            All by default.
+        methods: Methods to compare with fp-bma, such as swag,vi; for transfer and scratch rows of
+            their tables. All by default.
         runs: Folders of the runs that measures compares, with commas between them.
         sharpness: Measures of flatness, with commas between their names; all by default.
     """

@@ -74,6 +74,23 @@ def efficientnet_lite0(
     return _with_weights(model, weights, size or height)
 
 
+def divide(network: nn.Module, block: int) -> tuple[nn.Module, nn.Module]:
+    """An EfficientNet-Lite0 in two parts, which share its layers.
+
+    Args:
+        network: A network of ``efficientnet_lite0`` without stochastic depth.
+        block: Number of blocks in the first part, 0 to 16.
+
+    Returns:
+        ``first`` and ``second``, such that ``second(first(x))`` is ``network(x)``.
+    """
+    parts: Any = network
+    first = [parts._conv_stem, parts._bn0, parts._swish, *parts._blocks[:block]]
+    second = [*parts._blocks[block:], parts._conv_head, parts._bn1, parts._swish]
+    second += [parts._avg_pooling, nn.Flatten(1), parts._dropout, parts._fc]
+    return nn.Sequential(*first), nn.Sequential(*second)
+
+
 def torchvision(
     network: str,
     input_shape: Sequence[int],

@@ -88,6 +88,10 @@ class ParameterSpace:
         self._has_shift_alone = any(
             isinstance(layer, nn.GroupNorm) and layer.weight is None for layer in layers
         )
+        # torch 2 crashes in the gradient of a group normalisation whose input has its channels last
+        # and needs no gradient, as behind frozen convolutions.
+        has_groups = any(isinstance(layer, nn.GroupNorm) for layer in layers)
+        self._memory_format = torch.contiguous_format if has_groups else torch.preserve_format
         convolves = any(isinstance(layer, nn.Conv2d) for layer in layers)
         # Derivatives of these are slower with channels last, and grey images have one channel.
         slower = any(
@@ -241,7 +245,13 @@ class ParameterSpace:
     def _moved(self, tensor: Tensor) -> Tensor:
         dtype = self.dtype if tensor.is_floating_point() else tensor.dtype
         # Always a copy: a network or a loss may change its inputs in place.
-        return tensor.to(device=self.device, dtype=dtype, non_blocking=True, copy=True)
+        return tensor.to(
+            device=self.device,
+            dtype=dtype,
+            non_blocking=True,
+            copy=True,
+            memory_format=self._memory_format,
+        )
 
     def _parts(self, vector: Tensor) -> dict[str, Tensor]:
         """Copies of a vector's parts, by name and in the parameters' shapes."""

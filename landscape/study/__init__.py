@@ -20,6 +20,7 @@ from landscape.study import (
     comparison,
     correlation,
     flatness_measures,
+    scratch,
     surfaces,
     toy,
     transfer,
@@ -83,13 +84,14 @@ def study(
     The numbers of its figures, if it has some, are written to ``NAME.json``.
 
     Args:
-        name: Name of the study, one of ``STUDIES``, ``"transfer"`` or ``"measures"``.
+        name: Name of the study, one of ``STUDIES``, ``"transfer"``, ``"scratch"`` or
+            ``"measures"``.
         folder: Folder for run files and the summary. Studies in one folder share their trainings.
         budget: Number of seeds, trials, epochs and samples.
         task: Target task, by default the first of ``PROBLEMS``, each of which has a source task;
-            for ``"transfer"`` one of ``transfer.PROBLEMS``.
-        model: Name of the network, one of ``NETWORKS``, by default the first. ``"transfer"`` has
-            its own.
+            for ``"transfer"`` and ``"scratch"`` one of their ``PROBLEMS``.
+        model: Name of the network, one of ``NETWORKS``, by default the first; for ``"scratch"`` one
+            of ``scratch.NETWORKS``. ``"transfer"`` has its own.
         weights: File with the initial weights of the source network; ``None`` for random weights.
         device: Device for training and measuring: ``"cpu"``, ``"cuda"``, or ``"auto"``.
         only: Names of the candidates to compare with FP-BMA; all of them if ``None``.
@@ -106,6 +108,7 @@ def study(
             another model, or the folder cannot be written or holds another task, model or weights.
         LandscapeError: Every trial of a method diverged.
     """
+    where = str(choose_device(device))
     if name == "measures":
         if not runs or any(part is not None for part in (task, model, weights)):
             raise InputError(
@@ -116,26 +119,26 @@ def study(
             budget,
             runs,
             sharpness=sharpness,
-            device=str(choose_device(device)),
+            device=where,
             only=only,
             progress=progress,
         )
     if runs or sharpness is not None:
         raise InputError("--runs and --sharpness belong to the study 'measures'")
+    if name in ("transfer", "scratch") and weights is not None:
+        raise InputError(f"{name} has initial weights of its own: leave out --weights")
     if name == "transfer":
-        if model is not None or weights is not None:
-            raise InputError("transfer has a network of its own: leave out --model and --weights")
-        named = {} if task is None else {"task": task}
-        where = str(choose_device(device))
-        return transfer.transfer(
-            folder, budget, device=where, only=only, progress=progress, **named
-        )
+        if model is not None:
+            raise InputError("transfer has a network of its own: leave out --model")
+        return transfer.study(folder, budget, task, where).run(only, progress)
+    if name == "scratch":
+        return scratch.study(folder, budget, task, model, where).run(only, progress)
     if name not in STUDIES:
-        known = ", ".join([*STUDIES, "transfer", "measures"])
+        known = ", ".join([*STUDIES, "transfer", "scratch", "measures"])
         raise InputError(f"unknown study '{name}'; known: {known}")
     candidates = select_candidates(only)
     task, model = task or PROBLEMS[0], model or "convnet"
-    runner = Runner(folder, budget, progress, task, model, weights, str(choose_device(device)))
+    runner = Runner(folder, budget, progress, task, model, weights, where)
     tables = corrected(STUDIES[name](runner, candidates))
     spent = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in vars(budget).items())
     note = "" if name == "toy" else f" {NOTE}"  # the toy's means are not over seeds

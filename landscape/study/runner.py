@@ -8,10 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from landscape import methods, models, tasks, workflow
+from landscape import models, tasks, workflow
 from landscape.errors import InputError, TrainingError
 from landscape.posteriors import Posterior
-from landscape.store import Run, ensure_writable
+from landscape.store import Run
 from landscape.study import validation
 from landscape.study.initialisation import Initialisation, initialise
 from landscape.study.measures import (
@@ -22,6 +22,7 @@ from landscape.study.measures import (
 )
 from landscape.study.plan import Budget, Training
 from landscape.study.published import file_label, published
+from landscape.study.run_files import RunFiles
 from landscape.study.validation import TUNING
 from landscape.tasks import Task
 
@@ -76,18 +77,10 @@ class Runner:
             raise InputError(f"unknown task '{self.problem}'; known: {', '.join(PROBLEMS)}")
         if self.network not in NETWORKS:
             raise InputError(f"unknown model '{self.network}'; known: {', '.join(NETWORKS)}")
-        ensure_writable(self.folder)
         requested = f"{self.problem} with {self.network}"
         if self.weights is not None:
             requested += f" from {file_label(self.weights)}"
-        note = self.folder / "task"
-        if not note.exists():
-            note.write_text(requested + "\n")
-        stored = note.read_text().strip()
-        if stored != requested:
-            raise InputError(
-                f"{self.folder} holds a study of {stored}: choose another folder for {requested}"
-            )
+        self.files = RunFiles(self.folder, requested, self.budget.samples, self.device)
 
     def task(self, seed: int) -> Task:
         """The target task for a seed, with its corrupted test sets."""
@@ -111,14 +104,16 @@ class Runner:
         training = Training(name, "swag", swag, seed, folder="sources")
         key = f"{training.name}-{seed}"
         if key not in self._sources:
-            if self._finished_run(training) is None:
+            if self.files.finished(training) is None:
                 task = self._source_task
                 if self.weights is None:
                     model = models.build(self.network, task, seed=seed, normalisation=normalisation)
                 else:
                     model = published(self.network, task, self.weights, normalisation=normalisation)
-                self._train(training, task, {"model": model})
-            self._sources[key] = workflow.load(self.path(training), device=self.device).posterior
+                self.files.train(training, task, model)
+            self._sources[key] = workflow.load(
+                self.files.path(training), device=self.device
+            ).posterior
         return self._sources[key]
 
     @cached_property
@@ -135,19 +130,16 @@ class Runner:
             for_tuning: Whether to predict on half of the validation set. The task then does not
                 contain the other half or the test set.
         """
-        run = self._finished_run(training)
+        run = self.files.finished(training)
         if run is not None and str(run.attributes.get("task")).endswith(TUNING) == for_tuning:
             return Finished(training, run)
         task = self.task(training.seed)
         if for_tuning:
             task = validation.for_tuning(task)
+        initial = vars(self.initial(training, task))
         try:
-            return Finished(
-                training, self._train(training, task, vars(self.initial(training, task)))
-            )
+            return Finished(training, self.files.train(training, task, **initial))
         except TrainingError:
-            # A run file that is still there belongs to other settings.
-            self.path(training).unlink(missing_ok=True)
             return None
 
     def initial(self, training: Training, task: Task) -> Initialisation:
@@ -190,34 +182,6 @@ class Runner:
                     self._measure(result, shifts=shifts, curvature=curvature)
             report(index + 1, len(trainings))
         return finished
-
-    def path(self, training: Training) -> Path:
-        """Path of the training's run file."""
-        return self.folder / training.folder / f"{training.name}-seed{training.seed}.h5"
-
-    def _finished_run(self, training: Training) -> Run | None:
-        path = self.path(training)
-        if path.exists():
-            run = Run.open(path)
-            same = run.config.get("study") == training.record
-            complete = "predictions" in run  # a killed study leaves files without predictions
-            if same and complete and run.config["prediction"]["samples"] == self.budget.samples:
-                return run
-        return None
-
-    def _train(self, training: Training, task: Task, initial: dict[str, Any]) -> Run:
-        return workflow.train(
-            self.path(training),
-            task,
-            methods.create(training.method, **training.settings),
-            samples=self.budget.samples,
-            seed=training.seed,
-            device=self.device,
-            overwrite=True,
-            progress=False,
-            config={"study": training.record},
-            **initial,
-        ).run
 
     def _measure(self, finished: Finished, *, shifts: bool, curvature: int) -> None:
         if is_tempered(finished.run) and not (shifts or curvature):

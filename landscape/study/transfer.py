@@ -1,39 +1,33 @@
 """Transfer of a pretrained network with ten labelled images a class: Tables 2 and 5 of the paper.
 
-The paper is arXiv 2406.15664. Only the normalisation layers and the head are inferred. All methods
+The paper is arXiv 2406.15664. Only normalisation layers and the head are inferred. All methods
 start at the same weights, those of the pretrained network with a head of zeros, and share one
 learning rate, which is chosen on validation data.
+
+The first blocks of the network are frozen whole, so all images pass through them once and not in
+every step: on a CPU they take most of the time and hold few of the normalisation layers' numbers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
-from landscape import methods, models, posteriors, tasks, workflow
-from landscape.errors import InputError, LandscapeError, TrainingError
+from landscape import methods, models, posteriors, tasks
+from landscape.errors import InputError
+from landscape.models.pretrained import divide
+from landscape.objective.parameters import ParameterSpace
 from landscape.objective.subsets import head, normalisation_and_head
-from landscape.posteriors import Posterior
-from landscape.results import SampleMean
-from landscape.runtime.files import atomic_write
-from landscape.runtime.progress import Progress
-from landscape.store import Run, ensure_writable
-from landscape.study import metrics
-from landscape.study.plan import FIRST_TUNING_SEED, Budget, Training
-from landscape.study.tables import Table, mean_and_interval, number
-from landscape.study.validation import TUNING
+from landscape.running_stats.normalisation import reestimate
+from landscape.study.plan import Budget
+from landscape.study.rows import OWN_RATE, Published, Row, RowStudy
 from landscape.tasks import Task
-
-RATES = (0.01, 0.02, 0.05)
-"""Learning rates to choose from, by the validation NLL of SGD."""
 
 _DECAY = 5e-4
 _DELTA, _ALPHA = 0.05, 1e-4
@@ -44,15 +38,9 @@ _SCALE = 100.0
 _NOISE = 50_000
 """Number of examples for which the published code scales the noise of its samplers."""
 _WARMUP = 0.1
-_EIGENVALUES: dict[str, Any] = {"tolerance": 1e-2, "max_matvecs": 40, "trace_matvecs": 10}
-_GROUPS = (
-    "points",
-    "FP-BMA (VI) over its radius",
-    "other readings of its step",
-    "SWAG",
-    "MCMC",
-    "other methods",
-)
+_MEMBERS = 3
+_PART = 50
+"""Number of images that pass through the frozen layers at a time."""
 
 
 @dataclass(frozen=True)
@@ -63,77 +51,34 @@ class Problem:
         task: Name of the task.
         model: Name of the network.
         settings: Settings of the network.
+        frozen: Number of blocks that are frozen whole; the images pass through them once.
+        task_settings: Settings of the task.
     """
 
     task: str
     model: str
     settings: Mapping[str, Any]
+    frozen: int = 0
+    task_settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
         """Task and network as one line."""
-        return f"{self.task} with {self.model}"
-
-    @property
-    def is_of_paper(self) -> bool:
-        """Whether the paper has results on this task."""
-        return self.task == "cifar10-10-shot"
+        whole = f"{self.task} with {self.model}"
+        return f"{whole}, {self.frozen} blocks frozen" if self.frozen else whole
 
 
 PROBLEMS = {
     "cifar10-10-shot": Problem(
-        "cifar10-10-shot", "efficientnet-lite0", {"weights": "imagenet", "size": 96}
+        "cifar10-10-shot",
+        "efficientnet-lite0",
+        {"weights": "imagenet", "size": 96},
+        frozen=13,
+        task_settings={"augment": False},
     ),
     "digits": Problem("digits", "convnet", {"normalisation": "batch"}),
 }
 """Problems by the name of the task. The digits have no pretrained network: they try the study."""
-
-
-@dataclass(frozen=True)
-class Published:
-    """Results of the paper on CIFAR-10, 10-shot, with ResNet-18.
-
-    Attributes:
-        accuracy: Accuracy in percent.
-        ece: Expected calibration error.
-        nll: Negative log-likelihood in nats.
-        lambda_1: Largest eigenvalue; ``None`` if it is not published.
-        ratio: lambda_1 / lambda_5.
-    """
-
-    accuracy: float
-    ece: float
-    nll: float
-    lambda_1: float | None = None
-    ratio: float | None = None
-
-
-@dataclass(frozen=True)
-class Row:
-    """One row of the table.
-
-    Attributes:
-        name: Name in the table and of the run files.
-        group: Number of the group. All seeds of a group come before the next group.
-        method: Name of the method.
-        settings: Settings besides those that all methods share. ``"decay"`` stands for the prior's
-            scale that belongs to the weight decay, ``"code"`` for the temperature of the published
-            code; both depend on the number of examples.
-        start: ``"weights"``, the network's own weights with the method's own prior; or ``"moped"``,
-            the prior by MOPED's rule around them.
-        pace: Learning rate over the one that is shared.
-        twins: Names of the rows to compare with, seed by seed.
-        published: Results of the paper.
-    """
-
-    name: str
-    group: int
-    method: str
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    start: str = "weights"
-    pace: float = 1.0
-    twins: tuple[str, ...] = ()
-    published: Published | None = None
 
 
 def _ball_rows(
@@ -148,18 +93,17 @@ def _ball_rows(
     )
     start = {"start": more.get("start", "weights")}
     return (
-        Row(exact, 1, "fp-bma", shared, twins=(without, control), **more),
-        Row(control, 1, "fp-bma", {**shared, "ball": "random"}, twins=(without,), **start),
+        Row(exact, "fp-bma", shared, twins=(without, control), **more),
+        Row(control, "fp-bma", {**shared, "ball": "random"}, twins=(without,), **start),
     )
 
 
 def _rows() -> list[Row]:
     decay = {"weight_decay": _DECAY}
     rows = [
-        Row("sgd", 0, "map", decay, published=Published(55.5, 0.062, 1.302, 560, 2.59)),
+        Row("sgd", "map", decay, published=Published(55.5, 0.062, 1.302, 560, 2.59)),
         Row(
             "sam",
-            0,
             "sam",
             {**decay, "radius": 0.1},
             twins=("sgd",),
@@ -170,7 +114,6 @@ def _rows() -> list[Row]:
     rows += [
         Row(
             "moped-radius-0",
-            1,
             "fp-bma",
             {**_MOPED, "radius": 0.0},
             start="moped",
@@ -178,7 +121,7 @@ def _rows() -> list[Row]:
             published=Published(57.3, 0.093, 1.297, 687, 2.41),
         ),
         *_ball_rows("moped", 0.1, _MOPED, start="moped", published=of_paper),
-        Row("vi-radius-0", 1, "fp-bma", {"radius": 0.0}, twins=("sgd",)),
+        Row("vi-radius-0", "fp-bma", {"radius": 0.0}, twins=("sgd",)),
         *_ball_rows("vi", 0.05, {}),
     ]
     for radius in (0.05, 0.2):
@@ -187,7 +130,6 @@ def _rows() -> list[Row]:
         rows.append(
             Row(
                 f"fp-bma-moped-{reading}-gamma-0.7",
-                2,
                 "fp-bma",
                 {**_MOPED, "ball": f"posterior-{reading}", "radius": 0.7},
                 start="moped",
@@ -199,21 +141,19 @@ def _rows() -> list[Row]:
     chain, slow = {"prior_scale": "decay", "temperature": "code"}, 10.0
     cyclical = {"cycles": 2, "samples_per_cycle": 3, "exploration": 0.5}
     rows += [
-        Row("swag", 3, "swag", decay, published=Published(56.3, 0.094, 1.315, 602, 2.13)),
+        Row("swag", "swag", decay, published=Published(56.3, 0.094, 1.315, 602, 2.13)),
         Row(
             "fp-bma-swag-0.1",
-            3,
             "swag",
             {**decay, "ball": "posterior-exact", "relative_radius": 0.1},
             start="moped",
             twins=("swag",),
             published=Published(61.8, 0.026, 1.214),
         ),
-        Row("sgld", 4, "sgld", chain, pace=slow, published=Published(56.3, 0.083, 1.305)),
-        Row("sghmc", 4, "sghmc", chain, published=Published(55.4, 0.112, 1.371)),
+        Row("sgld", "sgld", chain, pace=slow, published=Published(56.3, 0.083, 1.305)),
+        Row("sghmc", "sghmc", chain, published=Published(55.4, 0.112, 1.371)),
         Row(
             "fp-bma-sgld",
-            4,
             "sgld",
             {**chain, "ball": "euclidean", "radius": 0.008},
             pace=slow,
@@ -222,7 +162,6 @@ def _rows() -> list[Row]:
         ),
         Row(
             "fp-bma-sghmc",
-            4,
             "sghmc",
             {**chain, "ball": "euclidean", "radius": 0.008},
             twins=("sghmc",),
@@ -230,16 +169,14 @@ def _rows() -> list[Row]:
         ),
         Row(
             "fsam",
-            5,
             "fsam",
             {**decay, "radius": 0.1},
             twins=("sgd",),
             published=Published(54.0, 0.139, 1.432, 561, 2.24),
         ),
-        Row("bsam", 5, "bsam", decay, published=Published(56.6, 0.083, 1.280, 533, 2.09)),
+        Row("bsam", "bsam", decay, published=Published(56.6, 0.083, 1.280, 533, 2.09)),
         Row(
             "f-swag",
-            5,
             "f-swag",
             {**decay, "radius": 0.05},
             twins=("swag",),
@@ -247,7 +184,6 @@ def _rows() -> list[Row]:
         ),
         Row(
             "entropy-mcmc",
-            5,
             "entropy-mcmc",
             chain,
             pace=slow,
@@ -255,96 +191,106 @@ def _rows() -> list[Row]:
         ),
         Row(
             "ptl",
-            5,
             "ptl",
             {**cyclical, "temperature": "code", "scale": _SCALE},
             start="moped",
             pace=slow,
             published=Published(57.3, 0.116, 1.345, 559, 2.23),
         ),
-        Row("laplace", 5, "laplace", {**decay, "structure": "diagonal"}, twins=("sgd",)),
+        Row("laplace", "laplace", {**decay, "structure": "diagonal"}, twins=("sgd",)),
+    ]
+    mixture = {**decay, "members": _MEMBERS}
+    rows += [
+        Row("mola", "mola", mixture, start="moped", published=Published(65.8, 0.045, 1.058)),
+        Row(
+            "fp-bma-mola-0.1",
+            "mola",
+            {**mixture, "ball": "posterior-exact", "relative_radius": 0.1},
+            start="moped",
+            twins=("mola",),
+            published=Published(66.8, 0.063, 0.998),
+        ),
     ]
     if find_spec("ivon"):  # an optional dependency
-        rows.append(Row("ivon", 5, "ivon", decay, published=Published(56.2, 0.023, 1.262)))
+        rows.append(Row("ivon", "ivon", decay, published=Published(56.2, 0.023, 1.262)))
     return rows
 
 
 ROWS: dict[str, Row] = {row.name: row for row in _rows()}
 """The rows by name, in the order in which they are trained."""
 
-# Methods whose learning rate is in other units than that of SGD: they keep their defaults.
-_OWN_RATE = ("bsam", "ivon")
-
 
 @dataclass
-class Study:
-    """The trainings of the table, one run file each, in one folder.
+class Study(RowStudy):
+    """The study of one problem.
+
+    The ``start`` of a row is ``"weights"``, the network's own weights with the method's own prior;
+    or ``"moped"``, the prior by MOPED's rule around them. In the settings of a row ``"decay"``
+    stands for the prior's scale that belongs to the weight decay, and ``"code"`` for the
+    temperature of the published code. Both depend on the number of examples.
 
     Attributes:
-        folder: Folder of the study.
-        budget: Number of seeds, epochs and samples. Trials are the learning rates ``RATES``.
         problem: Task and network. A folder holds one.
-        device: Device for training and measuring.
     """
 
-    folder: Path
-    budget: Budget
-    problem: Problem
-    device: str = "cpu"
+    problem: Problem = PROBLEMS["cifar10-10-shot"]
 
-    def __post_init__(self) -> None:
-        ensure_writable(self.folder)
-        note = self.folder / "task"
-        if not note.exists():
-            note.write_text(self.problem.label + "\n")
-        stored = note.read_text().strip()
-        if stored != self.problem.label:
-            raise InputError(
-                f"{self.folder} holds a study of {stored}: choose another folder for "
-                f"{self.problem.label}"
-            )
+    name = "transfer"
+    rows = ROWS
+    rates = (0.01, 0.02, 0.05)
+    sources = (
+        "The paper's numbers are of another network, ResNet-18; its lambda_1 has lambda_1 / "
+        "lambda_5 in brackets."
+    )
 
     @property
-    def command(self) -> str:
-        """The command that continues the study, for the folder in which it began."""
-        numbers = ("seeds", "epochs", "samples", "measured", "tuning_seeds")
-        options = [f"--{name.replace('_', '-')} {getattr(self.budget, name)}" for name in numbers]
-        return " ".join(
-            ["landscape study transfer --out FOLDER --task", self.problem.task, *options]
-        )
+    def label(self) -> str:
+        """Task and network as one line."""
+        return self.problem.label
 
-    def start(self, seed: int) -> tuple[Task, nn.Module]:
+    @property
+    def options(self) -> str:
+        """The option that names the task."""
+        return f"--task {self.problem.task}"
+
+    @property
+    def is_of_paper(self) -> bool:
+        """Whether the paper has results on this task."""
+        return self.problem.task == "cifar10-10-shot"
+
+    def load(self, seed: int) -> tuple[Task, nn.Module]:
         """The task of a seed, as the network expects it, and the network with a head of zeros."""
-        task = tasks.load(self.problem.task, seed=seed)
-        model = models.build(self.problem.model, task, seed=seed, **self.problem.settings)
-        transform = models.transform_of(model)
+        problem = self.problem
+        task = tasks.load(problem.task, seed=seed, **problem.task_settings)
+        model = models.build(problem.model, task, seed=seed, **problem.settings)
         with torch.no_grad():
             for name in head(model):
                 model.get_parameter(name).zero_()
-        return (task if transform is None else task.transformed(transform)), model
+        transform = models.transform_of(model)
+        if transform is not None:
+            task = task.transformed(transform)
+        if not problem.frozen:
+            return task, model
+        frozen, rest = divide(model, problem.frozen)
+        return features(task, frozen), rest
 
-    @cached_property
-    def sizes(self) -> tuple[int, int]:
-        """Number of training examples, and of inferred parameters."""
-        task, model = self.start(0)
+    def arguments(self, start: str, task: Task, model: nn.Module) -> dict[str, Any]:
+        """The inferred parameters, and MOPED's prior."""
         names = normalisation_and_head(model)
-        return len(task.train), sum(model.get_parameter(name).numel() for name in names)
+        if start == "weights":
+            return {"parameters": names}
+        prior = posteriors.moped(
+            model, delta=_DELTA, alpha=_ALPHA, parameters=names, calibration=task.train
+        )
+        return {"parameters": names, "prior": prior}
 
-    def training(self, row: Row, rate: float, seed: int, folder: str = "runs") -> Training:
-        """The training of a row.
-
-        Args:
-            row: The row.
-            rate: The learning rate that all rows share.
-            seed: Seed of the labelled images, of training and of sampling.
-            folder: Folder of the run file.
-        """
+    def settings(self, row: Row, rate: float) -> dict[str, Any]:
+        """All settings of the row's method at the learning rate that all rows share."""
         examples, _ = self.sizes
         of_size = {"decay": (_DECAY * examples) ** -0.5, "code": examples / _NOISE}
         settings = {name: of_size.get(value, value) for name, value in row.settings.items()}
-        method = methods.METHODS[row.method]
         settings["epochs"] = self.budget.epochs
-        if row.method not in _OWN_RATE:
+        if row.method not in OWN_RATE:
             settings["learning_rate"] = row.pace * rate
         if row.method != "ptl":  # its cycles have none
             settings["warmup"] = _WARMUP
@@ -352,300 +298,80 @@ class Study:
             settings["swag_rate"] = rate / 2
         if row.method == "fp-bma" and row.start == "moped":
             settings["beta"] = examples * _BETA
-        if method.can_stop_early:
+        if methods.METHODS[row.method].can_stop_early:
             settings["patience"] = self.budget.epochs
-        return Training(row.name, row.method, settings, seed, row.start, folder=folder)
+        return settings
 
-    def path(self, training: Training) -> Path:
-        """Path of the training's run file."""
-        return self.folder / training.folder / f"{training.name}-seed{training.seed}.h5"
-
-    def finished(self, training: Training) -> Run | None:
-        """The run file of this very training with its predictions, if it is there.
-
-        All settings of the method are compared, so that a default that has changed since is found.
-        """
-        path = self.path(training)
-        if not path.exists():
-            return None
-        run = Run.open(path)
-        method = methods.create(training.method, **training.settings)
-        expected = {
-            "study": training.record,
-            "method": {"name": method.name, **asdict(method)},
-            "prediction": {"samples": self.budget.samples},
-        }
-        same = all(run.config.get(name) == value for name, value in expected.items())
-        return run if same and "predictions" in run else None
-
-    def train(self, training: Training, *, for_tuning: bool = False) -> Run | None:
-        """Train, unless this was done before. ``None`` if training diverges.
-
-        Args:
-            training: The training.
-            for_tuning: Whether the validation set takes the place of the test set.
-        """
-        run = self.finished(training)
-        if run is not None:
-            return run
-        task, model = self.start(training.seed)
-        names = normalisation_and_head(model)
-        if for_tuning:
-            task = replace(task, name=f"{task.name} {TUNING}", test=task.validation)
-        prior: Posterior | None = None
-        if training.start == "moped":
-            prior = posteriors.moped(
-                model, delta=_DELTA, alpha=_ALPHA, parameters=names, calibration=task.train
+    def description(self, choice: str) -> list[str]:
+        """Paragraphs of the page above its tables."""
+        examples, size = self.sizes
+        frozen = ""
+        if self.problem.frozen:
+            frozen = (
+                f" The first {self.problem.frozen} blocks of the network are frozen whole, so the "
+                "images pass through them once. There is no augmentation, for the same reason. "
+                "Their running statistics are those of the labelled images."
             )
-        try:
-            return workflow.train(
-                self.path(training),
-                task,
-                methods.create(training.method, **training.settings),
-                model,
-                prior=prior,
-                parameters=names,
-                samples=self.budget.samples,
-                seed=training.seed,
-                device=self.device,
-                overwrite=True,
-                progress=False,
-                config={"study": training.record},
-            ).run
-        except TrainingError:
-            self.path(training).unlink(missing_ok=True)  # of other settings
-            return None
-
-    def measure(self, run: Run) -> None:
-        """Write the curvature at the first ``budget.measured`` samples, unless it is there."""
-        seed = int(run.attributes["seed"])
-        settings = {"samples": self.budget.measured, "seed": seed, **_EIGENVALUES}
-        if is_measured(run) and run.config.get("measurement") == settings:
-            return
-        trained = workflow.load(run.path, device=self.device)
-        with workflow.in_progress(trained.run, measurement=settings):
-            workflow.measure_curvature(trained, progress=False, **settings)
-
-    def choose_rate(self, report: Callable[[int, int], Any]) -> tuple[float, dict[float, float]]:
-        """The learning rate at which SGD has the least NLL on the validation set.
-
-        Args:
-            report: Progress callback.
-
-        Returns:
-            The rate, and the validation NLL of each rate, mean over the tuning seeds.
-
-        Raises:
-            LandscapeError: SGD diverges at every rate.
-        """
-        nlls: dict[float, float] = {}
-        seeds = range(FIRST_TUNING_SEED, FIRST_TUNING_SEED + self.budget.tuning_seeds)
-        for index, rate in enumerate(RATES):
-            row = replace(ROWS["sgd"], name=f"sgd-rate{rate}")
-            runs = [
-                self.train(self.training(row, rate, seed, "tuning"), for_tuning=True)
-                for seed in seeds
-            ]
-            values = [metrics.test_metric("nll")(run) for run in runs if run is not None]
-            if len(values) == len(runs):
-                nlls[rate] = sum(values) / len(values)
-            report(index + 1, len(RATES))
-        if not nlls:
-            raise LandscapeError("sgd: every learning rate diverged")
-        return min(nlls, key=nlls.__getitem__), nlls
+        return [
+            f"{self.problem.label}: {examples} labelled images, {size:,} inferred parameters "
+            "(normalisation layers and head). All methods start at the pretrained weights and a "
+            f"head of zeros.{frozen}",
+            f"{self.budget.epochs} epochs in batches of 50, cosine with {_WARMUP:.0%} of warm-up. "
+            "Methods that do not need their whole trajectory return the epoch of the lowest "
+            f"validation loss. {choice} SGLD, Entropy-MCMC and PTL, which have no momentum, take "
+            "ten times it; bSAM and IVON keep their defaults, which are in other units. Laplace "
+            "and MoLA choose their prior precision, one of six, on the validation set. Nothing "
+            "else is tuned.",
+            f"Weight decay {_DECAY}. Rows named moped: MOPED's prior and start, delta {_DELTA} and "
+            f"alpha {_ALPHA}, beta {_BETA} in the paper's units; log sigma does not learn. Rows "
+            "named vi: this package's default prior N(0, 0.166^2) with beta 0.01; log sigma "
+            f"learns. MoLA has {_MEMBERS} members, which start at samples of MOPED's prior.",
+            "The number in a name is the relative radius, the radius over the square root of the "
+            f"number of parameters (0.1 is {0.1 * size**0.5:.3g}); gamma is the published length. "
+            "The row with `score` is the code's rule. FP-BMA (SWAG) and FP-BMA (MoLA) have the "
+            "ball of MOPED's Gaussian, because there is no SWAG posterior of ImageNet; PTL's prior "
+            f"is that Gaussian with {_SCALE:.0f} times its covariance. Samplers: temperature N / "
+            f"{_NOISE:,}, the noise of the published code.",
+            f"Averages of {self.budget.samples} samples (1 of a point), ECE with 15 bins, NLL in "
+            "nats. Curvature of the training loss, without augmentation and over the inferred "
+            f"parameters, at so many samples: {self.budget.measured}.",
+        ]
 
 
-def transfer(
-    folder: Path,
-    budget: Budget,
-    *,
-    task: str = "cifar10-10-shot",
-    device: str = "cpu",
-    only: Sequence[str] | None = None,
-    progress: Callable[[str], Callable[[int, int], Any]] = Progress,
-) -> list[Table]:
-    """Run the study, or continue it.
+def features(task: Task, frozen: nn.Module) -> Task:
+    """The task whose inputs are the outputs of frozen layers.
 
-    The file ``transfer.md`` in the folder has the table of all that is finished. It is written
-    again after each training.
+    Their running statistics are those of the training images.
+    """
+    space = ParameterSpace(frozen)
+    buffers = reestimate(space, space.vector(), task.train).buffers
+
+    def outputs(inputs: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            parts = [space.predict(space.vector(), x, buffers) for x in inputs.split(_PART)]
+        return torch.cat(parts)
+
+    return replace(
+        task,
+        train=task.train.with_inputs(outputs),
+        validation=task.validation.with_inputs(outputs),
+        test=task.test.with_inputs(outputs),
+    )
+
+
+def study(folder: Path, budget: Budget, task: str | None, device: str = "cpu") -> Study:
+    """The study in a folder.
 
     Args:
-        folder: Folder of run files and of the summary.
+        folder: Folder of run files and of the page.
         budget: Number of seeds, epochs, samples and measured samples.
-        task: Name of the target task, one of ``PROBLEMS``.
+        task: Name of the target task, one of ``PROBLEMS``; the first if ``None``.
         device: Device for training and measuring.
-        only: Names of rows; all if ``None``.
-        progress: Function that takes a label and returns a progress callback.
 
     Raises:
-        InputError: The task or a row is unknown, or the folder holds another problem.
-        LandscapeError: SGD diverges at every learning rate.
+        InputError: The task is unknown, or the folder holds another problem.
     """
+    task = task or next(iter(PROBLEMS))
     if task not in PROBLEMS:
         raise InputError(f"transfer is on the tasks {', '.join(PROBLEMS)}, not '{task}'")
-    for name in only or ():
-        if name not in ROWS:
-            raise InputError(f"unknown row '{name}'; known: {', '.join(ROWS)}")
-    rows = [row for row in ROWS.values() if only is None or row.name in only]
-    study = Study(folder, budget, PROBLEMS[task], device)
-    for row in rows:  # settings that do not fit the number of epochs are refused first
-        methods.create(row.method, **study.training(row, RATES[0], 0).settings)
-    rate, nlls = study.choose_rate(progress("learning rate"))
-    trainings = [
-        study.training(row, rate, seed)
-        for group in range(len(_GROUPS))
-        for seed in range(budget.seeds)
-        for row in rows
-        if row.group == group
-    ]
-    report = progress("transfer")
-    tables = write_page(study, rate, nlls)
-    for index, training in enumerate(trainings):
-        run = study.train(training)
-        if run is not None:
-            study.measure(run)
-        tables = write_page(study, rate, nlls)
-        report(index + 1, len(trainings))
-    return tables
-
-
-def write_page(study: Study, rate: float, nlls: Mapping[float, float]) -> list[Table]:
-    """Write ``transfer.md`` from the run files that are there, and return its tables."""
-    runs: dict[str, dict[int, Run]] = {}
-    for row in ROWS.values():
-        for seed in range(study.budget.seeds):
-            run = study.finished(study.training(row, rate, seed))
-            if run is not None and is_measured(run):
-                runs.setdefault(row.name, {})[seed] = run
-    tables = [results_table(runs, study.problem.is_of_paper), differences_table(runs)]
-    with atomic_write(study.folder / "transfer.md") as temporary:
-        temporary.write_text(_page(study, rate, nlls, sum(map(len, runs.values())), tables))
-    return tables
-
-
-_COLUMNS: dict[str, Callable[[Run], float]] = {
-    "accuracy, %": lambda run: 100 * metrics.test_metric("accuracy")(run),
-    "ECE": metrics.test_metric("ece"),
-    "NLL": metrics.test_metric("nll"),
-    "training loss": metrics.train_loss,
-    "lambda_1": metrics.lambda_1,
-    "lambda_1 / lambda_5": metrics.lambda_ratio,
-    "trace": metrics.trace,
-}
-
-
-def is_measured(run: Run) -> bool:
-    """Whether a run file holds a finished measurement of curvature."""
-    return "samples" in run and run.attributes["status"] == "complete"
-
-
-def results_table(runs: Mapping[str, Mapping[int, Run]], beside_the_paper: bool = True) -> Table:
-    """Mean and standard deviation over seeds of each row.
-
-    Args:
-        runs: Run files by row and seed.
-        beside_the_paper: Whether to show the paper's numbers, too.
-    """
-    lines = []
-    for name, by_seed in runs.items():
-        cells = [
-            _mean_and_deviation([read(run) for run in by_seed.values()])
-            for read in (*_COLUMNS.values(), seconds_an_epoch)
-        ]
-        published = _published(ROWS[name].published) if beside_the_paper else ()
-        lines.append((name, str(len(by_seed)), *cells, *published))
-    columns = ("method", "n", *_COLUMNS, "s / epoch")
-    note = (
-        "Mean +- standard deviation over n seeds; no deviation at n = 1. s / epoch is the fastest "
-        "epoch of a run, as other work may disturb the rest."
-    )
-    if beside_the_paper:
-        columns += ("paper: acc / ECE / NLL", "paper: lambda_1")
-        note += (
-            " The paper's numbers are of another network, ResNet-18; its lambda_1 has "
-            "lambda_1 / lambda_5 in brackets."
-        )
-    return Table("Results", columns, tuple(lines), note)
-
-
-def differences_table(runs: Mapping[str, Mapping[int, Run]]) -> Table:
-    """Differences of the rows from their twins on common seeds, with Student's intervals."""
-    lines = []
-    for name, by_seed in runs.items():
-        for twin in ROWS[name].twins:
-            common = sorted(set(by_seed) & set(runs.get(twin, {})))
-            if not common:
-                continue
-            cells = [
-                mean_and_interval(
-                    SampleMean.of(
-                        np.array([read(by_seed[s]) - read(runs[twin][s]) for s in common])
-                    ),
-                    2,
-                    sign=True,
-                )
-                for read in _COLUMNS.values()
-            ]
-            lines.append((f"{name} minus {twin}", str(len(common)), *cells))
-    note = "Mean over n seeds, paired; Student's 95 % interval in brackets from n = 2 on."
-    return Table("Differences on the same seeds", ("rows", "n", *_COLUMNS), tuple(lines), note)
-
-
-def seconds_an_epoch(run: Run) -> float:
-    """The fastest epoch in seconds, its validation included."""
-    seconds = np.asarray(run.read("training", "seconds")["seconds"])
-    return float(np.diff(seconds, prepend=0.0).min())
-
-
-def _mean_and_deviation(values: Sequence[float]) -> str:
-    spread = SampleMean.of(np.array(values, dtype=float))
-    if not spread.count:
-        return "-"
-    deviation = "" if spread.count < 2 else f" +- {number(spread.deviation, 2)}"
-    return number(spread.mean) + deviation
-
-
-def _published(values: Published | None) -> tuple[str, str]:
-    if values is None:
-        return "-", "-"
-    flat = "-"
-    if values.lambda_1 is not None:
-        flat = f"{values.lambda_1:.0f} ({values.ratio})"
-    return f"{values.accuracy} / {values.ece} / {values.nll}", flat
-
-
-def _page(
-    study: Study, rate: float, nlls: Mapping[float, float], done: int, tables: Sequence[Table]
-) -> str:
-    budget = study.budget
-    examples, size = study.sizes
-    tried = ", ".join(f"{key} ({number(value)})" for key, value in nlls.items())
-    lines = [
-        "# transfer",
-        f"```bash\n{study.command}\n```",
-        f"The command continues the study. Of {len(ROWS) * budget.seeds} trainings ({len(ROWS)} "
-        f"rows, {budget.seeds} seeds) {done} are finished and measured.",
-        f"{study.problem.label}: {examples} labelled images, {size:,} inferred parameters "
-        "(normalisation layers and head). All methods start at the pretrained weights and a head "
-        "of zeros.",
-        f"{budget.epochs} epochs in batches of 50, cosine with {_WARMUP:.0%} of warm-up. Methods "
-        "that do not need their whole trajectory return the epoch of the lowest validation loss. "
-        f"One learning rate for all, {rate}, of {len(RATES)} by SGD's validation NLL: {tried}; "
-        f"number of tuning seeds: {budget.tuning_seeds}. SGLD, Entropy-MCMC and PTL, which have no "
-        "momentum, take ten times it; bSAM and IVON keep their defaults, which are in other units. "
-        "Nothing else is tuned.",
-        f"Weight decay {_DECAY}. Rows named moped: MOPED's prior and start, delta {_DELTA} and "
-        f"alpha {_ALPHA}, beta {_BETA} in the paper's units; log sigma does not learn. Rows named "
-        "vi: this package's default prior N(0, 0.166^2) with beta 0.01; log sigma learns.",
-        "The number in a name is the relative radius, the radius over the square root of the "
-        f"number of parameters (0.1 is {0.1 * size**0.5:.3g}); gamma is the published length. "
-        "The row with `score` is the code's rule. FP-BMA (SWAG) has the ball of MOPED's "
-        "Gaussian, because there is no SWAG posterior of ImageNet; PTL's prior is that Gaussian "
-        f"with {_SCALE:.0f} times its covariance. Samplers: temperature N / {_NOISE:,}, the noise "
-        "of the published code.",
-        f"Averages of {budget.samples} samples (1 of a point), ECE with 15 bins, NLL in nats. "
-        "Curvature of the training loss, without augmentation and over the inferred parameters, "
-        f"at so many samples: {budget.measured}.",
-        *(table.markdown() for table in tables),
-    ]
-    return "\n\n".join(lines) + "\n"
+    return Study(folder, budget, device, problem=PROBLEMS[task])

@@ -121,6 +121,30 @@ def test_the_precision_is_chosen_and_noted() -> None:
     torch.testing.assert_close(covariance(free.gaussian), covariance(fixed.gaussian))
 
 
+@pytest.mark.parametrize(("structure", "epochs"), [("diagonal", 5), ("full", 40)])
+def test_the_precision_of_fit_has_the_least_nll_of_predictions_on_validation(
+    structure: str, epochs: int
+) -> None:
+    task, model = blobs(), network(normalisation=True)
+    method = Laplace(structure=structure, epochs=epochs)
+    posterior = method.fit(model, task, device="cpu")
+    trained = MAP(epochs=epochs).fit(model, task, device="cpu")
+    evident = method.around(trained, task.train).settings["prior_precision"]
+    assert isinstance(evident, float)
+    nlls = {}
+    for power in range(6):
+        fixed = replace(method, prior_precision=evident * 10.0**power)
+        q = fixed.around(trained, task.train)
+        nlls[fixed.prior_precision] = predict(q, task.validation, samples=10).metrics()["nll"]
+    best = min(nlls, key=nlls.__getitem__)
+    assert posterior.settings["prior_precision"] == pytest.approx(best)
+    assert (best > evident) == (epochs == 40)
+    unseen = replace(task, validation=task.validation.subset(torch.arange(0)))
+    assert method.fit(model, unseen, device="cpu").settings["prior_precision"] == pytest.approx(
+        evident
+    )
+
+
 @pytest.mark.parametrize(("ball", "method"), [("none", MAP), ("euclidean", SAM)])
 def test_fit_is_the_point_estimate_and_the_gaussian_around_it(ball: str, method: Any) -> None:
     task, model = blobs(), network(normalisation=True)
@@ -130,7 +154,7 @@ def test_fit_is_the_point_estimate_and_the_gaussian_around_it(ball: str, method:
     assert q.space.names == ("4.weight", "4.bias")
     torch.testing.assert_close(q.space.unflatten(q.mean)["4.weight"], weights["4.weight"])
     torch.testing.assert_close(q.space.module.get_parameter("0.weight"), weights["0.weight"])
-    same = Laplace(ball=ball).around(trained, task.train)
+    same = Laplace(ball=ball).around(trained, task.train, validation=task.validation)
     torch.testing.assert_close(covariance(q.gaussian), covariance(same.gaussian))
     assert q.history["train_loss"] == trained.history["train_loss"]
 

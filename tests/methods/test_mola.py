@@ -120,7 +120,7 @@ def test_it_is_laplace_around_each_member_of_an_ensemble(ball: str) -> None:
         points.distribution.tensors()["vectors"], gaussians(found), precisions, strict=True
     ):
         member = Posterior(points.space, Point(w), calibration=task.train)
-        alone = Laplace(structure="diagonal").around(member, task.train)
+        alone = Laplace(structure="diagonal").around(member, task.train, validation=task.validation)
         assert torch.equal(part.mean, w)
         torch.testing.assert_close(part.scale, alone.gaussian.scale)
         assert precision == pytest.approx(alone.settings["prior_precision"])
@@ -148,7 +148,9 @@ def test_the_last_layer_alone_is_all_that_is_inferred(tmp_path: Path) -> None:
     )
     for part in gaussians(posterior):
         member = Posterior(posterior.space, Point(part.mean))
-        alone = Laplace(structure="last-layer").around(member, task.train)
+        alone = Laplace(structure="last-layer").around(
+            member, task.train, validation=task.validation
+        )
         torch.testing.assert_close(covariance(part), covariance(alone.gaussian))
     again = load(posterior.save(tmp_path / "mola.safetensors"), model)
     torch.testing.assert_close(again.sample(3, 1), posterior.sample(3, 1))

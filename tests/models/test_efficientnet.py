@@ -13,6 +13,7 @@ from torch import nn
 from landscape import models, posteriors, predict, tasks, workflow
 from landscape.cli import main
 from landscape.errors import InputError
+from landscape.models.pretrained import divide
 from landscape.objective.subsets import normalisation_and_head
 from landscape.tasks import Transform
 
@@ -54,6 +55,17 @@ def test_the_head_is_new_and_the_rest_is_not(network: nn.Module) -> None:
     assert again.state_dict().keys() == state.keys()
     assert models.transform_of(again) is None
     assert models.transform_of(network) == Transform(64)
+
+
+@pytest.mark.parametrize("block", [0, 13, 16])
+def test_its_two_parts_in_turn_are_the_network(network: nn.Module, block: int) -> None:
+    first, second = divide(network.eval(), block)
+    inputs = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(second(first(inputs)), network(inputs))
+    parts = [*first.parameters(), *second.parameters()]
+    assert set(map(id, parts)) == set(map(id, network.parameters()))
+    assert len(parts) == len(list(network.parameters()))
 
 
 def test_nothing_in_training_is_random_unless_it_is_asked_for(network: nn.Module) -> None:

@@ -253,3 +253,20 @@ def test_a_prediction_that_fails_says_why() -> None:
     space = ParameterSpace(Convolutions(nn.Flatten()))
     with pytest.raises(RuntimeError, match="channels"):
         space.predict(space.vector(), torch.randn(5, 2, 8, 8))
+
+
+def test_inputs_in_any_layout_pass_a_group_normalisation_behind_frozen_convolutions() -> None:
+    # torch's own gradient of the normalisation crashes if its input has its channels last.
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.GroupNorm(4, 8), nn.Flatten(), nn.Linear(32, 3))
+    space = ParameterSpace(network, ["1.weight", "1.bias"])
+    inputs, labels = torch.randn(6, 4, 4, 3).permute(0, 3, 1, 2), torch.arange(6) % 3
+    v = torch.randn(space.size)
+    images = [
+        Objective(space, [(x, labels)]).hessian(space.vector()) @ v
+        for x in (inputs, inputs.contiguous())
+    ]
+    truth = torch.func.hessian(
+        lambda w: nn.functional.cross_entropy(space.call(w, inputs.contiguous()), labels)
+    )(space.vector())
+    for image in images:
+        torch.testing.assert_close(image, truth @ v, rtol=1e-4, atol=1e-5)

@@ -200,7 +200,7 @@ def test_trainings_that_diverged_are_named(folder: Path) -> None:
 def test_a_run_file_without_predictions_is_made_again(folder: Path, counted: Counted) -> None:
     runner = Runner(folder, TINY, silent)
     training = Training("map-trial0", "map", {"epochs": 4}, 1000, folder="tuning")
-    path = runner.path(training)
+    path = runner.files.path(training)
     assert runner.train(training, for_tuning=True) is not None
     assert counted.names == []
     Run.create(path, overwrite=True, config=Run.open(path).config)
@@ -255,7 +255,7 @@ def test_what_was_tuned_and_tempered_on_the_whole_validation_set_is_done_again(
 ) -> None:
     runner = Runner(folder, TINY, silent)
     training = Training("map-trial1", "map", {"epochs": 4, "learning_rate": 0.01}, 1000)
-    path = runner.path(training)
+    path = runner.files.path(training)
     assert runner.train(training) is not None  # as a result
     Run.open(path).write("tempered", {}, {"temperature": 7.0})  # by an earlier version
     runner.train_all("", [training])

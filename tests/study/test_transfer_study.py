@@ -9,14 +9,18 @@ import pytest
 import torch
 from tiny import TINY, silent
 
-from landscape import methods, workflow
+from landscape import methods, models, predict, workflow
 from landscape.cli import main
 from landscape.errors import InputError
+from landscape.models.pretrained import divide
+from landscape.objective.parameters import ParameterSpace
 from landscape.objective.subsets import head
+from landscape.posteriors import Point, Posterior
 from landscape.store import Run
 from landscape.study import study
 from landscape.study.plan import FIRST_TUNING_SEED
-from landscape.study.transfer import PROBLEMS, RATES, ROWS, Study
+from landscape.study.transfer import PROBLEMS, ROWS, Study, features
+from landscape.tasks import Data, Task
 
 BUDGET = replace(TINY, epochs=2, samples=2, measured=1)
 ONLY = ["sgd", "moped-radius-0"]
@@ -77,11 +81,11 @@ def folder(done: Done) -> Path:
 
 
 def test_it_goes_on_where_it_was_interrupted(done: Done, monkeypatch: pytest.MonkeyPatch) -> None:
-    tuning = [f"sgd-rate{rate}-seed{FIRST_TUNING_SEED}" for rate in RATES]
+    tuning = [f"sgd-rate{rate}-seed{FIRST_TUNING_SEED}" for rate in Study.rates]
     assert done.before == [*tuning, "sgd-seed0"]
     assert "| sgd | 1 |" in done.page
-    # All seeds of a group come before the next group.
-    assert done.after == ["sgd-seed1", "moped-radius-0-seed0", "moped-radius-0-seed1"]
+    # All rows of a seed come before the next seed.
+    assert done.after == ["moped-radius-0-seed0", "sgd-seed1", "moped-radius-0-seed1"]
     monkeypatch.setattr(workflow, "train", Watched(most=0))
     monkeypatch.setattr(workflow, "measure_curvature", None)
     tables = study("transfer", done.folder, BUDGET, **ARGUMENTS)
@@ -121,22 +125,23 @@ def test_its_tables_are_those_of_the_run_files(folder: Path) -> None:
 def test_a_run_of_other_settings_is_not_taken_for_this_one(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = Study(folder, BUDGET, PROBLEMS["digits"])
-    training = whole.training(ROWS["sgd"], RATES[0], 0, "tuning")
-    training = replace(training, name=f"sgd-rate{RATES[0]}", seed=FIRST_TUNING_SEED)
-    assert whole.finished(training) is not None
-    assert whole.finished(replace(training, start="moped")) is None
-    assert Study(folder, replace(BUDGET, samples=1), PROBLEMS["digits"]).finished(training) is None
+    whole = Study(folder, BUDGET, problem=PROBLEMS["digits"])
+    training = whole.training(ROWS["sgd"], Study.rates[0], 0, "tuning")
+    training = replace(training, name=f"sgd-rate{Study.rates[0]}", seed=FIRST_TUNING_SEED)
+    assert whole.files.finished(training) is not None
+    assert whole.files.finished(replace(training, start="moped")) is None
+    other = Study(folder, replace(BUDGET, samples=1), problem=PROBLEMS["digits"])
+    assert other.files.finished(training) is None
 
     class Changed(methods.MAP):
         fisher_weight: float = 2.0
 
     monkeypatch.setitem(methods.METHODS, "map", dataclass(frozen=True, kw_only=True)(Changed))
-    assert whole.finished(training) is None  # another default
+    assert whole.files.finished(training) is None  # another default
 
 
 def test_all_start_at_a_head_of_zeros(folder: Path) -> None:
-    _, model = Study(folder, BUDGET, PROBLEMS["digits"]).start(0)
+    _, model = Study(folder, BUDGET, problem=PROBLEMS["digits"]).start(0)
     for name, parameter in model.named_parameters():
         if name in head(model):
             assert not parameter.any()
@@ -144,9 +149,27 @@ def test_all_start_at_a_head_of_zeros(folder: Path) -> None:
             assert parameter.any()
 
 
+def test_features_of_frozen_layers_give_the_predictions_of_the_whole_network() -> None:
+    train, test = (
+        Data(torch.randn(9, 3, 32, 32), torch.arange(9) % 3, batch_size=4) for _ in range(2)
+    )
+    task = Task("noise", train, test, test, ("a", "b", "c"))
+    model = models.build("efficientnet-lite0", task, weights="imagenet", size=32)
+    frozen, rest = divide(model, 13)
+    changed = features(task, frozen)
+    assert changed.train.inputs.shape == (9, 192, 1, 1)
+    found, truth = (
+        predict(
+            Posterior(space, Point(space.vector()), calibration=data.train), data.test
+        ).log_probabilities
+        for space, data in ((ParameterSpace(rest), changed), (ParameterSpace(model), task))
+    )
+    torch.testing.assert_close(found, truth, rtol=1e-4, atol=1e-4)
+
+
 def test_the_settings_of_every_row_are_the_published_ones(folder: Path) -> None:
     budget = replace(BUDGET, epochs=20)
-    whole = Study(folder, budget, PROBLEMS["digits"])
+    whole = Study(folder, budget, problem=PROBLEMS["digits"])
     examples, size = whole.sizes
     assert examples == 100
     made = {}
@@ -177,14 +200,19 @@ def test_requests_that_do_not_fit_are_one_line(
         ({"task": "mnist"}, "transfer is on the tasks cifar10-10-shot, digits, not 'mnist'"),
         ({"task": "digits", "only": ["swa"]}, "unknown row 'swa'; known: sgd, sam"),
         ({"task": "digits", "only": ["swag"]}, "2 epochs with start=0.5 leave 1 snapshots"),
-        ({"model": "resnet20"}, "leave out --model and --weights"),
+        ({"model": "resnet20"}, "leave out --model"),
+        ({"weights": tmp_path / "some.pt"}, "leave out --weights"),
     ):
         with pytest.raises(InputError, match=message):
             study("transfer", tmp_path, BUDGET, **settings)
     assert not (tmp_path / "runs").exists()
     with pytest.raises(InputError, match="holds a study of digits with convnet"):
-        Study(folder, BUDGET, PROBLEMS["cifar10-10-shot"])
-    words = Study(folder, BUDGET, PROBLEMS["digits"]).command.replace("FOLDER", str(folder)).split()
+        Study(folder, BUDGET, problem=PROBLEMS["cifar10-10-shot"])
+    words = (
+        Study(folder, BUDGET, problem=PROBLEMS["digits"])
+        .command.replace("FOLDER", str(folder))
+        .split()
+    )
     assert main([*words[1:], "--methods", ",".join(ONLY)]) == 0  # all of it is there
     assert main(["study", "transfer", "--task", "cifar10", "--out", str(tmp_path)]) == 2
     assert "transfer is on the tasks" in capsys.readouterr().err

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.func import vmap
 
 from landscape.autograd.settings import differentiable
 from landscape.errors import InputError
@@ -17,7 +18,7 @@ from landscape.methods.laplace.kronecker_factors import check_kronecker, kroneck
 from landscape.methods.point.map import MAP, MAPState
 from landscape.methods.state import Problem
 from landscape.objective.batches import Batch
-from landscape.objective.losses import Loss
+from landscape.objective.losses import Criterion, Loss
 from landscape.objective.parameters import ParameterSpace
 from landscape.objective.subsets import head
 from landscape.posteriors import Gaussian, Kronecker, Point, Posterior
@@ -27,6 +28,9 @@ from landscape.tasks import Task
 STRUCTURES = ("last-layer", "diagonal", "full", "kronecker")
 _MAX_FULL = 1 << 13
 """Parameters of a full covariance; their matrix takes 512 MiB, its eigenvectors minutes."""
+_POWERS = 6
+"""Number of prior precisions to choose from, each ten times the previous one."""
+_CHOOSING_SAMPLES = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +49,11 @@ class Laplace(MAP):
             parameters; ``"full"`` over all of them, for small networks; or ``"kronecker"``, a
             block for each weight of linear and convolutional layers (``pip install
             curvlinops-for-pytorch``).
-        prior_precision: N times the corresponding weight decay; 0 for the value of the largest
-            marginal likelihood.
+        prior_precision: N times the corresponding weight decay; 0 to choose it. ``fit`` chooses it
+            on the task's validation data, because the value of the largest marginal likelihood is
+            often too small: the samples then lie where the network is far from linear. It takes
+            this value, or 10 to 10^5 times it, whichever has the least validation NLL, averaged
+            over 10 samples. Without validation data it is the value of the marginal likelihood.
     """
 
     structure: str = "last-layer"
@@ -90,10 +97,20 @@ class Laplace(MAP):
     def fit(self, model: nn.Module, task: Task, **more: Any) -> Posterior:
         """Train the point, and put the Gaussian ``around`` it; see ``Method.fit``."""
         point = super().fit(model, task, **more)
-        return self.around(point, task.train.to(point.device), loss=task.loss)
+        return self.around(
+            point,
+            task.train.to(point.device),
+            loss=task.loss,
+            validation=task.validation.to(point.device) if len(task.validation) else None,
+        )
 
     def around(
-        self, point: Posterior, batches: Iterable[Batch], *, loss: Loss = "cross_entropy"
+        self,
+        point: Posterior,
+        batches: Iterable[Batch],
+        *,
+        loss: Loss = "cross_entropy",
+        validation: Iterable[Batch] | None = None,
     ) -> Posterior:
         """The Gaussian around given weights, for example of a pretrained network.
 
@@ -101,6 +118,8 @@ class Laplace(MAP):
             point: A point posterior; its running statistics, if any, are re-estimated.
             batches: The training examples.
             loss: The negative log-likelihood; see ``losses.Criterion``.
+            validation: Examples on which a prior precision of 0 is chosen; ``None`` for the value
+                of the largest marginal likelihood.
 
         Returns:
             The Gaussian, with the prior precision in its settings.
@@ -109,7 +128,7 @@ class Laplace(MAP):
             InputError: ``point`` is no point, there is no last layer or it is not inferred, a full
                 matrix would be too large, or the loss is not convex in the outputs.
         """
-        space, gaussian, precision = self.gaussian(point, batches, loss)
+        space, gaussian, precision = self.gaussian(point, batches, loss, validation)
         return replace(
             point,
             space=space,
@@ -120,28 +139,79 @@ class Laplace(MAP):
 
     @differentiable()
     def gaussian(
-        self, point: Posterior, batches: Iterable[Batch], loss: Loss
+        self,
+        point: Posterior,
+        batches: Iterable[Batch],
+        loss: Loss,
+        validation: Iterable[Batch] | None = None,
     ) -> tuple[ParameterSpace, Gaussian | Kronecker, float]:
         """The parameters of ``around``'s Gaussian, the Gaussian, and its prior precision."""
         if not isinstance(point.distribution, Point):
             raise InputError(f"laplace needs a point posterior, not a {point.distribution.kind}")
         space = ParameterSpace(point.network(), _inferred(point.space, self.structure))
         mean = space.vector()
+        eigenvalues, make = self._family(space, mean, point, batches, loss)
+        if self.prior_precision:
+            return space, make(self.prior_precision), self.prior_precision
+        evident = best_precision(eigenvalues, mean)
+        if validation is None:
+            return space, make(evident), evident
+
+        def nll(precision: float) -> float:
+            q = replace(point, space=space, distribution=make(precision))
+            return _averaged_nll(q, validation, loss)
+
+        best = min((evident * 10.0**power for power in range(_POWERS)), key=nll)
+        return space, make(best), best
+
+    def _family(
+        self,
+        space: ParameterSpace,
+        mean: Tensor,
+        point: Posterior,
+        batches: Iterable[Batch],
+        loss: Loss,
+    ) -> tuple[Tensor, Callable[[float], Gaussian | Kronecker]]:
+        """The curvature's eigenvalues, and the Gaussian of each prior precision."""
         if self.structure == "kronecker":
             factors = kronecker_factors(space, point.network(), batches, loss)
-            values = torch.cat([factor.values.reshape(-1) for factor in factors])
-            precision = self.prior_precision or best_precision(values, mean)
-            blocks = [Block(f.left, f.right, (f.values + precision).rsqrt()) for f in factors]
-            return space, Kronecker(mean, tuple(blocks)), precision
+
+            def kronecker(precision: float) -> Kronecker:
+                blocks = [Block(f.left, f.right, (f.values + precision).rsqrt()) for f in factors]
+                return Kronecker(mean, tuple(blocks))
+
+            return torch.cat([factor.values.reshape(-1) for factor in factors]), kronecker
         full = self.structure != "diagonal"
         curvature = ggn_sum(space, mean, batches, loss, point.buffers(point.mean), full=full)
         if not full:
-            precision = self.prior_precision or best_precision(curvature, mean)
-            return space, Gaussian.diagonal(mean, (curvature + precision).rsqrt()), precision
+            return curvature, lambda precision: Gaussian.diagonal(
+                mean, (curvature + precision).rsqrt()
+            )
         eigenvalues, basis = torch.linalg.eigh(curvature)
         eigenvalues = eigenvalues.clamp_min(0.0)
-        precision = self.prior_precision or best_precision(eigenvalues, mean)
-        return space, _of_spectrum(mean, basis, 1 / (eigenvalues + precision)), precision
+        return eigenvalues, lambda precision: _of_spectrum(
+            mean, basis, 1 / (eigenvalues + precision)
+        )
+
+
+@torch.no_grad()
+def _averaged_nll(q: Posterior, batches: Iterable[Batch], loss: Loss) -> float:
+    """Mean over examples of -log mean_s exp(-loss), over samples s: the NLL of the average."""
+    criterion, space = Criterion(loss), q.space
+
+    def of_one(output: Tensor, target: Any) -> Tensor:
+        return criterion(output[None], target[None])[0]
+
+    by_sample = []
+    for w in q.sample(_CHOOSING_SAMPLES):
+        buffers = q.buffers(w)
+        losses = [
+            vmap(of_one)(space.predict(w, inputs, buffers), space.move(targets))
+            for inputs, targets in batches
+        ]
+        by_sample.append(torch.cat(losses))
+    averaged = math.log(len(by_sample)) - torch.logsumexp(-torch.stack(by_sample).double(), 0)
+    return float(averaged.mean())
 
 
 def best_precision(eigenvalues: Tensor, mean: Tensor) -> float:

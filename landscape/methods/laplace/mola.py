@@ -34,9 +34,8 @@ class MoLA(Ensemble):
         structure: ``"diagonal"``, ``"full"`` or ``"kronecker"``, as for ``Laplace``, over all
             inferred parameters. It is never a part of them, because the members differ in all. For
             the last layer infer it alone (``parameters=``) and use ``"full"``.
-        prior_precision: Precision of every member's prior; 0 for each one's own value of the
-            largest marginal likelihood. Choose it on validation data: samples that are too wide
-            leave the region where the Gaussian resembles the posterior.
+        prior_precision: Precision of every member's prior; 0 to choose each one's own on
+            validation data, as ``Laplace`` does.
     """
 
     structure: str = "diagonal"
@@ -77,10 +76,20 @@ class MoLA(Ensemble):
     def fit(self, model: nn.Module, task: Task, **more: Any) -> Posterior:
         """Train the points, and put the Gaussians ``around`` them; see ``Method.fit``."""
         points = super().fit(model, task, **more)
-        return self.around(points, task.train.to(points.device), loss=task.loss)
+        return self.around(
+            points,
+            task.train.to(points.device),
+            loss=task.loss,
+            validation=task.validation.to(points.device) if len(task.validation) else None,
+        )
 
     def around(
-        self, points: Posterior, batches: Iterable[Batch], *, loss: Loss = "cross_entropy"
+        self,
+        points: Posterior,
+        batches: Iterable[Batch],
+        *,
+        loss: Loss = "cross_entropy",
+        validation: Iterable[Batch] | None = None,
     ) -> Posterior:
         """The mixture around given points, for example those of an ensemble.
 
@@ -88,6 +97,7 @@ class MoLA(Ensemble):
             points: A posterior of samples; running statistics, if any, are re-estimated at each.
             batches: The training examples.
             loss: The negative log-likelihood; see ``losses.Criterion``.
+            validation: Examples for choosing prior precisions, as for ``Laplace.around``.
 
         Returns:
             The mixture, with the M prior precisions in its settings.
@@ -98,7 +108,7 @@ class MoLA(Ensemble):
         if not isinstance(points.distribution, Samples):
             raise InputError(f"mola needs a posterior of samples, not a {points.distribution.kind}")
         members = [
-            self.laplace.gaussian(replace(points, distribution=Point(w)), batches, loss)
+            self.laplace.gaussian(replace(points, distribution=Point(w)), batches, loss, validation)
             for w in points.distribution.vectors
         ]
         precisions = [precision for _, _, precision in members]
