@@ -16,9 +16,6 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
 from landscape.errors import InputError, LandscapeError, LandscapeWarning, TrainingError
-from landscape.objective import losses, subsets
-from landscape.objective.objective import Objective
-from landscape.objective.parameters import ParameterSpace
 
 if TYPE_CHECKING:
     from landscape import (
@@ -32,6 +29,9 @@ if TYPE_CHECKING:
         tasks,
     )
     from landscape.curvature import measure
+    from landscape.objective import losses, subsets
+    from landscape.objective.objective import Objective
+    from landscape.objective.parameters import ParameterSpace
     from landscape.posteriors import Posterior, transfer
     from landscape.prediction import predict
     from landscape.store import Run
@@ -64,12 +64,16 @@ __all__ = [
     "transfer",
 ]
 
-# These are imported where they are first used. All at once they cost a seventh of importing torch.
+# All but the errors are imported where they are first used: run files are read without torch.
 _HOMES = {
+    "Objective": "landscape.objective.objective:Objective",
+    "ParameterSpace": "landscape.objective.parameters:ParameterSpace",
     "Posterior": "landscape.posteriors:Posterior",
     "Run": "landscape.store:Run",
+    "losses": "landscape.objective.losses:",
     "measure": "landscape.curvature:measure",
     "predict": "landscape.prediction:predict",
+    "subsets": "landscape.objective.subsets:",
     "surface": "landscape.surfaces:surface",
     "transfer": "landscape.posteriors.transfer:",
 }

@@ -1,6 +1,8 @@
 """One thread a process: small problems are slower on two, and the tests run in parallel."""
 
+import contextlib
 import fcntl
+import io
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -48,12 +50,14 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
 
 @pytest.fixture(scope="session")
 def demo_runs(shared: Shared) -> Path:
-    """The folder of a short demo, to be read only."""
+    """The folder of a short demo, to be read only; what it printed is beside it."""
 
     def fill(folder: Path) -> None:
-        assert main([*DEMO, "--out", str(folder)]) == 0
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            assert main([*DEMO, "--out", str(folder / "runs")]) == 0
+        (folder / "printed").write_text(printed.getvalue())
 
-    return shared("demo-runs", fill)
+    return shared("demo", fill) / "runs"
 
 
 @pytest.fixture(scope="session")

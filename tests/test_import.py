@@ -16,8 +16,9 @@ def modules_after(code: str) -> set[str]:
     return set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
 
 
-def test_importing_the_package_loads_no_application_and_no_backend() -> None:
-    loaded = {name.partition(".")[0] for name in modules_after("import landscape")}
+def test_what_computes_loads_no_application_and_no_backend() -> None:
+    code = "import landscape; landscape.Objective"
+    loaded = {name.partition(".")[0] for name in modules_after(code)}
     heavy = {"dash", "plotly", "flask", "landscape_app", "sklearn", "pyhessian", "xarray", "pandas"}
     heavy |= {"matplotlib", "IPython", "notebook", "scipy", "PIL", "ivon"}
     heavy |= {"curvlinops", "torchvision", "timm", "distributed", "typst"}
@@ -25,11 +26,19 @@ def test_importing_the_package_loads_no_application_and_no_backend() -> None:
     assert "torch" in loaded
 
 
-def test_importing_the_package_loads_the_ground_floor_only() -> None:
-    loaded = modules_after("import landscape")
+def test_what_computes_loads_the_ground_floor_only() -> None:
+    loaded = modules_after("import landscape; landscape.Objective")
     floors = {name.split(".")[1] for name in loaded if name.startswith("landscape.")}
     assert floors == {"autograd", "errors", "objective", "runtime"}
     assert "h5py" not in loaded
+
+
+def test_run_files_are_read_without_torch() -> None:
+    loaded = modules_after("import landscape; landscape.Run")
+    floors = {name.split(".")[1] for name in loaded if name.startswith("landscape.")}
+    assert floors == {"errors", "results", "runtime", "store"}
+    assert "h5py" in loaded
+    assert "torch" not in loaded
 
 
 def test_each_public_name_is_there_however_it_is_asked_for() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from landscape_app import components
 from landscape_app.server import in_background
 from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
 
@@ -110,8 +111,10 @@ def visit(browser: BrowserContext, site: str) -> Iterator[Visit]:
 
 
 @pytest.fixture
-def show(visit: Visit) -> Iterator[Callable[[Path, str], Page]]:
+def show(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path, str], Page]]:
     """Serve a folder and open one of its pages."""
+    # Without a GPU, what is in space is drawn a pixel at a time: one for each of the screen, not 4.
+    monkeypatch.setitem(components._CONFIG, "plotGlPixelRatio", 1)
     servers = []
 
     def show(folder: Path, path: str = "/") -> Page:

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from damage import NASTY, NUMBERS, outcome
 from landscape_app import exports, figures
-from landscape_app.data import list_runs
 from landscape_app.inputs import sample_count
 from landscape_app.pages import details, runs
 from landscape_app.table import to_csv
@@ -153,7 +152,6 @@ DRAWN: dict[str, Callable[[Run], list[Any]]] = {
 
 def look(path: Path, *groups: str) -> None:
     """What the dashboard and ``export`` do with a run."""
-    list_runs(path.parent)
     runs.fill(path.parent, View(runs=("run",)))
     run = Run.open(path)
     sample_count(run)
