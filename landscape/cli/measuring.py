@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +16,7 @@ from landscape.cli.report import print_run
 from landscape.curvature import MEASURES
 from landscape.curvature.sharpness.measures import measure_names
 from landscape.errors import InputError
+from landscape.runtime import distributed
 from landscape.runtime.executors import workers
 from landscape.store import Run
 from landscape.surfaces import CURVES
@@ -70,6 +73,9 @@ def measure(
 ) -> None:
     """Measure a trained run: curvature and a loss surface.
 
+    Started by torchrun, its processes divide the data among them; with --workers or --dask
+    processes divide the samples.
+
     Args:
         file: Run file (.h5), beside its posterior.
         along: Measure the weights along the training, as kept by 'landscape train --record', in
@@ -77,41 +83,43 @@ def measure(
         plane: Plane of the surface; see 'landscape surface --help'.
         grid: Number of points along each side of the surface; 0 for no surface.
     """
-    trained = workflow.load(file, device=device)
-    seed = _seed(seed, trained.run)
-    settings = {**asdict(measurement), "seed": seed}
-    settings["samples"] = 30 if measurement.samples is None else measurement.samples
-    settings["sharpness"] = _measures(measurement.sharpness)
-    if along:
-        if measurement.samples is not None or plane is not None:
-            raise InputError(
-                "--along measures all weights along the training: no --samples, no --plane"
-            )
-        trained = workflow.along_training(trained)
-        settings["samples"] = trained.posterior.num_available(0)
-    surface: dict[str, Any] = {
-        "plane": plane,
-        "samples": settings["samples"],
-        "shape": (grid, grid),
-        "seed": seed,
-        "fresh": fresh,
-    }
-    if grid:  # the surface comes last, hours later
-        try:
-            workflow.check_surface(trained, **surface)
-        except InputError as error:
-            raise InputError(f"{error}; or --grid 0 for no surface") from error
-    elif plane is not None:
-        raise InputError("--grid 0 asks for no surface: it takes no --plane")
-    with (
-        workers(processes, dask) as executor,
-        workflow.in_progress(trained.run, **{"along" if along else "measurement": settings}),
-    ):
-        how: dict[str, Any] = {"executor": executor, "progress": True}
-        workflow.measure_curvature(trained, fresh=fresh, **settings, **how)
-        if grid:
-            workflow.measure_surface(trained, **surface, **how)
-    print_run(file, as_json)
+    with _sharing(device, processes, dask, measurement) as where:
+        trained = workflow.load(file, device=where)
+        seed = _seed(seed, trained.run)
+        settings = {**asdict(measurement), "seed": seed}
+        settings["samples"] = 30 if measurement.samples is None else measurement.samples
+        settings["sharpness"] = _measures(measurement.sharpness)
+        if along:
+            if measurement.samples is not None or plane is not None:
+                raise InputError(
+                    "--along measures all weights along the training: no --samples, no --plane"
+                )
+            trained = workflow.along_training(trained)
+            settings["samples"] = trained.posterior.num_available(0)
+        surface: dict[str, Any] = {
+            "plane": plane,
+            "samples": settings["samples"],
+            "shape": (grid, grid),
+            "seed": seed,
+            "fresh": fresh,
+        }
+        if grid:  # the surface comes last, hours later
+            try:
+                workflow.check_surface(trained, **surface)
+            except InputError as error:
+                raise InputError(f"{error}; or --grid 0 for no surface") from error
+        elif plane is not None:
+            raise InputError("--grid 0 asks for no surface: it takes no --plane")
+        with (
+            workers(processes, dask) as executor,
+            workflow.in_progress(trained.run, **{"along" if along else "measurement": settings}),
+        ):
+            how: dict[str, Any] = {"executor": executor, "progress": True}
+            workflow.measure_curvature(trained, fresh=fresh, **settings, **how)
+            if grid:
+                workflow.measure_surface(trained, **surface, **how)
+        if distributed.rank() == 0:
+            print_run(file, as_json)
 
 
 def surface(
@@ -196,6 +204,36 @@ def surface(
         evaluate = workflow.measure_surface if line is None else workflow.measure_line
         evaluate(trained, executor=executor, fresh=fresh, progress=True, **settings)
     print_run(file, as_json)
+
+
+@contextmanager
+def _sharing(
+    device: str, processes: int, dask: str | None, measurement: Measurement
+) -> Iterator[str]:
+    """Share the data among the processes of ``torchrun``, if it started this one.
+
+    Yields:
+        The device of this process.
+
+    Raises:
+        InputError: the work is also to be divided by samples, or cannot be shared.
+    """
+    with distributed.started_by_torchrun(device) as where:
+        if distributed.count() == 1:
+            yield where
+            return
+        if processes or dask is not None:
+            raise InputError(
+                "torchrun divides the data among its processes, --workers and --dask the samples: "
+                "use one of the two"
+            )
+        if measurement.sharpness or measurement.backend != "lanczos":
+            raise InputError(
+                "torchrun divides eigenvalues, trace, density and surfaces: measure --sharpness, "
+                "and with --backend pyhessian, in one process or with --workers"
+            )
+        with distributed.sharing():
+            yield where
 
 
 def _measures(names: str | None) -> list[str]:

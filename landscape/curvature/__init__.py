@@ -17,7 +17,7 @@ from landscape.curvature.estimators.density import (
 )
 from landscape.curvature.estimators.diagonal import Diagonal, estimate_diagonal
 from landscape.curvature.estimators.frobenius import estimate_squared_frobenius
-from landscape.curvature.estimators.lanczos import Eigenvalues, lanczos
+from landscape.curvature.estimators.lanczos import Eigenvalues, lanczos, plan_search
 from landscape.curvature.estimators.probes import Estimate
 from landscape.curvature.estimators.trace import hutch_pp, hutchinson, krylov_aware
 from landscape.curvature.matrices import MATRICES
@@ -69,6 +69,7 @@ __all__ = [
     "krylov_aware",
     "lanczos",
     "lanczos_quadrature",
+    "plan_search",
     "local_learning_coefficient",
     "m_sharpness",
     "measure",

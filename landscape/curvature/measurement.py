@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, fields
@@ -17,7 +18,7 @@ from landscape.curvature.estimators.density import (
     check_quadrature,
     smooth_together,
 )
-from landscape.curvature.estimators.lanczos import check_request
+from landscape.curvature.estimators.lanczos import check_request, plan_search
 from landscape.curvature.estimators.probes import check_budget
 from landscape.curvature.matrices import Matrix
 from landscape.curvature.not_finite import why_not_finite
@@ -37,7 +38,7 @@ from landscape.results import SampleMean, spectrum_means
 from landscape.results.resume import Entry, Store, Stored
 from landscape.runtime import executors
 from landscape.runtime.numbers import check_int
-from landscape.runtime.progress import reporter
+from landscape.runtime.progress import Progress, reporter
 
 _COLUMNS = (
     "eigenvalues",
@@ -237,6 +238,10 @@ def measure(
         further.check(weights[0])
     items = [(index, weights[index]) for index in missing]
     report = reporter(progress, "curvature", lambda row: f"lambda_1 {row['eigenvalues'][0]:.3g}")
+    if missing and backend == "lanczos":  # what does not fit is refused before any work
+        plan = plan_search(posterior.space, eigenvalues, keep_space=True)
+        if isinstance(report, Progress):
+            print(plan, file=sys.stderr)
     is_in_order = isinstance(posterior, Trajectory) and executor is None
     results = (
         measure_in_order(work, items)

@@ -37,6 +37,7 @@ def why_not_finite(objective: MeanLoss, w: Tensor) -> str:
         objective: The objective.
         w: Weights at which a matvec is not finite, shape (P,).
     """
+    objective = objective.unsharded()
     if not bool(w.isfinite().all()):
         return "the weights hold NaN or infinity, as after training that diverged"
     number = _first_batch_with_holes(objective)

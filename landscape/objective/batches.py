@@ -179,6 +179,28 @@ def _is_list_of(items: list[Any] | tuple[Any, ...], length: int) -> bool:
     )
 
 
+def shard(
+    batches: Iterable[Batch], rank: int, count: int, *, divides: bool = True
+) -> Iterator[Batch]:
+    """The part of the examples that one of several processes takes.
+
+    Examples are dealt out one by one; batches that cannot be divided, or must not be, as a whole.
+
+    Args:
+        batches: All batches.
+        rank: Number of the process, from 0.
+        count: Number of processes.
+        divides: Whether batches may be divided.
+    """
+    dealt = 0
+    for batch in batches:
+        size = examples_in(batch) if divides else None
+        rows = torch.arange(size or 1)[(rank - dealt) % count :: count]
+        dealt += size or 1
+        if len(rows):
+            yield batch if size is None else take_batch(batch, rows, size)
+
+
 def take_batch(batch: Batch, rows: Rows, length: int) -> Batch:
     """Some of the examples of a batch.
 

@@ -262,6 +262,9 @@ def check_division(total: Callable[[Batch], Tensor], batch: Batch) -> None:
 class SameLoss:
     """A comparison of the losses of several passes over the data at the same weights.
 
+    Args:
+        add_up: Replaces sums by those over all processes, in place.
+
     Examples:
         >>> same = SameLoss()
         >>> for loss in (2.0, 3.0):  # doctest: +ELLIPSIS
@@ -271,7 +274,8 @@ class SameLoss:
         landscape.errors.InputError: two passes over the data give different losses: ...
     """
 
-    def __init__(self) -> None:
+    def __init__(self, add_up: Callable[[Tensor], None] = lambda _: None) -> None:
+        self._add_up = add_up
         self._first: Tensor | None = None
         self._sums: Tensor | None = None
 
@@ -292,6 +296,7 @@ class SameLoss:
         now, self._sums = self._sums, None
         if now is None:
             return
+        self._add_up(now)
         loss, size, weight = now.tolist()
         if not math.isfinite(loss):
             raise NotFiniteError(f"the loss is {loss}: there is no curvature")

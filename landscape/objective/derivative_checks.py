@@ -20,6 +20,7 @@ from landscape.objective.checks import normal, sizes, some_rows
 from landscape.objective.mean_loss import MeanLoss
 from landscape.objective.operators.base import Matvec
 from landscape.objective.parameters import ParameterSpace
+from landscape.runtime.memory import spare
 
 MatrixAt = Callable[[MeanLoss, Tensor], Matvec]
 
@@ -93,8 +94,13 @@ class _Comparison:
         self.tolerance = 3e-4 if is_exact else 0.1
 
     def _in_float64(self) -> tuple[MeanLoss, Tensor]:
-        """The objective in float64, or its own type if the network cannot, and its gradient."""
+        """The objective in float64, or its own type if the network cannot, and its gradient.
+
+        Its own type, too, where a dozen vectors in float64 do not fit into half of the memory.
+        """
         own = self._own
+        if 12 * 8 * own.size > 2 * spare(own.space.device):
+            return own, own.gradient(self._near)
         try:
             space = ParameterSpace(own.space.module, own.space.names, dtype=torch.float64)
             exact = own.on(space, own.batches)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -21,10 +22,11 @@ from landscape.autograd.settings import (
     no_autocast,
 )
 from landscape.errors import InputError
-from landscape.objective.batches import Batch, Pairs, batch_size
+from landscape.objective.batches import Batch, Pairs, batch_size, shard
 from landscape.objective.checks import check_batch_independence, check_evaluation
 from landscape.objective.losses import Criterion, Loss, Readout
 from landscape.objective.parameters import Choice, Network, ParameterSpace
+from landscape.runtime import distributed
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,24 @@ class MeanLoss:
         self.criterion = Criterion(Readout(loss, batch_loss=True) if batch_loss else loss)
         self.buffers = buffers
         self.checked = Checked()
+        self.is_sharded = False
         self._recorder = Recorder(self.space.device)
+
+    def sharded(self) -> Self:
+        """The same objective, its examples divided among the processes that share a measurement.
+
+        Every process must then ask for the same values in the same order, and gets those of all
+        examples. One process alone has all of them; see ``distributed.sharing``.
+        """
+        other = copy.copy(self)
+        other.is_sharded = distributed.num_shards() > 1
+        return other
+
+    def unsharded(self) -> Self:
+        """The same objective with all examples in each process."""
+        other = copy.copy(self)
+        other.is_sharded = False
+        return other
 
     def with_buffers(self, buffers: Mapping[str, Tensor] | None) -> Self:
         """The same objective evaluated with other buffers (running statistics)."""
@@ -109,6 +128,7 @@ class MeanLoss:
         other = copy.copy(self)
         other.space, other.size, other.batches = space, space.size, batches
         other.checked = Checked(is_evaluated=True, is_trusted=True)
+        other.is_sharded = False
         other._recorder = Recorder(space.device)
         return other
 
@@ -140,8 +160,11 @@ class MeanLoss:
         """Loss and accuracy at n weights (n, P), with the buffers of each, in one pass."""
         with torch.no_grad(), no_autocast(), full_precision(), self._recorder.stream():
             return self._evaluations(
-                self._recorder(self._evaluate_batch, weights, buffers, self._moved(batch))
-                for batch in self.pairs()
+                (
+                    self._recorder(self._evaluate_batch, weights, buffers, self._moved(batch))
+                    for batch in self.pairs()
+                ),
+                self.add_up,
             )
 
     def _moved(self, batch: Batch) -> Batch:
@@ -174,13 +197,16 @@ class MeanLoss:
         right, labels = _right(self.criterion.rows(outputs, targets), total)
         return torch.stack([total, weight.to(total), right, labels])
 
-    def _evaluations(self, batches: Iterable[Tensor]) -> list[Evaluation]:
+    def _evaluations(
+        self, batches: Iterable[Tensor], add_up: Callable[[Tensor], None] = lambda _: None
+    ) -> list[Evaluation]:
         """Loss and accuracy at n weights, from each batch's sums (n, 4)."""
         sums: Tensor | None = None
         for batch in batches:
             sums = batch if sums is None else sums + batch
         if sums is None:
             raise no_batch()
+        add_up(sums)
         check_weight(float(sums[0, 1]))
         loss, accuracy = sums[:, 0] / sums[:, 1], sums[:, 2] / sums[:, 3]
         return list(map(Evaluation, loss.tolist(), accuracy.tolist()))
@@ -220,10 +246,19 @@ class MeanLoss:
                 self.space, self.criterion, self.buffers, first, is_only=second is None
             )
             self.checked.is_evaluated = True
-        yield first
-        if second is not None:
-            yield second
-        yield from batches
+        given = itertools.chain([first], [] if second is None else [second], batches)
+        if not self.is_sharded:
+            yield from given
+            return
+        rank, processes, is_empty = distributed.rank(), distributed.num_shards(), True
+        for batch in shard(given, rank, processes, divides=not self.criterion.is_of_batch):
+            is_empty = False
+            yield batch
+        if is_empty:
+            raise InputError(
+                f"{processes} processes share fewer examples, or batches that cannot be divided: "
+                "start fewer"
+            )
 
     def batch_total(
         self, network: Network, batch: Batch, autocast: torch.dtype | None = None
@@ -260,8 +295,17 @@ class MeanLoss:
             weights = weight if weights is None else weights + weight
         if total is None or weights is None:
             raise no_batch()
+        self.add_up(total)
+        if self.is_sharded:
+            weights = torch.as_tensor(weights).double()
+            self.add_up(weights)
         check_weight(float(weights))
-        return total / weights
+        return total / weights.to(total) if self.is_sharded else total / weights
+
+    def add_up(self, sums: Tensor) -> None:
+        """Replace the sums over this process's examples, in place, by those over all."""
+        if self.is_sharded:
+            distributed.all_reduce(sums)
 
 
 def no_batch() -> InputError:

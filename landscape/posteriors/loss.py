@@ -37,7 +37,7 @@ class PosteriorLoss:
 
     @cached_property
     def _objective(self) -> Objective:
-        objective = Objective(self.posterior.space, self.data, self.loss)
+        objective = Objective(self.posterior.space, self.data, self.loss).sharded()
         self.posterior.check_statistics(objective.pairs())
         return objective
 
@@ -71,7 +71,7 @@ class PosteriorLoss:
             return False
         if not self._keeps_statistics or calibration is None:
             return False
-        pairs = self._objective.pairs()
+        pairs = self._objective.unsharded().pairs()
         if self.data is calibration:
             next(pairs, None)  # which checks them
             return True

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from landscape.errors import InputError, LandscapeWarning, printable
+from landscape.runtime import distributed
 from landscape.runtime.json_text import parse_object
 from landscape.runtime.limits import MAX_NAME
 
@@ -115,8 +116,11 @@ class Entry:
         return None
 
     def write(self, variables: Mapping[str, object], attributes: Attributes) -> None:
-        """Store the result as far as it is finished, in place of what the group held."""
-        if self.store is not None:
+        """Store the result as far as it is finished, in place of what the group held.
+
+        Of several processes that share the work, the first one writes.
+        """
+        if self.store is not None and distributed.rank() == 0:
             self.store.write(self.group, variables, {**attributes, "request": self.request})
 
 

@@ -1,4 +1,4 @@
-"""Training of one network by several processes with ``torch.distributed``."""
+"""One network on several processes with ``torch.distributed``: training, and measurement."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from torch import distributed
 
 from landscape.errors import InputError
+from landscape.runtime import memory
 
 
 def count() -> int:
@@ -21,6 +22,30 @@ def count() -> int:
 def rank() -> int:
     """Number of this process, counted from 0."""
     return distributed.get_rank() if _is_distributed() else 0
+
+
+def num_shards() -> int:
+    """Number of processes that share the data of a measurement; 1 outside ``sharing``."""
+    return count() if _shares else 1
+
+
+@contextmanager
+def sharing() -> Iterator[None]:
+    """Within it the mean loss at a posterior's samples is divided among the processes.
+
+    All processes then evaluate the same losses in the same order, each on a part of the examples.
+    """
+    global _shares
+    before, _shares = _shares, True
+    memory.divide_among(int(os.environ.get("LOCAL_WORLD_SIZE", count())))
+    try:
+        yield
+    finally:
+        _shares = before
+        memory.divide_among(1)
+
+
+_shares = False
 
 
 def all_reduce(tensor: torch.Tensor) -> None:

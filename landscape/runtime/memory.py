@@ -17,8 +17,10 @@ _LIMIT = (1 << 31) - 1
 # keeps large blocks.
 _SETTINGS = {-1: _LIMIT, -3: _LIMIT, -8: 1}
 _DEFAULT = 1 << 32  # assumed to be free if the system does not say
-_CHECKED = 1 << 28  # smallest request that is checked
 _share = 0.25
+
+CHECKED = 1 << 28
+"""Smallest number of bytes of a request that is checked."""
 
 
 def keep_freed_memory() -> bool:
@@ -59,7 +61,7 @@ def check_room(nbytes: int, device: torch.device, what: str) -> None:
     Raises:
         InputError: The device has less free memory.
     """
-    if nbytes > _CHECKED and nbytes > _available(device):
+    if nbytes > CHECKED and nbytes > _available(device):
         raise InputError(
             f"{what} take {nbytes / 1e9:,.1f} GB, but {_available(device) / 1e9:,.1f} GB are free: "
             "ask for fewer"
@@ -70,6 +72,11 @@ def divide_among(processes: int) -> None:
     """Let ``spare`` divide the memory among so many processes."""
     global _share
     _share = 0.25 / processes
+
+
+def available(device: torch.device) -> int:
+    """Number of bytes that are free on a device, for this process among its workers."""
+    return int(4 * _share * _available(device))
 
 
 def _available(device: torch.device) -> int:

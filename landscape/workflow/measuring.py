@@ -16,6 +16,7 @@ from landscape.objective.losses import Criterion, TemperedLogits
 from landscape.posteriors import PosteriorLoss, Trajectory
 from landscape.posteriors.fingerprints import fingerprints
 from landscape.prediction import best_temperature, predict
+from landscape.runtime import distributed
 from landscape.store import Run
 from landscape.surfaces import Line, PlaneKind, Surface, grid, line, surface
 from landscape.tasks import Data, Task
@@ -37,6 +38,9 @@ def in_progress(run: Run, **config: object) -> Iterator[None]:
     Raises:
         InputError: another process works on the run, or ``train`` did not make it.
     """
+    if distributed.rank() != 0:  # the first process keeps the record
+        yield
+        return
     with lock(run.path, weights_of(run)):
         run.attributes = Run.open(run.path).attributes  # which may have changed since
         status, config_before = run.attributes.get("status", "failed"), json.dumps(run.config)

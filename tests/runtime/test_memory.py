@@ -12,8 +12,15 @@ import torch
 from torch import nn
 
 from landscape.autograd import tensor_memory
+from landscape.curvature import measure
+from landscape.curvature.estimators.density import lanczos_quadrature
+from landscape.curvature.estimators.lanczos import lanczos, plan_search
+from landscape.curvature.estimators.trace import hutch_pp, krylov_aware
 from landscape.curvature.matrices import Matrix, operator_at
+from landscape.errors import InputError
 from landscape.objective.objective import Objective
+from landscape.objective.operators.base import FunctionOperator
+from landscape.posteriors import isotropic
 from landscape.runtime import memory
 
 SCRIPT = """
@@ -130,3 +137,45 @@ def test_graphs_are_freed_with_the_product_that_kept_them(matrix: Matrix) -> Non
     del product
     gc.collect()
     assert weights() is None
+
+
+def test_a_basis_takes_what_fits_and_what_does_not_is_refused_with_what_would(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(memory, "CHECKED", 0)
+    diagonal = torch.linspace(0, 1, 200, dtype=torch.float64) ** 4
+    operator = FunctionOperator(lambda v: diagonal * v, 200, dtype=torch.float64)
+    monkeypatch.setattr(memory, "_available", lambda _: 10**9)
+    full = lanczos(operator, k=3, tolerance=1e-6)
+    monkeypatch.setattr(memory, "_available", lambda _: 2 * 8 * 200 * 8)  # eight vectors in a half
+    plan = plan_search(operator, 3)
+    assert (plan.vectors, plan.wanted) == (8, 36)
+    assert "up to 8 of 36 vectors of 200 numbers" in str(plan)
+    small = lanczos(operator, k=3, tolerance=1e-6)
+    assert bool(small.converged.all())
+    torch.testing.assert_close(small.values, diagonal[-3:].flip(0), rtol=1e-6, atol=0)
+    assert small.matvecs > full.matvecs
+    with pytest.raises(InputError, match="keeps at least 10 vectors of 200 numbers"):
+        lanczos(operator, k=3, keep_space=True)
+    with pytest.raises(InputError, match=r"8 vectors would fit: ask for fewer, or .* most 160 of"):
+        lanczos(operator, k=8)
+    for estimator in (krylov_aware, hutch_pp):
+        estimate = estimator(operator, matvecs=60, seed=1)
+        assert abs(estimate.value - float(diagonal.sum())) < 4 * estimate.standard_error
+    with pytest.raises(InputError, match="a density of 20 steps keeps at least 20 vectors"):
+        lanczos_quadrature(operator, steps=20)
+
+
+def test_a_measurement_prints_its_plan_before_it_works(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    posterior = isotropic(nn.Linear(4, 3), 0.1)
+    data = [(torch.randn(8, 4), torch.arange(8) % 3)]
+    measure(posterior, data, samples=1, eigenvalues=1, progress=True)
+    assert capsys.readouterr().err.startswith("memory: ")
+    measure(posterior, data, samples=1, eigenvalues=1)
+    assert "memory" not in capsys.readouterr().err
+    monkeypatch.setattr(memory, "CHECKED", 0)
+    monkeypatch.setattr(memory, "_available", lambda _: 100)
+    with pytest.raises(InputError, match="a search for 1 eigenvalues keeps at least 6 vectors"):
+        measure(posterior, data, samples=1, eigenvalues=1)

@@ -23,6 +23,7 @@ from torch import Tensor
 from landscape.curvature.estimators.deflation import allowance, known_pairs
 from landscape.curvature.estimators.krylov import krylov
 from landscape.curvature.estimators.lanczos import Eigenvalues
+from landscape.curvature.estimators.memory_plan import plan_basis
 from landscape.errors import InputError
 from landscape.objective.operators.base import Matvec, Operator, as_operator
 
@@ -109,6 +110,14 @@ def lanczos_quadrature(
     pairs = known_pairs(deflate, operator)
     known = len(pairs.values)
     steps = min(steps, size - known)
+    plan_basis(
+        size,
+        operator.dtype,
+        operator.device,
+        wanted=known + steps,
+        least=known + steps,
+        what=f"a density of {steps} steps",
+    )
     basis = operator.zeros(known + steps)
     nodes, weights = torch.full((2, probes, known + steps), 1 / size, dtype=torch.float64)
     basis[:known], nodes[:, :known] = pairs.vectors, pairs.values

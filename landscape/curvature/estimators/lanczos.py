@@ -18,11 +18,14 @@ import torch
 from torch import Tensor
 
 from landscape.curvature.estimators.krylov import length, orthogonalise
+from landscape.curvature.estimators.memory_plan import MemoryPlan, plan_basis
 from landscape.errors import InputError
 from landscape.objective.operators.base import Matvec, Operator, as_operator, check_finite
+from landscape.objective.parameters import ParameterSpace
 from landscape.runtime.numbers import check_int
 
 Which = Literal["largest", "smallest", "magnitude"]
+_COLUMNS = 1 << 20
 _WHICH = ("largest", "smallest", "magnitude")
 
 
@@ -77,7 +80,8 @@ def lanczos(
             at most ten roundings of the largest |lambda|: an eigenvalue of zero can give no more.
         max_matvecs: Largest number of matvecs; by default 10 n, at most 1,000. When it is spent,
             the best pairs so far are returned, with their ``converged`` false.
-        max_basis: Largest number of vectors kept; by default 2 k + 30. Memory is ``max_basis * n``.
+        max_basis: Largest number of vectors kept; by default 2 k + 30, or what fits into half of
+            the free memory. Memory is ``max_basis * n``, and twice that with ``keep_space``.
         keep_space: Whether the result has its ``space``, of up to ``max_basis`` vectors.
         start: Vector (n,) to start from in place of a random one, such as the sum of the
             eigenvectors of a matrix that is close. What it lacks is found by the search from a
@@ -88,7 +92,8 @@ def lanczos(
         Eigenpairs with their residuals.
 
     Raises:
-        InputError: k is not between 1 and n, or a setting is out of range.
+        InputError: k is not between 1 and n, a setting is out of range, or the basis does not fit
+            into memory.
         LandscapeError: a matvec is not finite.
 
     Examples:
@@ -103,9 +108,9 @@ def lanczos(
     budget = min(10 * size, 1000) if max_matvecs is None else max_matvecs
     if budget < k:
         raise InputError(f"max_matvecs must be at least k = {k}, not {max_matvecs}")
-    width = min(size, 2 * k + 30 if max_basis is None else max_basis)
-    if width < min(size, k + 2):
+    if max_basis is not None and max_basis < min(size, k + 2):
         raise InputError(f"max_basis must be at least k + 2 = {k + 2}, not {max_basis}")
+    width = plan_search(operator, k, max_basis=max_basis, keep_space=keep_space).vectors
     search = _Search(operator, which, tolerance, budget, width, seed)
     space = search.run(k, locked=operator.zeros(0), whole=keep_space, start=start)
     pairs = _best(space, k, which)
@@ -125,6 +130,31 @@ def lanczos(
         pairs.converged[1:] = False
     space = replace(space, matvecs=search.matvecs)
     return replace(pairs, matvecs=search.matvecs, space=space if keep_space else None)
+
+
+def plan_search(
+    operator: Operator | ParameterSpace,
+    k: int,
+    *,
+    max_basis: int | None = None,
+    keep_space: bool = False,
+) -> MemoryPlan:
+    """How many vectors a search for k eigenvalues keeps; see ``lanczos``.
+
+    Raises:
+        InputError: it does not fit into memory.
+    """
+    size = operator.size
+    wanted = min(size, 2 * k + 30 if max_basis is None else max_basis)
+    return plan_basis(
+        size,
+        operator.dtype,
+        operator.device,
+        wanted=wanted,
+        least=min(size, k + 2) if max_basis is None else wanted,
+        what=f"a search for {k} eigenvalues",
+        copies=2 if keep_space else 1,
+    )
 
 
 def check_request(size: int, k: int, tolerance: float, which: str = "largest") -> None:
@@ -201,15 +231,16 @@ class _Search:
                 values, mixing, residuals = self._ritz(projected[:filled, :filled], beta)
                 converged = residuals <= self._limit(values, accuracy)
                 if exhausted or bool(converged[:k].all()):
-                    k = filled if whole else min(k, filled)
-                    vectors = mixing[:, :k].T.to(basis) @ basis[:filled]
+                    kept = filled if whole else min(k, filled)
+                    _mix(basis, mixing[:, :kept])
+                    vectors = basis[:kept] if whole else basis[:kept].clone()
                     return Eigenvalues(
-                        values[:k], residuals[:k], vectors, converged[:k], self.matvecs
+                        values[:kept], residuals[:kept], vectors, converged[:kept], self.matvecs
                     )
             if full:
                 # Keep the wanted end of the spectrum and half of the rest.
                 keep = k + (room - 1 - k) // 2
-                basis[:keep] = mixing[:, :keep].T.to(basis) @ basis[:filled]
+                _mix(basis, mixing[:, :keep])
                 projected.zero_()
                 projected[:keep, :keep] = torch.diag(values[:keep])
                 projected[keep, :keep] = beta * mixing[-1, :keep]
@@ -252,6 +283,19 @@ class _Search:
     def _limit(self, values: Tensor, accuracy: float) -> Tensor:
         rounding = 10 * self.eps * self.norm
         return (self.tolerance * values.abs().clamp_min(accuracy)).clamp_min(rounding)
+
+
+def _mix(basis: Tensor, mixing: Tensor) -> None:
+    """Replace the first rows of a basis by combinations of rows, a part of the columns at a time.
+
+    Args:
+        basis: Shape (m, n).
+        mixing: Coefficients, shape (number of rows that are combined, number of new rows).
+    """
+    before, after = mixing.shape
+    coefficients = mixing.T.to(basis)
+    for part in basis.split(_COLUMNS, 1):
+        part[:after] = coefficients @ part[:before]
 
 
 def _key(values: Tensor, which: Which) -> Tensor:

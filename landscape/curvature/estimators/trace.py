@@ -21,6 +21,7 @@ from torch import Tensor
 from landscape.curvature.estimators.deflation import allowance, check_pairs, known_pairs, part_along
 from landscape.curvature.estimators.krylov import krylov
 from landscape.curvature.estimators.lanczos import Eigenvalues
+from landscape.curvature.estimators.memory_plan import plan_basis
 from landscape.curvature.estimators.probes import Estimate, check_budget, signs, units
 from landscape.objective.operators.base import Matvec, Operator, as_operator, check_finite
 
@@ -107,6 +108,7 @@ def hutch_pp(
     known, base = pairs.vectors, _trace(pairs)
     sketched = budget // 3 if tolerance is None else min(_COLUMNS, (budget - _PILOT - 2) // 2)
     columns = min(sketched, (budget - 2) // 2, operator.size - len(known))
+    columns = _fitting(operator, columns, copies=3)
     if columns <= 0 or (tolerance is None and budget >= operator.size):
         return _rest(operator, known, base, pairs, budget, tolerance, seed)
     generator = operator.generator(seed)
@@ -165,6 +167,7 @@ def krylov_aware(
     known, base = pairs.vectors, _trace(pairs)
     rest = _PILOT + 2 if tolerance is not None else 2 if budget < size else budget
     steps = min(_STEPS if tolerance is not None else budget // 2, budget - rest, size - len(known))
+    steps = _fitting(operator, steps)
     basis = torch.cat([known, operator.zeros(steps)])
     generator = operator.generator(seed)
     start = operator.normal(generator)
@@ -189,6 +192,22 @@ def krylov_aware(
         return Estimate(base, 0.0, spent)
     estimate = _rest(operator, basis, base, pairs, budget, tolerance, seed)
     return replace(estimate, matvecs=estimate.matvecs + spent)
+
+
+def _fitting(operator: Operator, wanted: int, copies: int = 1) -> int:
+    """The number of vectors that fit into memory: with fewer the standard error is larger."""
+    if wanted <= 1:
+        return wanted
+    plan = plan_basis(
+        operator.size,
+        operator.dtype,
+        operator.device,
+        wanted=wanted,
+        least=1,
+        what="an estimate of the trace",
+        copies=copies,
+    )
+    return plan.vectors
 
 
 def _known(deflate: Eigenvalues | None, operator: Operator) -> Eigenvalues:

@@ -81,7 +81,7 @@ class GraphOperator(Operator):
         self._memory = spare(w.device) if memory is None else memory
         self._graphs: list[BatchGraph] | None = None
         self._divisor = 0.0
-        self._same_loss = SameLoss()
+        self._same_loss = SameLoss(objective.add_up)
         self._recorder = Recorder(w.device)
 
     @abstractmethod
@@ -99,17 +99,20 @@ class GraphOperator(Operator):
             self.objective.space.at(self.w, self.objective.buffers) as network,
         ):
             if self._graphs is None:
-                return self._multiply_and_build(network, v)
-            return self._recorder(self._multiply_by_graphs, v)
+                total = self._multiply_and_build(network, v)
+            else:
+                total = self._recorder(self._multiply_by_graphs, v)
+        self.objective.add_up(total)
+        return total / self._divisor
 
     def _multiply_by_graphs(self, v: Tensor) -> Tensor:
         total = torch.zeros_like(v)
         for graph in self._graphs or ():
             total += graph.matvec(v, keep=True)
-        return total / self._divisor
+        return total
 
     def _multiply_and_build(self, network: Network, v: Tensor) -> Tensor:
-        """A matvec by a pass over the data, which keeps the graphs if all fit in memory."""
+        """The sum over the batches by a pass, which keeps the graphs if all fit in memory."""
         saved, graphs = SavedTensors(), list[BatchGraph]()
         total, sizes = torch.zeros_like(v), None
         for batch in self.objective.pairs():
@@ -126,11 +129,12 @@ class GraphOperator(Operator):
         self._same_loss.end_of_pass()
         if sizes is None:
             raise no_batch()
+        self.objective.add_up(sizes)
         check_weight(float(sizes[0]))
-        divisor = float(self._divisor_of(sizes))
+        self._divisor = float(self._divisor_of(sizes))
         if self._memory >= 0:
-            self._graphs, self._divisor = graphs, divisor
-        return total / divisor
+            self._graphs = graphs
+        return total
 
 
 def backward(
