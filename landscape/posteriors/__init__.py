@@ -1,5 +1,6 @@
 """Distributions over a network's inferred parameters."""
 
+from landscape.posteriors.adapters.dispatch import from_object
 from landscape.posteriors.distribution import Distribution
 from landscape.posteriors.files import describe
 from landscape.posteriors.gaussian import Gaussian
@@ -29,6 +30,7 @@ __all__ = [
     "Trajectory",
     "describe",
     "from_gaussian",
+    "from_object",
     "from_sampler",
     "from_training",
     "from_weights",

@@ -206,7 +206,11 @@ def from_sampler(
 
 
 def sources_of(weights: Source | Sequence[Named | Source]) -> list[Named | Source]:
-    """The state dicts and files that are meant, in order."""
+    """The state dicts and files that are meant, in order.
+
+    Raises:
+        InputError: there are none.
+    """
     if isinstance(weights, Mapping):
         raise InputError("weights is one state dict: put it into a list")
     if not isinstance(weights, str | os.PathLike):
@@ -243,14 +247,14 @@ def _load(
         unknown += [key for key in given if not key.startswith(prefix)]
         if unknown:
             raise InputError(
-                f"{name} does not fit the network: it also holds {_listed(unknown)}; give prefix="
+                f"{name} does not fit the network: it also holds {listed(unknown)}; give prefix="
                 f"'{prefix}' to leave out names without it"
             )
     own = {key.removeprefix(prefix): v for key, v in given.items() if key.startswith(prefix)}
     own = {key: value for key, value in own.items() if key in expected}
     missing = [key for key in needed if key not in own]
     if missing:
-        raise InputError(f"{name} does not fit the network: it lacks {_listed(missing)}")
+        raise InputError(f"{name} does not fit the network: it lacks {listed(missing)}")
     for key in needed:
         if own[key].shape != expected[key].shape:
             raise InputError(
@@ -269,15 +273,16 @@ def _prefix(given: Sequence[str], needed: Sequence[str], name: str) -> str:
     fitting = [end for end in ends if all(end + key in names for key in needed)]
     if len(fitting) > 1:
         raise InputError(
-            f"{name} holds the network more than once: choose prefix= from {_listed(fitting)}"
+            f"{name} holds the network more than once: choose prefix= from {listed(fitting)}"
         )
     if not fitting:
         missing = [key for key in needed if key not in names]
-        raise InputError(f"{name} does not fit the network: it lacks {_listed(missing)}")
+        raise InputError(f"{name} does not fit the network: it lacks {listed(missing)}")
     return fitting[0]
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """The first few names, and the number of the others."""
     shown = ", ".join(f"'{name}'" for name in names[:_MOST_NAMED])
     more = len(names) - _MOST_NAMED
     return f"{shown} and {more} more" if more > 0 else shown
@@ -330,7 +335,7 @@ def _vector(space: ParameterSpace, values: Tensor | Named, what: str) -> Tensor:
     if isinstance(values, Mapping):
         missing = [name for name in space.names if name not in values]
         if missing:
-            raise InputError(f"{what} lacks {_listed(missing)}")
+            raise InputError(f"{what} lacks {listed(missing)}")
         for name, shape in space.signature:
             if values[name].shape != shape:
                 raise InputError(

@@ -1,0 +1,1 @@
+"""Posteriors from the objects of other packages: one small file for each package."""
