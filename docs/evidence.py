@@ -108,7 +108,7 @@ def draw(figure: dict[str, Any]) -> go.Figure:
         rows,
         columns,
         subplot_titles=[panel["title"] for panel in panels],
-        horizontal_spacing=0.08,
+        horizontal_spacing=0.03 if all(map(sideways, panels)) else 0.08,
         vertical_spacing=0.16,
     )
     labels = dict.fromkeys(series["label"] for panel in panels for series in panel["series"])
@@ -155,6 +155,9 @@ def draw(figure: dict[str, Any]) -> go.Figure:
         across, up = reversed(titles) if sideways(panel) else titles
         drawn.update_xaxes(title_text=across, **place)
         drawn.update_yaxes(title_text=up, **place)
+        if sideways(panel):  # the names stand once in a row
+            drawn.update_yaxes(showticklabels=place["col"] == 1, **place)
+            drawn.update_xaxes(zerolinecolor="#888888", **place)
         for axis, update in (("x", drawn.update_xaxes), ("y", drawn.update_yaxes)):
             if axis in panel["logarithmic"]:
                 update(type="log", **place)

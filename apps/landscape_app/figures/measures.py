@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -74,7 +75,10 @@ def measures_figure(
             ]
         )
         # The panel's title has the name; the hidden one is for the table of the numbers.
-        axis = {"title_text": formats.plain(name), "title_font_color": "rgba(0,0,0,0)"}
+        axis: dict[str, Any] = {
+            "title_text": formats.plain(name),
+            "title_font_color": "rgba(0,0,0,0)",
+        }
         axis |= {"title_font_size": 1, "tickfont_size": 11}
         if not (values <= 0).any():
             ticks, labels = log_ticks(values)
