@@ -348,7 +348,7 @@ def features(task: Task, frozen: nn.Module) -> Task:
 
     def outputs(inputs: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
-            parts = [space.predict(space.vector(), x, buffers) for x in inputs.split(_PART)]
+            parts = [space.predict(space.vector(), x, buffers) for x in torch.split(inputs, _PART)]
         return torch.cat(parts)
 
     return replace(
