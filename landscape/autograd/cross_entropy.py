@@ -34,7 +34,7 @@ def sliced_cross_entropy(logits: Tensor, labels: Tensor, ignored: int) -> Tensor
     Raises:
         IndexError: a label is no class.
 
-    Example:
+    Examples:
         >>> logits, labels = torch.randn(5, 3), torch.tensor([0, 2, -100, 1, 1])
         >>> losses = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
         >>> torch.allclose(sliced_cross_entropy(logits, labels, -100), losses)

@@ -41,7 +41,7 @@ class Recorder:
     Raises:
         InputError: a setting is out of range, or the folder cannot be made.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> folder, network = tempfile.mkdtemp(), nn.Linear(2, 1)
         >>> recorder = Recorder(folder, every=10, most=4)

@@ -36,7 +36,7 @@ def as_pair(batch: Any, *, keeps_labels: bool = False) -> Batch:
     Raises:
         InputError: it is none of these, or a dict without labels.
 
-    Example:
+    Examples:
         >>> inputs, targets = as_pair({"x": torch.zeros(2, 3), "label": torch.tensor([0, 1])})
         >>> list(inputs), targets.tolist()
         (['x'], [0, 1])

@@ -56,7 +56,7 @@ class LearntNoise:
     all inputs, such as a parameter of the network. (Nix & Weigend 1994; Kendall & Gal, arXiv
     1703.04977.)
 
-    Example:
+    Examples:
         >>> import torch
         >>> loss = LearntNoise()
         >>> outputs = torch.tensor([[1.0, 2 * math.log(2.0)]])  # mean 1, deviation 2

@@ -141,7 +141,7 @@ class Readout:
     Raises:
         InputError: a setting is out of range.
 
-    Example:
+    Examples:
         >>> logits, tokens = torch.zeros(2, 4, 9), torch.ones(2, 4, dtype=torch.long)
         >>> total, weight = Criterion(Readout(classes=-1, shift=1))(logits, tokens)
         >>> int(weight), Criterion(Readout(classes=-1, shift=1)).unit
@@ -183,7 +183,7 @@ class Heads:
     Raises:
         InputError: there is no head, or a weight is of none or not finite.
 
-    Example:
+    Examples:
         >>> heads = Heads({"digit": "cross_entropy", "angle": "gaussian"}, {"angle": 0.1})
         >>> outputs = {"digit": torch.zeros(4, 10), "angle": torch.zeros(4, 1)}
         >>> targets = {"digit": torch.zeros(4, dtype=torch.long), "angle": torch.zeros(4)}

@@ -102,7 +102,7 @@ def from_training(
     Raises:
         InputError: as ``from_weights``, the counts do not rise, or a file does not say its own.
 
-    Example:
+    Examples:
         >>> networks = [nn.Linear(2, 3) for _ in range(4)]
         >>> states = [one.state_dict() for one in networks]
         >>> from_training(networks[0], states, counts=[0, 10, 20, 30]).counts
