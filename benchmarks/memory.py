@@ -35,7 +35,7 @@ def main() -> None:
     w = objective.space.vector()
     product = objective.hessian(w)
     v = torch.ones_like(w)
-    for index in range(options.matvecs):
+    for index in range(options.products):
         begun = time.perf_counter()
         size = float(product(v).norm())  # waits for the device
         seconds = time.perf_counter() - begun

@@ -43,7 +43,7 @@ def sliced_cross_entropy(logits: Tensor, labels: Tensor, ignored: int) -> Tensor
     counts = labels != ignored
     if bool((counts & ((labels < 0) | (labels >= logits.shape[1]))).any()):
         raise IndexError("a target is out of bounds")
-    losses: Tensor = _Losses.apply(logits, torch.where(counts, labels, 0), counts)
+    losses: Tensor = _apply(_Losses, logits, torch.where(counts, labels, 0), counts)
     return losses
 
 
@@ -57,6 +57,11 @@ def _probabilities(logits: Tensor, normaliser: Tensor, rows: slice) -> Tensor:
     return (logits[rows] - normaliser[rows, None]).exp_()
 
 
+def _apply(function: Any, *arguments: Tensor) -> Tensor:
+    result: Tensor = function.apply(*arguments)
+    return result
+
+
 class _Losses(Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, labels: Tensor, counts: Tensor) -> Tensor:
@@ -67,7 +72,7 @@ class _Losses(Function):
     @staticmethod
     def backward(ctx: Any, *slopes: Tensor) -> Any:
         logits, labels, counts, normaliser = ctx.saved_tensors
-        return _Gradient.apply(logits, labels, counts, normaliser, slopes[0]), None, None
+        return _apply(_Gradient, logits, labels, counts, normaliser, slopes[0]), None, None
 
 
 class _Gradient(Function):
@@ -84,7 +89,7 @@ class _Gradient(Function):
         return gradient
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, *along: Tensor) -> Any:
         logits, labels, counts, normaliser, g = ctx.saved_tensors
         (u,) = along

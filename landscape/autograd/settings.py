@@ -206,11 +206,18 @@ def _explained(what: str) -> Iterator[None]:
         if "is not implemented" in str(error) or "does not have a device" in str(error):
             raise InputError(
                 f"torch has no {what} of one of the network's operations ({reason}): write it with "
-                "other operations"
+                f"other operations{_differences(what)}"
             ) from error
         if "once_differentiable" in str(error):
             raise InputError(
                 "a custom autograd Function of the network is marked once_differentiable, so it "
                 "has no second derivative: write it with torch's own operations"
+                + _differences(what)
             ) from error
         raise
+
+
+def _differences(what: str) -> str:
+    if what != "second derivative":
+        return ""
+    return ", or take differences of gradients: objective.hessian(method='finite-difference')"

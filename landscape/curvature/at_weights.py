@@ -5,6 +5,7 @@ Each function also takes an ``Operator`` in place of the objective and its weigh
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from torch import Tensor
@@ -137,9 +138,10 @@ def trace(
                     "taken out; use backend='lanczos'"
                 )
             return pyhessian.trace(operator, matvecs=matvecs, seed=seed)
-        return _ESTIMATORS[estimator](
+        estimate = _ESTIMATORS[estimator](
             operator, matvecs=matvecs, tolerance=tolerance, deflate=deflate, seed=seed
         )
+        return replace(estimate, error=operator.error or 0.0)
 
 
 def diagonal(

@@ -237,7 +237,8 @@ class _Comparison:
             f"{_WORDS[self._matrix]} matvecs are wrong, by {errors[worst]:.1%} for '{worst}': "
             "derivatives of one of the network's operations, or of the loss, are wrong or missing, "
             "as for a custom autograd Function that keeps an intermediate result or is "
-            "once_differentiable. Write it with torch's own operations"
+            "once_differentiable. Write it with torch's own operations, or take differences of "
+            "gradients: objective.hessian(method='finite-difference')"
         )
 
     def _both_sides(

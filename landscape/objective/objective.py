@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
+from landscape.errors import InputError
 from landscape.objective.mean_loss import MeanLoss
+from landscape.objective.operators.finite_difference import DifferenceHessian
 from landscape.objective.operators.hessian import Hessian
 
 
@@ -53,7 +57,8 @@ class Objective(MeanLoss):
         *,
         memory: int | None = None,
         autocast: torch.dtype | None = None,
-    ) -> Hessian:
+        method: Literal["double-backward", "finite-difference"] = "double-backward",
+    ) -> Hessian | DifferenceHessian:
         """The Hessian of L at w, as an operator v -> H v.
 
         Args:
@@ -62,9 +67,22 @@ class Objective(MeanLoss):
                 default a quarter of what is free.
             autocast: Lower precision, such as ``torch.bfloat16``, for the network, but not for the
                 loss. The operator's ``error`` then says how far off its matvecs are.
+            method: ``"finite-difference"`` for a network with an operation that has no second
+                derivative; see ``DifferenceHessian``. Its ``error``, too, says how far off it is.
+
+        Raises:
+            InputError: the method is unknown, or does not go with the other settings.
         """
+        if method == "finite-difference":
+            if memory is not None or autocast is not None:
+                raise InputError("finite differences keep no graphs: leave memory and autocast out")
+            return DifferenceHessian(self, w)
+        if method != "double-backward":
+            raise InputError(
+                f"unknown method '{method}'; known: double-backward, finite-difference"
+            )
         return Hessian(self, w, memory=memory, autocast=autocast)
 
     def hessian_product(self, w: Tensor, v: Tensor) -> Tensor:
         """H(w) v, shape (P,). For many matvecs at one w use ``hessian``."""
-        return self.hessian(w, memory=0).matvec(v)
+        return Hessian(self, w, memory=0).matvec(v)

@@ -12,9 +12,11 @@ from typing import Any
 import torch
 
 from landscape import posteriors
+from landscape.errors import InputError
 from landscape.methods import Method, Recorder
 from landscape.methods.checkpoint import OtherTrainingError, identity_digest
 from landscape.methods.loop import Progress
+from landscape.objective.checks import try_network
 from landscape.objective.losses import Criterion
 from landscape.objective.parameters import Choice, ParameterSpace
 from landscape.posteriors import Posterior
@@ -97,6 +99,7 @@ def train(
         tidy(path.parent)
         posterior = posteriors.load(weights, model, device=where, calibration=task.train)
         return Trained(Run.open(path), posterior, task, before=True)
+    _check_predictable(inferred, task)
     if leads:
         ensure_new(path, overwrite=overwrite)
         schema.attribute("config", settings)  # which fails if it cannot be stored
@@ -239,6 +242,24 @@ def _normalisation(posterior: Posterior) -> str:
     if normalisation_layers(posterior.space.module):
         return "running statistics re-estimated for each sample on the training set"
     return "the network keeps no running statistics"
+
+
+def _check_predictable(space: ParameterSpace, task: Task) -> None:
+    """Refuse a task whose predictions a run file cannot hold, before any training.
+
+    Raises:
+        InputError: the targets are neither labels nor of a Gaussian likelihood.
+    """
+    criterion = Criterion(task.loss)
+    if criterion.likelihood is not None or not len(task.test):
+        return
+    trial = try_network(space, criterion, (task.test.inputs, task.test.targets))
+    if criterion.rows(trial.outputs, space.move(trial.batch[1])) is None:
+        raise InputError(
+            f"a run file holds predictions of classes or with a Gaussian noise, and the loss "
+            f"{criterion.name} has neither: train with the method's fit, and measure with "
+            "landscape.measure"
+        )
 
 
 def _predict(

@@ -661,3 +661,11 @@ def test_a_run_says_what_its_loss_is_a_mean_over(tmp_path: Path) -> None:
     measure(trained.posterior, task.train, samples=1, eigenvalues=1, loss=other, store=store)
     assert store.read("samples").attributes["mean_over"] == "labels"
     assert before != [0]
+
+
+def test_what_a_run_file_cannot_hold_is_refused_before_training(tmp_path: Path) -> None:
+    data = (X.float(), {"c": CLASSES, "r": REAL.float()})
+    task = arrays(data, data, validation=data, loss={"c": "cross_entropy", "r": "gaussian"})
+    with pytest.raises(InputError, match="predictions of classes or with a Gaussian noise"):
+        train(tmp_path / "run.h5", task, MAP(epochs=1), parts().float())
+    assert not list(tmp_path.iterdir())

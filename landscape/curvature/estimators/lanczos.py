@@ -44,6 +44,8 @@ class Eigenvalues:
         space: All pairs of the search space, these first, with ``keep_space``. Most have not
             converged, but each value is its vector's Rayleigh quotient: a trace that is deflated
             by them has a much smaller error, without another matvec.
+        error: Relative error of the matvecs, such as of finite differences, which the residuals do
+            not contain: a value may be off by this share of the largest one.
     """
 
     values: Tensor
@@ -52,6 +54,7 @@ class Eigenvalues:
     converged: Tensor
     matvecs: int
     space: Eigenvalues | None = None
+    error: float = 0.0
 
 
 def lanczos(
@@ -129,7 +132,12 @@ def lanczos(
     if not complete:
         pairs.converged[1:] = False
     space = replace(space, matvecs=search.matvecs)
-    return replace(pairs, matvecs=search.matvecs, space=space if keep_space else None)
+    return replace(
+        pairs,
+        matvecs=search.matvecs,
+        space=space if keep_space else None,
+        error=operator.error or 0.0,
+    )
 
 
 def plan_search(
@@ -294,7 +302,7 @@ def _mix(basis: Tensor, mixing: Tensor) -> None:
     """
     before, after = mixing.shape
     coefficients = mixing.T.to(basis)
-    for part in basis.split(_COLUMNS, 1):
+    for part in torch.split(basis, _COLUMNS, 1):
         part[:after] = coefficients @ part[:before]
 
 

@@ -24,12 +24,15 @@ class Estimate:
             multiplied out exactly.
         matvecs: Number of matvecs taken.
         converged: Whether the tolerance was met; true without a tolerance.
+        error: Relative error of the matvecs, such as of finite differences, which the standard
+            error does not contain.
     """
 
     value: float
     standard_error: float
     matvecs: int
     converged: bool = True
+    error: float = 0.0
 
 
 def signs(like: Tensor, generator: torch.Generator) -> Tensor:

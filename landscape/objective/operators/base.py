@@ -27,7 +27,11 @@ class Operator(ABC):
         dtype: Type of the vectors.
         device: Device of the vectors.
         matvecs: Number of matvecs taken so far.
+        error: Relative error of the matvecs, where they are not exact but for rounding; ``None``
+            if it is not known yet.
     """
+
+    error: float | None = 0.0
 
     def __init__(
         self, size: int, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"

@@ -48,7 +48,7 @@ class Hessian(GraphOperator):
         autocast: torch.dtype | None = None,
     ) -> None:
         super().__init__(objective, w, memory=memory)
-        self.error: float | None = 0.0 if autocast is None else None
+        self.error = 0.0 if autocast is None else None
         self._autocast = autocast
 
     def _multiply(self, v: Tensor) -> Tensor:
