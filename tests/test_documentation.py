@@ -3,7 +3,9 @@
 import re
 import runpy
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
+from warnings import catch_warnings, simplefilter
 
 import pytest
 
@@ -33,7 +35,12 @@ def test_the_blocks_of_python_run_one_after_the_other(
     monkeypatch.setitem(models.MODELS, "convnet", narrow)
     names: dict[str, object] = {}
     for code in blocks(page):
-        exec(compile(code, page.name, "exec"), names)
+        needed = re.match(r"# needs (\w+)\n", code)
+        if needed is None or find_spec(needed[1]) is not None:
+            with catch_warnings():
+                if needed is not None:
+                    simplefilter("ignore")  # other packages warn of what is theirs
+                exec(compile(code, page.name, "exec"), names)
 
 
 @each_page

@@ -62,3 +62,34 @@ def test_a_folder_of_weights_becomes_a_run_that_is_measured(
     assert json.loads(capsys.readouterr().out)["lambda_1"]["mean"] > 0
     assert imported(folder) == 2  # the run is there
     assert "exists" in capsys.readouterr().err
+
+
+def test_each_sample_keeps_the_running_statistics_of_its_file(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = ls.tasks.load("digits", shots=2)
+    networks = []
+    for seed in range(3):
+        network = ls.models.build("resnet20", task, seed=seed, width=2).train()
+        network(task.train.inputs)  # statistics a tenth of the way
+        torch.save(network.state_dict(), folder / "weights" / f"step-{seed}.ckpt")
+        networks.append(network.eval())
+    run = folder / "kept.h5"
+    posterior = ls.posteriors.from_weights(
+        networks[0], folder / "weights", buffers="keep", calibration=task.train
+    )
+    recorded = workflow.record(run, task, posterior, samples=3).run
+    assert recorded.attributes["normalisation"].endswith("as in its checkpoint")
+    given = ["--samples", "1", "--eigenvalues", "1", "--trace-matvecs", "2", "--grid", "0"]
+    assert main(["measure", str(run), *given, "--max-matvecs", "2"]) == 0
+    with torch.no_grad():
+        losses = [
+            float(torch.nn.functional.cross_entropy(one(task.train.inputs), task.train.targets))
+            for one in networks
+        ]
+    assert min(abs(recorded["samples"]["loss"] - loss) for loss in losses) < 1e-5
+    assert max(losses) - min(losses) > 1e-3
+    capsys.readouterr()
+    assert main(["surface", str(run), "--grid", "2"]) == 2
+    assert "each sample keeps the running statistics" in capsys.readouterr().err
+    assert imported(folder, "--buffers", "neither") == 2

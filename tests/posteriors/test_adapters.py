@@ -133,13 +133,13 @@ def test_ivon_has_the_gaussian_that_it_draws_from() -> None:
     q = from_object(model, optimizer).gaussian
     draws = []
     torch.manual_seed(3)
-    for _ in range(3000):
+    for _ in range(1500):
         with optimizer.sampled_params():
             draws.append(nn.utils.parameters_to_vector(model.parameters()).detach().clone())
     drawn = torch.stack(draws)
     assert torch.allclose(q.mean, nn.utils.parameters_to_vector(model.parameters()))
-    assert torch.allclose(drawn.std(0), q.scale, rtol=0.07)
-    assert ((drawn.mean(0) - q.mean).abs() < 5 * q.scale / 3000**0.5).all()
+    assert torch.allclose(drawn.std(0), q.scale, rtol=0.09)
+    assert ((drawn.mean(0) - q.mean).abs() < 5 * q.scale / 1500**0.5).all()
     with pytest.raises(InputError, match="give the network that it trains"):
         from_object(network(), optimizer)
 
@@ -386,13 +386,13 @@ def test_torch_uncertainty_swag_has_the_gaussian_that_it_draws_from(diagonal: bo
     drawn = torch.stack(
         [
             nn.utils.parameters_to_vector(thing.sample(thing.scale).parameters()).detach()
-            for _ in range(3000)
+            for _ in range(1000)
         ]
     ).double()
     exact = covariance(doubled(q))
     scale = exact.diagonal().sqrt()
-    assert ((drawn.mean(0) - q.mean).abs() < 6 * scale / 3000**0.5).all()
-    assert ((torch.cov(drawn.T) - exact) / torch.outer(scale, scale)).abs().max() < 0.12
+    assert ((drawn.mean(0) - q.mean).abs() < 6 * scale / 1000**0.5).all()
+    assert ((torch.cov(drawn.T) - exact) / torch.outer(scale, scale)).abs().max() < 0.17
 
 
 def test_torch_uncertainty_mc_dropout_has_the_moments_of_its_outputs() -> None:

@@ -94,7 +94,7 @@ def _mc_dropout(model: nn.Module, thing: Any, samples: int, seed: int) -> Poster
     masked = set()
     for name, layer in thing.core_model.named_modules():
         inside = list(layer.named_children()) if isinstance(layer, nn.Sequential) else []
-        for (_, dropout), (key, following) in zip(inside, [*inside[1:], ("", None)], strict=True):
+        for (_, dropout), (key, following) in zip(inside, [*inside[1:], ("", None)], strict=False):
             if isinstance(dropout, _DropoutNd) and id(dropout) in active:
                 masked.add(id(dropout) if isinstance(following, nn.Linear) else -1)
                 columns[f"{name}.{key}.weight".removeprefix(".")] = dropout.p
