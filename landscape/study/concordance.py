@@ -19,6 +19,8 @@ DRAWS = 2000
 """Number of draws of the bootstrap."""
 
 _SEED = 0
+_KNOWN = 0.9
+"""Least share of draws in which a correlation exists, for an interval."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,8 @@ class Estimates:
 
     Attributes:
         value: Correlations.
-        low: Lower ends of the 95 % intervals; NaN with fewer than ``FEWEST`` methods.
+        low: Lower ends of the 95 % intervals; NaN with fewer than ``FEWEST`` methods, or where a
+            tenth of the draws have no correlation.
         high: Upper ends.
         holds: Whether a correlation differs from 0 after correction for the number of all
             correlations here: the bootstrap's largest deviation of any of them, in standard errors,
@@ -152,6 +155,7 @@ class Estimates:
         counts = np.maximum(known.sum(0), 1)
         mean = np.where(known, others, 0.0).sum(0) / counts
         error = np.sqrt(np.where(known, (others - mean) ** 2, 0.0).sum(0) / counts)
+        error = np.where(known.mean(0) < _KNOWN, np.nan, error)
         with np.errstate(invalid="ignore", divide="ignore"):
             away = np.abs(np.where(known, others - mean, 0.0)) / np.where(error > 0, error, np.nan)
             largest = np.nan_to_num(away).reshape(len(others), -1).max(1)

@@ -13,7 +13,7 @@ import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -216,9 +216,23 @@ def _has(run: Run, names: Sequence[str], count: int) -> bool:
 
 
 def read_run(run: Run, names: Sequence[str], samples: int) -> Measured:
-    """The measures and predictions of a run's first samples."""
+    """The measures and predictions of a run's first samples.
+
+    Raises:
+        InputError: its eigenvalues are of another matrix than the Hessian, or its predictions are
+            at other samples.
+    """
     count = _available(run, samples)
     curvature = run.read("samples", "eigenvalues", "trace", "loss")
+    predictions = run.read("predictions", "nll", "accuracy", "ece")
+    matrix = str(curvature.attributes.get("matrix", "hessian"))
+    if matrix != "hessian":
+        raise InputError(f"{run.path} holds eigenvalues of {matrix}, and not of the Hessian")
+    seeds = [group.attributes.get("seed") for group in (curvature, predictions)]
+    if seeds[0] != seeds[1]:
+        raise InputError(
+            f"{run.path} holds measures at samples of seed {seeds[0]}, predictions of {seeds[1]}"
+        )
     eigenvalues, loss = curvature["eigenvalues"][:count], curvature["loss"][:count]
     values = {_LOSS: loss, "lambda_1": eigenvalues[:, 0], "trace": curvature["trace"][:count]}
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -229,7 +243,6 @@ def read_run(run: Run, names: Sequence[str], samples: int) -> Measured:
     for name in names:
         column = columns[name][:count]
         values[name] = 1 / column if name in FLAT_IF_LARGE else column
-    predictions, average = run.read("predictions", "nll", "accuracy", "ece"), {}
     nll = predictions["nll"][:count]
     of_samples = {
         "NLL": nll,
@@ -237,11 +250,11 @@ def read_run(run: Run, names: Sequence[str], samples: int) -> Measured:
         "ECE": predictions["ece"][:count],
         "gap": nll - loss,
     }
-    attributes = run.attributes_of("predictions")
+    of_average = {name: float(predictions.attributes[name]) for name in ("nll", "accuracy", "ece")}
     average = {
-        "NLL": float(attributes["nll"]),
-        "error": 1 - float(attributes["accuracy"]),
-        "ECE": float(attributes["ece"]),
+        "NLL": of_average["nll"],
+        "error": 1 - of_average["accuracy"],
+        "ECE": of_average["ece"],
         "gap": float((nll - loss).mean()),
     }
     return Measured(run, method_of(run), group_of(run), _kind_of(run), values, of_samples, average)
@@ -253,44 +266,36 @@ def tables_of(finished: Sequence[Measured], names: Sequence[str]) -> list[Table]
     axes = varied(finished)
     plain, given, kendall = between(finished, rows, axes)
     within, within_given = within_posteriors(finished, rows)
-    notes = {
-        "plain": "Spearman's rho over the runs of one seed, mean over seeds with 4 runs or more.",
-        "given": "The same with the training loss held fixed (partial correlation).",
-        "within": "Kendall's tau over the pairs of samples of one posterior, all pairs together.",
-    }
-    first = _table("Between methods", rows, plain, TARGETS, notes["plain"])
-    figure = Figure(
-        "Rank correlation of each measure with prediction, 95 % intervals",
-        tuple(
-            panel
-            for column, target in enumerate(("NLL", "error"))
-            for panel in (
-                _forest(f"{target}, between methods", rows, plain, given, TARGETS.index(target)),
-                _forest(
-                    f"{target}, within a posterior",
-                    rows,
-                    within,
-                    within_given,
-                    TARGETS.index(target),
-                ),
-            )
-        ),
-        columns=4,
-    )
-    tables = [
-        Table(first.title, first.columns, first.rows, first.note, figure=figure),
-        _table("Between methods, given the training loss", rows, given, TARGETS, notes["given"]),
-        _granulated(rows, kendall, axes),
-        _table("Within a posterior", rows, within, TARGETS, notes["within"]),
-        _table(
-            "Within a posterior, given the training loss",
-            rows,
-            within_given,
-            TARGETS,
-            notes["given"],
-        ),
+    given_loss = "The same with the training loss held fixed (partial correlation)."
+    panels = [
+        _forest(f"{target}, {where}", rows, *estimates, TARGETS.index(target))
+        for target in ("NLL", "error")
+        for where, estimates in (
+            ("between methods", (plain, given)),
+            ("within a posterior", (within, within_given)),
+        )
     ]
-    return tables + flatter(finished, rows) + [_counts(finished)]
+    title = "Rank correlation of each measure with prediction, 95 % intervals"
+    first = _table(
+        "Between methods",
+        rows,
+        plain,
+        "Spearman's rho over the runs of one seed, mean over seeds with 4 runs or more.",
+    )
+    return [
+        replace(first, figure=Figure(title, tuple(panels), columns=4)),
+        _table("Between methods, given the training loss", rows, given, given_loss),
+        _granulated(rows, kendall, axes),
+        _table(
+            "Within a posterior",
+            rows,
+            within,
+            "Kendall's tau over the pairs of samples of one posterior, all pairs together.",
+        ),
+        _table("Within a posterior, given the training loss", rows, within_given, given_loss),
+        *flatter(finished, rows),
+        _counts(finished),
+    ]
 
 
 def varied(finished: Sequence[Measured]) -> list[str]:
@@ -512,11 +517,9 @@ def _ratio(spread: SampleMean, holds: bool) -> str:
     return f"{number(middle)}{interval}{'*' if holds else ''}"
 
 
-def _table(
-    title: str, rows: Sequence[str], estimates: Estimates, columns: Sequence[str], note: str
-) -> Table:
+def _table(title: str, rows: Sequence[str], estimates: Estimates, note: str) -> Table:
     cells = [(name, *_cells(estimates, row)) for row, name in enumerate(rows)]
-    return Table(title, ("measure", *columns), tuple(cells), note)
+    return Table(title, ("measure", *TARGETS), tuple(cells), note)
 
 
 def _granulated(

@@ -99,6 +99,14 @@ def test_one_of_many_chance_correlations_does_not_hold() -> None:
     assert Estimates.of(planted, 10).holds.tolist() == [False] * 60 + [True]
 
 
+def test_a_correlation_that_many_draws_do_not_have_has_no_interval() -> None:
+    draws = np.linspace(0.1, 0.5, 101)[:, None].repeat(2, 1)
+    draws[1:20, 1] = np.nan
+    estimates = Estimates.of(draws, 8)
+    assert np.isfinite(estimates.low).tolist() == [True, False]
+    assert not estimates.holds[1]
+
+
 def test_few_methods_have_no_interval() -> None:
     estimates = Estimates.of(np.full((3, 1), 0.5), 5)
     assert estimates.value.tolist() == [0.5]

@@ -195,6 +195,18 @@ def test_bad_requests_are_one_line(
     assert error.count("\n") == 1
 
 
+def test_samples_of_another_seed_than_the_predictions_are_refused(tmp_path: Path) -> None:
+    run = Run.open(write_run(tmp_path, "map", 0, 1.0, 1.0))
+    samples = dict(run["samples"])
+    run.write("samples", samples, {"matrix": "gauss-newton"})
+    with pytest.raises(InputError, match="eigenvalues of gauss-newton"):
+        study.read_run(run, NAMES, 3)
+    run.write("samples", samples, {"seed": 7})
+    run.write("predictions", dict(run["predictions"]), {**run["predictions"].attributes, "seed": 0})
+    with pytest.raises(InputError, match="samples of seed 7, predictions of 0"):
+        study.read_run(run, NAMES, 3)
+
+
 def test_copies_of_a_run_count_once(runs: Path, tmp_path: Path) -> None:
     shutil.copytree(runs / "runs", tmp_path / "copies")
     assert len(study.find_runs([runs, tmp_path / "copies"])) == 12
