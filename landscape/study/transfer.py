@@ -124,6 +124,40 @@ def _rows() -> list[Row]:
         Row("vi-radius-0", "fp-bma", {"radius": 0.0}, twins=("sgd",)),
         *_ball_rows("vi", 0.05, {}),
     ]
+    # A chain's step without momentum moves as far as one with momentum 0.9 at ten times the rate.
+    chain, slow = {"prior_scale": "decay", "temperature": "code"}, 10.0
+    mixture = {**decay, "members": _MEMBERS}
+    cyclical = {"cycles": 2, "samples_per_cycle": 3, "exploration": 0.5}
+    rows += [
+        Row("swag", "swag", decay, published=Published(56.3, 0.094, 1.315, 602, 2.13)),
+        Row(
+            "fp-bma-swag-0.1",
+            "swag",
+            {**decay, "ball": "posterior-exact", "relative_radius": 0.1},
+            start="moped",
+            twins=("swag",),
+            published=Published(61.8, 0.026, 1.214),
+        ),
+        Row("sgld", "sgld", chain, pace=slow, published=Published(56.3, 0.083, 1.305)),
+        Row(
+            "fp-bma-sgld",
+            "sgld",
+            {**chain, "ball": "euclidean", "radius": 0.008},
+            pace=slow,
+            twins=("sgld",),
+            published=Published(57.5, 0.039, 1.248),
+        ),
+        Row("laplace", "laplace", {**decay, "structure": "diagonal"}, twins=("sgd",)),
+        Row("mola", "mola", mixture, start="moped", published=Published(65.8, 0.045, 1.058)),
+        Row(
+            "fp-bma-mola-0.1",
+            "mola",
+            {**mixture, "ball": "posterior-exact", "relative_radius": 0.1},
+            start="moped",
+            twins=("mola",),
+            published=Published(66.8, 0.063, 0.998),
+        ),
+    ]
     for radius in (0.05, 0.2):
         rows += _ball_rows("moped", radius, _MOPED, start="moped", published=of_paper)
     for reading in ("empirical", "score"):
@@ -137,29 +171,8 @@ def _rows() -> list[Row]:
                 published=of_paper,
             )
         )
-    # A chain's step without momentum moves as far as one with momentum 0.9 at ten times the rate.
-    chain, slow = {"prior_scale": "decay", "temperature": "code"}, 10.0
-    cyclical = {"cycles": 2, "samples_per_cycle": 3, "exploration": 0.5}
     rows += [
-        Row("swag", "swag", decay, published=Published(56.3, 0.094, 1.315, 602, 2.13)),
-        Row(
-            "fp-bma-swag-0.1",
-            "swag",
-            {**decay, "ball": "posterior-exact", "relative_radius": 0.1},
-            start="moped",
-            twins=("swag",),
-            published=Published(61.8, 0.026, 1.214),
-        ),
-        Row("sgld", "sgld", chain, pace=slow, published=Published(56.3, 0.083, 1.305)),
         Row("sghmc", "sghmc", chain, published=Published(55.4, 0.112, 1.371)),
-        Row(
-            "fp-bma-sgld",
-            "sgld",
-            {**chain, "ball": "euclidean", "radius": 0.008},
-            pace=slow,
-            twins=("sgld",),
-            published=Published(57.5, 0.039, 1.248),
-        ),
         Row(
             "fp-bma-sghmc",
             "sghmc",
@@ -196,19 +209,6 @@ def _rows() -> list[Row]:
             start="moped",
             pace=slow,
             published=Published(57.3, 0.116, 1.345, 559, 2.23),
-        ),
-        Row("laplace", "laplace", {**decay, "structure": "diagonal"}, twins=("sgd",)),
-    ]
-    mixture = {**decay, "members": _MEMBERS}
-    rows += [
-        Row("mola", "mola", mixture, start="moped", published=Published(65.8, 0.045, 1.058)),
-        Row(
-            "fp-bma-mola-0.1",
-            "mola",
-            {**mixture, "ball": "posterior-exact", "relative_radius": 0.1},
-            start="moped",
-            twins=("mola",),
-            published=Published(66.8, 0.063, 0.998),
         ),
     ]
     if find_spec("ivon"):  # an optional dependency
