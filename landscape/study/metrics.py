@@ -101,16 +101,6 @@ def expected_sharpness(run: Run) -> float:
     return float(run.attributes_of("centre")["expected_sharpness"])
 
 
-def lambda_at_centre(run: Run) -> float:
-    """The largest eigenvalue at the mean of the samples' weights."""
-    return float(run.read("centre", "eigenvalues")["eigenvalues"][0])
-
-
-def loss_at_centre(run: Run) -> float:
-    """The training loss at the mean of the samples' weights, in nats."""
-    return float(run.attributes_of("centre")["loss"])
-
-
 def training_seconds(run: Run) -> float:
     """Time of training on the target task, in seconds, without the source posterior."""
     return float(run.attributes["training_seconds"])
