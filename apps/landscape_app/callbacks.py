@@ -77,7 +77,9 @@ def _fill_graph(app: dash.Dash, folder: Path, page: Page, identifier: str, draw:
         if identifier in page.brushed:
             figure.update_layout(clickmode="event+select")
         links = downloads.links(identifier, view)
-        return darkened(figure) if shown["dark"] else figure, {}, None, links
+        height = (figure.layout.meta or {}).get("height")
+        style = {} if height is None else {"height": f"{height}px"}
+        return darkened(figure) if shown["dark"] else figure, style, None, links
 
 
 def _drawable(view: View, shown: dict[str, Any]) -> View:
@@ -87,4 +89,4 @@ def _drawable(view: View, shown: dict[str, Any]) -> View:
 
 def _framed(view: View) -> str:
     """The address of the choices that change the meaning of the axes."""
-    return replace(view.set("loss", "linear"), picked={}, at=None).address
+    return replace(view.set("loss", "auto"), picked={}, at=None).address

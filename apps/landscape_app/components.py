@@ -29,9 +29,11 @@ THEME = {
     "primaryColor": "accent",
 }
 """Theme of Mantine's components. It matches the rest of the page: see ``landscape.css``."""
-_COLOURS = {"running": "accent", "complete": "good", "failed": "bad"}
+_COLOURS = {"running": "accent", "complete": "good", "failed": "bad", "stopped": "bad"}
 # Each figure has its own buttons, which save it under its own name: see `_tools`.
 _CONFIG: Any = CONFIG | {"modeBarButtonsToRemove": [*CONFIG["modeBarButtonsToRemove"], "toImage"]}
+SCALES = {"auto": "automatic", "linear": "linear", "log": "logarithmic"}
+"""Labels of the scales of an axis; the numbers decide the automatic one."""
 _SAVED = {"PNG": "Save as an image", "SVG": "Save as a drawing", "PDF": "Save as a page of PDF"}
 
 

@@ -6,11 +6,12 @@ The readers read only the data on the screen. They do not trust the file: a faul
 
 from __future__ import annotations
 
+import math
 import shlex
 import stat
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -19,9 +20,9 @@ import numpy as np
 from landscape.errors import InputError
 from landscape.runtime import limits
 from landscape.store import Group, Run, Summary, schema, summarise
+from landscape.store.heartbeat import STOPPED, has_stopped, status_of
 from landscape.store.summary import unfinished
-from landscape.surfaces import PLANES
-from landscape_app import formats
+from landscape_app import commands, formats
 from landscape_app.cache import cached
 from landscape_app.url import View
 
@@ -99,7 +100,31 @@ def list_runs(folder: Path) -> list[Summary | BrokenRun]:
 
 def _summary(folder: Path, name: str) -> Summary:
     path = run_path(folder, name)
-    return cached("summary", path, lambda: summarise(Run.open(path)))
+    summary = cached("summary", path, lambda: summarise(Run.open(path)))
+    if summary.status in ("running", STOPPED):  # the heartbeat ends without a change of the file
+        summary = replace(summary, status=STOPPED if has_stopped(path) else "running")
+    return summary
+
+
+def finite_counts(folder: Path, summary: Summary) -> dict[str, str]:
+    """``4 of 5 finite`` for each mean over samples that is not finite, by its name."""
+    lost = [
+        name
+        for name, mean in (("lambda_1", summary.lambda_1), ("trace", summary.trace))
+        if mean is not None and not math.isfinite(mean.mean)
+    ]
+    if not lost:
+        return {}
+    try:
+        group = load_run(folder, summary.name).read("samples", "eigenvalues", "trace")
+    except (InputError, KeyError):  # changed since the summary was read
+        return {}
+    columns = {"lambda_1": group["eigenvalues"][:, 0]} if "lambda_1" in lost else {}
+    columns |= {"trace": group["trace"]} if "trace" in lost else {}
+    return {
+        name: f"{np.count_nonzero(np.isfinite(values))} of {len(values)} finite"
+        for name, values in columns.items()
+    }
 
 
 def load_run(folder: Path, name: str) -> Run:
@@ -156,10 +181,11 @@ def stamp(folder: Path, view: View) -> str:
     states = []
     for name in sorted(names):
         try:
-            status = (folder / (name + SUFFIX)).lstat()
+            path = folder / (name + SUFFIX)
+            status = path.lstat()
         except (OSError, ValueError):  # deleted, or not a valid file name: the page reports it
             continue
-        states.append((name, status.st_mtime_ns, status.st_size))
+        states.append((name, status.st_mtime_ns, status.st_size, has_stopped(path)))
     return str(states)
 
 
@@ -259,40 +285,40 @@ def each_of(runs: Sequence[Item], reader: Callable[[Item], Value]) -> PerRun[Val
 
 
 def progress(run: Run) -> str:
-    """The progress of a run in training or measurement, in words; empty for other runs."""
-    if run.attributes.get("status") != "running":
-        return ""
+    """What is to be said of a run beside its name: its progress, stopped or failed; or nothing."""
+    status = status_of(run)
+    if status not in ("running", STOPPED):
+        return status if status == "failed" else ""
     try:
         parts = unfinished(run)
         if not parts and "samples" in run:
             count = len(run.read("samples", "sample").get("sample", ()))
             parts = [f"{count} of {count} samples"]
-        return ", ".join(parts) or "running"
     except InputError:  # damaged: the figures report it
-        return "running"
+        parts = []
+    if status == STOPPED:
+        return f"{STOPPED} at {', '.join(parts)}" if parts else STOPPED
+    return ", ".join(parts) or status
 
 
 def missing(run: Run, group: str) -> NotMeasured:
     """The error for a missing ``group``, with the command that measures it."""
-    file = shlex.quote(str(run.path))
     if group in ("training", "predictions"):
         reason = f"{group} not recorded"
+        file = shlex.quote(str(run.path))
         return NotMeasured(f"{reason} in {file}: `landscape train` writes it", reason)
-    if group == "density":
-        reason = "spectral density not measured"
-        return NotMeasured(f"{reason}: run `landscape measure {file} --density 10`", reason)
     family, _, name = group.partition("/")
     if family == "surfaces":
-        reason = f"surface '{name}' not measured"
-        plane, _, split = name.partition("-")
-        options = f" --plane {plane}" if plane in PLANES else ""
-        options += f" --split {split}" if options and split else ""
-        return NotMeasured(f"{reason}: run `landscape surface {file}{options}`", reason)
-    if family == "lines":
-        reason = "no line measured"
-        return NotMeasured(f"{reason}: run `landscape surface {file} --line bezier`", reason)
-    reason = "curvature not measured"
-    return NotMeasured(f"{reason}: run `landscape measure {file}`", reason)
+        reason, remedy = f"surface '{name}' not measured", commands.plane_remedy(run, name)
+    elif family == "lines":
+        reason, remedy = "no line measured", commands.line_remedy(run)
+    elif group == "density":
+        reason = "spectral density not measured"
+        remedy = f"run `{commands.measure_command(run, density_probes=10)}`"
+    else:
+        reason = "curvature not measured"
+        remedy = f"run `{commands.measure_command(run)}`"
+    return NotMeasured(f"{reason}: {remedy}", reason)
 
 
 def surface_names(*runs: Run) -> list[str]:

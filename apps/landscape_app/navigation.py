@@ -70,7 +70,7 @@ def compared(runs: Sequence[Run], view: View) -> html.Ul | None:
                 [
                     mark,
                     dcc.Link(name, href=view.on("run", name).address, title=f"Details of {name}"),
-                    html.Small(about),
+                    html.Small(about, className=_standing(about)),
                     dcc.Link(
                         "×",
                         href=view.toggle(name).address,
@@ -81,6 +81,12 @@ def compared(runs: Sequence[Run], view: View) -> html.Ul | None:
             )
         )
     return html.Ul(chips, **named("Chosen runs"))
+
+
+def _standing(about: str) -> str:
+    """The class of a word beside a run: failed and stopped catch the eye."""
+    status = about.partition(" ")[0]
+    return f"standing-{status}" if status in ("failed", "stopped") else ""
 
 
 def trouble(view: View, faults: Sequence[InputError]) -> list[Any]:

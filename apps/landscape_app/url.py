@@ -17,9 +17,10 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode
 MOST_RUNS = 4
 SETTINGS: Mapping[str, tuple[str, ...]] = {
     "view": ("contour", "3d"),
-    "loss": ("linear", "log"),
-    "ranges": ("shared", "own"),
-    "eigenvalues": ("linear", "log"),
+    "loss": ("auto", "linear", "log"),
+    "ranges": ("colours", "all", "nothing"),
+    "eigenvalues": ("auto", "linear", "log"),
+    "time": ("epoch", "seconds"),
 }
 """Settings with a fixed choice of values. The first value is the default."""
 
@@ -109,6 +110,11 @@ class View:
     def setting(self, name: str) -> str:
         """The value of one of ``SETTINGS``."""
         return self.settings.get(name, SETTINGS[name][0])
+
+    def log(self, name: str) -> bool | None:
+        """Whether a scale is logarithmic; None if the numbers decide it."""
+        value = self.setting(name)
+        return None if value == "auto" else value == "log"
 
     def place(self, run: str) -> int:
         """The place of one of ``runs``, a number below ``MOST_RUNS``."""

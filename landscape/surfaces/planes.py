@@ -171,8 +171,11 @@ def eigenvectors(objective: Objective, w: Tensor, seed: int) -> Plane:
     with torch.enable_grad():  # a caller may have turned gradients off
         top = top_eigenvalues(objective, w, 2, seed=seed)
     basis = orthonormal_pair(*top.vectors.to(w))
-    first, second = (f"eigenvector of {float(value):.3g}" for value in top.values)
-    return Plane(w, basis, "eigenvectors", (f"Hessian {first}", f"Hessian {second}"))
+    first, second = (
+        f"Hessian eigenvector of λ{index} = {float(value):.3g}"
+        for index, value in enumerate(top.values, start=1)
+    )
+    return Plane(w, basis, "eigenvectors", (first, second))
 
 
 def variance_share(plane: Plane, samples: Tensor) -> float:

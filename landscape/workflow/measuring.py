@@ -17,6 +17,7 @@ from landscape.posteriors import PosteriorLoss
 from landscape.posteriors.fingerprints import fingerprints
 from landscape.prediction import best_temperature, predict
 from landscape.store import Run
+from landscape.store.heartbeat import heartbeat
 from landscape.surfaces import Line, PlaneKind, Surface, grid, line, surface
 from landscape.tasks import Data, Task
 from landscape.workflow.loading import Trained, lock, weights_of
@@ -28,7 +29,8 @@ def in_progress(run: Run, **config: object) -> Iterator[None]:
     """Mark a run ``running`` during the work, and ``complete`` or ``failed`` after it.
 
     The settings on record are those of the numbers in the file. If the work fails before it writes
-    any, the record is as before.
+    any, the record is as before. A process that is killed leaves the run ``running``, and its
+    heartbeat ends.
 
     Args:
         run: The run.
@@ -37,7 +39,7 @@ def in_progress(run: Run, **config: object) -> Iterator[None]:
     Raises:
         InputError: another process works on the run, or ``train`` did not make it.
     """
-    with lock(run.path, weights_of(run)):
+    with lock(run.path, weights_of(run)), heartbeat(run.path):
         run.attributes = Run.open(run.path).attributes  # which may have changed since
         status, config_before = run.attributes.get("status", "failed"), json.dumps(run.config)
         run.set_attributes(status="running", config=json.dumps({**run.config, **config}))

@@ -63,8 +63,13 @@
   async function keepList() {
     const grid = await window.dash_ag_grid.getApiAsync("grid");
     await hasRows(grid); // until then the component sets its own, empty filter
-    showErrors(grid);
-    grid.addEventListener("rowDataUpdated", () => showErrors(grid));
+    const follow = () => {
+      showErrors(grid);
+      showCount(grid);
+    };
+    follow();
+    grid.addEventListener("rowDataUpdated", follow);
+    grid.addEventListener("modelUpdated", () => showCount(grid));
     const { find, sort, filter } = window.landscapeAddress.read();
     const typed = document.getElementById("find").value;
     if (typed || find) setFind(grid, typed || find);
@@ -95,6 +100,16 @@
     let some = false;
     grid.forEachNode(({ data }) => (some ||= data.rmse !== null));
     grid.setColumnsVisible(["rmse"], some);
+  }
+
+  // "12 of 300 runs"
+  function showCount(grid) {
+    let all = 0;
+    grid.forEachNode(() => (all += 1));
+    const shown = grid.getDisplayedRowCount();
+    const noun = all === 1 ? "run" : "runs";
+    document.getElementById("row-count").textContent =
+      shown === all ? `${all} ${noun}` : `${shown} of ${all} ${noun}`;
   }
 
   function setFind(grid, text) {

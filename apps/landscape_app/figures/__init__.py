@@ -8,7 +8,7 @@ from landscape_app.figures.averaging import averaging_figure
 from landscape_app.figures.calibration import calibration_figure
 from landscape_app.figures.density import density_figure
 from landscape_app.figures.flatness import eigenvalues_figure, trace_figure
-from landscape_app.figures.frame import Frame
+from landscape_app.figures.frame import Frame, Shared
 from landscape_app.figures.lines import lines_figure
 from landscape_app.figures.prediction import metrics_figure, metrics_table
 from landscape_app.figures.relation import relation_figure
@@ -22,6 +22,7 @@ __all__ = [
     "CONFIG",
     "Frame",
     "Kind",
+    "Shared",
     "averaging_figure",
     "calibration_figure",
     "darkened",

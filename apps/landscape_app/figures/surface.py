@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -26,12 +27,24 @@ _HOVER_SAMPLE = (
 )
 _RING, _GROWTH = 8.0, 8.0
 """Diameter of a sample in the plane, and the growth for the farthest sample, in pixels."""
+_PLANES = {
+    "samples": "the plane through the samples",
+    "random": "a random plane",
+    "pca": "the plane of the samples' principal directions",
+}
+_EIGENVALUE = re.compile(r"[-+.\de]+$")
 _LITTLE = 0.05
 """Fraction of the shared ranges below which a plane is too small to see."""
-_THIN = 6.0
+_THIN = 3.0
 """Largest aspect ratio of a plane that is drawn with the same scale on both axes."""
-_LINES = {"contour": 2, "3d": 3}
+_LINES = {"contour": 3, "3d": 4}
 """Number of lines of details that surfaces side by side leave room for."""
+_SHARED = {
+    "all": "",
+    "colours": "coordinates are of this run's own plane; colours and heights are shared",
+    "nothing": "coordinates, colours and heights are this run's own: compare numbers, not looks",
+}
+"""Words for the parts of a frame that other surfaces share."""
 _LEVELS = 24
 _LIFT = 0.025
 """Fraction of the height in 3D by which a sample floats above its loss, clear of the surface."""
@@ -42,7 +55,7 @@ def surface_figure(
     run: Run,
     name: str,
     kind: Kind = "contour",
-    log: bool = False,
+    log: bool | None = None,
     frame: Frame | None = None,
     picked: Picked = samples.NONE,
     mark: theme.Mark | None = None,
@@ -56,8 +69,9 @@ def surface_figure(
         run: The run file.
         name: Name of the surface, e.g. ``"samples"`` or ``"random"``.
         kind: Kind of figure: ``"contour"``, or ``"3d"`` with samples at the height of their loss.
-        log: Whether colour and height show the logarithm of the loss.
-        frame: Shared ranges to use instead of the surface's own.
+        log: Whether colour and height show the logarithm of the loss. By default they do if the
+            losses ask for it: see ``scale.asks_for_log``.
+        frame: Ranges and scale to use instead of the surface's own.
         picked: Samples to highlight.
         mark: Colour and marker of the run. The marker stands before the title.
         at: x and y of a point. The figure shows the lines through the nearest grid point, along
@@ -73,20 +87,19 @@ def surface_figure(
         run, f"surfaces/{name}", "x", "y", "loss", optional=(*SAMPLES, "accuracy", "finished")
     )
     loss = group["loss"]
-    if not (np.isfinite(loss) & ((loss > 0) | (not log))).any():
-        kind_of_loss = "positive finite" if log else "finite"
-        raise InputError(f"surface '{name}' of {run.path.name} has no {kind_of_loss} loss to draw")
     limits = Frame.around([run], name, log) if frame is None else frame
-    scale = Scale.over(np.array(limits.loss), log)
+    if not (np.isfinite(loss) & ((loss > 0) | (not limits.log))).any():
+        kind_of_loss = "positive finite" if limits.log else "finite"
+        raise InputError(f"surface '{name}' of {run.path.name} has no {kind_of_loss} loss to draw")
+    scale = Scale.over(np.array(limits.loss), limits.log)
     drawn = scale(loss)
     marked = samples.picked_of(run, picked)
     lines = [] if at is None else _lines(group, drawn, at)
     draw = _solid if kind == "3d" else _flat
     figure = draw(run, group, drawn, scale, marked, limits, lines)
-    titles = {"samples": "the plane through the samples", "random": "a random plane"}
-    title = f"Loss on {titles.get(str(group.attributes.get('kind')), f'the plane {name}')}"
+    title = f"Loss on {_plane(group, name)}"
     # An axis in 3D has no room for a sentence.
-    axes = f"x: {_axis(group, 'x')} · y: {_axis(group, 'y')}" if kind == "3d" else ""
+    axes = f"x: {_length(group, 'x')} · y: {_length(group, 'y')}" if kind == "3d" else ""
     share = limits.share(group["x"], group["y"])
     coverage = f"covers {formats.number(100 * share, 2)} % of the ranges shared by all planes"
     return samples.titled(
@@ -96,8 +109,9 @@ def surface_figure(
         title,
         _facts(group),
         *_blanks(drawn, group.get("finished", np.ones(len(drawn)))),
+        _SHARED[limits.shared] if frame is not None else "",
         coverage if share < _LITTLE else "",
-        "the axes have different scales" if kind == "contour" and _aspect(limits) > _THIN else "",
+        "the axes have different scales" if _aspect(limits) > _THIN else "",
         axes,
         mark=mark,
         legend_above=True,
@@ -156,6 +170,17 @@ def _flat(
                 hoverinfo="skip",
                 showlegend=False,
             )
+    for label, place_x, place_y, symbol in _places(group):
+        look = {"symbol": symbol, "size": 12, "color": "white"}
+        outline = {"line": {"width": 1.5, "color": theme.INK}}
+        figure.add_scatter(
+            x=[place_x],
+            y=[place_y],
+            mode="markers",
+            marker=look | outline,
+            name=label,
+            hovertemplate=f"{label}<br>x %{{x:.4g}}, y %{{y:.4g}}<extra></extra>",
+        )
     if _has_samples(group):
         distances = np.nan_to_num(group["sample_off_plane"])
         ring = _RING + _GROWTH * distances / (limits.off_plane or 1.0)
@@ -168,7 +193,7 @@ def _flat(
         )
         label = "posterior sample, in the plane"
         if limits.off_plane > 0:
-            label = "posterior sample; ring grows with distance to the plane, "
+            label = "posterior sample; ring: distance to the plane, "
             label += f"up to {formats.number(limits.off_plane)}"
         open_ring = {"symbol": "circle-open-dot", "line": {"width": 2}}
         look = {"color": theme.MUTED, "size": _RING, **open_ring}
@@ -184,13 +209,13 @@ def _flat(
     # Coordinates are Euclidean lengths, so both axes have the same scale.
     equal_scales = {"scaleanchor": "x"} if _aspect(limits) <= _THIN else {}
     figure.update_xaxes(
-        title_text=formats.plain(_axis(group, "x")),
+        title_text=formats.plain(_length(group, "x")),
         range=limits.x,
         constrain="domain",
         showgrid=False,
     )
     figure.update_yaxes(
-        title_text=formats.plain(_axis(group, "y")),
+        title_text=formats.plain(_length(group, "y")),
         range=limits.y,
         constrain="domain",
         showgrid=False,
@@ -267,6 +292,8 @@ def _solid(
             showlegend=False,
         )
     width, depth = float(np.ptp(limits.x)), float(np.ptp(limits.y))
+    if _aspect(limits) > _THIN:
+        width = depth = 1.0
     longest = max(width, depth) or 1.0
     figure.update_layout(
         margin={"l": 0, "r": 0, "b": 8},
@@ -356,8 +383,37 @@ def _blanks(drawn: np.ndarray, finished: np.ndarray) -> Iterator[str]:
         yield f"{blank:,} of {drawn.size:,} points have no value to draw: left blank"
 
 
+def _plane(group: Group, name: str) -> str:
+    """The plane in words. A plane of eigenvectors is named by their eigenvalues."""
+    kind = str(group.attributes.get("kind"))
+    if kind == "eigenvectors":
+        found = [_EIGENVALUE.search(_axis(group, axis)) for axis in "xy"]
+        named = [f"λ{rank} = {match[0]}" for rank, match in enumerate(found, 1) if match]
+        return f"the plane of the eigenvectors of {' and '.join(named) or 'the Hessian'}"
+    return _PLANES.get(kind, f"the plane {name}")
+
+
 def _axis(group: Group, axis: str) -> str:
     return formats.label(group.attributes, f"{axis}_axis", axis)
+
+
+def _length(group: Group, axis: str) -> str:
+    """The title of an axis: a length in parameter space, and its direction."""
+    words = _axis(group, axis)
+    joint = " " if words.startswith(("from ", "towards ")) else ": "
+    return f"‖Δw‖{joint}{words}" if words != axis else f"‖Δw‖ along {axis}"
+
+
+def _places(group: Group) -> Iterator[tuple[str, float, float, str]]:
+    """Yield the lowest point of the grid and the mean of the samples: label, x, y and symbol."""
+    loss = np.where(np.isfinite(group["loss"]), group["loss"], np.inf)
+    row, column = np.unravel_index(int(loss.argmin()), loss.shape)
+    label = f"lowest, {formats.number(float(loss[row, column]), 3)}"
+    yield label, float(group["x"][column]), float(group["y"][row]), "star"
+    if _has_samples(group) and len(group["sample_x"]) > 1:
+        mean_x, mean_y = (float(group[f"sample_{axis}"].mean()) for axis in "xy")
+        if np.isfinite(mean_x) and np.isfinite(mean_y):
+            yield "mean of the samples", mean_x, mean_y, "x"
 
 
 def _has_samples(group: Group) -> bool:

@@ -24,8 +24,8 @@ MUTED = "#5f6b7a"
 GRID = "#e4e8ee"
 MISSING = "#d3d8df"
 """Background of a surface, visible at points without a finite value."""
-WIDE, NARROW = 940, 500
-"""Smallest width of a figure in pixels: across a page, and beside another figure."""
+WIDE, NARROW, SQUARE = 940, 500, 620
+"""Smallest width of a figure in pixels: across a page, beside another figure, and of a square."""
 _BETWEEN = " · "
 _LETTER = 6.2
 """Average width of a letter in the details and the legend, in pixels."""

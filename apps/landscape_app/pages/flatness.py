@@ -7,7 +7,7 @@ from typing import Any
 
 from landscape.store import Run
 from landscape_app import figures
-from landscape_app.components import graph, section, setting
+from landscape_app.components import SCALES, graph, section, setting
 from landscape_app.pages.page import Page, marks
 from landscape_app.url import View
 
@@ -19,9 +19,8 @@ def _layout() -> list[Any]:
             "Smaller is flatter. To highlight samples in every figure that shows them, click one, "
             "draw a box around several (Box Select, at the top of a figure), or type their numbers "
             "above.",
-            graph("eigenvalues", "Largest eigenvalues at each sample"),
-            graph("trace", "Trace at each sample"),
-            graph("spread", "Largest eigenvalue and trace of all samples of each run"),
+            graph("spread", "Largest eigenvalue and trace at each sample"),
+            graph("eigenvalues", "Largest eigenvalues at each sample, by rank"),
         ),
         section(
             "Flatness and prediction",
@@ -37,8 +36,7 @@ def _layout() -> list[Any]:
 
 
 def _controls(_: Sequence[Run], view: View) -> list[Any]:
-    scales = {"linear": "linear", "log": "logarithmic"}
-    return [setting("Eigenvalue axis", "eigenvalues", scales, view)]
+    return [setting("Scale of curvature", "eigenvalues", SCALES, view)]
 
 
 PAGE = Page(
@@ -48,16 +46,13 @@ PAGE = Page(
     graphs={
         "eigenvalues": lambda runs, view: figures.eigenvalues_figure(
             *runs,
-            log=view.setting("eigenvalues") == "log",
+            log=view.log("eigenvalues"),
             picked=view.picked,
             marks=marks(runs, view),
         ),
-        "trace": lambda runs, view: figures.trace_figure(
-            *runs, picked=view.picked, marks=marks(runs, view)
-        ),
         "spread": lambda runs, view: figures.spread_figure(
             *runs,
-            log=view.setting("eigenvalues") == "log",
+            log=view.log("eigenvalues"),
             picked=view.picked,
             marks=marks(runs, view),
         ),
@@ -69,5 +64,5 @@ PAGE = Page(
         ),
     },
     controls=_controls,
-    brushed=("eigenvalues", "trace", "spread", "relation"),
+    brushed=("eigenvalues", "spread", "relation"),
 )

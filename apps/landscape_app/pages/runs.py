@@ -15,7 +15,7 @@ from landscape.errors import InputError
 from landscape.store import Run, Summary
 from landscape_app import formats
 from landscape_app.components import named, notice, section
-from landscape_app.data import BrokenRun, list_runs, open_runs
+from landscape_app.data import BrokenRun, finite_counts, list_runs, open_runs
 from landscape_app.other_folders import folders_below, misnamed
 from landscape_app.settings import MOST_ROWS, differences
 from landscape_app.url import MOST_RUNS, View
@@ -24,7 +24,7 @@ from landscape_app.url import MOST_RUNS, View
 _TEXTS = (
     ("method", "Method", "Training method"),
     ("task", "Task", "Data and task of the training"),
-    ("status", "Status", "running, complete or failed"),
+    ("status", "Status", "running, complete, failed, or stopped: killed while it measured"),
 )
 _NUMBERS = (
     ("seed", "Seed", "Random seed of the run"),
@@ -36,8 +36,10 @@ _NUMBERS = (
     ("lambda_1", "λ₁", "Largest eigenvalue: mean ± standard deviation over samples"),
     ("trace", "Trace", "Trace of the same matrix: mean ± standard deviation over samples"),
     ("training", "Training", "Wall-clock time of training"),
+    ("date", "Date", "Day on which the run was made, in UTC"),
 )
-_WIDE = {"seed": 72, "samples": 96, "accuracy": 98, "lambda_1": 106, "trace": 106, "training": 94}
+_WIDE = {"seed": 70, "samples": 93, "accuracy": 96, "lambda_1": 112, "trace": 108}
+_WIDE |= {"training": 92, "date": 94, "method": 72, "task": 60, "status": 96}
 _ROW, _HEADER, _MOST_ROWS = 42, 52, 14
 
 
@@ -46,14 +48,17 @@ def layout() -> list[Any]:
     return [
         html.Div(id="runs-header"),
         html.Div(
-            # One search field for the whole list. With a field in each column, the Tab key would
-            # stop at empty fields above columns of numbers. See grid.js.
-            dmc.TextInput(
-                id="find",
-                placeholder="Find by name, method, task or status",
-                size="sm",
-                **named("Find runs"),
-            ),
+            [
+                # One search field for the whole list. With a field in each column, the Tab key
+                # would stop at empty fields above columns of numbers. See grid.js.
+                dmc.TextInput(
+                    id="find",
+                    placeholder="Find by name, method, task or status",
+                    size="sm",
+                    **named("Find runs"),
+                ),
+                html.Span(id="row-count", role="status"),  # see grid.js
+            ],
             id="find-frame",
         ),
         html.Div(
@@ -61,7 +66,7 @@ def layout() -> list[Any]:
                 id="grid",
                 columnDefs=_columns(),
                 # Columns share the width. Fitted columns fail in a hidden grid, which has no width.
-                defaultColDef={"sortable": True, "filter": False, "flex": 1, "minWidth": 78},
+                defaultColDef={"sortable": True, "filter": False, "flex": 1, "minWidth": 74},
                 getRowId="params.data.name",
                 dashGridOptions={
                     "rowHeight": _ROW,
@@ -102,7 +107,8 @@ def fill(folder: Path, view: View) -> tuple[list[dict[str, Any]], dict[str, str]
         below.append(_inside(inside))
     height = f"{_HEADER + _ROW * min(len(runs), _MOST_ROWS)}px"
     style = {"height": height} if runs else {"display": "none"}
-    return [_row(run, run.name in view.runs) for run in runs], style, below
+    rows = [_row(run, run.name in view.runs, finite_counts(folder, run)) for run in runs]
+    return rows, style, below
 
 
 def _differences(runs: Sequence[Run]) -> list[Any]:
@@ -139,16 +145,16 @@ def _columns() -> list[dict[str, Any]]:
             "cellRenderer": "ChooseRun",
             "getQuickFilterText": {"function": "''"},
             "flex": 0,
-            "width": 62,
-            "minWidth": 62,
+            "width": 54,
+            "minWidth": 54,
         },
         {"field": "name", "headerName": "Run", "headerTooltip": "Name of the file of the run"}
-        | {"cellRenderer": "RunLink", "tooltipField": "about", "flex": 3, "minWidth": 160},
+        | {"cellRenderer": "RunLink", "tooltipField": "about", "flex": 3, "minWidth": 110},
     ]
     for name, words, meaning in _TEXTS:
         column = {"field": name, "headerName": words, "headerTooltip": meaning}
-        columns.append(column | {"tooltipField": name})
-    columns[-1] |= {"cellRenderer": "Status", "minWidth": 98}
+        columns.append(column | {"tooltipField": name, "minWidth": _WIDE[name]})
+    columns[-1] |= {"cellRenderer": "Status"}
     for name, words, meaning in _NUMBERS:
         columns.append(
             {
@@ -156,7 +162,7 @@ def _columns() -> list[dict[str, Any]]:
                 "headerName": words,
                 "headerTooltip": meaning,
                 "tooltipField": f"over.{name}",  # if the number is a mean over samples
-                "minWidth": _WIDE.get(name, 82),
+                "minWidth": _WIDE.get(name, 76),
                 "hide": name == "rmse",  # shown once a run has one: see grid.js
                 "type": "rightAligned",
                 "filter": "agNumberColumnFilter",
@@ -168,7 +174,14 @@ def _columns() -> list[dict[str, Any]]:
     return columns
 
 
-def _row(run: Summary, chosen: bool) -> dict[str, Any]:
+def _row(run: Summary, chosen: bool, finite: Mapping[str, str]) -> dict[str, Any]:
+    """A row of the grid.
+
+    Args:
+        run: Summary of the run.
+        chosen: Whether the run is chosen.
+        finite: Text in place of each mean over samples that is not finite.
+    """
     written = {
         "seed": formats.ABSENT if run.seed is None else str(run.seed),
         "samples": formats.ABSENT if run.samples is None else f"{run.samples:,}",
@@ -179,6 +192,8 @@ def _row(run: Summary, chosen: bool) -> dict[str, Any]:
         "lambda_1": formats.spread(run.lambda_1),
         "trace": formats.spread(run.trace),
         "training": formats.duration(run.training_seconds),
+        "date": formats.moment(run.created_at)[:10],
+        **finite,
     }
     spreads = {"lambda_1": run.lambda_1, "trace": run.trace}
     # Two of them are comparable at equal training loss only.
@@ -198,6 +213,7 @@ def _row(run: Summary, chosen: bool) -> dict[str, Any]:
         "ece": formats.finite(run.ece),
         **{name: formats.finite(mean.mean if mean else None) for name, mean in spreads.items()},
         "training": formats.finite(run.training_seconds),
+        "date": formats.timestamp(run.created_at),
         "written": written,
         "over": {
             name: f"over {formats.counted(mean)}{fit}"
