@@ -17,9 +17,10 @@ from landscape.errors import InputError
 from landscape_app import downloads, inputs, navigation
 from landscape_app.callbacks import fill_page
 from landscape_app.components import notice, shown
-from landscape_app.data import list_runs, open_runs, stamp
+from landscape_app.data import list_runs, stamp
 from landscape_app.layout import INDEX, PAGES, layout
 from landscape_app.pages import FIGURE_PAGES, details, runs, surface
+from landscape_app.pages.page import Chosen
 from landscape_app.url import View
 
 # With this policy the browser itself refuses requests to other servers.
@@ -159,19 +160,20 @@ def _fill_frame(app: dash.Dash, folder: Path) -> None:
     )
     def fill(seen: dict[str, str]) -> tuple[Any, ...]:
         view = View.parse(seen["address"])
-        opened, faults = open_runs(folder, view)
+        chosen = Chosen.of(folder, view)
+        opened = chosen.runs
         present = view.page or "runs"
         if present not in PAGES:
             present = "other"
-        elif view.page and not opened:  # a page of figures with nothing to draw
+        elif view.page and not chosen:  # a page of figures with nothing to draw
             present = ""
         highlights = any(page.key == present and page.brushed for page in FIGURE_PAGES)
         return (
             navigation.pages(view),
-            navigation.compared(opened, view),
+            navigation.compared(opened, view) if not view.by else navigation.grouped(folder, view),
             navigation.heading(view),
             navigation.document_title(view),
-            navigation.trouble(view, faults),
+            navigation.trouble(view, chosen.faults),
             *(shown(key == present) for key in PAGES),
             *inputs.fill(opened, view, highlights),
         )
@@ -188,11 +190,21 @@ def _fill_lists(app: dash.Dash, folder: Path) -> None:
         Output("grid", "rowData"),
         Output("grid-frame", "style"),
         Output("runs-below", "children"),
+        Output("by", "data"),
+        Output("by", "value"),
         Input("runs-shown", "data"),
         prevent_initial_call=True,
     )
     def fill_runs(shown: dict[str, Any]) -> tuple[Any, ...]:
-        return runs.header(folder), *runs.fill(folder, View.parse(shown["address"]))
+        view = View.parse(shown["address"])
+        filled = runs.fill(folder, view)
+        return runs.header(folder), *filled, runs.groupable(folder), list(view.by)
+
+    app.clientside_callback(
+        ClientsideFunction("landscape", "groupBy"),
+        Input("by", "value"),
+        prevent_initial_call=True,
+    )
 
     @app.callback(
         Output("other-page", "children"), Input("other-shown", "data"), prevent_initial_call=True

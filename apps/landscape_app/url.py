@@ -10,7 +10,7 @@ server does not need: the camera, and the order and filters of the list (``asset
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
@@ -37,6 +37,9 @@ class View:
         runs: Names of the compared runs, at most ``MOST_RUNS``, in the order of their places.
         places: Number below ``MOST_RUNS`` of each run, for its colour and marker. A run keeps its
             place when other runs are added or removed. By default 0, 1, 2, ...
+        by: Names of settings. Runs with the same values of them are a group, and figures show
+            groups in place of runs.
+        groups: Labels of the groups to show; none for all.
         plane: Name of the surface; ``""`` for the first one.
         settings: Values of ``SETTINGS`` that differ from the default.
         picked: Samples to highlight, by the name of their run.
@@ -47,6 +50,8 @@ class View:
     name: str = ""
     runs: tuple[str, ...] = ()
     places: tuple[int, ...] = ()
+    by: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
     plane: str = ""
     settings: Mapping[str, str] = field(default_factory=dict)
     picked: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
@@ -70,12 +75,18 @@ class View:
         settings: dict[str, str] = {}
         picked: dict[str, tuple[int, ...]] = {}
         plane = ""
+        by: tuple[str, ...] = ()
+        groups: list[str] = []
         at: tuple[float, float] | None = None
         for key, value in parse_qsl(query.removeprefix("?"), keep_blank_values=True):
             if key == "run" and (not value or value not in runs):
                 runs.append(value)
             elif key == "plane":
                 plane = value
+            elif key == "by":
+                by = tuple(dict.fromkeys(filter(None, value.split(","))))
+            elif key == "group" and value not in groups:
+                groups.append(value)
             elif key == "at":
                 at = _point(value)
             elif key == "pick":
@@ -86,7 +97,18 @@ class View:
         taken = {place: run for place, run in enumerate(runs[:MOST_RUNS]) if run}
         picked = {run: picked[run] for run in taken.values() if picked.get(run)}
         chosen, places = tuple(taken.values()), tuple(taken)
-        return cls(page, unquote(name), chosen, places, plane, settings, picked, at)
+        return cls(
+            page,
+            unquote(name),
+            chosen,
+            places,
+            by=by,
+            groups=tuple(groups) if by else (),
+            plane=plane,
+            settings=settings,
+            picked=picked,
+            at=at,
+        )
 
     @property
     def address(self) -> str:
@@ -99,6 +121,8 @@ class View:
         """The query of the address, with the question mark; empty if there is no query."""
         taken = dict(zip(self.places, self.runs, strict=True))
         parts = [("run", taken.get(place, "")) for place in range(max(taken, default=-1) + 1)]
+        parts += [("by", ",".join(self.by))] if self.by else []
+        parts += [("group", label) for label in self.groups]
         parts += [("plane", self.plane)] if self.plane else []
         parts += self.settings.items()
         parts += [("at", f"{self.at[0]:g},{self.at[1]:g}")] if self.at else []
@@ -142,6 +166,10 @@ class View:
         runs = tuple(taken[place] for place in places)
         picked = {name: samples for name, samples in self.picked.items() if name in runs}
         return replace(self, runs=runs, places=places, picked=picked)
+
+    def show_groups(self, labels: Iterable[str]) -> View:
+        """This view with only these groups, or with all of them if there are none."""
+        return replace(self, groups=tuple(labels))
 
     def slice_at(self, point: tuple[float, float] | None) -> View:
         """This view with surfaces sliced through ``point``, or not sliced if it is None."""

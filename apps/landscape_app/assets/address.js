@@ -82,12 +82,46 @@
   // choice may be quicker than that.
   const toggle = (run) => go(toggled(window.location.search, run));
 
+  // The labels of the groups that are chosen; none for all of them.
+  const groupsOf = (search) =>
+    partsOf(search)
+      .filter((part) => part.startsWith("group="))
+      .map((part) => decoded(part.slice("group=".length)));
+
+  const isGrouped = (search) => partsOf(search).some((part) => part.startsWith("by="));
+
+  // A query with a group, or without it if it was chosen.
+  function withGroup(search, label) {
+    const labels = groupsOf(search);
+    const next = labels.includes(label)
+      ? labels.filter((other) => other !== label)
+      : [...labels, label];
+    const others = partsOf(search).filter((part) => !part.startsWith("group="));
+    return ordered([...others, ...next.map((name) => `group=${encoded(name)}`)]);
+  }
+
+  const toggleGroup = (label) => go(withGroup(window.location.search, label));
+
+  // Runs are grouped by the settings with these names; by none, single runs are shown.
+  function groupBy(names) {
+    const { search } = window.location;
+    const before = partsOf(search).find((part) => part.startsWith("by=")) ?? "by=";
+    const now = `by=${(names ?? []).map(encoded).join(",")}`;
+    if (now === before || window.location.pathname !== window.landscapeAddress.root) return;
+    const others = partsOf(search).filter((part) => !/^(by|group)=/.test(part));
+    go(ordered(now === "by=" ? others : [...others, now]));
+  }
+
+  const ordered = (parts) => queryOf(parts.sort((one, other) => rankOf(one) - rankOf(other)));
+
   // The choices in the address, for the address of another page.
   const choices = () => queryOf(partsOf(window.location.search).filter((part) => !isOwn(part)));
 
-  const keyOf = (part) =>
-    part.startsWith("pick=") ? decoded(part).replace(/:[^:]*$/, "") : part.split("=")[0];
-  const ORDER = ["run", "plane", "", "at", "pick"]; // as in url.py; "" stands for the settings
+  function keyOf(part) {
+    if (part.startsWith("pick=")) return decoded(part).replace(/:[^:]*$/, "");
+    return part.startsWith("group=") ? part : part.split("=")[0];
+  }
+  const ORDER = ["run", "by", "group", "plane", "", "at", "pick"]; // as in url.py; "" stands for the settings
   const rankOf = (part) => ORDER.indexOf(ORDER.includes(part.split("=")[0]) ? part.split("=")[0] : "");
 
   // A query with the changes that lead from one query to another.
@@ -108,7 +142,7 @@
       parts = parts.filter((part) => keyOf(part) !== key);
       if (after.has(key)) parts.push(after.get(key));
     }
-    return queryOf(parts.sort((one, other) => rankOf(one) - rankOf(other)));
+    return ordered(parts);
   }
 
   // The server writes links for the address that it has last answered. A link changes in the address
@@ -156,10 +190,13 @@
   }
 
   window.landscapeAddress = {
+    root: "/",
     read,
     keep,
     go,
     toggle,
+    toggleGroup,
+    groupsOf,
     choices,
     runsOf,
     isFull,
@@ -173,5 +210,6 @@
   window.dash_clientside.landscape = Object.assign({}, window.dash_clientside.landscape, {
     arrive,
     followAddress,
+    groupBy,
   });
 })();

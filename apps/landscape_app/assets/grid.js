@@ -1,7 +1,8 @@
 // The list of runs: cells that are more than text, the field that finds, and what of it is kept in
 // the address.
 (() => {
-  const { toggle, choices, runsOf, isFull } = window.landscapeAddress;
+  const { toggle, toggleGroup, groupsOf, choices, runsOf, isFull, partsOf, queryOf } =
+    window.landscapeAddress;
 
   // Links and boxes follow the address at once: they do not wait until the server has answered.
   function useAddress() {
@@ -14,15 +15,35 @@
     return redraw;
   }
 
-  function RunLink({ value: name }) {
+  function RunLink({ value: name, data }) {
     useAddress();
+    if (data.group) {
+      const others = partsOf(choices()).filter((part) => !part.startsWith("group="));
+      const href = `/flatness${queryOf([...others, `group=${encodeURIComponent(name)}`])}`;
+      const title = `Figures of ${data.about}`;
+      return React.createElement(window.dash_core_components.Link, { href, title }, name);
+    }
     const link = { href: `/run/${encodeURIComponent(name)}${choices()}`, title: `Details of ${name}` };
     return React.createElement(window.dash_core_components.Link, link, name);
   }
 
   function ChooseRun({ node }) {
-    const { name } = node.data;
+    const { name, group } = node.data;
     const redraw = useAddress();
+    if (group) {
+      const isChosen = groupsOf(window.location.search).includes(name);
+      return React.createElement("input", {
+        type: "checkbox",
+        checked: isChosen,
+        tabIndex: -1,
+        "aria-label": `Show ${name}`,
+        title: isChosen ? `Take off ${name}` : `Choose ${name}; all groups are shown if none is`,
+        onChange: () => {
+          toggleGroup(name);
+          redraw();
+        },
+      });
+    }
     const runs = runsOf(window.location.search);
     const chosen = runs.includes(name);
     const full = !chosen && isFull(runs);
@@ -95,11 +116,16 @@
       else grid.addEventListener("firstDataRendered", done);
     });
 
-  // Most folders have no regressions.
+  // Most folders have no regressions, and one task. Groups need room for deviations.
   function showErrors(grid) {
     let some = false;
-    grid.forEachNode(({ data }) => (some ||= data.rmse !== null));
+    grid.forEachNode(({ data }) => (some ||= (data.rmse ?? null) !== null));
     grid.setColumnsVisible(["rmse"], some);
+    const isGrouped = Boolean(grid.getDisplayedRowAtIndex(0)?.data.group);
+    grid.setColumnsVisible(["method", "status", "samples", "training", "date"], !isGrouped);
+    const tasks = new Set();
+    grid.forEachNode(({ data }) => tasks.add(data.task));
+    grid.setColumnsVisible(["task"], !isGrouped && tasks.size > 1);
   }
 
   // "12 of 300 runs"
@@ -107,7 +133,8 @@
     let all = 0;
     grid.forEachNode(() => (all += 1));
     const shown = grid.getDisplayedRowCount();
-    const noun = all === 1 ? "run" : "runs";
+    const isGrouped = grid.getDisplayedRowAtIndex(0)?.data.group;
+    const noun = (isGrouped ? "group" : "run") + (all === 1 ? "" : "s");
     document.getElementById("row-count").textContent =
       shown === all ? `${all} ${noun}` : `${shown} of ${all} ${noun}`;
   }

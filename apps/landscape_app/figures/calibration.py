@@ -18,9 +18,9 @@ _HOVER = (
 )
 _FILLED = 0.92
 """Fraction of a bin that the bars of all runs fill."""
-_FEW, _FADED = 10, 0.35
+FEW, _FADED = 10, 0.35
 """Number of examples below which a bin is faint, and its opacity."""
-_FAINT = f"faint: bins of fewer than {_FEW} examples"
+_FAINT = f"faint: bins of fewer than {FEW} examples"
 
 
 @np.errstate(all="ignore")  # a file may hold any number
@@ -39,10 +39,10 @@ def calibration_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figur
         NotMeasured: no run has predictions.
         InputError: a run file cannot be read, or its predictions cannot be scored.
     """
-    scored = each_of(runs, _scored)
+    results = each_of(runs, scored)
     groups: PerRun[Group] = PerRun()
-    groups.update({position: group for position, (group, _) in scored.items()})
-    groups.absent = scored.absent
+    groups.update({position: group for position, (group, _) in results.items()})
+    groups.absent = results.absent
     figure = go.Figure()
     figure.update_layout(barmode="overlay")  # the bars of each run have their own part of a bin
     figure.add_trace(
@@ -56,10 +56,10 @@ def calibration_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figur
         )
     )
     errors = []
-    for place, (position, (_, bins)) in enumerate(scored.items()):
+    for place, (position, (_, bins)) in enumerate(results.items()):
         prefix = f"{runs[position].path.stem}: " if len(runs) > 1 else ""
         errors.append(f"{prefix}ECE {formats.number(float(bins.ece))}")
-        part = (place / len(scored), 1 / len(scored))
+        part = (place / len(results), 1 / len(results))
         _add(figure, bins, marks[position], runs[position], part)
     # Both parts have one x axis, so that it stays as wide as the square above it is.
     figure.update_layout(
@@ -85,7 +85,8 @@ def calibration_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figur
     )
 
 
-def _scored(run: Run) -> tuple[Group, Calibration]:
+def scored(run: Run) -> tuple[Group, Calibration]:
+    """The predictions of a run, and their reliability by confidence."""
     group = read_class_probabilities(run)
     return group, reliability(average(group), torch.from_numpy(group["labels"]))
 
@@ -109,7 +110,7 @@ def _add(
     name = samples.plain_name(run)
     shared = {"name": name, "legendgroup": name}
     edges = bins.edges
-    is_small = (counts < _FEW).numpy()
+    is_small = (counts < FEW).numpy()
     for small in (False, True):
         steps = np.flatnonzero(filled.numpy())[is_small == small]
         if not len(steps):

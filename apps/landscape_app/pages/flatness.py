@@ -8,8 +8,19 @@ from typing import Any
 from landscape.store import Run
 from landscape_app import figures
 from landscape_app.components import SCALES, graph, section, setting
+from landscape_app.figures import run_curves
+from landscape_app.figures.groups import CurvePanel, group_curves_figure, group_values_figure
 from landscape_app.pages.page import Page, marks
 from landscape_app.url import View
+
+_BY_RANK = CurvePanel(
+    "rank of the eigenvalue",
+    "eigenvalue (nat)",
+    run_curves.by_rank,
+    factor=1.0,
+    x_axis={"dtick": 1},
+)
+_DENSITY = CurvePanel("eigenvalue (nat)", "density (1/nat)", run_curves.density, factor=1.0)
 
 
 def _layout() -> list[Any]:
@@ -61,6 +72,27 @@ PAGE = Page(
         ),
         "density": lambda runs, view: figures.density_figure(
             *runs, picked=view.picked, marks=marks(runs, view)
+        ),
+    },
+    grouped={
+        "spread": lambda groups, view: group_values_figure(
+            groups,
+            ("lambda_1", "trace", "train_loss"),
+            name="spread",
+            title="Largest eigenvalue, trace and the training loss beside them",
+            by=view.by,
+            log=view.log("eigenvalues"),
+        ),
+        "eigenvalues": lambda groups, view: group_curves_figure(
+            groups,
+            [_BY_RANK],
+            name="eigenvalues",
+            title="Largest eigenvalues by rank, mean over samples",
+            by=view.by,
+            log=view.log("eigenvalues"),
+        ),
+        "density": lambda groups, view: group_curves_figure(
+            groups, [_DENSITY], name="density", title="Spectral density", by=view.by, log=True
         ),
     },
     controls=_controls,

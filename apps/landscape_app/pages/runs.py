@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import dash_mantine_components as dmc
+import numpy as np
 from dash import html
 from dash_ag_grid import AgGrid
 
 from landscape.errors import InputError
-from landscape.store import Run, Summary
+from landscape.store import Run, SampleMean, Summary
 from landscape_app import formats
 from landscape_app.components import named, notice, section
 from landscape_app.data import BrokenRun, finite_counts, list_runs, open_runs
+from landscape_app.groups import RunGroup, groupings, groups
 from landscape_app.other_folders import folders_below, misnamed
+from landscape_app.quantities import LABELS, readings
 from landscape_app.settings import MOST_ROWS, differences
 from landscape_app.url import MOST_RUNS, View
 
@@ -38,8 +41,8 @@ _NUMBERS = (
     ("training", "Training", "Wall-clock time of training"),
     ("date", "Date", "Day on which the run was made, in UTC"),
 )
-_WIDE = {"seed": 70, "samples": 93, "accuracy": 96, "lambda_1": 112, "trace": 108}
-_WIDE |= {"training": 92, "date": 94, "method": 72, "task": 60, "status": 96}
+_WIDE = {"seed": 70, "samples": 93, "accuracy": 96, "lambda_1": 112, "trace": 116}
+_WIDE |= {"training": 92, "date": 104, "method": 84, "task": 60, "status": 96}
 _ROW, _HEADER, _MOST_ROWS = 42, 52, 14
 
 
@@ -58,6 +61,16 @@ def layout() -> list[Any]:
                     **named("Find runs"),
                 ),
                 html.Span(id="row-count", role="status"),  # see grid.js
+                dmc.MultiSelect(
+                    id="by",
+                    placeholder="Group runs by settings",
+                    data=[],
+                    size="sm",
+                    searchable=True,
+                    clearable=True,
+                    hidePickedOptions=True,
+                    **named("Group runs by settings"),
+                ),
             ],
             id="find-frame",
         ),
@@ -72,6 +85,7 @@ def layout() -> list[Any]:
                     "rowHeight": _ROW,
                     "ensureDomOrder": True,
                     "tooltipShowDelay": 400,
+                    "includeHiddenColumnsInQuickFilter": True,
                     "suppressCellFocus": False,
                 },
                 style={"height": "100%", "width": "100%"},
@@ -107,8 +121,68 @@ def fill(folder: Path, view: View) -> tuple[list[dict[str, Any]], dict[str, str]
         below.append(_inside(inside))
     height = f"{_HEADER + _ROW * min(len(runs), _MOST_ROWS)}px"
     style = {"height": height} if runs else {"display": "none"}
+    if view.by:
+        every = groups(folder, view.by)
+        height = f"{_HEADER + _ROW * min(len(every), _MOST_ROWS)}px"
+        return [_group_row(group, view) for group in every], {"height": height}, below
     rows = [_row(run, run.name in view.runs, finite_counts(folder, run)) for run in runs]
     return rows, style, below
+
+
+def groupable(folder: Path) -> list[str]:
+    """The settings by which the runs of the folder can be grouped."""
+    try:
+        return groupings(folder)
+    except InputError:  # the list reports it
+        return []
+
+
+def _group_row(group: RunGroup, view: View) -> dict[str, Any]:
+    """A row of the grid for a group: means and standard deviations over its runs."""
+    tables = [readings(summary) for summary in group.summaries]
+    means = {
+        name: SampleMean.of(np.array([table[name].value for table in tables if name in table]))
+        for name, *_ in _NUMBERS
+        if name in LABELS
+    }
+    means["training"] = SampleMean.of(
+        np.array(
+            [table["training_seconds"].value for table in tables if "training_seconds" in table]
+        )
+    )
+    written = {
+        name: formats.spread(mean) if mean.count else formats.ABSENT for name, mean in means.items()
+    }
+    if means["accuracy"].count:
+        accuracy = means["accuracy"]
+        written["accuracy"] = formats.percent_plus_minus(accuracy.mean, accuracy.deviation)
+    written["training"] = formats.duration(means["training"].mean)
+    written["seed"] = f"n = {len(group.runs)}"
+    newest = max(summary.created_at for summary in group.summaries)
+    written["date"] = formats.moment(newest)[:10]
+
+    def same(name: str) -> str:
+        values = {str(getattr(summary, name)) for summary in group.summaries}
+        return values.pop() if len(values) == 1 else f"{len(values)} different"
+
+    return {
+        "name": group.label,
+        "group": True,
+        "chosen": group.label in view.groups,
+        "about": f"{group.label}: {', '.join(summary.name for summary in group.summaries)}",
+        "method": same("method"),
+        "task": same("task"),
+        "status": same("status"),
+        **{name: formats.finite(mean.mean) for name, mean in means.items()},
+        "seed": len(group.runs),
+        "date": formats.timestamp(newest),
+        "written": written,
+        "over": {
+            name: f"mean ± standard deviation over {formats.count(mean.count, 'run')}"
+            for name, mean in means.items()
+            if mean.count
+        },
+    }
 
 
 def _differences(runs: Sequence[Run]) -> list[Any]:
@@ -145,11 +219,11 @@ def _columns() -> list[dict[str, Any]]:
             "cellRenderer": "ChooseRun",
             "getQuickFilterText": {"function": "''"},
             "flex": 0,
-            "width": 54,
-            "minWidth": 54,
+            "width": 60,
+            "minWidth": 60,
         },
         {"field": "name", "headerName": "Run", "headerTooltip": "Name of the file of the run"}
-        | {"cellRenderer": "RunLink", "tooltipField": "about", "flex": 3, "minWidth": 110},
+        | {"cellRenderer": "RunLink", "tooltipField": "about", "flex": 3, "minWidth": 100},
     ]
     for name, words, meaning in _TEXTS:
         column = {"field": name, "headerName": words, "headerTooltip": meaning}
