@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from landscape.posteriors import Posterior, transfer
     from landscape.prediction import predict
     from landscape.store import Run
-    from landscape.surfaces import surface
+    from landscape.surfaces import shared_surface, surface
 
 __version__ = "0.1.0"
 
@@ -57,6 +57,7 @@ __all__ = [
     "posteriors",
     "predict",
     "prediction",
+    "shared_surface",
     "store",
     "surface",
     "surfaces",
@@ -70,6 +71,7 @@ _HOMES = {
     "Run": "landscape.store:Run",
     "measure": "landscape.curvature:measure",
     "predict": "landscape.prediction:predict",
+    "shared_surface": "landscape.surfaces:shared_surface",
     "surface": "landscape.surfaces:surface",
     "transfer": "landscape.posteriors.transfer:",
 }

@@ -8,10 +8,7 @@ from collections.abc import Mapping
 from landscape.errors import InputError
 from landscape.store import Run
 from landscape.store.summary import count
-from landscape.surfaces import CURVES, PLANES
-
-SHARED = ("shared", "means")
-"""Names of planes that several runs share."""
+from landscape.surfaces import CURVES, PLANES, SHARED_PLANES
 
 _OPTIONS = {
     "samples": ("--samples", 30),
@@ -59,7 +56,7 @@ def plane_remedy(run: Run, name: str) -> str:
     file = shlex.quote(str(run.path))
     plane, _, split = name.partition("-")
     more = f" --split {split}" if split == "test" else ""
-    if plane in SHARED:
+    if plane in SHARED_PLANES:
         return (
             f"run `landscape surface {file} OTHER.h5 --plane {plane}{more}`, with another run of "
             "the same network in place of OTHER.h5"

@@ -330,6 +330,22 @@ def surface_names(*runs: Run) -> list[str]:
     return _names("surfaces", runs)
 
 
+def share_plane(runs: Sequence[Run], name: str) -> bool:
+    """Whether several runs have the surface ``name`` on the same plane and the same grid.
+
+    Args:
+        runs: The runs. Those without such a surface are left out.
+        name: Name of the surface.
+    """
+    marks = []
+    for run in runs:
+        try:
+            marks.append(run.attributes_of(f"surfaces/{name}").get("plane_fingerprint"))
+        except (KeyError, InputError):
+            continue
+    return len(marks) > 1 and None not in marks and len(set(marks)) == 1
+
+
 def line_names(*runs: Run) -> list[str]:
     """Names of the lines and curves in any of the files, the line between the samples first.
 

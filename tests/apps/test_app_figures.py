@@ -11,7 +11,10 @@ import plotly.graph_objects as go
 import pytest
 import torch
 from landscape_app import figures, formats
-from landscape_app.data import NotMeasured
+from landscape_app.data import NotMeasured, share_plane
+from landscape_app.pages import surface as surface_page
+from landscape_app.table import rows
+from landscape_app.url import View
 
 from landscape.errors import InputError
 from landscape.prediction import Prediction
@@ -235,6 +238,44 @@ def test_runs_share_the_loss_the_axes_too_or_nothing(
         )
         assert (slices.layout.meta.get("height") is None) == (shared == "all")
     assert "heights are this run's own" in title(solid)
+
+
+def test_runs_that_share_a_plane_are_on_one_surface(
+    started: Run, new_run: Callable[..., Run]
+) -> None:
+    other, apart = new_run("other"), new_run("apart")
+    for run, shift, mark in ((started, 0.0, "a"), (other, 0.5, "a"), (apart, 0.0, "b")):
+        plane(run, 1.0, 1.0 + shift)
+        group = dict(run["surfaces/samples"])
+        group["sample_x"] = group["sample_x"] + shift
+        run.write("surfaces/shared", group, {"plane_fingerprint": mark, "variance_share": 0.25})
+    assert share_plane([started, other], "shared")
+    assert not share_plane([started, other, apart], "shared")
+    assert not share_plane([started, other], "samples")  # which says of no plane
+    marks = figures.theme.MARKS
+    figure = figures.shared_surface_figure(started, other, name="shared", marks=marks)
+    found = rows(figure)
+    assert sum(row["series"] == "loss" for row in found) == 9  # one grid
+    for run, (colour, symbol) in zip((started, other), marks, strict=False):
+        group = run["surfaces/shared"]
+        own = [row for row in found if row["run"] == run.path.stem]
+        assert [row["x"] for row in own] == group["sample_x"].tolist()
+        assert [row["off_plane"] for row in own] == group["sample_off_plane"].tolist()
+        (trace,) = [t for t in figure.data if t.meta and t.meta["run"] == run.path.stem]
+        assert (trace.marker.symbol, set(trace.marker.color)) == (symbol, {colour})
+    assert "digits-map-0: 0.50 ± 0.71 off the plane, which holds 25.0 %" in title(figure)
+    solid = figures.shared_surface_figure(started, other, name="shared", kind="3d")
+    assert [t.marker.color[0] for t in solid.data if t.meta and t.meta["run"]] == [
+        marks[0][0],
+        marks[1][0],
+    ]
+    slices = figures.slices_figure(started, other, name="shared", at=(0.0, 0.0))
+    assert len(slices.data) == 4  # one slice along x and one along y, with their points
+    assert "the slices are the same for all of them" in title(slices)
+    for runs, places in (([started, other], [True, False]), ([started, apart], [True, True])):
+        view = View("surface", runs=tuple(run.path.stem for run in runs), plane="shared")
+        drawn = [surface_page._draw(place, runs, view) for place in (0, 1)]
+        assert [figure is not None for figure in drawn] == places
 
 
 def test_a_plane_of_eigenvectors_is_named_by_its_eigenvalues(started: Run) -> None:

@@ -118,11 +118,11 @@ def test_a_mean_that_is_not_finite_says_how_many_are(started: Run) -> None:
 
 
 def test_a_scale_is_logarithmic_if_the_numbers_ask_for_it(started: Run) -> None:
-    assert asks_for_log(np.array([0.01, 1.0, np.nan]))
-    assert not asks_for_log(np.array([0.02, 1.0]))
+    assert asks_for_log(np.array([0.1, 1.0, np.nan]))
+    assert not asks_for_log(np.array([0.11, 1.0]))
     assert not asks_for_log(np.array([0.0, 100.0]))
     assert not asks_for_log(np.array([np.nan]))
-    for highest, tick in ((90.0, False), (200.0, True)):
+    for highest, tick in ((9.0, False), (20.0, True)):
         grid = {"x": [0.0, 1.0], "y": [0.0, 1.0], "loss": [[1.0, 2.0], [3.0, highest]]}
         started.write("surfaces/samples", grid)
         figure = figures.surface_figure(started, "samples")

@@ -14,7 +14,7 @@ from landscape_app.figures.prediction import metrics_figure, metrics_table
 from landscape_app.figures.relation import relation_figure
 from landscape_app.figures.slices import slices_figure
 from landscape_app.figures.spread import spread_figure
-from landscape_app.figures.surface import Kind, surface_figure
+from landscape_app.figures.surface import Kind, shared_surface_figure, surface_figure
 from landscape_app.figures.theme import CONFIG, darkened
 from landscape_app.figures.training import training_figure
 
@@ -32,6 +32,7 @@ __all__ = [
     "metrics_figure",
     "metrics_table",
     "relation_figure",
+    "shared_surface_figure",
     "slices_figure",
     "spread_figure",
     "surface_figure",

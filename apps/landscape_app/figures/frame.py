@@ -98,8 +98,7 @@ class Frame:
         own = replace(Frame.around([run], name, self.log), shared=shared)
         if shared == "nothing":
             return own
-        common = {"loss": self.loss, "height": self.height, "off_plane": self.off_plane}
-        return replace(own, **common)
+        return replace(own, loss=self.loss, height=self.height, off_plane=self.off_plane)
 
     def share(self, x: np.ndarray, y: np.ndarray) -> float:
         """The fraction of the frame's area that a grid with these coordinates covers."""

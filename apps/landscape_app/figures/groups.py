@@ -58,7 +58,7 @@ class CurvePanel:
     read: Callable[[Run], Curve]
     dash: str = "solid"
     words: str = ""
-    factor: float = 100.0
+    factor: float = 10.0
     percent: bool = False
     x_axis: Mapping[str, Any] | None = None
     y_range: tuple[float, float] | None = None
@@ -127,7 +127,7 @@ def group_values_figure(
             traces.append(_mean_of(group, slot, mean, label, mark[0]) | axes)
         all_values = np.array(drawn)
         look: dict[str, Any] = {"title_text": quantities.label(key), **theme.room(all_values)}
-        if key != "accuracy" and (asks_for_log(all_values, 10.0) if log is None else log):
+        if key != "accuracy" and (asks_for_log(all_values) if log is None else log):
             ticks, labels = log_ticks(all_values)
             look |= {"type": "log", "tickvals": ticks, "ticktext": labels, "range": None}
         if key == "accuracy":

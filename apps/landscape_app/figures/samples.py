@@ -279,8 +279,9 @@ def titled(
     stems = [run.path.stem for run in runs]
     full_title = f"{', '.join(stems)}: {title}"
     file = formats.file_name("-".join([name, *stems]))
-    height = {} if height is None else {"height": height}
-    figure.update_layout(meta={"file": file, "title": full_title, **height})
+    meta: dict[str, object] = {"file": file, "title": full_title}
+    meta |= {} if height is None else {"height": height}
+    figure.update_layout(meta=meta)
     shown_title = full_title if len(runs) == 1 else title
     return theme.titled(figure, shown_title, unfinished(runs), *details, **look)
 

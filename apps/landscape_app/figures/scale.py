@@ -81,7 +81,7 @@ class Symlog:
         }
 
 
-def asks_for_log(values: np.ndarray, factor: float = 100.0) -> bool:
+def asks_for_log(values: np.ndarray, factor: float = 10.0) -> bool:
     """Whether values are read better on a logarithmic scale.
 
     They are if all that are finite are positive, and the largest is ``factor`` times the smallest

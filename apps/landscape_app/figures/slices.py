@@ -8,7 +8,7 @@ from plotly.subplots import make_subplots
 
 from landscape.store import Run
 from landscape_app import formats
-from landscape_app.data import read_each
+from landscape_app.data import read_each, share_plane
 from landscape_app.figures import samples, theme
 from landscape_app.figures.frame import Shared
 from landscape_app.figures.scale import asks_for_log, log_ticks
@@ -51,6 +51,10 @@ def slices_figure(
         InputError: a run file cannot be read.
     """
     groups = read_each(runs, f"surfaces/{name}", "x", "y", "loss")
+    is_one_plane = share_plane(runs, name)
+    if is_one_plane:  # the slice is the same for all of them
+        for position in list(groups)[1:]:
+            del groups[position]
     if log is None:
         log = asks_for_log(np.concatenate([group["loss"].ravel() for group in groups.values()]))
     rows = 1 if shared == "all" else len(groups)
@@ -68,7 +72,7 @@ def slices_figure(
             int(np.abs(group[axis] - place).argmin()) for axis, place in zip("xy", at, strict=True)
         )
         x, y, loss = group["x"], group["y"], group["loss"]
-        prefix = f"{runs[position].path.stem}: " if len(runs) > 1 else ""
+        prefix = f"{runs[position].path.stem}: " if len(groups) > 1 else ""
         place = f"x {formats.number(float(x[column]))}, y {formats.number(float(y[row]))}"
         notes.append(f"{prefix}{place}, loss {formats.number(float(loss[row, column]), 4)}")
         if any(
@@ -86,13 +90,13 @@ def slices_figure(
             _add(
                 figure,
                 (panel_row, panel),
-                marks[position],
+                (theme.BLUE, "circle") if is_one_plane else marks[position],
                 runs[position],
                 coordinates,
                 values,
                 nearest,
                 log,
-                len(runs) > 1,
+                len(groups) > 1,
             )
         if log and (rows > 1 or index == len(groups) - 1):
             ticks, labels = log_ticks(np.concatenate(drawn[-2:] if shared == "nothing" else drawn))
@@ -110,13 +114,15 @@ def slices_figure(
     details = [" · ".join(notes), lost, samples.absent(runs, groups)]
     if len(groups) > 1:
         details.append(_SHARED[shared])
+    elif is_one_plane:
+        details.append("the runs share this plane: the slices are the same for all of them")
     return samples.titled(
         figure,
         runs,
         f"slices-{name}",
         title,
         *details,
-        legend_above=len(runs) > 1,
+        legend_above=len(groups) > 1,
         height=None if rows == 1 else _ABOVE + _ROW * rows,
     )
 

@@ -77,7 +77,7 @@ def spread_figure(
                 mean = SampleMean.of(values, places=places_of(run, group, count))
                 traces.append(_mean(run, mark[0], slot, series, mean) | axes)
         all_values = np.concatenate(drawn)
-        is_log = asks_for_log(all_values, factor=10.0) if log is None else log
+        is_log = asks_for_log(all_values) if log is None else log
         figure.update_yaxes(title_text=label, col=column, **theme.room(all_values))
         if is_log:
             ticks, labels = log_ticks(all_values)

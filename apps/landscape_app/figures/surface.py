@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import plotly.graph_objects as go
 
 from landscape.errors import InputError
-from landscape.store import Group, Run
+from landscape.store import Group, Run, SampleMean
 from landscape.store.summary import count, number
 from landscape_app import formats
-from landscape_app.data import read
+from landscape_app.data import read, read_each
 from landscape_app.figures import samples, theme
 from landscape_app.figures.frame import SAMPLES, Frame
 from landscape_app.figures.samples import Picked
@@ -31,6 +32,8 @@ _PLANES = {
     "samples": "the plane through the samples",
     "random": "a random plane",
     "pca": "the plane of the samples' principal directions",
+    "shared": "the plane of several runs' principal directions",
+    "means": "the plane through several runs' means",
 }
 _EIGENVALUE = re.compile(r"[-+.\de]+$")
 _LITTLE = 0.05
@@ -96,7 +99,7 @@ def surface_figure(
     marked = samples.picked_of(run, picked)
     lines = [] if at is None else _lines(group, drawn, at)
     draw = _solid if kind == "3d" else _flat
-    figure = draw(run, group, drawn, scale, marked, limits, lines)
+    figure = draw(run, group, drawn, scale, limits, lines, [_Placed(run, group, marked)])
     title = f"Loss on {_plane(group, name)}"
     # An axis in 3D has no room for a sentence.
     axes = f"x: {_length(group, 'x')} · y: {_length(group, 'y')}" if kind == "3d" else ""
@@ -120,14 +123,89 @@ def surface_figure(
     )
 
 
+@np.errstate(all="ignore")  # a file may hold any number
+def shared_surface_figure(
+    *runs: Run,
+    name: str,
+    kind: Kind = "contour",
+    log: bool | None = None,
+    picked: Picked = samples.NONE,
+    marks: theme.Marks = theme.MARKS,
+    at: tuple[float, float] | None = None,
+) -> go.Figure:
+    """The loss on a plane that several runs share, with the samples of each in its colour.
+
+    Args:
+        *runs: The run files, of which some have the same plane: see ``data.share_plane``.
+        name: Name of the surface.
+        kind: Kind of figure, as for ``surface_figure``.
+        log: Whether the scale of the loss is logarithmic, as for ``surface_figure``.
+        picked: Samples to highlight.
+        marks: Colour and marker of each run.
+        at: Point of the slices, as for ``surface_figure``.
+
+    Raises:
+        NotMeasured: no run has such a surface.
+        InputError: a run file cannot be read, or the surface has no value to draw.
+    """
+    group_name = f"surfaces/{name}"
+    groups = read_each(
+        runs, group_name, "x", "y", "loss", optional=(*SAMPLES, "accuracy", "finished")
+    )
+    position, group = next(iter(groups.items()))
+    limits = Frame.around([runs[place] for place in groups], name, log)
+    scale = Scale.over(np.array(limits.loss), limits.log)
+    drawn = scale(group["loss"])
+    placed = [
+        _Placed(runs[place], own, samples.picked_of(runs[place], picked), marks[place])
+        for place, own in groups.items()
+    ]
+    lines = [] if at is None else _lines(group, drawn, at)
+    draw = _solid if kind == "3d" else _flat
+    figure = draw(runs[position], group, drawn, scale, limits, lines, placed)
+    figure.data[0].meta = dict(figure.data[0].meta) | {"run": ""}
+    distances = {place: _distance(own) for place, own in groups.items() if _has_samples(own)}
+    axes = f"x: {_length(group, 'x')} · y: {_length(group, 'y')}" if kind == "3d" else ""
+    return samples.titled(
+        figure,
+        runs,
+        f"surface-{name}",
+        f"Loss on a plane that {formats.count(len(groups), 'run')} share",
+        samples.by_run(runs, distances),
+        f"markers grow with the distance of a sample to the plane · {_examples(group)}",
+        samples.absent(runs, groups),
+        *_blanks(drawn, group.get("finished", np.ones(len(drawn)))),
+        "the axes have different scales" if _aspect(limits) > _THIN else "",
+        axes,
+        legend_above=True,
+    )
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """Samples of a run on a plane.
+
+    Attributes:
+        run: The run.
+        group: Its surface.
+        marked: Highlighted samples.
+        mark: Colour and marker of the run, if the plane has samples of other runs.
+    """
+
+    run: Run
+    group: Group
+    marked: list[int]
+    mark: theme.Mark | None = None
+
+
 def _flat(
     run: Run,
     group: Group,
     drawn: np.ndarray,
     scale: Scale,
-    marked: list[int],
     limits: Frame,
     lines: list[np.ndarray],
+    placed: list[_Placed],
 ) -> go.Figure:
     x, y = group["x"], group["y"]
     low, high = (float(end) for end in scale(np.array(limits.loss)))
@@ -170,7 +248,7 @@ def _flat(
                 hoverinfo="skip",
                 showlegend=False,
             )
-    for label, place_x, place_y, symbol in _places(group):
+    for label, place_x, place_y, symbol in _places(group, placed):
         look = {"symbol": symbol, "size": 12, "color": "white"}
         outline = {"line": {"width": 1.5, "color": theme.INK}}
         figure.add_scatter(
@@ -181,31 +259,9 @@ def _flat(
             name=label,
             hovertemplate=f"{label}<br>x %{{x:.4g}}, y %{{y:.4g}}<extra></extra>",
         )
-    if _has_samples(group):
-        distances = np.nan_to_num(group["sample_off_plane"])
-        ring = _RING + _GROWTH * distances / (limits.off_plane or 1.0)
-        shared: dict[str, Any] = {"x": group["sample_x"], "y": group["sample_y"]}
-        shared |= {"mode": "markers", "legendgroup": "samples", "cliponaxis": False}
-        # A dark ring inside a light ring is visible on every colour of the scale.
-        halo = {"symbol": "circle-open", "color": "white", "line": {"width": 4, "color": "white"}}
-        figure.add_scatter(
-            **shared, marker={"size": ring + 2, **halo}, hoverinfo="skip", showlegend=False
-        )
-        label = "posterior sample, in the plane"
-        if limits.off_plane > 0:
-            label = "posterior sample; ring: distance to the plane, "
-            label += f"up to {formats.number(limits.off_plane)}"
-        open_ring = {"symbol": "circle-open-dot", "line": {"width": 2}}
-        look = {"color": theme.MUTED, "size": _RING, **open_ring}
-        figure.add_trace(theme.key(label, mode="markers", legendgroup="samples", marker=look))
-        figure.add_scatter(
-            **shared,
-            marker={"size": ring, "color": _colours(group, marked), **open_ring},
-            hovertemplate=_HOVER_SAMPLE,
-            name=label,
-            showlegend=False,
-            **_sample_numbers(run, group, axes="xy"),
-        )
+    for own in placed:
+        if _has_samples(own.group):
+            figure.add_traces(_rings(own, limits))
     # Coordinates are Euclidean lengths, so both axes have the same scale.
     equal_scales = {"scaleanchor": "x"} if _aspect(limits) <= _THIN else {}
     figure.update_xaxes(
@@ -224,14 +280,53 @@ def _flat(
     return figure
 
 
+def _rings(placed: _Placed, limits: Frame) -> list[theme.Trace]:
+    """The samples of a run in the plane, which grow with their distance to it."""
+    group = placed.group
+    distances = np.nan_to_num(group["sample_off_plane"])
+    ring = _RING + _GROWTH * distances / (limits.off_plane or 1.0)
+    name = samples.plain_name(placed.run)
+    legend_group = name if placed.mark else "samples"
+    shared: dict[str, Any] = {"x": group["sample_x"], "y": group["sample_y"]}
+    shared |= {"mode": "markers", "legendgroup": legend_group, "cliponaxis": False}
+    # A dark ring inside a light ring is visible on every colour of the scale.
+    halo = {"symbol": "circle-open", "color": "white", "line": {"width": 4, "color": "white"}}
+    symbol, colour = "circle-open-dot", theme.BLACK
+    label = "posterior sample, in the plane"
+    if limits.off_plane > 0:
+        label = "posterior sample; ring: distance to the plane, "
+        label += f"up to {formats.number(limits.off_plane)}"
+    open_ring: dict[str, Any] = {"symbol": symbol, "line": {"width": 2}}
+    if placed.mark:
+        colour, symbol = placed.mark
+        label = name
+        halo = {"symbol": symbol, "color": "rgba(0,0,0,0)"}
+        open_ring = {"symbol": symbol, "line": {"width": 1.5, "color": "white"}, "opacity": 0.8}
+    look = {"color": colour if placed.mark else theme.MUTED, "size": _RING, **open_ring}
+    return [
+        theme.scatter(
+            **shared, marker={"size": ring + 3, **halo}, hoverinfo="skip", showlegend=False
+        ),
+        theme.key(label, mode="markers", legendgroup=legend_group, marker=look),
+        theme.scatter(
+            **shared,
+            marker={"size": ring, "color": _colours(group, placed.marked, colour), **open_ring},
+            hovertemplate=(f"{name}, " if placed.mark else "") + _HOVER_SAMPLE,
+            name=label,
+            showlegend=False,
+            **_sample_numbers(placed.run, group, axes="xy"),
+        ),
+    ]
+
+
 def _solid(
     run: Run,
     group: Group,
     drawn: np.ndarray,
     scale: Scale,
-    marked: list[int],
     limits: Frame,
     lines: list[np.ndarray],
+    placed: list[_Placed],
 ) -> go.Figure:
     low, high = (float(end) for end in scale(np.array(limits.loss)))
     bottom, top = (float(end) for end in scale(np.array(limits.height)))
@@ -253,34 +348,9 @@ def _solid(
             **_numbers(run, group, drawn),
         )
     )
-    if _has_samples(group):
-        label = "posterior sample, at the height of its own loss off the plane"
-        dot = {"size": 5, "line": {"width": 1, "color": "white"}}
-        shared: dict[str, Any] = {"mode": "markers", "legendgroup": "samples", "name": label}
-        figure.add_scatter3d(
-            x=group["sample_x"],
-            y=group["sample_y"],
-            z=scale(group["sample_loss"]) + lift,
-            marker={"color": _colours(group, marked, theme.ORANGE), **dot},
-            hovertemplate=_HOVER_SAMPLE,
-            showlegend=False,
-            **shared,
-            **_sample_numbers(run, group, axes="xy"),
-        )
-        figure.add_scatter3d(
-            x=[None], y=[None], z=[None], marker={"color": theme.ORANGE, **dot}, **shared
-        )
-        # A vertical line marks the sample even if another sample hides it.
-        for index in (index for index in marked if index < len(group["sample_x"])):
-            figure.add_scatter3d(
-                x=[group["sample_x"][index]] * 2,
-                y=[group["sample_y"][index]] * 2,
-                z=[float(scale(group["sample_loss"])[index]) + lift, top + 2 * lift],
-                mode="lines",
-                line={"color": theme.VERMILION, "width": 4},
-                hoverinfo="skip",
-                showlegend=False,
-            )
+    for own in placed:
+        if _has_samples(own.group):
+            _add_floating(figure, own, scale, lift, top)
     for line_x, line_y, heights in lines:
         figure.add_scatter3d(
             x=line_x,
@@ -313,6 +383,43 @@ def _solid(
         },
     )
     return figure
+
+
+def _add_floating(
+    figure: go.Figure, placed: _Placed, scale: Scale, lift: float, top: float
+) -> None:
+    """Add the samples of a run at the height of their own loss."""
+    group, marked = placed.group, placed.marked
+    label = "posterior sample, at the height of its own loss off the plane"
+    colour = theme.ORANGE
+    name = samples.plain_name(placed.run)
+    if placed.mark:
+        colour, label = placed.mark[0], name
+    dot = {"size": 5, "line": {"width": 1, "color": "white"}}
+    legend_group = name if placed.mark else "samples"
+    shared: dict[str, Any] = {"mode": "markers", "legendgroup": legend_group, "name": label}
+    figure.add_scatter3d(
+        x=group["sample_x"],
+        y=group["sample_y"],
+        z=scale(group["sample_loss"]) + lift,
+        marker={"color": _colours(group, marked, colour), **dot},
+        hovertemplate=(f"{name}, " if placed.mark else "") + _HOVER_SAMPLE,
+        showlegend=False,
+        **shared,
+        **_sample_numbers(placed.run, group, axes="xy"),
+    )
+    figure.add_scatter3d(x=[None], y=[None], z=[None], marker={"color": colour, **dot}, **shared)
+    # A vertical line marks the sample even if another sample hides it.
+    for index in (index for index in marked if index < len(group["sample_x"])):
+        figure.add_scatter3d(
+            x=[group["sample_x"][index]] * 2,
+            y=[group["sample_y"][index]] * 2,
+            z=[float(scale(group["sample_loss"])[index]) + lift, top + 2 * lift],
+            mode="lines",
+            line={"color": theme.VERMILION, "width": 4},
+            hoverinfo="skip",
+            showlegend=False,
+        )
 
 
 def _lines(group: Group, drawn: np.ndarray, at: tuple[float, float]) -> list[np.ndarray]:
@@ -361,15 +468,28 @@ def _colours(group: Group, marked: list[int], plain: str = theme.BLACK) -> list[
 
 
 def _facts(group: Group) -> str:
-    facts = []
     share = number(group.attributes, "variance_share")
+    facts = []
     if share is not None:
         facts.append(f"the plane holds {formats.percent(share)} of the samples' variance")
+    return " · ".join([*facts, *filter(None, [_examples(group)])])
+
+
+def _examples(group: Group) -> str:
     examples = count(group.attributes, "examples")
-    if examples is not None:
-        split = formats.label(group.attributes, "split")
-        facts.append(formats.count(examples, "example") + (f" ({split})" if split else ""))
-    return " · ".join(facts)
+    if examples is None:
+        return ""
+    split = formats.label(group.attributes, "split")
+    return formats.count(examples, "example") + (f" ({split})" if split else "")
+
+
+def _distance(group: Group) -> str:
+    """How far the samples of a run are from a shared plane, and how much of them it shows."""
+    words = f"{formats.spread(SampleMean.of(group['sample_off_plane']))} off the plane"
+    share = number(group.attributes, "variance_share")
+    if share is None:
+        return words
+    return f"{words}, which holds {formats.percent(share)} of their variance"
 
 
 def _blanks(drawn: np.ndarray, finished: np.ndarray) -> Iterator[str]:
@@ -404,13 +524,16 @@ def _length(group: Group, axis: str) -> str:
     return f"‖Δw‖{joint}{words}" if words != axis else f"‖Δw‖ along {axis}"
 
 
-def _places(group: Group) -> Iterator[tuple[str, float, float, str]]:
-    """Yield the lowest point of the grid and the mean of the samples: label, x, y and symbol."""
+def _places(group: Group, placed: Sequence[_Placed]) -> Iterator[tuple[str, float, float, str]]:
+    """Yield the lowest point of the grid and the mean of the samples: label, x, y and symbol.
+
+    Samples of several runs have no mean of their own.
+    """
     loss = np.where(np.isfinite(group["loss"]), group["loss"], np.inf)
     row, column = np.unravel_index(int(loss.argmin()), loss.shape)
     label = f"lowest, {formats.number(float(loss[row, column]), 3)}"
     yield label, float(group["x"][column]), float(group["y"][row]), "star"
-    if _has_samples(group) and len(group["sample_x"]) > 1:
+    if len(placed) == 1 and _has_samples(group) and len(group["sample_x"]) > 1:
         mean_x, mean_y = (float(group[f"sample_{axis}"].mean()) for axis in "xy")
         if np.isfinite(mean_x) and np.isfinite(mean_y):
             yield "mean of the samples", mean_x, mean_y, "x"

@@ -14,7 +14,7 @@ from landscape.errors import InputError
 from landscape.store import Run
 from landscape_app import figures
 from landscape_app.components import SCALES, choice, graph, section, setting
-from landscape_app.data import line_names, surface_names
+from landscape_app.data import line_names, share_plane, surface_names
 from landscape_app.inputs import point_entry
 from landscape_app.pages.page import Page, marks
 from landscape_app.url import MOST_RUNS, View
@@ -49,12 +49,25 @@ def _controls(runs: Sequence[Run], view: View) -> list[Any]:
         *([choice("Plane", planes, _plane(runs, view))] if len(names) > 1 else []),
         setting("View", "view", {"contour": "contour", "3d": "3D"}, view),
         setting("Loss scale", "loss", SCALES, view),
-        *([setting("Runs share", "ranges", _RANGES, view)] if len(runs) > 1 else []),
+        *([setting("Runs share", "ranges", _RANGES, view)] if _apart(runs, view) else []),
     ]
 
 
 def _plane(runs: Sequence[Run], view: View) -> str:
-    return view.plane or next(iter(surface_names(*runs)), "samples")
+    """The plane to show: by default one that the runs share, or else the first one."""
+    if view.plane:
+        return view.plane
+    names = surface_names(*runs)
+    shared = [name for name in names if len(runs) > 1 and share_plane(runs, name)]
+    return next(iter([*shared, *names]), "samples")
+
+
+def _apart(runs: Sequence[Run], view: View) -> bool:
+    """Whether several runs have planes of their own."""
+    try:
+        return len(runs) > 1 and not share_plane(runs, _plane(runs, view))
+    except InputError:  # the place of the figure shows the error
+        return False
 
 
 def _draw(place: int, runs: Sequence[Run], view: View) -> go.Figure | None:
@@ -64,6 +77,18 @@ def _draw(place: int, runs: Sequence[Run], view: View) -> go.Figure | None:
     name = _plane(runs, view)
     kind: figures.Kind = "3d" if view.setting("view") == "3d" else "contour"
     several = len(runs) > 1
+    if several and share_plane(runs, name):
+        if run is not runs[0]:
+            return None
+        return figures.shared_surface_figure(
+            *runs,
+            name=name,
+            kind=kind,
+            log=view.log("loss"),
+            picked=view.picked,
+            marks=marks(runs, view),
+            at=view.at,
+        )
     frame = None
     if several:
         frame = figures.Frame.around(runs, name, view.log("loss")).on(run, name, _shared(view))
