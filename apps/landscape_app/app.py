@@ -19,7 +19,7 @@ from landscape_app.callbacks import fill_page
 from landscape_app.components import notice, shown
 from landscape_app.data import list_runs, stamp
 from landscape_app.layout import INDEX, PAGES, layout
-from landscape_app.pages import FIGURE_PAGES, details, runs, surface
+from landscape_app.pages import FIGURE_PAGES, compare, details, runs, surface
 from landscape_app.pages.page import Chosen
 from landscape_app.url import View
 
@@ -28,6 +28,9 @@ _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; font-src 'self' data:; frame-ancestors 'self'"
 )
+
+
+_FIGURES = {page.key: page for page in FIGURE_PAGES}
 
 
 class _App(dash.Dash):
@@ -69,6 +72,7 @@ def create_app(folder: Path) -> dash.Dash:
     _watch(app, folder)
     _fill_frame(app, folder)
     _fill_lists(app, folder)
+    _fill_compare(app, folder)
     for page in FIGURE_PAGES:
         fill_page(app, folder, page)
     app.clientside_callback(
@@ -165,7 +169,9 @@ def _fill_frame(app: dash.Dash, folder: Path) -> None:
         present = view.page or "runs"
         if present not in PAGES:
             present = "other"
-        elif view.page and not chosen:  # a page of figures with nothing to draw
+        elif view.page in _FIGURES and not chosen.fills(
+            _FIGURES[view.page]
+        ):  # a page of figures with nothing to draw
             present = ""
         highlights = any(page.key == present and page.brushed for page in FIGURE_PAGES)
         return (
@@ -192,17 +198,26 @@ def _fill_lists(app: dash.Dash, folder: Path) -> None:
         Output("runs-below", "children"),
         Output("by", "data"),
         Output("by", "value"),
+        Output("columns", "data"),
+        Output("columns", "value"),
         Input("runs-shown", "data"),
         prevent_initial_call=True,
     )
     def fill_runs(shown: dict[str, Any]) -> tuple[Any, ...]:
         view = View.parse(shown["address"])
         filled = runs.fill(folder, view)
-        return runs.header(folder), *filled, runs.groupable(folder), list(view.by)
+        settings = runs.groupable(folder)
+        columns = runs.chosen_columns(view)
+        return runs.header(folder), *filled, settings, list(view.by), settings, columns
 
     app.clientside_callback(
         ClientsideFunction("landscape", "groupBy"),
         Input("by", "value"),
+        prevent_initial_call=True,
+    )
+    app.clientside_callback(
+        ClientsideFunction("landscape", "choose"),
+        Input("columns", "value"),
         prevent_initial_call=True,
     )
 
@@ -215,6 +230,26 @@ def _fill_lists(app: dash.Dash, folder: Path) -> None:
             return details.content(folder, view)
         fault = notice("No such page", f"There is nothing at `{shown['address']}`.", "error")
         return [html.H1("No such page", className="page-title"), fault]
+
+
+def _fill_compare(app: dash.Dash, folder: Path) -> None:
+    names = [*(f"compare-{name}" for name in compare.FIELDS), "compare-where"]
+
+    @app.callback(
+        *(Output(name, "data") for name in names),
+        *(Output(name, "value") for name in names),
+        Input("compare-shown", "data"),
+        prevent_initial_call=True,
+    )
+    def fill(shown: dict[str, Any]) -> tuple[Any, ...]:
+        return compare.fill(folder, View.parse(shown["address"]))
+
+    for name in names:
+        app.clientside_callback(
+            ClientsideFunction("landscape", "choose"),
+            Input(name, "value"),
+            prevent_initial_call=True,
+        )
 
 
 def read_ahead(folder: Path) -> None:

@@ -33,7 +33,7 @@ def fill_page(app: dash.Dash, folder: Path, page: Page) -> None:
     def fill(shown: dict[str, Any]) -> tuple[Any, Any]:
         view = View.parse(shown["address"])
         chosen = Chosen.of(folder, view)
-        if not chosen:
+        if not chosen.fills(page):
             raise dash.exceptions.PreventUpdate
         controls = page.controls(chosen.runs, view)
         if view != _drawable(view, shown):  # explain above the figures why there is no 3D
@@ -62,7 +62,7 @@ def _fill_graph(app: dash.Dash, folder: Path, page: Page, identifier: str) -> No
     def fill(shown: dict[str, Any]) -> tuple[Any, ...]:
         view = View.parse(shown["address"])
         chosen = Chosen.of(folder, view)
-        if not chosen:
+        if not chosen.fills(page):
             raise dash.exceptions.PreventUpdate
         try:
             figure = page.draw(identifier, chosen, _drawable(view, shown))

@@ -176,7 +176,7 @@ def stamp(folder: Path, view: View) -> str:
         names = {run_file.stem for run_file in run_files(folder)}
     except InputError as error:
         return str(error)
-    if view.page and not view.by:
+    if view.page not in ("", "compare") and not view.by:
         names = {*view.runs, *([view.name] if view.page == "run" else [])}
     states = []
     for name in sorted(names):

@@ -53,7 +53,7 @@ def _file(folder: Path, graph: str, kind: str, query: str) -> flask.Response:
         raise InputError(f"there is no figure '{graph}' as '{kind}'")
     view = View.parse(f"/{page.key}?{query}")
     chosen = Chosen.of(folder, view)
-    if not chosen:
+    if not chosen.fills(page):
         raise chosen.faults[0] if chosen.faults else InputError("choose a run to export")
     figure = page.draw(graph, chosen, view)
     if figure is None:

@@ -21,7 +21,8 @@ from landscape_app.pages import FIGURE_PAGES
 from landscape_app.url import View
 
 _TITLES = {page.key: page.title for page in FIGURE_PAGES}
-_UNGROUPED = {page.key for page in FIGURE_PAGES if not page.grouped}
+_OF_FOLDER = {page.key for page in FIGURE_PAGES if page.of_folder}
+_UNGROUPED = {page.key for page in FIGURE_PAGES if not page.grouped} - _OF_FOLDER
 
 
 def sign(place: int) -> html.Span:
@@ -136,12 +137,12 @@ def _standing(about: str) -> str:
 
 def trouble(view: View, faults: Sequence[InputError]) -> list[Any]:
     """Notices above the figures: no run is chosen, or a run cannot be read."""
-    if view.page not in {page.key for page in FIGURE_PAGES}:
+    if view.page not in _TITLES:
         return []
     if view.by and view.page in _UNGROUPED:
         runs = dcc.Link("runs", href=replace(view, by=(), groups=()).address)
         return [notice("This page shows single runs", ["Show ", runs, " in place of groups."])]
-    if not view.runs and not view.by:
+    if not view.runs and not view.by and view.page not in _OF_FOLDER:
         choose = dcc.Link("list of runs", href=view.on("").address)
         return [notice("No run is chosen", ["Choose up to four of them in the ", choose, "."])]
     return [notice("This run cannot be shown", str(fault), "error") for fault in faults]

@@ -12,6 +12,7 @@ LABELS: Mapping[str, str] = {
     "accuracy": "accuracy",
     "nll": "NLL (nat)",
     "ece": "ECE",
+    "brier": "Brier score",
     "rmse": "RMSE",
     "train_loss": "training loss (nat)",
     "lambda_1": "λ<sub>1</sub> (nat)",
@@ -44,7 +45,9 @@ class Reading:
 
 def readings(summary: Summary) -> dict[str, Reading]:
     """The finite numbers of a run by their names."""
-    values: dict[str, float | SampleMean | None] = {name: getattr(summary, name) for name in LABELS}
+    values: dict[str, float | SampleMean | None] = {
+        name: getattr(summary, name) for name in LABELS if hasattr(summary, name)
+    }
     values |= {f"{SHARPNESS}{name}": mean for name, mean in summary.sharpness.items()}
     found = {}
     for name, value in values.items():
@@ -60,4 +63,6 @@ def readings(summary: Summary) -> dict[str, Reading]:
 
 def label(name: str) -> str:
     """The title of an axis of a quantity."""
+    if name.startswith("lambda_") and name[7:].isdigit():
+        return f"λ<sub>{name[7:]}</sub> (nat)"
     return LABELS.get(name, name.removeprefix(SHARPNESS))

@@ -21,8 +21,14 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
     "ranges": ("colours", "all", "nothing"),
     "eigenvalues": ("auto", "linear", "log"),
     "time": ("epoch", "seconds"),
+    "of": ("runs", "samples"),
+    "xscale": ("auto", "linear", "log"),
+    "yscale": ("auto", "linear", "log"),
 }
 """Settings with a fixed choice of values. The first value is the default."""
+
+TEXTS = ("x", "y", "hue", "columns")
+"""Settings with any text: names of numbers and of settings."""
 
 _SAFE = ":,"
 
@@ -40,6 +46,8 @@ class View:
         by: Names of settings. Runs with the same values of them are a group, and figures show
             groups in place of runs.
         groups: Labels of the groups to show; none for all.
+        where: Conditions ``setting:value`` on the runs that are compared.
+        texts: Values of ``TEXTS``.
         plane: Name of the surface; ``""`` for the first one.
         settings: Values of ``SETTINGS`` that differ from the default.
         picked: Samples to highlight, by the name of their run.
@@ -52,6 +60,8 @@ class View:
     places: tuple[int, ...] = ()
     by: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+    where: tuple[str, ...] = ()
+    texts: Mapping[str, str] = field(default_factory=dict)
     plane: str = ""
     settings: Mapping[str, str] = field(default_factory=dict)
     picked: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
@@ -77,6 +87,8 @@ class View:
         plane = ""
         by: tuple[str, ...] = ()
         groups: list[str] = []
+        where: list[str] = []
+        texts: dict[str, str] = {}
         at: tuple[float, float] | None = None
         for key, value in parse_qsl(query.removeprefix("?"), keep_blank_values=True):
             if key == "run" and (not value or value not in runs):
@@ -87,6 +99,10 @@ class View:
                 by = tuple(dict.fromkeys(filter(None, value.split(","))))
             elif key == "group" and value not in groups:
                 groups.append(value)
+            elif key == "where" and value not in where:
+                where.append(value)
+            elif key in TEXTS and value:
+                texts[key] = value
             elif key == "at":
                 at = _point(value)
             elif key == "pick":
@@ -104,6 +120,8 @@ class View:
             places,
             by=by,
             groups=tuple(groups) if by else (),
+            where=tuple(where),
+            texts=texts,
             plane=plane,
             settings=settings,
             picked=picked,
@@ -123,6 +141,8 @@ class View:
         parts = [("run", taken.get(place, "")) for place in range(max(taken, default=-1) + 1)]
         parts += [("by", ",".join(self.by))] if self.by else []
         parts += [("group", label) for label in self.groups]
+        parts += [("where", condition) for condition in self.where]
+        parts += self.texts.items()
         parts += [("plane", self.plane)] if self.plane else []
         parts += self.settings.items()
         parts += [("at", f"{self.at[0]:g},{self.at[1]:g}")] if self.at else []

@@ -112,6 +112,32 @@
     go(ordered(now === "by=" ? others : [...others, now]));
   }
 
+  // A field of a page chooses a number, a setting, or several conditions: its name is that of its
+  // part of the address. What a page fills in is no choice.
+  const DEFAULTS = { x: "lambda_1", y: "nll", hue: "method" }; // as in compare.py
+  function choose(value) {
+    const [{ prop_id: id } = {}] = dash_clientside.callback_context.triggered;
+    const [field] = (id ?? "").split(".");
+    const name = field.replace(/^compare-/, "");
+    const page = field.startsWith("compare-") ? "compare" : "";
+    const { search } = window.location;
+    if (!field || value === null || value === undefined || pageNow() !== page) return;
+    const isList = name === "where";
+    const before = partsOf(search).filter((part) => part.startsWith(`${name}=`));
+    const texts = isList ? value : [Array.isArray(value) ? value.join(",") : value];
+    const now = texts.filter(Boolean).map((text) => `${name}=${encoded(text)}`);
+    const known = before.length || isList ? before.map(decoded) : [`${name}=${DEFAULTS[name] ?? ""}`];
+    if (JSON.stringify(known) === JSON.stringify(now.length ? now.map(decoded) : isList ? [] : [`${name}=`])) return;
+    if (name === "hue" && !before.length && /(^|&)by=/.test(search.slice(1))) {
+      const by = partsOf(search).find((part) => part.startsWith("by=")).slice("by=".length);
+      if (decoded(by) === value) return;
+    }
+    go(ordered([...partsOf(search).filter((part) => !part.startsWith(`${name}=`)), ...now]));
+  }
+
+  const pageNow = () =>
+    window.location.pathname.slice(window.landscapeAddress.root.length).split("/")[0];
+
   const ordered = (parts) => queryOf(parts.sort((one, other) => rankOf(one) - rankOf(other)));
 
   // The choices in the address, for the address of another page.
@@ -119,9 +145,9 @@
 
   function keyOf(part) {
     if (part.startsWith("pick=")) return decoded(part).replace(/:[^:]*$/, "");
-    return part.startsWith("group=") ? part : part.split("=")[0];
+    return /^(group|where)=/.test(part) ? part : part.split("=")[0];
   }
-  const ORDER = ["run", "by", "group", "plane", "", "at", "pick"]; // as in url.py; "" stands for the settings
+  const ORDER = ["run", "by", "group", "where", "x", "y", "hue", "columns", "plane", "", "at", "pick"]; // as in url.py; "" stands for the settings
   const rankOf = (part) => ORDER.indexOf(ORDER.includes(part.split("=")[0]) ? part.split("=")[0] : "");
 
   // A query with the changes that lead from one query to another.
@@ -197,6 +223,7 @@
     toggle,
     toggleGroup,
     groupsOf,
+    pageNow,
     choices,
     runsOf,
     isFull,
@@ -211,5 +238,6 @@
     arrive,
     followAddress,
     groupBy,
+    choose,
   });
 })();

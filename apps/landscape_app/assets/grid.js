@@ -85,6 +85,7 @@
     const grid = await window.dash_ag_grid.getApiAsync("grid");
     await hasRows(grid); // until then the component sets its own, empty filter
     const follow = () => {
+      showSettings(grid);
       showErrors(grid);
       showCount(grid);
     };
@@ -128,6 +129,27 @@
     grid.setColumnsVisible(["task"], !isGrouped && tasks.size > 1);
   }
 
+  // A column for each setting that the rows bring along. The others keep their state.
+  function showSettings(grid) {
+    const names = Object.keys(grid.getDisplayedRowAtIndex(0)?.data.settings ?? {});
+    const others = grid.getColumnDefs().filter(({ colId }) => !colId.startsWith("setting "));
+    const shown = grid.getColumnDefs().length - others.length;
+    const now = grid.getColumnDefs().filter(({ colId }) => names.includes(colId.slice(8))).length;
+    if (shown === names.length && now === names.length) return;
+    const columns = names.map((name) => ({
+      colId: `setting ${name}`,
+      headerName: name,
+      headerTooltip: `The setting ${name}`,
+      valueGetter: ({ data }) => data.settings?.[name] ?? null,
+      sortable: true,
+      filter: "agTextColumnFilter",
+      flex: 1,
+      minWidth: 110,
+    }));
+    const first = others.findIndex(({ colId }) => colId === "method") + 1;
+    grid.setGridOption("columnDefs", others.toSpliced(first, 0, ...columns));
+  }
+
   // "12 of 300 runs"
   function showCount(grid) {
     let all = 0;
@@ -149,7 +171,7 @@
     try {
       const entries = Object.entries(JSON.parse(text));
       return Object.fromEntries(
-        entries.filter(([name, model]) => grid.getColumn(name) && model?.filterType === "number"),
+        entries.filter(([name, model]) => grid.getColumn(name) && ["number", "text"].includes(model?.filterType)),
       );
     } catch {
       return {};

@@ -9,8 +9,15 @@ from landscape.store import Run
 from landscape_app import figures
 from landscape_app.components import SCALES, graph, section, setting
 from landscape_app.figures import run_curves
-from landscape_app.figures.groups import CurvePanel, group_curves_figure, group_values_figure
+from landscape_app.figures.groups import (
+    CurvePanel,
+    group_curves_figure,
+    group_marks,
+    group_values_figure,
+)
+from landscape_app.figures.scatter import Item, scatter_figure
 from landscape_app.pages.page import Page, marks
+from landscape_app.quantities import readings
 from landscape_app.url import View
 
 _BY_RANK = CurvePanel(
@@ -90,6 +97,16 @@ PAGE = Page(
             title="Largest eigenvalues by rank, mean over samples",
             by=view.by,
             log=view.log("eigenvalues"),
+        ),
+        "relation": lambda groups, view: scatter_figure(
+            [
+                Item(summary.name, summary.name, readings(summary), group.label)
+                for group in groups
+                for summary in group.summaries
+            ],
+            "lambda_1",
+            "nll",
+            marks=dict(zip((group.label for group in groups), group_marks(groups), strict=True)),
         ),
         "density": lambda groups, view: group_curves_figure(
             groups, [_DENSITY], name="density", title="Spectral density", by=view.by, log=True

@@ -45,6 +45,8 @@ class Page:
         layout: Function that returns the layout with empty graphs.
         graphs: Functions that draw the graphs, by the identifier of the graph.
         grouped: Functions that draw graphs of groups. The others show single runs only.
+        of_folder: Function that draws the only graph of a page about the whole folder, whatever
+            runs are chosen.
         controls: Function that returns the links above the figures, which change the view.
         below: Function that returns the content below the figures, such as tables.
         brushed: Identifiers of graphs with posterior samples that a click or a box highlights.
@@ -56,6 +58,7 @@ class Page:
     layout: Callable[[], list[Any]]
     graphs: Mapping[str, Draw] = field(default_factory=dict)
     grouped: Mapping[str, DrawGroups] = field(default_factory=dict)
+    of_folder: Callable[[Path, View], go.Figure] | None = None
     controls: Callable[[Sequence[Run], View], list[Any]] = _no_controls
     below: Callable[[Sequence[Run], View], Any] = _nothing
     brushed: Sequence[str] = ()
@@ -69,6 +72,8 @@ class Page:
         Raises:
             InputError: there is nothing to draw.
         """
+        if self.of_folder:
+            return self.of_folder(chosen.folder, view)
         if not view.by:
             return self.graphs[graph](chosen.runs, view)
         draw = self.grouped.get(graph)
@@ -80,11 +85,13 @@ class Chosen:
     """What a view shows: runs, or groups of them.
 
     Attributes:
+        folder: Folder of the runs.
         runs: Readable runs of the view; empty if it shows groups.
         faults: Errors of the runs that cannot be read.
         groups: Groups of runs.
     """
 
+    folder: Path
     runs: Sequence[Run]
     faults: Sequence[InputError]
     groups: Sequence[RunGroup] = ()
@@ -93,11 +100,12 @@ class Chosen:
     def of(cls, folder: Path, view: View) -> Chosen:
         """Open what ``view`` shows. Errors are among the faults."""
         if not view.by:
-            return cls(*open_runs(folder, view))
+            return cls(folder, *open_runs(folder, view))
         try:
-            return cls([], [], chosen_groups(folder, view))
+            return cls(folder, [], [], chosen_groups(folder, view))
         except InputError as fault:
-            return cls([], [fault])
+            return cls(folder, [], [fault])
 
-    def __bool__(self) -> bool:
-        return bool(self.runs or self.groups)
+    def fills(self, page: Page) -> bool:
+        """Whether a page has anything to draw."""
+        return bool(self.runs or self.groups or page.of_folder)

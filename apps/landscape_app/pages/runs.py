@@ -17,10 +17,11 @@ from landscape.store import Run, SampleMean, Summary
 from landscape_app import formats
 from landscape_app.components import named, notice, section
 from landscape_app.data import BrokenRun, finite_counts, list_runs, open_runs
-from landscape_app.groups import RunGroup, groupings, groups
+from landscape_app.groups import RunGroup, all_settings, groupings, groups
 from landscape_app.other_folders import folders_below, misnamed
 from landscape_app.quantities import LABELS, readings
 from landscape_app.settings import MOST_ROWS, differences
+from landscape_app.settings import written as setting_text
 from landscape_app.url import MOST_RUNS, View
 
 # field, words, meaning
@@ -43,7 +44,7 @@ _NUMBERS = (
 )
 _WIDE = {"seed": 70, "samples": 93, "accuracy": 96, "lambda_1": 112, "trace": 116}
 _WIDE |= {"training": 92, "date": 104, "method": 84, "task": 60, "status": 96}
-_ROW, _HEADER, _MOST_ROWS = 42, 52, 14
+_ROW, _HEADER, _MOST_ROWS, _MOST_COLUMNS = 42, 52, 14, 20
 
 
 def layout() -> list[Any]:
@@ -59,6 +60,16 @@ def layout() -> list[Any]:
                     placeholder="Find by name, method, task or status",
                     size="sm",
                     **named("Find runs"),
+                ),
+                dmc.MultiSelect(
+                    id="columns",
+                    placeholder="Settings as columns",
+                    data=[],
+                    size="sm",
+                    searchable=True,
+                    clearable=True,
+                    hidePickedOptions=True,
+                    **named("Settings as columns"),
                 ),
                 html.Span(id="row-count", role="status"),  # see grid.js
                 dmc.MultiSelect(
@@ -126,7 +137,24 @@ def fill(folder: Path, view: View) -> tuple[list[dict[str, Any]], dict[str, str]
         height = f"{_HEADER + _ROW * min(len(every), _MOST_ROWS)}px"
         return [_group_row(group, view) for group in every], {"height": height}, below
     rows = [_row(run, run.name in view.runs, finite_counts(folder, run)) for run in runs]
+    columns = chosen_columns(view)
+    if columns:
+        tables = all_settings(folder)
+        for row in rows:
+            table = tables.get(row["name"], {})
+            row["settings"] = {name: _plain(table.get(name)) for name in columns}
     return rows, style, below
+
+
+def chosen_columns(view: View) -> list[str]:
+    """The settings that are columns of the list."""
+    return [name for name in view.texts.get("columns", "").split(",") if name][:_MOST_COLUMNS]
+
+
+def _plain(value: object) -> object:
+    """A setting as a number, to sort by, or as text."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return formats.finite(value) if is_number else setting_text(value)  # type: ignore[arg-type]
 
 
 def groupable(folder: Path) -> list[str]:
