@@ -21,6 +21,8 @@ from landscape.objective.objective import Objective
 from landscape.objective.parameters import ParameterSpace
 
 if TYPE_CHECKING:
+    from landscape_app import show
+
     from landscape import (
         curvature,
         methods,
@@ -58,6 +60,7 @@ __all__ = [
     "predict",
     "prediction",
     "shared_surface",
+    "show",
     "store",
     "surface",
     "surfaces",
@@ -72,6 +75,7 @@ _HOMES = {
     "measure": "landscape.curvature:measure",
     "predict": "landscape.prediction:predict",
     "shared_surface": "landscape.surfaces:shared_surface",
+    "show": "landscape_app:show",
     "surface": "landscape.surfaces:surface",
     "transfer": "landscape.posteriors.transfer:",
 }

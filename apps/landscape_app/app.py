@@ -15,20 +15,14 @@ from dash import ClientsideFunction, Input, Output, State, html
 
 from landscape.errors import InputError
 from landscape_app import downloads, inputs, navigation
+from landscape_app.access import Access, protect
 from landscape_app.callbacks import fill_page
 from landscape_app.components import notice, shown
-from landscape_app.data import list_runs, stamp
+from landscape_app.data import inside, list_runs, stamp
 from landscape_app.layout import INDEX, PAGES, layout
 from landscape_app.pages import FIGURE_PAGES, compare, details, runs, surface
 from landscape_app.pages.page import Chosen
 from landscape_app.url import View
-
-# With this policy the browser itself refuses requests to other servers.
-_POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; font-src 'self' data:; frame-ancestors 'self'"
-)
-
 
 _FIGURES = {page.key: page for page in FIGURE_PAGES}
 
@@ -37,6 +31,7 @@ class _App(dash.Dash):
     """A Dash application that sends the first view with the page, which saves one request."""
 
     folder: Path
+    root: str
 
     def interpolate_index(self, **parts: str) -> str:
         address = (
@@ -44,15 +39,18 @@ class _App(dash.Dash):
         )
         text = json.dumps(_seen(self.folder, View.parse(address), None)).replace("<", "\\u003c")
         parts["metas"] += f"<script>window.landscapeSeen = {text}</script>"
+        parts["metas"] += f"<script>window.landscapeRoot = {json.dumps(self.root)}</script>"
         return str(super().interpolate_index(**parts))
 
 
-def create_app(folder: Path) -> dash.Dash:
+def create_app(folder: Path, access: Access | None = None) -> dash.Dash:
     """Create the application that shows the run files in ``folder``. It reads nothing yet.
 
     Args:
         folder: Folder of the ``.h5`` files. It may be created, changed or deleted later.
+        access: Prefix of a proxy, token, names and frames.
     """
+    access = access or Access()
     app = _App(
         "landscape_app",
         assets_folder=str(Path(__file__).parent / "assets"),
@@ -61,11 +59,13 @@ def create_app(folder: Path) -> dash.Dash:
         serve_locally=True,
         use_pages=False,
         enable_mcp=False,
+        requests_pathname_prefix=access.prefix,
+        routes_pathname_prefix="/",
     )
-    app.folder = folder
+    app.folder, app.root = folder, access.prefix
     app.index_string = INDEX.replace("ICON", app.get_asset_url("icon.svg"))
-    app.layout = layout()
-    app.server.after_request(_add_policy)
+    app.layout = layout(access.prefix)
+    protect(app.server, access)
     app.server.before_request(lambda: _read_for_page(folder))
     app.server.add_url_rule("/alive", view_func=lambda: ("", 204))  # see connection.js
     downloads.serve(app, folder)
@@ -94,7 +94,7 @@ def create_app(folder: Path) -> dash.Dash:
 
 
 def _seen(folder: Path, view: View, back: Any) -> dict[str, Any]:
-    return {"address": view.address, "stamp": stamp(folder, view), "back": back}
+    return {"address": view.address, "stamp": stamp(inside(folder, view), view), "back": back}
 
 
 def _watch(app: dash.Dash, folder: Path) -> None:
@@ -164,7 +164,8 @@ def _fill_frame(app: dash.Dash, folder: Path) -> None:
     )
     def fill(seen: dict[str, str]) -> tuple[Any, ...]:
         view = View.parse(seen["address"])
-        chosen = Chosen.of(folder, view)
+        here = inside(folder, view)
+        chosen = Chosen.of(here, view)
         opened = chosen.runs
         present = view.page or "runs"
         if present not in PAGES:
@@ -176,7 +177,7 @@ def _fill_frame(app: dash.Dash, folder: Path) -> None:
         highlights = any(page.key == present and page.brushed for page in FIGURE_PAGES)
         return (
             navigation.pages(view),
-            navigation.compared(opened, view) if not view.by else navigation.grouped(folder, view),
+            navigation.compared(opened, view) if not view.by else navigation.grouped(here, view),
             navigation.heading(view),
             navigation.document_title(view),
             navigation.trouble(view, chosen.faults),
@@ -205,10 +206,11 @@ def _fill_lists(app: dash.Dash, folder: Path) -> None:
     )
     def fill_runs(shown: dict[str, Any]) -> tuple[Any, ...]:
         view = View.parse(shown["address"])
-        filled = runs.fill(folder, view)
-        settings = runs.groupable(folder)
+        here = inside(folder, view)
+        filled = runs.fill(here, view)
+        settings = runs.groupable(here)
         columns = runs.chosen_columns(view)
-        return runs.header(folder), *filled, settings, list(view.by), settings, columns
+        return runs.header(folder, view), *filled, settings, list(view.by), settings, columns
 
     app.clientside_callback(
         ClientsideFunction("landscape", "groupBy"),
@@ -227,7 +229,7 @@ def _fill_lists(app: dash.Dash, folder: Path) -> None:
     def fill_other(shown: dict[str, Any]) -> Any:
         view = View.parse(shown["address"])
         if view.page == "run":
-            return details.content(folder, view)
+            return details.content(inside(folder, view), view)
         fault = notice("No such page", f"There is nothing at `{shown['address']}`.", "error")
         return [html.H1("No such page", className="page-title"), fault]
 
@@ -242,7 +244,8 @@ def _fill_compare(app: dash.Dash, folder: Path) -> None:
         prevent_initial_call=True,
     )
     def fill(shown: dict[str, Any]) -> tuple[Any, ...]:
-        return compare.fill(folder, View.parse(shown["address"]))
+        view = View.parse(shown["address"])
+        return compare.fill(inside(folder, view), view)
 
     for name in names:
         app.clientside_callback(
@@ -265,8 +268,3 @@ def read_ahead(folder: Path) -> None:
 def _read_for_page(folder: Path) -> None:
     if flask.request.path == "/":
         read_ahead(folder)
-
-
-def _add_policy(response: flask.Response) -> flask.Response:
-    response.headers["Content-Security-Policy"] = _POLICY
-    return response

@@ -13,7 +13,7 @@ from dash import ClientsideFunction, Input, Output
 from landscape.errors import InputError
 from landscape_app import downloads
 from landscape_app.components import HIDDEN, notice
-from landscape_app.data import NotMeasured
+from landscape_app.data import NotMeasured, inside
 from landscape_app.figures import darkened
 from landscape_app.pages.page import Chosen, Page
 from landscape_app.url import View
@@ -32,7 +32,7 @@ def fill_page(app: dash.Dash, folder: Path, page: Page) -> None:
     )
     def fill(shown: dict[str, Any]) -> tuple[Any, Any]:
         view = View.parse(shown["address"])
-        chosen = Chosen.of(folder, view)
+        chosen = Chosen.of(inside(folder, view), view)
         if not chosen.fills(page):
             raise dash.exceptions.PreventUpdate
         controls = page.controls(chosen.runs, view)
@@ -61,7 +61,7 @@ def _fill_graph(app: dash.Dash, folder: Path, page: Page, identifier: str) -> No
     )
     def fill(shown: dict[str, Any]) -> tuple[Any, ...]:
         view = View.parse(shown["address"])
-        chosen = Chosen.of(folder, view)
+        chosen = Chosen.of(inside(folder, view), view)
         if not chosen.fills(page):
             raise dash.exceptions.PreventUpdate
         try:

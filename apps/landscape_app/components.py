@@ -8,6 +8,7 @@ from typing import Any
 import dash_mantine_components as dmc
 from dash import dcc, html
 
+from landscape_app.access import href
 from landscape_app.figures import CONFIG
 from landscape_app.url import View
 
@@ -125,6 +126,11 @@ def _tools(identifier: str, label: str) -> html.Div:
     return html.Div([save, table], className="tools")
 
 
+def link(words: str, view: View, **more: Any) -> dcc.Link:
+    """A link to another view of the dashboard."""
+    return dcc.Link(words, href=href(view.address), **more)
+
+
 def choice(label: str, options: Mapping[str, View], chosen: str) -> html.Nav:
     """A choice between a few values. Each value is a link to the address that sets it.
 
@@ -135,7 +141,7 @@ def choice(label: str, options: Mapping[str, View], chosen: str) -> html.Nav:
     """
     links = [
         html.Li(
-            dcc.Link(words, href=view.address, className="active" if words == chosen else ""),
+            link(words, view, className="active" if words == chosen else ""),
             **({"aria-current": "true"} if words == chosen else {}),
         )
         for words, view in options.items()

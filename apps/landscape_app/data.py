@@ -137,6 +137,23 @@ def load_run(folder: Path, name: str) -> Run:
     return Run.open(run_path(folder, name))
 
 
+def inside(folder: Path, view: View) -> Path:
+    """The folder that a view is about: the served one, or one inside it. The name is not trusted.
+
+    A name that leads elsewhere is that of a folder that does not exist.
+    """
+    name = view.texts.get("in", "")
+    parts = name.split("/") if name else []
+    if any(not part or part.startswith(".") or "\0" in part or "\\" in part for part in parts):
+        return folder / "no such folder"
+    path = folder.joinpath(*parts)
+    try:
+        is_inside = path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):
+        is_inside = False
+    return path if is_inside else folder / "no such folder"
+
+
 def run_path(folder: Path, name: str) -> Path:
     """The file of the run ``name`` of ``folder``. The name is not trusted.
 

@@ -12,7 +12,7 @@ from dash import dcc, html
 from landscape.errors import InputError
 from landscape.store import Run
 from landscape_app import formats
-from landscape_app.components import named, notice
+from landscape_app.components import link, named, notice
 from landscape_app.data import progress
 from landscape_app.figures.groups import group_marks
 from landscape_app.figures.theme import MARKS, SIGNS
@@ -53,9 +53,7 @@ def pages(view: View) -> html.Ul:
     return html.Ul(
         [
             html.Li(
-                dcc.Link(
-                    title, href=view.on(key).address, className="active" if key == view.page else ""
-                ),
+                link(title, view.on(key), className="active" if key == view.page else ""),
                 **({"aria-current": "page"} if key == view.page else {}),
             )
             for key, title in titles.items()
@@ -78,11 +76,11 @@ def compared(runs: Sequence[Run], view: View) -> html.Ul | None:
             html.Li(
                 [
                     mark,
-                    dcc.Link(name, href=view.on("run", name).address, title=f"Details of {name}"),
+                    link(name, view.on("run", name), title=f"Details of {name}"),
                     html.Small(about, className=_standing(about)),
-                    dcc.Link(
+                    link(
                         "×",
-                        href=view.toggle(name).address,
+                        view.toggle(name),
                         className="drop",
                         title=f"Take {name} off",
                     ),
@@ -109,9 +107,9 @@ def grouped(folder: Path, view: View) -> html.Ul | None:
                     html.Span(SIGNS[symbol], style={"color": colour}, **{"aria-hidden": "true"}),
                     group.label,
                     html.Small(formats.count(len(group.runs), "run")),
-                    dcc.Link(
+                    link(
                         "×",
-                        href=view.show_groups(others).address,
+                        view.show_groups(others),
                         className="drop",
                         title=f"Take {group.label} off",
                     ),
@@ -120,13 +118,13 @@ def grouped(folder: Path, view: View) -> html.Ul | None:
         )
     if len(shown) < len(every):
         words = f"all {len(every)} groups" if len(every) <= MOST_GROUPS else "the first groups"
-        chips.append(html.Li(dcc.Link(words, href=view.show_groups(()).address)))
+        chips.append(html.Li(link(words, view.show_groups(()))))
     return html.Ul(chips, **named("Groups"))
 
 
 def _drop(view: View) -> dcc.Link:
-    address = replace(view, by=(), groups=()).address
-    return dcc.Link("×", href=address, className="drop", title="Show runs in place of groups")
+    runs = replace(view, by=(), groups=())
+    return link("×", runs, className="drop", title="Show runs in place of groups")
 
 
 def _standing(about: str) -> str:
@@ -140,9 +138,9 @@ def trouble(view: View, faults: Sequence[InputError]) -> list[Any]:
     if view.page not in _TITLES:
         return []
     if view.by and view.page in _UNGROUPED:
-        runs = dcc.Link("runs", href=replace(view, by=(), groups=()).address)
+        runs = link("runs", replace(view, by=(), groups=()))
         return [notice("This page shows single runs", ["Show ", runs, " in place of groups."])]
     if not view.runs and not view.by and view.page not in _OF_FOLDER:
-        choose = dcc.Link("list of runs", href=view.on("").address)
+        choose = link("list of runs", view.on(""))
         return [notice("No run is chosen", ["Choose up to four of them in the ", choose, "."])]
     return [notice("This run cannot be shown", str(fault), "error") for fault in faults]

@@ -27,8 +27,8 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
 }
 """Settings with a fixed choice of values. The first value is the default."""
 
-TEXTS = ("x", "y", "hue", "columns")
-"""Settings with any text: names of numbers and of settings."""
+TEXTS = ("in", "x", "y", "hue", "columns")
+"""Settings with any text: a folder, and names of numbers and of settings."""
 
 _SAFE = ":,"
 
@@ -163,6 +163,10 @@ class View:
     def place(self, run: str) -> int:
         """The place of one of ``runs``, a number below ``MOST_RUNS``."""
         return self.places[self.runs.index(run)]
+
+    def in_folder(self, name: str) -> View:
+        """The list of a folder inside the served one; of that itself if the name is empty."""
+        return View(texts={"in": name} if name else {})
 
     def set(self, name: str, value: str) -> View:
         """This view with another value of one of ``SETTINGS``."""

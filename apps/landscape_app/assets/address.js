@@ -2,6 +2,7 @@
 // It is written into the address without a new page in the history, and the server is not asked.
 (() => {
   const MOST_RUNS = 4; // as in url.py
+  const ROOT = window.landscapeRoot ?? "/"; // where a proxy shows the dashboard
   const OWN = { find: "", sort: "", filter: "", camera: "" };
   const LIST = ["find", "sort", "filter"];
 
@@ -17,6 +18,10 @@
   };
 
   const encoded = (text) => encodeURIComponent(text).replace(/%2C|%3A/g, decoded);
+
+  // A path within the dashboard, and as the browser asks for it.
+  const within = (path) => (path.startsWith(ROOT) ? `/${path.slice(ROOT.length)}` : path);
+  const absolute = (path) => ROOT + path.replace(/^\//, "");
 
   // As the page was opened; afterwards the page is right, and the address follows.
   const kept = { ...OWN };
@@ -35,7 +40,7 @@
   function write() {
     const { pathname, search, hash } = window.location;
     const others = partsOf(search).filter((part) => !isOwn(part));
-    const names = pathname === "/" ? LIST : others.includes("view=3d") ? ["camera"] : [];
+    const names = within(pathname) === "/" ? LIST : others.includes("view=3d") ? ["camera"] : [];
     const own = names
       .filter((name) => kept[name])
       .map((name) => `${name}=${encoded(kept[name])}`);
@@ -107,7 +112,7 @@
     const { search } = window.location;
     const before = partsOf(search).find((part) => part.startsWith("by=")) ?? "by=";
     const now = `by=${(names ?? []).map(encoded).join(",")}`;
-    if (now === before || window.location.pathname !== window.landscapeAddress.root) return;
+    if (now === before || pageNow() !== "") return;
     const others = partsOf(search).filter((part) => !/^(by|group)=/.test(part));
     go(ordered(now === "by=" ? others : [...others, now]));
   }
@@ -135,8 +140,7 @@
     go(ordered([...partsOf(search).filter((part) => !part.startsWith(`${name}=`)), ...now]));
   }
 
-  const pageNow = () =>
-    window.location.pathname.slice(window.landscapeAddress.root.length).split("/")[0];
+  const pageNow = () => within(window.location.pathname).split("/")[1] ?? "";
 
   const ordered = (parts) => queryOf(parts.sort((one, other) => rankOf(one) - rankOf(other)));
 
@@ -147,7 +151,7 @@
     if (part.startsWith("pick=")) return decoded(part).replace(/:[^:]*$/, "");
     return /^(group|where)=/.test(part) ? part : part.split("=")[0];
   }
-  const ORDER = ["run", "by", "group", "where", "x", "y", "hue", "columns", "plane", "", "at", "pick"]; // as in url.py; "" stands for the settings
+  const ORDER = ["run", "by", "group", "where", "in", "x", "y", "hue", "columns", "plane", "", "at", "pick"]; // as in url.py; "" stands for the settings
   const rankOf = (part) => ORDER.indexOf(ORDER.includes(part.split("=")[0]) ? part.split("=")[0] : "");
 
   // A query with the changes that lead from one query to another.
@@ -180,7 +184,7 @@
     if (!link || answered === undefined || link.origin !== window.location.origin) return;
     if (link.download !== "" || link.matches(".brand, [download], [target]")) return;
     if (link.hash || link.closest("#grid")) return; // the list changes the address itself
-    const from = new URL(answered, window.location.origin);
+    const from = new URL(absolute(answered), window.location.origin);
     // A value of a setting counts also if it is the one that the server knows: it differs from the
     // other values.
     const values = [...(link.closest(".control")?.querySelectorAll("a[href]") ?? [])];
@@ -209,14 +213,14 @@
   let arrived = false;
   function arrive(path, search) {
     const { no_update: same } = dash_clientside;
-    if (arrived) return [same, path + (search ?? "")];
+    if (arrived) return [same, within(path) + (search ?? "")];
     if (path === undefined) return [same, same];
     arrived = true;
     return [window.landscapeSeen, same];
   }
 
   window.landscapeAddress = {
-    root: "/",
+    absolute,
     read,
     keep,
     go,

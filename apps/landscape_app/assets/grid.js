@@ -1,7 +1,7 @@
 // The list of runs: cells that are more than text, the field that finds, and what of it is kept in
 // the address.
 (() => {
-  const { toggle, toggleGroup, groupsOf, choices, runsOf, isFull, partsOf, queryOf } =
+  const { absolute, toggle, toggleGroup, groupsOf, choices, runsOf, isFull, partsOf, queryOf } =
     window.landscapeAddress;
 
   // Links and boxes follow the address at once: they do not wait until the server has answered.
@@ -19,11 +19,13 @@
     useAddress();
     if (data.group) {
       const others = partsOf(choices()).filter((part) => !part.startsWith("group="));
-      const href = `/flatness${queryOf([...others, `group=${encodeURIComponent(name)}`])}`;
+      const path = `/flatness${queryOf([...others, `group=${encodeURIComponent(name)}`])}`;
+      const href = absolute(path);
       const title = `Figures of ${data.about}`;
       return React.createElement(window.dash_core_components.Link, { href, title }, name);
     }
-    const link = { href: `/run/${encodeURIComponent(name)}${choices()}`, title: `Details of ${name}` };
+    const href = absolute(`/run/${encodeURIComponent(name)}${choices()}`);
+    const link = { href, title: `Details of ${name}` };
     return React.createElement(window.dash_core_components.Link, link, name);
   }
 

@@ -12,7 +12,7 @@ from landscape.errors import InputError
 from landscape.store import Run, Summary, schema, summarise
 from landscape.store.heartbeat import STOPPED, status_of
 from landscape_app import formats
-from landscape_app.components import badge, choice, fact, notice, section, with_code
+from landscape_app.components import badge, choice, fact, link, notice, section, with_code
 from landscape_app.data import NotMeasured, load_run, progress
 from landscape_app.figures import metrics_table
 from landscape_app.pages import FIGURE_PAGES
@@ -66,7 +66,7 @@ def _header(run: Run, view: View) -> list[Any]:
 
 
 def _back(view: View) -> dcc.Link:
-    return dcc.Link("← All runs", href=view.on("").address, className="back")
+    return link("← All runs", view.on(""), className="back")
 
 
 def _predictions(run: Run) -> html.Section:

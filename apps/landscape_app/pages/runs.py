@@ -15,7 +15,7 @@ from dash_ag_grid import AgGrid
 from landscape.errors import InputError
 from landscape.store import Run, SampleMean, Summary
 from landscape_app import formats
-from landscape_app.components import named, notice, section
+from landscape_app.components import link, named, notice, section
 from landscape_app.data import BrokenRun, finite_counts, list_runs, open_runs
 from landscape_app.groups import RunGroup, all_settings, groupings, groups
 from landscape_app.other_folders import folders_below, misnamed
@@ -107,10 +107,13 @@ def layout() -> list[Any]:
     ]
 
 
-def header(folder: Path) -> html.Header:
-    """The heading of the list, with its folder."""
-    where = html.P(["in ", html.Code(str(folder))], className="where")
-    return html.Header([html.H1("Runs"), where], className="page-header")
+def header(folder: Path, view: View) -> html.Header:
+    """The heading of the list, with its folder and a way back to the served one."""
+    name = view.texts.get("in", "")
+    where: list[Any] = ["in ", html.Code(str(folder / name if name else folder))]
+    if name:
+        where += [" · ", link("all folders", view.in_folder(""))]
+    return html.Header([html.H1("Runs"), html.P(where, className="where")], className="page-header")
 
 
 def fill(folder: Path, view: View) -> tuple[list[dict[str, Any]], dict[str, str], list[Any]]:
@@ -129,7 +132,7 @@ def fill(folder: Path, view: View) -> tuple[list[dict[str, Any]], dict[str, str]
     if broken:
         below.append(_broken(broken))
     if inside:
-        below.append(_inside(inside))
+        below.append(_inside(folder, inside, view))
     height = f"{_HEADER + _ROW * min(len(runs), _MOST_ROWS)}px"
     style = {"height": height} if runs else {"display": "none"}
     if view.by:
@@ -345,16 +348,15 @@ def _nothing_here(folder: Path) -> html.Div:
     )
 
 
-def _inside(folders: Mapping[Path, int]) -> html.Section:
-    """Commands that show the runs of folders inside this one, which the list leaves out."""
-    lines = [
-        html.Li(
-            [
-                f"{formats.count(number, 'run file')} in {path.name}: ",
-                html.Code(f"landscape app {shlex.quote(str(path))}"),
-            ]
-        )
-        for path, number in folders.items()
-    ]
-    about = "The list shows one folder. These commands show the others:"
+def _inside(folder: Path, folders: Mapping[Path, int], view: View) -> html.Section:
+    """Links to the runs of folders inside this one, and the commands that show them alone."""
+    before = view.texts.get("in", "")
+    lines = []
+    for path, number in folders.items():
+        name = path.relative_to(folder).as_posix()
+        target = view.in_folder(f"{before}/{name}" if before else name)
+        command = html.Code(f"landscape app {shlex.quote(str(path))}")
+        words = f" {formats.count(number, 'run file')}, alone with "
+        lines.append(html.Li([link(name, target), ":", words, command]))
+    about = "The list shows one folder. The others are a click away."
     return section("Runs in folders inside this one", about, html.Ul(lines, className="inside"))
