@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 from landscape.errors import InputError, LandscapeError, LandscapeWarning, TrainingError
 
 if TYPE_CHECKING:
+    from landscape_app import show
+
     from landscape import (
         curvature,
         methods,
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from landscape.posteriors import Posterior, transfer
     from landscape.prediction import predict
     from landscape.store import Run
-    from landscape.surfaces import surface
+    from landscape.surfaces import shared_surface, surface
 
 __version__ = "0.1.0"
 
@@ -57,6 +59,8 @@ __all__ = [
     "posteriors",
     "predict",
     "prediction",
+    "shared_surface",
+    "show",
     "store",
     "surface",
     "surfaces",
@@ -73,6 +77,8 @@ _HOMES = {
     "losses": "landscape.objective.losses:",
     "measure": "landscape.curvature:measure",
     "predict": "landscape.prediction:predict",
+    "shared_surface": "landscape.surfaces:shared_surface",
+    "show": "landscape_app:show",
     "subsets": "landscape.objective.subsets:",
     "surface": "landscape.surfaces:surface",
     "transfer": "landscape.posteriors.transfer:",

@@ -15,24 +15,23 @@ from dash import ClientsideFunction, Input, Output, State, html
 
 from landscape.errors import InputError
 from landscape_app import downloads, inputs, navigation
+from landscape_app.access import Access, protect
 from landscape_app.callbacks import fill_page
 from landscape_app.components import notice, shown
-from landscape_app.data import list_runs, open_runs, stamp
+from landscape_app.data import inside, list_runs, stamp
 from landscape_app.layout import INDEX, PAGES, layout
-from landscape_app.pages import FIGURE_PAGES, details, runs, surface
+from landscape_app.pages import FIGURE_PAGES, compare, details, runs, surface
+from landscape_app.pages.page import Chosen
 from landscape_app.url import View
 
-# With this policy the browser itself refuses requests to other servers.
-_POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; font-src 'self' data:; frame-ancestors 'self'"
-)
+_FIGURES = {page.key: page for page in FIGURE_PAGES}
 
 
 class _App(dash.Dash):
     """A Dash application that sends the first view with the page, which saves one request."""
 
     folder: Path
+    root: str
 
     def interpolate_index(self, **parts: str) -> str:
         address = (
@@ -40,15 +39,18 @@ class _App(dash.Dash):
         )
         text = json.dumps(_seen(self.folder, View.parse(address), None)).replace("<", "\\u003c")
         parts["metas"] += f"<script>window.landscapeSeen = {text}</script>"
+        parts["metas"] += f"<script>window.landscapeRoot = {json.dumps(self.root)}</script>"
         return str(super().interpolate_index(**parts))
 
 
-def create_app(folder: Path) -> dash.Dash:
+def create_app(folder: Path, access: Access | None = None) -> dash.Dash:
     """Create the application that shows the run files in ``folder``. It reads nothing yet.
 
     Args:
         folder: Folder of the ``.h5`` files. It may be created, changed or deleted later.
+        access: Prefix of a proxy, token, names and frames.
     """
+    access = access or Access()
     app = _App(
         "landscape_app",
         assets_folder=str(Path(__file__).parent / "assets"),
@@ -57,17 +59,20 @@ def create_app(folder: Path) -> dash.Dash:
         serve_locally=True,
         use_pages=False,
         enable_mcp=False,
+        requests_pathname_prefix=access.prefix,
+        routes_pathname_prefix="/",
     )
-    app.folder = folder
+    app.folder, app.root = folder, access.prefix
     app.index_string = INDEX.replace("ICON", app.get_asset_url("icon.svg"))
-    app.layout = layout()
-    app.server.after_request(_add_policy)
+    app.layout = layout(access.prefix)
+    protect(app.server, access)
     app.server.before_request(lambda: _read_for_page(folder))
     app.server.add_url_rule("/alive", view_func=lambda: ("", 204))  # see connection.js
     downloads.serve(app, folder)
     _watch(app, folder)
     _fill_frame(app, folder)
     _fill_lists(app, folder)
+    _fill_compare(app, folder)
     for page in FIGURE_PAGES:
         fill_page(app, folder, page)
     app.clientside_callback(
@@ -89,7 +94,7 @@ def create_app(folder: Path) -> dash.Dash:
 
 
 def _seen(folder: Path, view: View, back: Any) -> dict[str, Any]:
-    return {"address": view.address, "stamp": stamp(folder, view), "back": back}
+    return {"address": view.address, "stamp": stamp(inside(folder, view), view), "back": back}
 
 
 def _watch(app: dash.Dash, folder: Path) -> None:
@@ -159,19 +164,23 @@ def _fill_frame(app: dash.Dash, folder: Path) -> None:
     )
     def fill(seen: dict[str, str]) -> tuple[Any, ...]:
         view = View.parse(seen["address"])
-        opened, faults = open_runs(folder, view)
+        here = inside(folder, view)
+        chosen = Chosen.of(here, view)
+        opened = chosen.runs
         present = view.page or "runs"
         if present not in PAGES:
             present = "other"
-        elif view.page and not opened:  # a page of figures with nothing to draw
+        elif view.page in _FIGURES and not chosen.fills(
+            _FIGURES[view.page]
+        ):  # a page of figures with nothing to draw
             present = ""
         highlights = any(page.key == present and page.brushed for page in FIGURE_PAGES)
         return (
             navigation.pages(view),
-            navigation.compared(opened, view),
+            navigation.compared(opened, view) if not view.by else navigation.grouped(here, view),
             navigation.heading(view),
             navigation.document_title(view),
-            navigation.trouble(view, faults),
+            navigation.trouble(view, chosen.faults),
             *(shown(key == present) for key in PAGES),
             *inputs.fill(opened, view, highlights),
         )
@@ -188,11 +197,31 @@ def _fill_lists(app: dash.Dash, folder: Path) -> None:
         Output("grid", "rowData"),
         Output("grid-frame", "style"),
         Output("runs-below", "children"),
+        Output("by", "data"),
+        Output("by", "value"),
+        Output("columns", "data"),
+        Output("columns", "value"),
         Input("runs-shown", "data"),
         prevent_initial_call=True,
     )
     def fill_runs(shown: dict[str, Any]) -> tuple[Any, ...]:
-        return runs.header(folder), *runs.fill(folder, View.parse(shown["address"]))
+        view = View.parse(shown["address"])
+        here = inside(folder, view)
+        filled = runs.fill(here, view)
+        settings = runs.groupable(here)
+        columns = runs.chosen_columns(view)
+        return runs.header(folder, view), *filled, settings, list(view.by), settings, columns
+
+    app.clientside_callback(
+        ClientsideFunction("landscape", "groupBy"),
+        Input("by", "value"),
+        prevent_initial_call=True,
+    )
+    app.clientside_callback(
+        ClientsideFunction("landscape", "choose"),
+        Input("columns", "value"),
+        prevent_initial_call=True,
+    )
 
     @app.callback(
         Output("other-page", "children"), Input("other-shown", "data"), prevent_initial_call=True
@@ -200,9 +229,30 @@ def _fill_lists(app: dash.Dash, folder: Path) -> None:
     def fill_other(shown: dict[str, Any]) -> Any:
         view = View.parse(shown["address"])
         if view.page == "run":
-            return details.content(folder, view)
+            return details.content(inside(folder, view), view)
         fault = notice("No such page", f"There is nothing at `{shown['address']}`.", "error")
         return [html.H1("No such page", className="page-title"), fault]
+
+
+def _fill_compare(app: dash.Dash, folder: Path) -> None:
+    names = [*(f"compare-{name}" for name in compare.FIELDS), "compare-where"]
+
+    @app.callback(
+        *(Output(name, "data") for name in names),
+        *(Output(name, "value") for name in names),
+        Input("compare-shown", "data"),
+        prevent_initial_call=True,
+    )
+    def fill(shown: dict[str, Any]) -> tuple[Any, ...]:
+        view = View.parse(shown["address"])
+        return compare.fill(inside(folder, view), view)
+
+    for name in names:
+        app.clientside_callback(
+            ClientsideFunction("landscape", "choose"),
+            Input(name, "value"),
+            prevent_initial_call=True,
+        )
 
 
 def read_ahead(folder: Path) -> None:
@@ -218,8 +268,3 @@ def read_ahead(folder: Path) -> None:
 def _read_for_page(folder: Path) -> None:
     if flask.request.path == "/":
         read_ahead(folder)
-
-
-def _add_policy(response: flask.Response) -> flask.Response:
-    response.headers["Content-Security-Policy"] = _POLICY
-    return response

@@ -9,14 +9,14 @@ from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 
-_MOST = 2048
+_MOST = 16384
 _results: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
 
 
 def cached(name: str, path: Path, work: Callable[[], Result]) -> Result:
     """The result of ``work()``, cached until the file changes.
 
-    Errors are not cached. The cache holds the latest 2048 results.
+    Errors are not cached. The cache holds the latest 16384 results.
 
     Args:
         name: Name of the work.

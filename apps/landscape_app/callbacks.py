@@ -13,9 +13,9 @@ from dash import ClientsideFunction, Input, Output
 from landscape.errors import InputError
 from landscape_app import downloads
 from landscape_app.components import HIDDEN, notice
-from landscape_app.data import NotMeasured, open_runs
+from landscape_app.data import NotMeasured, inside
 from landscape_app.figures import darkened
-from landscape_app.pages.page import Draw, Page
+from landscape_app.pages.page import Chosen, Page
 from landscape_app.url import View
 
 _NO_WEBGL = notice("Contours in place of 3D", "This browser has no WebGL, which 3D needs.")
@@ -32,19 +32,19 @@ def fill_page(app: dash.Dash, folder: Path, page: Page) -> None:
     )
     def fill(shown: dict[str, Any]) -> tuple[Any, Any]:
         view = View.parse(shown["address"])
-        opened, _ = open_runs(folder, view)
-        if not opened:
+        chosen = Chosen.of(inside(folder, view), view)
+        if not chosen.fills(page):
             raise dash.exceptions.PreventUpdate
-        controls = page.controls(opened, view)
+        controls = page.controls(chosen.runs, view)
         if view != _drawable(view, shown):  # explain above the figures why there is no 3D
             controls = [*controls, _NO_WEBGL]
-        return controls, page.below(opened, view)
+        return controls, page.below(chosen.runs, view)
 
-    for identifier, draw in page.graphs.items():
-        _fill_graph(app, folder, page, identifier, draw)
+    for identifier in page.graphs:
+        _fill_graph(app, folder, page, identifier)
 
 
-def _fill_graph(app: dash.Dash, folder: Path, page: Page, identifier: str, draw: Draw) -> None:
+def _fill_graph(app: dash.Dash, folder: Path, page: Page, identifier: str) -> None:
     app.clientside_callback(
         ClientsideFunction("landscape", "keepView"),
         Output(identifier, "figure"),
@@ -61,11 +61,11 @@ def _fill_graph(app: dash.Dash, folder: Path, page: Page, identifier: str, draw:
     )
     def fill(shown: dict[str, Any]) -> tuple[Any, ...]:
         view = View.parse(shown["address"])
-        opened, _ = open_runs(folder, view)
-        if not opened:
+        chosen = Chosen.of(inside(folder, view), view)
+        if not chosen.fills(page):
             raise dash.exceptions.PreventUpdate
         try:
-            figure = draw(opened, _drawable(view, shown))
+            figure = page.draw(identifier, chosen, _drawable(view, shown))
         except NotMeasured as error:
             return go.Figure(), HIDDEN, notice("Not measured", str(error)), None
         except InputError as error:
@@ -77,7 +77,9 @@ def _fill_graph(app: dash.Dash, folder: Path, page: Page, identifier: str, draw:
         if identifier in page.brushed:
             figure.update_layout(clickmode="event+select")
         links = downloads.links(identifier, view)
-        return darkened(figure) if shown["dark"] else figure, {}, None, links
+        height = (figure.layout.meta or {}).get("height")
+        style = {} if height is None else {"height": f"{height}px"}
+        return darkened(figure) if shown["dark"] else figure, style, None, links
 
 
 def _drawable(view: View, shown: dict[str, Any]) -> View:
@@ -87,4 +89,4 @@ def _drawable(view: View, shown: dict[str, Any]) -> View:
 
 def _framed(view: View) -> str:
     """The address of the choices that change the meaning of the axes."""
-    return replace(view.set("loss", "linear"), picked={}, at=None).address
+    return replace(view.set("loss", "auto"), picked={}, at=None).address

@@ -8,6 +8,7 @@ from typing import Any
 import dash_mantine_components as dmc
 from dash import dcc, html
 
+from landscape_app.access import href
 from landscape_app.figures import CONFIG
 from landscape_app.url import View
 
@@ -29,9 +30,11 @@ THEME = {
     "primaryColor": "accent",
 }
 """Theme of Mantine's components. It matches the rest of the page: see ``landscape.css``."""
-_COLOURS = {"running": "accent", "complete": "good", "failed": "bad"}
+_COLOURS = {"running": "accent", "complete": "good", "failed": "bad", "stopped": "bad"}
 # Each figure has its own buttons, which save it under its own name: see `_tools`.
 _CONFIG: Any = CONFIG | {"modeBarButtonsToRemove": [*CONFIG["modeBarButtonsToRemove"], "toImage"]}
+SCALES = {"auto": "automatic", "linear": "linear", "log": "logarithmic"}
+"""Labels of the scales of an axis; the numbers decide the automatic one."""
 _SAVED = {"PNG": "Save as an image", "SVG": "Save as a drawing", "PDF": "Save as a page of PDF"}
 
 
@@ -123,6 +126,11 @@ def _tools(identifier: str, label: str) -> html.Div:
     return html.Div([save, table], className="tools")
 
 
+def link(words: str, view: View, **more: Any) -> dcc.Link:
+    """A link to another view of the dashboard."""
+    return dcc.Link(words, href=href(view.address), **more)
+
+
 def choice(label: str, options: Mapping[str, View], chosen: str) -> html.Nav:
     """A choice between a few values. Each value is a link to the address that sets it.
 
@@ -133,7 +141,7 @@ def choice(label: str, options: Mapping[str, View], chosen: str) -> html.Nav:
     """
     links = [
         html.Li(
-            dcc.Link(words, href=view.address, className="active" if words == chosen else ""),
+            link(words, view, className="active" if words == chosen else ""),
             **({"aria-current": "true"} if words == chosen else {}),
         )
         for words, view in options.items()

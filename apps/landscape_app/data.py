@@ -6,11 +6,12 @@ The readers read only the data on the screen. They do not trust the file: a faul
 
 from __future__ import annotations
 
+import math
 import shlex
 import stat
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -19,9 +20,9 @@ import numpy as np
 from landscape.errors import InputError
 from landscape.runtime import limits
 from landscape.store import Group, Run, Summary, schema, summarise
+from landscape.store.heartbeat import STOPPED, has_stopped, status_of
 from landscape.store.summary import unfinished
-from landscape.surfaces import PLANES
-from landscape_app import formats
+from landscape_app import commands, formats
 from landscape_app.cache import cached
 from landscape_app.url import View
 
@@ -99,7 +100,31 @@ def list_runs(folder: Path) -> list[Summary | BrokenRun]:
 
 def _summary(folder: Path, name: str) -> Summary:
     path = run_path(folder, name)
-    return cached("summary", path, lambda: summarise(Run.open(path)))
+    summary = cached("summary", path, lambda: summarise(Run.open(path)))
+    if summary.status in ("running", STOPPED):  # the heartbeat ends without a change of the file
+        summary = replace(summary, status=STOPPED if has_stopped(path) else "running")
+    return summary
+
+
+def finite_counts(folder: Path, summary: Summary) -> dict[str, str]:
+    """``4 of 5 finite`` for each mean over samples that is not finite, by its name."""
+    lost = [
+        name
+        for name, mean in (("lambda_1", summary.lambda_1), ("trace", summary.trace))
+        if mean is not None and not math.isfinite(mean.mean)
+    ]
+    if not lost:
+        return {}
+    try:
+        group = load_run(folder, summary.name).read("samples", "eigenvalues", "trace")
+    except (InputError, KeyError):  # changed since the summary was read
+        return {}
+    columns = {"lambda_1": group["eigenvalues"][:, 0]} if "lambda_1" in lost else {}
+    columns |= {"trace": group["trace"]} if "trace" in lost else {}
+    return {
+        name: f"{np.count_nonzero(np.isfinite(values))} of {len(values)} finite"
+        for name, values in columns.items()
+    }
 
 
 def load_run(folder: Path, name: str) -> Run:
@@ -110,6 +135,23 @@ def load_run(folder: Path, name: str) -> Run:
             cannot be read.
     """
     return Run.open(run_path(folder, name))
+
+
+def inside(folder: Path, view: View) -> Path:
+    """The folder that a view is about: the served one, or one inside it. The name is not trusted.
+
+    A name that leads elsewhere is that of a folder that does not exist.
+    """
+    name = view.texts.get("in", "")
+    parts = name.split("/") if name else []
+    if any(not part or part.startswith(".") or "\0" in part or "\\" in part for part in parts):
+        return folder / "no such folder"
+    path = folder.joinpath(*parts)
+    try:
+        is_inside = path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):
+        is_inside = False
+    return path if is_inside else folder / "no such folder"
 
 
 def run_path(folder: Path, name: str) -> Path:
@@ -151,15 +193,16 @@ def stamp(folder: Path, view: View) -> str:
         names = {run_file.stem for run_file in run_files(folder)}
     except InputError as error:
         return str(error)
-    if view.page:
+    if view.page not in ("", "compare") and not view.by:
         names = {*view.runs, *([view.name] if view.page == "run" else [])}
     states = []
     for name in sorted(names):
         try:
-            status = (folder / (name + SUFFIX)).lstat()
+            path = folder / (name + SUFFIX)
+            status = path.lstat()
         except (OSError, ValueError):  # deleted, or not a valid file name: the page reports it
             continue
-        states.append((name, status.st_mtime_ns, status.st_size))
+        states.append((name, status.st_mtime_ns, status.st_size, has_stopped(path)))
     return str(states)
 
 
@@ -259,45 +302,43 @@ def each_of(runs: Sequence[Item], reader: Callable[[Item], Value]) -> PerRun[Val
 
 
 def progress(run: Run) -> str:
-    """The progress of a run in training or measurement, in words; empty for other runs."""
-    if run.attributes.get("status") != "running":
-        return ""
+    """What is to be said of a run beside its name: its progress, stopped or failed; or nothing."""
+    status = status_of(run)
+    if status not in ("running", STOPPED):
+        return status if status == "failed" else ""
     try:
         parts = unfinished(run)
         if not parts and "samples" in run:
             count = len(run.read("samples", "sample").get("sample", ()))
             parts = [f"{count} of {count} samples"]
-        return ", ".join(parts) or "running"
     except InputError:  # damaged: the figures report it
-        return "running"
+        parts = []
+    if status == STOPPED:
+        return f"{STOPPED} at {', '.join(parts)}" if parts else STOPPED
+    return ", ".join(parts) or status
 
 
 def missing(run: Run, group: str) -> NotMeasured:
     """The error for a missing ``group``, with the command that measures it."""
-    file = shlex.quote(str(run.path))
     if group in ("training", "predictions"):
         reason = f"{group} not recorded"
+        file = shlex.quote(str(run.path))
         return NotMeasured(f"{reason} in {file}: `landscape train` writes it", reason)
-    if group == "density":
-        reason = "spectral density not measured"
-        return NotMeasured(f"{reason}: run `landscape measure {file} --density 10`", reason)
-    if group == "sharpness":
-        reason = "further measures not measured"
-        return NotMeasured(
-            f"{reason}: run `landscape measure {file} --sharpness all --grid 0`", reason
-        )
     family, _, name = group.partition("/")
     if family == "surfaces":
-        reason = f"surface '{name}' not measured"
-        plane, _, split = name.partition("-")
-        options = f" --plane {plane}" if plane in PLANES else ""
-        options += f" --split {split}" if options and split else ""
-        return NotMeasured(f"{reason}: run `landscape surface {file}{options}`", reason)
-    if family == "lines":
-        reason = "no line measured"
-        return NotMeasured(f"{reason}: run `landscape surface {file} --line bezier`", reason)
-    reason = "curvature not measured"
-    return NotMeasured(f"{reason}: run `landscape measure {file}`", reason)
+        reason, remedy = f"surface '{name}' not measured", commands.plane_remedy(run, name)
+    elif family == "lines":
+        reason, remedy = "no line measured", commands.line_remedy(run)
+    elif group == "density":
+        reason = "spectral density not measured"
+        remedy = f"run `{commands.measure_command(run, density_probes=10)}`"
+    elif group == "sharpness":
+        reason = "further measures not measured"
+        remedy = f"run `{commands.measure_command(run, sharpness=['all'], fresh=False)}`"
+    else:
+        reason = "curvature not measured"
+        remedy = f"run `{commands.measure_command(run)}`"
+    return NotMeasured(f"{reason}: {remedy}", reason)
 
 
 def surface_names(*runs: Run) -> list[str]:
@@ -307,6 +348,22 @@ def surface_names(*runs: Run) -> list[str]:
         InputError: a file can no longer be read.
     """
     return _names("surfaces", runs)
+
+
+def share_plane(runs: Sequence[Run], name: str) -> bool:
+    """Whether several runs have the surface ``name`` on the same plane and the same grid.
+
+    Args:
+        runs: The runs. Those without such a surface are left out.
+        name: Name of the surface.
+    """
+    marks = []
+    for run in runs:
+        try:
+            marks.append(run.attributes_of(f"surfaces/{name}").get("plane_fingerprint"))
+        except (KeyError, InputError):
+            continue
+    return len(marks) > 1 and None not in marks and len(set(marks)) == 1
 
 
 def line_names(*runs: Run) -> list[str]:

@@ -11,9 +11,11 @@ import flask
 from dash import html
 
 from landscape.errors import InputError
-from landscape_app.data import open_runs
+from landscape_app.access import href
+from landscape_app.data import inside
 from landscape_app.exports import figure_html
 from landscape_app.pages import FIGURE_PAGES
+from landscape_app.pages.page import Chosen
 from landscape_app.pdf import MOST_BYTES, to_pdf
 from landscape_app.table import to_csv
 from landscape_app.url import View
@@ -26,7 +28,7 @@ def links(graph: str, view: View) -> list[html.A]:
     return [
         html.A(
             kind.upper(),
-            href=f"/export/{graph}.{kind}{view.query}",
+            href=href(f"/export/{graph}.{kind}{view.query}"),
             download=True,
             **{"data-format": kind},
         )
@@ -52,10 +54,10 @@ def _file(folder: Path, graph: str, kind: str, query: str) -> flask.Response:
     if page is None or kind not in _KINDS:
         raise InputError(f"there is no figure '{graph}' as '{kind}'")
     view = View.parse(f"/{page.key}?{query}")
-    opened, faults = open_runs(folder, view)
-    if not opened:
-        raise faults[0] if faults else InputError("choose a run to export")
-    figure = page.graphs[graph](opened, view)
+    chosen = Chosen.of(inside(folder, view), view)
+    if not chosen.fills(page):
+        raise chosen.faults[0] if chosen.faults else InputError("choose a run to export")
+    figure = page.draw(graph, chosen, view)
     if figure is None:
         raise InputError(f"there is nothing in the figure '{graph}' to export")
     mime, write = _KINDS[kind]

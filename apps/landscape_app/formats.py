@@ -49,12 +49,36 @@ def spread(mean_over_samples: SampleMean | None) -> str:
     """``12.3 ± 4.5``: mean and standard deviation, or only the mean if there is no deviation."""
     if mean_over_samples is None:
         return ABSENT
-    mean = number(mean_over_samples.mean)
-    return (
-        mean
-        if math.isnan(mean_over_samples.deviation)
-        else f"{mean} ± {number(mean_over_samples.deviation, 2)}"
-    )
+    return plus_minus(mean_over_samples.mean, mean_over_samples.deviation)
+
+
+def plus_minus(value: float, deviation: float) -> str:
+    """``12.34 ± 0.45``: the value has the decimals of its deviation, which has two digits."""
+    if math.isnan(deviation):
+        return number(value)
+    size = float(f"{abs(deviation):.1e}")
+    if not math.isfinite(value) or not math.isfinite(deviation) or size == 0:
+        return f"{number(value)} ± {number(deviation, 2)}"
+    last = math.floor(math.log10(size)) - 1  # power of ten of the last digit
+    power = math.floor(math.log10(max(abs(value), size)))
+    if not -4 < power < 6:
+        exponent = str(power).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+        value, deviation, last = value / 10**power, deviation / 10**power, last - power
+        return f"({_to_place(value, last)} ± {_to_place(deviation, last)})×10{exponent}"
+    return f"{_to_place(value, last)} ± {_to_place(deviation, last)}"
+
+
+def percent_plus_minus(share: float, deviation: float) -> str:
+    """``93.5 ± 0.4 %``."""
+    if not math.isfinite(share) or not math.isfinite(deviation):
+        return percent(share)
+    return f"{plus_minus(100 * share, 100 * deviation)} %"
+
+
+def _to_place(value: float, last: int) -> str:
+    """A number rounded to the digit at 10^last."""
+    text = f"{round(value, -last):,.{max(-last, 0)}f}"
+    return "−" + text[1:] if text.startswith("-") else text
 
 
 def counted(mean_over_samples: SampleMean) -> str:
@@ -90,6 +114,14 @@ def moment(text: str) -> str:
         return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     except (ValueError, OverflowError):
         return text or ABSENT
+
+
+def timestamp(text: str) -> float | None:
+    """An ISO 8601 time in seconds since 1970; None for other text."""
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 def label(attributes: Mapping[str, str | int | float], name: str, absent: str = "") -> str:

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import dash_mantine_components as dmc
-from dash import Output, dcc, html
+from dash import Output, html
 
 from landscape.errors import InputError
 from landscape.store import Run
 from landscape_app.cache import cached
-from landscape_app.components import HIDDEN, named, shown
+from landscape_app.components import HIDDEN, link, named, shown
 from landscape_app.url import MOST_RUNS, View
 
 _COUNTED = {"samples": "sample", "predictions": "nll", "density": "sample"}
@@ -92,7 +92,7 @@ def fill(runs: Sequence[Run], view: View, highlights: bool) -> list[Any]:
         *names,
         *(_span(counts.get(place, 0)) for place in _PLACES),
         _note(shown_runs, counts, view),
-        dcc.Link("No slices", href=view.slice_at(None).address) if view.at else None,
+        link("No slices", view.slice_at(None)) if view.at else None,
     ]
 
 
@@ -128,7 +128,7 @@ def _note(shown_runs: dict[int, Run], counts: dict[int, int], view: View) -> lis
         if absent:
             notes.append(f"There is no sample {', '.join(map(str, absent))} of {name}. ")
     if view.picked:
-        notes.append(dcc.Link("Highlight none", href=view.pick({}).address))
+        notes.append(link("Highlight none", view.pick({})))
     return notes
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from landscape.prediction import metrics_in_orders
 from landscape.store import Group, Run
 from landscape.store.summary import places_of
 from landscape_app.cache import cached
+from landscape_app.commands import measure_command
 from landscape_app.data import NotMeasured, missing, read, read_class_probabilities
 
 ORDERS = 20
@@ -116,7 +116,7 @@ def flatness_and_error(run: Run) -> Group:
         reason = (
             f"curvature and predictions are of different samples (seeds {seeds[0]} and {seeds[1]})"
         )
-        remedy = f"run `landscape measure {shlex.quote(str(run.path))} --seed {seeds[1]}`"
+        remedy = f"run `{measure_command(run, seed=seeds[1])}`"
         raise NotMeasured(f"{reason}: {remedy}", reason)
     count = min(len(flat["eigenvalues"]), len(scores["nll"]))
     if not count or not flat["eigenvalues"].size:

@@ -38,8 +38,12 @@ INDEX = """<!DOCTYPE html>
 </html>"""
 
 
-def layout() -> dmc.MantineProvider:
-    """All parts of all pages, without content."""
+def layout(root: str = "/") -> dmc.MantineProvider:
+    """All parts of all pages, without content.
+
+    Args:
+        root: Path of the dashboard in the browser.
+    """
     # The layout always holds all pages and hides them by style, so that no graph is mounted twice.
     # A graph is not mounted before its page is first shown: a dozen empty figures take seconds.
     return dmc.MantineProvider(
@@ -55,7 +59,7 @@ def layout() -> dmc.MantineProvider:
             *(dcc.Store(id=f"{key}-shown") for key in PAGES),
             html.Header(
                 [
-                    dcc.Link("landscape", href="/", className="brand"),
+                    dcc.Link("landscape", href=root, className="brand"),
                     html.Nav(id="pages", **{"aria-label": "Pages"}),
                     dmc.SegmentedControl(
                         id="theme",

@@ -5,11 +5,14 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
+from landscape.errors import InputError
 from landscape_app.data import SUFFIX, BrokenRun, run_files
 
 _ALMOST = (SUFFIX, ".hdf5", ".he5", ".hdf")
 _MOST_FOLDERS = 200
 """Largest number of entries to search. A folder with more entries is hardly a folder of runs."""
+_MOST_VISITED = 2000
+"""Largest number of folders to search."""
 
 
 def misnamed(folder: Path) -> list[BrokenRun]:
@@ -26,13 +29,27 @@ def misnamed(folder: Path) -> list[BrokenRun]:
 
 
 def folders_below(folder: Path) -> dict[Path, int]:
-    """The folders inside ``folder`` that hold runs, with their numbers of run files."""
-    counts = {}
-    with suppress(OSError):
-        folders = [path for path in folder.iterdir() if not path.name.startswith(".")]
-        for path in sorted(path for path in folders[:_MOST_FOLDERS] if path.is_dir()):
-            with suppress(OSError):
-                count = len([run for run in run_files(path) if run.is_file()])
-                if count:
-                    counts[path] = count
-    return counts
+    """The folders inside ``folder``, at any depth, that hold runs, with their numbers of run files.
+
+    Links to folders are not followed.
+    """
+    counts: dict[Path, int] = {}
+    waiting = [folder]
+    seen = 0
+    while waiting and seen < _MOST_VISITED:
+        here = waiting.pop()
+        seen += 1
+        with suppress(OSError):
+            inside = [path for path in here.iterdir() if not path.name.startswith(".")]
+            folders = [path for path in inside[:_MOST_FOLDERS] if _is_folder(path)]
+            waiting += folders
+            for path in folders:
+                with suppress(OSError, InputError):
+                    count = len([run for run in run_files(path) if run.is_file()])
+                    if count:
+                        counts[path] = count
+    return dict(sorted(counts.items()))
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()

@@ -41,7 +41,7 @@ def differences(runs: Sequence[Run]) -> tuple[list[Difference], int]:
     Raises:
         InputError: the settings in a file are damaged.
     """
-    tables = [_compared(run) for run in runs]
+    tables = [settings_of(run) for run in runs]
     names = list(dict.fromkeys(name for table in tables for name in table))
     candidates = [
         Difference(name, tuple(written(table.get(name)) for table in tables)) for name in names
@@ -85,7 +85,12 @@ def parts(text: object) -> object:
         return text
 
 
-def _compared(run: Run) -> dict[str, object]:
+def settings_of(run: Run) -> dict[str, object]:
+    """The settings of a run that are compared with those of others, by their names.
+
+    Raises:
+        InputError: the settings in the file are damaged.
+    """
     root = {name: run.attributes[name] for name in _ROOT if name in run.attributes}
     settings = root | flattened(run.config)
     return {name: value for name, value in settings.items() if not name.startswith(_BOOKKEEPING)}

@@ -14,7 +14,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 _GRIDS = ("contour", "surface")
-_COLUMNS = ("series", "run", "sample", "quantity_x", "x", "quantity_y", "y")
+_COLUMNS = ("series", "group", "run", "sample", "quantity_x", "x", "quantity_y", "y")
 _MORE = ("minus", "plus", "quantity_z", "z")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """First characters of formulas. A spreadsheet would evaluate such a text, which is not trusted."""
@@ -94,6 +94,7 @@ def _point_rows(figure: go.Figure, trace: Any) -> Iterator[Row]:
 
 def _about(trace: Any) -> Row:
     about: Row = {"series": _words(trace.meta["series"]), "run": _words(trace.meta["run"])}
+    about |= {"group": _words(trace.meta["group"])} if "group" in trace.meta else {}
     return about | ({"sample": trace.meta["sample"]} if "sample" in trace.meta else {})
 
 

@@ -10,18 +10,25 @@ server does not need: the camera, and the order and filters of the list (``asset
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 MOST_RUNS = 4
 SETTINGS: Mapping[str, tuple[str, ...]] = {
     "view": ("contour", "3d"),
-    "loss": ("linear", "log"),
-    "ranges": ("shared", "own"),
-    "eigenvalues": ("linear", "log"),
+    "loss": ("auto", "linear", "log"),
+    "ranges": ("colours", "all", "nothing"),
+    "eigenvalues": ("auto", "linear", "log"),
+    "time": ("epoch", "seconds"),
+    "of": ("runs", "samples"),
+    "xscale": ("auto", "linear", "log"),
+    "yscale": ("auto", "linear", "log"),
 }
 """Settings with a fixed choice of values. The first value is the default."""
+
+TEXTS = ("in", "x", "y", "hue", "columns")
+"""Settings with any text: a folder, and names of numbers and of settings."""
 
 _SAFE = ":,"
 
@@ -36,6 +43,11 @@ class View:
         runs: Names of the compared runs, at most ``MOST_RUNS``, in the order of their places.
         places: Number below ``MOST_RUNS`` of each run, for its colour and marker. A run keeps its
             place when other runs are added or removed. By default 0, 1, 2, ...
+        by: Names of settings. Runs with the same values of them are a group, and figures show
+            groups in place of runs.
+        groups: Labels of the groups to show; none for all.
+        where: Conditions ``setting:value`` on the runs that are compared.
+        texts: Values of ``TEXTS``.
         plane: Name of the surface; ``""`` for the first one.
         settings: Values of ``SETTINGS`` that differ from the default.
         picked: Samples to highlight, by the name of their run.
@@ -46,6 +58,10 @@ class View:
     name: str = ""
     runs: tuple[str, ...] = ()
     places: tuple[int, ...] = ()
+    by: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    where: tuple[str, ...] = ()
+    texts: Mapping[str, str] = field(default_factory=dict)
     plane: str = ""
     settings: Mapping[str, str] = field(default_factory=dict)
     picked: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
@@ -69,12 +85,24 @@ class View:
         settings: dict[str, str] = {}
         picked: dict[str, tuple[int, ...]] = {}
         plane = ""
+        by: tuple[str, ...] = ()
+        groups: list[str] = []
+        where: list[str] = []
+        texts: dict[str, str] = {}
         at: tuple[float, float] | None = None
         for key, value in parse_qsl(query.removeprefix("?"), keep_blank_values=True):
             if key == "run" and (not value or value not in runs):
                 runs.append(value)
             elif key == "plane":
                 plane = value
+            elif key == "by":
+                by = tuple(dict.fromkeys(filter(None, value.split(","))))
+            elif key == "group" and value not in groups:
+                groups.append(value)
+            elif key == "where" and value not in where:
+                where.append(value)
+            elif key in TEXTS and value:
+                texts[key] = value
             elif key == "at":
                 at = _point(value)
             elif key == "pick":
@@ -85,7 +113,20 @@ class View:
         taken = {place: run for place, run in enumerate(runs[:MOST_RUNS]) if run}
         picked = {run: picked[run] for run in taken.values() if picked.get(run)}
         chosen, places = tuple(taken.values()), tuple(taken)
-        return cls(page, unquote(name), chosen, places, plane, settings, picked, at)
+        return cls(
+            page,
+            unquote(name),
+            chosen,
+            places,
+            by=by,
+            groups=tuple(groups) if by else (),
+            where=tuple(where),
+            texts=texts,
+            plane=plane,
+            settings=settings,
+            picked=picked,
+            at=at,
+        )
 
     @property
     def address(self) -> str:
@@ -98,6 +139,10 @@ class View:
         """The query of the address, with the question mark; empty if there is no query."""
         taken = dict(zip(self.places, self.runs, strict=True))
         parts = [("run", taken.get(place, "")) for place in range(max(taken, default=-1) + 1)]
+        parts += [("by", ",".join(self.by))] if self.by else []
+        parts += [("group", label) for label in self.groups]
+        parts += [("where", condition) for condition in self.where]
+        parts += self.texts.items()
         parts += [("plane", self.plane)] if self.plane else []
         parts += self.settings.items()
         parts += [("at", f"{self.at[0]:g},{self.at[1]:g}")] if self.at else []
@@ -110,9 +155,18 @@ class View:
         """The value of one of ``SETTINGS``."""
         return self.settings.get(name, SETTINGS[name][0])
 
+    def log(self, name: str) -> bool | None:
+        """Whether a scale is logarithmic; None if the numbers decide it."""
+        value = self.setting(name)
+        return None if value == "auto" else value == "log"
+
     def place(self, run: str) -> int:
         """The place of one of ``runs``, a number below ``MOST_RUNS``."""
         return self.places[self.runs.index(run)]
+
+    def in_folder(self, name: str) -> View:
+        """The list of a folder inside the served one; of that itself if the name is empty."""
+        return View(texts={"in": name} if name else {})
 
     def set(self, name: str, value: str) -> View:
         """This view with another value of one of ``SETTINGS``."""
@@ -136,6 +190,10 @@ class View:
         runs = tuple(taken[place] for place in places)
         picked = {name: samples for name, samples in self.picked.items() if name in runs}
         return replace(self, runs=runs, places=places, picked=picked)
+
+    def show_groups(self, labels: Iterable[str]) -> View:
+        """This view with only these groups, or with all of them if there are none."""
+        return replace(self, groups=tuple(labels))
 
     def slice_at(self, point: tuple[float, float] | None) -> View:
         """This view with surfaces sliced through ``point``, or not sliced if it is None."""

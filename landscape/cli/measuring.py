@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,7 +19,7 @@ from landscape.errors import InputError
 from landscape.runtime import distributed
 from landscape.runtime.executors import workers
 from landscape.store import Run
-from landscape.surfaces import CURVES
+from landscape.surfaces import CURVES, SHARED_PLANES
 
 
 @Parameter(name="*")
@@ -125,7 +125,7 @@ def measure(
 def surface(
     file: Path,
     /,
-    *,
+    *others: Path,
     plane: str | None = None,
     line: str | None = None,
     split: str = "train",
@@ -143,13 +143,15 @@ def surface(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Evaluate the loss of a trained run on a plane or along a line.
+    """Evaluate the loss of a trained run on a plane or along a line, or of several on one plane.
 
     Args:
         file: Run file (.h5), beside its posterior.
+        others: More runs of the same network, for a plane that they share.
         plane: samples, pca, random or eigenvectors. The default is samples, or random if there are
             fewer than three samples. Or trajectory, the principal directions of the weights along
-            the training, as kept by 'landscape train --record'.
+            the training, as kept by 'landscape train --record'. For several runs: shared, along
+            the principal directions of all their samples, or means, through their means.
         line: Line in place of a plane: samples, pca, random or eigenvectors; or a curve of low
             loss between two samples, bezier or chain.
         split: Data to evaluate: train or test.
@@ -175,6 +177,23 @@ def surface(
     settings["seed"] = _seed(seed, trained.run)
     if margin is not None:
         settings["margin"] = margin
+    if others or plane in SHARED_PLANES:
+        if line is not None or steps is not None or learning_rate is not None:
+            raise InputError(
+                "several runs share a plane, not a line: no --line and no options of it"
+            )
+        runs = [trained, *(workflow.load(path, device=device) for path in others)]
+        settings |= {"plane": plane or "shared", "shape": (grid if rows is None else rows, grid)}
+        with ExitStack() as stack:
+            executor = stack.enter_context(workers(processes, dask))
+            for one in runs:
+                stack.enter_context(workflow.in_progress(one.run, surface=settings))
+            workflow.measure_shared_surface(
+                runs, executor=executor, fresh=fresh, progress=True, **settings
+            )
+        for path in (file, *others):
+            print_run(path, as_json)
+        return
     if line is None:
         settings |= {"plane": plane, "shape": (grid if rows is None else rows, grid)}
         kind: str = workflow.check_surface(trained, fresh=fresh, **settings)

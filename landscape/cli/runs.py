@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 from typing import Annotated
 
@@ -60,6 +61,10 @@ def app(
     host: str = "127.0.0.1",
     port: int = 8050,
     open_browser: Annotated[bool, Parameter(name="--open")] = False,
+    prefix: str | None = None,
+    token: str = "",
+    allow_host: list[str] | None = None,
+    frame_ancestor: list[str] | None = None,
 ) -> None:
     """Look at the runs of a folder in the browser.
 
@@ -68,8 +73,20 @@ def app(
         host: Address to listen on.
         port: Port to listen on.
         open_browser: Open the browser.
+        prefix: Path under which a proxy shows the dashboard, such as /user/me/proxy/8050/. By
+            default that of JupyterHub or code-server, if the command runs there.
+        token: Secret that the first address has to hold; 'auto' makes one.
+        allow_host: Another name by which browsers reach this machine.
+        frame_ancestor: Site whose pages may show the dashboard in a frame.
     """
     from landscape_app import serve
+    from landscape_app.access import Access, proxy_prefix
 
     torch.set_num_threads(1)  # each answer has a thread of its own, and computes little
-    serve(folder, host=host, port=port, open_browser=open_browser)
+    access = Access(
+        prefix=proxy_prefix(port) if prefix is None else prefix,
+        token=secrets.token_urlsafe(24) if token == "auto" else token,
+        hosts=tuple(name.lower() for name in allow_host or ()),
+        ancestors=tuple(frame_ancestor or ()),
+    )
+    serve(folder, host=host, port=port, open_browser=open_browser, access=access)

@@ -16,6 +16,7 @@ from landscape.autograd.pytrees import map_tensors, tensors_of
 from landscape.objective.batches import Batch
 from landscape.objective.objective import Objective
 from landscape.posteriors.loss import PosteriorLoss
+from landscape.posteriors.posterior import Posterior
 from landscape.running_stats.normalisation import normalisation_layers
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
@@ -46,20 +47,46 @@ def fingerprints(loss: PosteriorLoss, **others: Tensor) -> dict[str, str]:
         same = posterior.calibration is loss.data
         calibration = data if same else _examples(posterior.calibration)
     distribution = posterior.distribution
-    inferred = set(space.names)
-    fixed = {n: p for n, p in space.module.named_parameters() if n not in inferred}
-    estimated = {id(buffer) for layer in layers for buffer in layer.buffers()}
-    buffers = {n: b for n, b in space.module.named_buffers() if id(b) not in estimated}
     weights: tuple[Any, ...] = space.signature, distribution.kind, distribution.tensors()
     kept = posterior.sample_buffers
     weights += (calibration,) if kept is None else (dict(kept),)
-    network = (_layers(space.module), fixed, buffers)
     return {
-        "posterior": _digest(weights, network),
+        "posterior": _digest(weights, _network(posterior)),
         "data": data,
         "loss": loss.loss if isinstance(loss.loss, str) else _digest(loss.loss),
         **{name: _digest(tensor) for name, tensor in others.items()},
     }
+
+
+def network_fingerprint(posterior: Posterior) -> str:
+    """SHA-256 of a posterior's network without its inferred parameters.
+
+    The loss is the same function of the weights for two posteriors with the same fingerprint, on
+    the same data and if running statistics are estimated on the same data.
+    """
+    return _digest(posterior.space.signature, _network(posterior))
+
+
+def weights_fingerprint(posterior: Posterior) -> str:
+    """SHA-256 of a posterior's distribution over the weights."""
+    distribution = posterior.distribution
+    return _digest(posterior.space.signature, distribution.kind, distribution.tensors())
+
+
+def digest_of(*tensors: Tensor) -> str:
+    """SHA-256 of tensors."""
+    return _digest(*tensors)
+
+
+def _network(posterior: Posterior) -> tuple[Any, ...]:
+    """A network's layers, fixed parameters and buffers, but for estimated running statistics."""
+    space = posterior.space
+    inferred = set(space.names)
+    fixed = {n: p for n, p in space.module.named_parameters() if n not in inferred}
+    layers = normalisation_layers(space.module)
+    estimated = {id(buffer) for layer in layers for buffer in layer.buffers()}
+    buffers = {n: b for n, b in space.module.named_buffers() if id(b) not in estimated}
+    return _layers(space.module), fixed, buffers
 
 
 def _examples(data: Iterable[Batch]) -> str:

@@ -13,6 +13,7 @@ from landscape.results import MARKOV_CHAINS, SampleMean, spectrum_means
 from landscape.runtime.json_text import parse_json
 from landscape.store import schema
 from landscape.store.groups import Group, group_names, read_group
+from landscape.store.heartbeat import status_of
 from landscape.store.run import Run
 from landscape.store.untrusted import open_run, plain_attributes, reading
 
@@ -23,6 +24,7 @@ class Summary:
 
     Attributes:
         name: The file's name without its ending.
+        status: running, complete, failed, or stopped if the process at work was killed.
         samples: Number of posterior samples that were averaged, or else measured.
         accuracy: Accuracy of the averaged predictions.
         nll: Negative log-likelihood of the averaged predictions, in nats.
@@ -97,7 +99,7 @@ def summarise(run: Run) -> Summary:
         method=str(run.attributes.get("method", "")),
         task=str(run.attributes.get("task", "")),
         seed=seed if isinstance(seed := run.attributes.get("seed"), int) else None,
-        status=str(run.attributes.get("status", "")),
+        status=status_of(run),
         created_at=str(run.attributes.get("created_at", "")),
         training_seconds=number(run.attributes, "training_seconds"),
         samples=measured if samples is None else samples,

@@ -6,12 +6,16 @@ from landscape.surfaces.grid import Surface, surface
 from landscape.surfaces.lines import LINES, Line, LineKind, line
 from landscape.surfaces.planes import (
     PLANES,
+    SHARED_PLANES,
     Plane,
     PlaneKind,
+    SharedKind,
     eigenvectors,
     principal,
+    through_means,
     through_samples,
 )
+from landscape.surfaces.shared import shared_surface
 
 __all__ = [
     "CURVES",
@@ -23,6 +27,8 @@ __all__ = [
     "PLANES",
     "Plane",
     "PlaneKind",
+    "SHARED_PLANES",
+    "SharedKind",
     "Surface",
     "eigenvectors",
     "filter_normalised",
@@ -30,6 +36,8 @@ __all__ = [
     "lowest_curve",
     "orthonormal_pair",
     "principal",
+    "shared_surface",
     "surface",
+    "through_means",
     "through_samples",
 ]

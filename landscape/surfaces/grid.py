@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -70,6 +70,14 @@ class Surface:
         names += ("sample_off_plane", "sample_loss", "sample_count")
         named = {name: getattr(self, name) for name in names}
         return {name: values for name, values in named.items() if values is not None}
+
+    def attributes(self, seed: int) -> dict[str, str | int | float]:
+        """Text and numbers about the surface, for a run file."""
+        about: dict[str, str | int | float] = {"kind": self.plane.kind, "seed": seed}
+        about |= {"x_axis": self.plane.axes[0], "y_axis": self.plane.axes[1]}
+        if not np.isnan(self.variance_share):
+            about["variance_share"] = self.variance_share
+        return about
 
 
 def surface(
@@ -141,12 +149,13 @@ def surface(
         else planes.of_kind(plane, mean_loss, weights, seed)
     )
     own = {"origin": chosen.origin, "basis": chosen.basis} if kind == "own" else {}
-    projection = chosen.project(weights)
     if extent is None and (plane == "random" or (plane == "eigenvectors" and count == 1)):
         extent = float(posterior.mean.norm())
     x, y = (
         axis(along, points, margin, extent)
-        for along, points in zip(projection.coordinates.T, reversed(shape), strict=True)
+        for along, points in zip(
+            chosen.project(weights).coordinates.T, reversed(shape), strict=True
+        )
     )
     entry = Entry.of(store, group, settings, lambda: fingerprints(mean_loss, **own))
     losses = Losses(*shape)
@@ -156,41 +165,67 @@ def surface(
             losses.take_over(stored)
             sample_loss = stored["sample_loss"]
     if len(sample_loss) != count:
-        sample_loss = _sample_losses(mean_loss, weights, executor)
-    result = Surface(
-        x=x,
-        y=y,
+        sample_loss = sample_losses(mean_loss, weights, executor)
+    result = place_samples(chosen, (x, y), losses, weights, sample_loss)
+    attributes = result.attributes(seed)
+    if isinstance(posterior, Trajectory):
+        result = replace(result, sample_count=np.array(posterior.counts))
+        attributes["unit"] = posterior.unit
+
+    def write() -> None:
+        entry.write({**result.variables(), "finished": losses.finished}, attributes)
+
+    evaluate_rows(mean_loss, result, losses, write, executor, progress)
+    return result
+
+
+def place_samples(
+    plane: Plane,
+    axes: tuple[np.ndarray, np.ndarray],
+    losses: Losses,
+    weights: Tensor,
+    sample_loss: np.ndarray,
+) -> Surface:
+    """The surface of a grid with the projections of samples.
+
+    Args:
+        plane: The plane.
+        axes: Coordinates x and y of the grid.
+        losses: Losses of the grid, which may still be filled.
+        weights: The samples, shape (S, P).
+        sample_loss: Their own losses, shape (S,).
+    """
+    projection = plane.project(weights)
+    return Surface(
+        x=axes[0],
+        y=axes[1],
         loss=losses.loss,
         accuracy=losses.accuracy,
         sample_x=projection.coordinates[:, 0].cpu().numpy(),
         sample_y=projection.coordinates[:, 1].cpu().numpy(),
         sample_off_plane=projection.off_plane.cpu().numpy(),
         sample_loss=sample_loss,
-        plane=chosen,
-        variance_share=planes.variance_share(chosen, weights),
-        sample_count=np.array(posterior.counts) if isinstance(posterior, Trajectory) else None,
+        plane=plane,
+        variance_share=planes.variance_share(plane, weights),
     )
-    attributes: dict[str, str | int | float] = {
-        "kind": chosen.kind,
-        "x_axis": chosen.axes[0],
-        "y_axis": chosen.axes[1],
-        "seed": seed,
-    }
-    if isinstance(posterior, Trajectory):
-        attributes["unit"] = posterior.unit
-    if not np.isnan(result.variance_share):
-        attributes["variance_share"] = result.variance_share
 
-    def write() -> None:
-        entry.write({**result.variables(), "finished": losses.finished}, attributes)
 
+def evaluate_rows(
+    mean_loss: PosteriorLoss,
+    surface: Surface,
+    losses: Losses,
+    write: Callable[[], None],
+    executor: Executor | None,
+    progress: bool | Progress | None,
+) -> None:
+    """Evaluate the rows of a surface that ``losses`` lacks, and write them as they come."""
     report = reporter(progress, "loss surface")
-    rows = executors.run(_row, (mean_loss, chosen, x), y[losses.missing].tolist(), executor)
+    missing = surface.y[losses.missing].tolist()
+    rows = executors.run(_row, (mean_loss, surface.plane, surface.x), missing, executor)
     losses.complete(rows, write, report)
-    return result
 
 
-def _sample_losses(loss: PosteriorLoss, weights: Tensor, executor: Executor | None) -> np.ndarray:
+def sample_losses(loss: PosteriorLoss, weights: Tensor, executor: Executor | None) -> np.ndarray:
     """The loss of each sample, shape (S,), of weights (S, P).
 
     Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,12 +14,15 @@ from landscape.curvature import top_eigenvalues
 from landscape.errors import InputError
 from landscape.objective.objective import Objective
 from landscape.objective.parameters import ParameterSpace
-from landscape.posteriors import PosteriorLoss
+from landscape.posteriors import Posterior, PosteriorLoss
 from landscape.surfaces.directions import filter_normalised, orthonormal_pair
 
 PlaneKind = Literal["samples", "random", "pca", "eigenvectors"]
 """Names of the ways to choose a plane."""
 PLANES = ("samples", "random", "pca", "eigenvectors")
+SharedKind = Literal["shared", "means"]
+"""Names of the ways to choose a plane for several posteriors."""
+SHARED_PLANES = ("shared", "means")
 
 
 @dataclass(frozen=True)
@@ -41,13 +45,13 @@ class Plane:
     Attributes:
         origin: Origin, shape (P,).
         basis: Orthonormal basis, shape (2, P): coordinates are Euclidean lengths in R^P.
-        kind: One of ``PLANES``, or ``"own"``; its name in a run file.
+        kind: One of ``PLANES`` or ``SHARED_PLANES``, or ``"own"``; its name in a run file.
         axes: Meaning of the two axes, in words.
     """
 
     origin: Tensor
     basis: Tensor
-    kind: PlaneKind | Literal["own"]
+    kind: PlaneKind | SharedKind | Literal["own"]
     axes: tuple[str, str]
 
     def __post_init__(self) -> None:
@@ -162,6 +166,44 @@ def principal(vectors: Tensor) -> Plane:
     return Plane(mean.to(vectors), basis, "pca", axes)
 
 
+def through_means(posteriors: Sequence[Posterior], samples: Sequence[Tensor]) -> Plane:
+    """The plane through the means of several posteriors.
+
+    It goes through the first three. For two, the x axis runs from the first mean to the second, and
+    the y axis is the principal direction of the samples about their own mean, orthogonal to x.
+
+    Args:
+        posteriors: Posteriors over the same parameters.
+        samples: Samples of each, shape (S, P).
+
+    Raises:
+        InputError: there are fewer than two posteriors, or they span no plane.
+    """
+    means = [posterior.mean for posterior in posteriors]
+    if len(means) < 2:
+        raise InputError("a plane through means needs two posteriors or more")
+    if len(means) > 2:
+        sides = means[1] - means[0], means[2] - means[0]
+        basis = orthonormal_pair(*sides, noise=_rounding(torch.stack(means[:3])))
+        axes = ("from the mean of run 0 towards that of run 1", "towards that of run 2")
+        return Plane(means[0], basis, "means", axes)
+    along = (means[1] - means[0]).double()
+    if not bool(along.norm() > 0):
+        raise InputError("the two posteriors have the same mean: use the plane 'shared'")
+    along = along / along.norm()
+    rest = torch.cat([own.double() - own.double().mean(0) for own in samples])
+    rest = rest - (rest @ along)[:, None] * along
+    _, rotation = torch.linalg.eigh((rest @ rest.T).cpu())
+    across = rotation[:, -1].to(rest) @ rest
+    noise = _rounding(torch.cat(list(samples)))
+    basis = orthonormal_pair(along.to(means[0]), across.to(means[0]), noise=noise)
+    axes = (
+        "from the mean of run 0 towards that of run 1",
+        "principal direction of the samples about their means, orthogonal to x",
+    )
+    return Plane(means[0], basis, "means", axes)
+
+
 def eigenvectors(objective: Objective, w: Tensor, seed: int) -> Plane:
     """The plane through w along the eigenvectors of the Hessian's two largest eigenvalues there.
 
@@ -171,8 +213,11 @@ def eigenvectors(objective: Objective, w: Tensor, seed: int) -> Plane:
     with torch.enable_grad():  # a caller may have turned gradients off
         top = top_eigenvalues(objective, w, 2, seed=seed)
     basis = orthonormal_pair(*top.vectors.to(w))
-    first, second = (f"eigenvector of {float(value):.3g}" for value in top.values)
-    return Plane(w, basis, "eigenvectors", (f"Hessian {first}", f"Hessian {second}"))
+    first, second = (
+        f"Hessian eigenvector of λ{index} = {float(value):.3g}"
+        for index, value in enumerate(top.values, start=1)
+    )
+    return Plane(w, basis, "eigenvectors", (first, second))
 
 
 def variance_share(plane: Plane, samples: Tensor) -> float:

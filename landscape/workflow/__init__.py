@@ -6,6 +6,7 @@ from landscape.workflow.measuring import (
     in_progress,
     measure_curvature,
     measure_line,
+    measure_shared_surface,
     measure_surface,
 )
 from landscape.workflow.resume import tidy
@@ -20,6 +21,7 @@ __all__ = [
     "load",
     "measure_curvature",
     "measure_line",
+    "measure_shared_surface",
     "measure_surface",
     "record",
     "tidy",

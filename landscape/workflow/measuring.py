@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -18,7 +18,18 @@ from landscape.posteriors.fingerprints import fingerprints
 from landscape.prediction import best_temperature, predict
 from landscape.runtime import distributed
 from landscape.store import Run
-from landscape.surfaces import Line, PlaneKind, Surface, grid, line, surface
+from landscape.store.heartbeat import heartbeat
+from landscape.surfaces import (
+    Line,
+    PlaneKind,
+    SharedKind,
+    Surface,
+    grid,
+    line,
+    shared_surface,
+    surface,
+)
+from landscape.surfaces.shared import together
 from landscape.tasks import Data, Task
 from landscape.workflow.loading import Trained, lock, weights_of
 from landscape.workflow.resume import SplitStore, with_defaults
@@ -29,7 +40,8 @@ def in_progress(run: Run, **config: object) -> Iterator[None]:
     """Mark a run ``running`` during the work, and ``complete`` or ``failed`` after it.
 
     The settings on record are those of the numbers in the file. If the work fails before it writes
-    any, the record is as before.
+    any, the record is as before. A process that is killed leaves the run ``running``, and its
+    heartbeat ends.
 
     Args:
         run: The run.
@@ -41,7 +53,7 @@ def in_progress(run: Run, **config: object) -> Iterator[None]:
     if distributed.rank() != 0:  # the first process keeps the record
         yield
         return
-    with lock(run.path, weights_of(run)):
+    with lock(run.path, weights_of(run)), heartbeat(run.path):
         run.attributes = Run.open(run.path).attributes  # which may have changed since
         status, config_before = run.attributes.get("status", "failed"), json.dumps(run.config)
         run.set_attributes(status="running", config=json.dumps({**run.config, **config}))
@@ -184,6 +196,36 @@ def _surface_name(trained: Trained, plane: PlaneKind) -> str:
     if not isinstance(trained.posterior, Trajectory):
         return plane
     return "trajectory" if plane == "pca" else f"trajectory-{plane}"
+
+
+def measure_shared_surface(
+    runs: Sequence[Trained],
+    *,
+    plane: SharedKind = "shared",
+    split: str = "train",
+    fresh: bool = False,
+    progress: bool | Callable[..., None] | None = None,
+    **settings: Any,
+) -> list[Surface]:
+    """``landscape.shared_surface`` on the training set or the test set, written to each run.
+
+    Raises:
+        InputError: as ``shared_surface``, the runs are of different data, or a run holds a surface
+            of that name and of another request, and ``fresh`` is not given.
+    """
+    if len({trained.task.fingerprint() for trained in runs}) > 1:
+        raise InputError("the runs are of different data: their losses are not on one surface")
+    asked = {**with_defaults(shared_surface, settings), "kind": plane}
+    asked["together"] = together([trained.posterior for trained in runs])
+    return shared_surface(
+        [trained.posterior for trained in runs],
+        _data(runs[0].task, split),
+        plane=plane,
+        loss=runs[0].task.loss,
+        stores=[_store(trained, asked, split=split, fresh=fresh) for trained in runs],
+        progress=progress,
+        **settings,
+    )
 
 
 def measure_line(

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browsing import CAMERA, Visit, follow, wait_for_frames
-from made import write_samples
+from made import write_predictions
 from PIL import Image
 from playwright.sync_api import Page, expect
 
@@ -61,8 +61,8 @@ FIGURES = {
     "surface": ("#surface-0 .contourlayer path", "#surface-0 .scatterlayer path.point"),
     "flatness": (
         "#eigenvalues .scatterlayer path.point",
-        "#trace .scatterlayer path.point",
-        "#spread .boxlayer path.point",
+        "#spread .scatterlayer path.point",
+        "#spread .errorbar path",
         "#relation .scatterlayer path.point",
         "#density .scatterlayer path.js-line",
     ),
@@ -87,7 +87,7 @@ def test_the_list_leads_to_a_run_and_its_numbers(show: Callable[..., Page], comp
     page.get_by_text("Settings and provenance").click()
     expect(page.get_by_text("parameter_count")).to_be_visible()
     page.get_by_role("navigation", name="Look at it in").get_by_text("Flatness").click()
-    page.locator("#trace .scatterlayer path.point").first.wait_for(state="attached")
+    page.locator("#spread .scatterlayer path.point").first.wait_for(state="attached")
 
 
 def test_every_page_draws_its_figures_and_offers_to_upload_none(
@@ -141,7 +141,7 @@ def test_two_runs_are_compared_in_every_figure_in_the_same_colours(
     page.locator("#surface-0 .gtitle", has_text="second").wait_for()
     page.locator("#surface-1 .gtitle", has_text="first").wait_for()
     for where, graphs in (
-        ("flatness", ("trace", "spread", "relation", "density")),
+        ("flatness", ("eigenvalues", "spread", "relation", "density")),
         ("averaging", ("averaging",)),
         ("calibration", ("calibration",)),
         ("training", ("training",)),
@@ -219,14 +219,14 @@ def test_another_plane_is_a_choice_away_and_a_permalink_shows_what_was_on_the_sc
 
 def test_a_dark_page_has_dark_figures(show: Callable[..., Page], complete: Run) -> None:
     page = show(complete.path.parent, "/flatness?run=digits-swag-0")
-    page.locator("#trace .scatterlayer path.point").first.wait_for(state="attached")
-    light = brightness(page, "#trace")
+    page.locator("#spread .scatterlayer path.point").first.wait_for(state="attached")
+    light = brightness(page, "#spread")
     page.get_by_label("Colours").get_by_text("dark").click()
     page.wait_for_function(
-        "() => document.querySelector('#trace .js-plotly-plot')._fullLayout.paper_bgcolor"
+        "() => document.querySelector('#spread .js-plotly-plot')._fullLayout.paper_bgcolor"
         " === '#161b22'"
     )
-    assert brightness(page, "#trace") < 80 < 200 < light
+    assert brightness(page, "#spread") < 80 < 200 < light
     page.get_by_label("Colours").get_by_text("automatic").click()
     page.emulate_media(color_scheme="dark")
     page.wait_for_function("() => document.documentElement.dataset.mantineColorScheme === 'dark'")
@@ -367,12 +367,12 @@ def length(eye: dict[str, float]) -> float:
     return sum(value**2 for value in eye.values()) ** 0.5
 
 
-@pytest.mark.parametrize("name", ["surface-0", "trace"])
+@pytest.mark.parametrize("name", ["surface-0", "spread"])
 def test_a_zoom_and_its_end_outlast_a_new_figure(
     name: str, show: Callable[..., Page], new_run: Callable[..., Run], tmp_path: Path
 ) -> None:
     run = new_run("zoomed")
-    where = "flatness" if name == "trace" else "surface"
+    where = "flatness" if name == "spread" else "surface"
     page = show(tmp_path, f"/{where}?run=zoomed")
     page.locator(f"#{name} .nsewdrag").first.wait_for(state="attached")
     page.locator(f"#{name}").scroll_into_view_if_needed()
@@ -400,11 +400,11 @@ def test_a_zoom_and_its_end_outlast_a_new_figure(
 def test_an_axis_that_nobody_touched_follows_the_data(
     show: Callable[..., Page], started: Run
 ) -> None:
-    write_samples(started, np.random.default_rng(0), samples=4)
-    page = show(started.path.parent, "/flatness?run=digits-map-0")
-    page.wait_for_function(f"() => ({RANGE})('trace')?.[1] === 3.5")
-    write_samples(started, np.random.default_rng(0), samples=9)
-    page.wait_for_function(f"() => ({RANGE})('trace')?.[1] === 8.5")
+    write_predictions(started, np.random.default_rng(0), samples=4)
+    page = show(started.path.parent, "/averaging?run=digits-map-0")
+    page.wait_for_function(f"() => ({RANGE})('metrics')?.[1] === 3.5")
+    write_predictions(started, np.random.default_rng(0), samples=9)
+    page.wait_for_function(f"() => ({RANGE})('metrics')?.[1] === 8.5")
 
 
 def redraw(page: Page, name: str, run: Run) -> None:
@@ -516,7 +516,7 @@ def test_a_click_on_a_sample_in_space_highlights_it(
     assert page.evaluate(COLOURS).count("#D55E00") == 1
     assert page.evaluate(CAMERA) == pytest.approx(before, abs=1e-3)
     page.get_by_role("navigation", name="Pages").get_by_text("Flatness").click()
-    page.wait_for_function(PICKED, arg=["trace", "digits-swag-0", [sample]])
+    page.wait_for_function(PICKED, arg=["spread", "digits-swag-0", [sample]])
     page.go_back()
     page.locator("#surface-page").wait_for()  # until then the link is the other page's
     page.get_by_role("link", name="Highlight none").click()
@@ -530,14 +530,16 @@ def test_samples_brushed_in_one_figure_are_highlighted_in_the_others(
     for seed, name in enumerate(("one", "a & <b>")):
         new_run(name, seed=seed)
     page = show(tmp_path, "/flatness?run=one&run=a%20%26%20%3Cb%3E")
-    page.locator("#trace .scatterlayer path.point").first.wait_for(state="attached")
+    page.locator("#spread .scatterlayer path.point").first.wait_for(state="attached")
     page.wait_for_timeout(500)
     # A click on the third sample of the second run.
-    page.locator("#trace").scroll_into_view_if_needed()
-    page.locator("#trace .scatterlayer .trace >> nth=1 >> path.point >> nth=2").hover(force=True)
+    page.locator("#spread").scroll_into_view_if_needed()
+    page.locator("#spread .xy .scatterlayer .trace >> nth=2 >> path.point >> nth=2").hover(
+        force=True
+    )
     page.mouse.down()
     page.mouse.up()
-    for graph in ("eigenvalues", "trace", "spread", "relation"):
+    for graph in ("eigenvalues", "spread", "relation"):
         page.wait_for_function(PICKED, arg=[graph, "a & <b>", [2]])
         page.wait_for_function(PICKED, arg=[graph, "one", []])
     assert page.url.endswith("pick=a%20%26%20%3Cb%3E:2")
@@ -551,10 +553,10 @@ def test_samples_brushed_in_one_figure_are_highlighted_in_the_others(
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] - 3, box["y"] + box["height"] - 3, steps=6)
     page.mouse.up()
-    for graph in ("eigenvalues", "trace", "spread", "relation"):
+    for graph in ("eigenvalues", "spread", "relation"):
         page.wait_for_function(PICKED, arg=[graph, "one", list(range(10))])
     page.get_by_role("link", name="Highlight none").click()
-    for graph in ("eigenvalues", "trace", "spread", "relation"):
+    for graph in ("eigenvalues", "spread", "relation"):
         page.wait_for_function(UNPICKED, arg=graph)
     assert "pick" not in page.url
     # The choice holds on other pages.
@@ -591,7 +593,7 @@ def test_a_missing_quantity_stands_where_its_figure_would(
     page.locator("section .notice", has_text="landscape train").wait_for()
     places = {
         "surface": ("surface-0",),
-        "flatness": ("eigenvalues", "trace", "spread", "relation", "density"),
+        "flatness": ("eigenvalues", "spread", "relation", "density"),
         "averaging": ("metrics", "averaging"),
         "calibration": ("calibration",),
         "training": ("training",),

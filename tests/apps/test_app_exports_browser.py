@@ -24,8 +24,8 @@ def test_a_figure_is_saved_as_image_and_as_drawing(
     show: Callable[..., Page], complete: Run
 ) -> None:
     page = show(complete.path.parent, "/flatness?run=digits-swag-0")
-    page.locator("#trace .scatterlayer path.point").first.wait_for(state="attached")
-    save = page.get_by_role("group", name="Save: Trace at each sample")
+    page.locator("#spread .scatterlayer path.point").first.wait_for(state="attached")
+    save = page.get_by_role("group", name="Save: Largest eigenvalue and trace at each sample")
     with page.expect_download() as download:
         save.get_by_role("button", name="PNG").click()
     with Image.open(download.value.path()) as image:
@@ -36,7 +36,7 @@ def test_a_figure_is_saved_as_image_and_as_drawing(
         save.get_by_role("button", name="SVG").click()
     drawing = Path(download.value.path()).read_text()
     assert drawing.startswith("<svg")
-    assert "Trace of the Hessian" in drawing
+    assert "Largest eigenvalue and trace of the Hessian" in drawing
 
 
 PDFS = {
@@ -135,22 +135,22 @@ def test_the_numbers_behind_a_figure_are_a_table_for_the_keyboard(
 ) -> None:
     run = new_run("one")
     page = show(tmp_path, "/flatness?run=one")
-    page.locator("#trace .scatterlayer path.point").first.wait_for(state="attached")
-    summary = page.locator("details[data-graph=trace] summary")
+    page.locator("#spread .scatterlayer path.point").first.wait_for(state="attached")
+    summary = page.locator("details[data-graph=spread] summary")
     summary.focus()
     page.keyboard.press("Enter")
-    table = page.get_by_role("table", name="Trace at each sample")
+    table = page.get_by_role("table", name="Largest eigenvalue and trace at each sample")
     table.locator("tbody tr").first.wait_for()
     heads = table.locator("thead th").all_inner_texts()
     cells = table.locator("tbody tr >> nth=3 >> td").all_inner_texts()
     row = dict(zip(heads, cells, strict=True))
-    assert float(row["y"]) == pytest.approx(run["samples"]["trace"][3], rel=1e-5)
+    assert float(row["y"]) == pytest.approx(run["samples"]["eigenvalues"][3, 0], rel=1e-5)
     assert (row["run"], row["sample"]) == ("one", "3")
-    # It follows the file, which has two samples then and their mean.
+    # It follows the file, which has two samples then and their mean, of lambda_1 and trace.
     group = dict(run["samples"])
     run.write("samples", {name: values[:2] for name, values in group.items()})
     page.wait_for_function(
-        "() => document.querySelectorAll('details[data-graph=trace] tbody tr').length === 3"
+        "() => document.querySelectorAll('details[data-graph=spread] tbody tr').length === 6"
     )
 
 

@@ -11,7 +11,10 @@ import plotly.graph_objects as go
 import pytest
 import torch
 from landscape_app import figures, formats
-from landscape_app.data import NotMeasured
+from landscape_app.data import NotMeasured, share_plane
+from landscape_app.pages import surface as surface_page
+from landscape_app.table import rows
+from landscape_app.url import View
 
 from landscape.errors import InputError
 from landscape.prediction import Prediction
@@ -133,7 +136,7 @@ def test_the_samples_carry_their_distance_to_the_plane(complete: Run) -> None:
     assert len(set(np.asarray(rings.marker.size)[away == 0])) == 1
     assert rings.customdata[5][3] == away[5]
     own = complete["surfaces/samples"]["sample_loss"]
-    solid = figures.surface_figure(complete, "samples", "3d")
+    solid = figures.surface_figure(complete, "samples", "3d", log=False)
     points, axis = solid.data[1], solid.layout.scene.zaxis
     lift = np.ptp(axis.range) / 30  # not to be cut by the surface
     assert ((own < points.z) & (points.z < own + lift)).all()
@@ -207,6 +210,121 @@ def test_a_plane_that_is_a_dot_among_the_others_says_so(
     assert drawn[0].layout.margin.t == drawn[1].layout.margin.t  # their plots lie on one level
 
 
+def test_runs_share_the_loss_the_axes_too_or_nothing(
+    started: Run, new_run: Callable[..., Run]
+) -> None:
+    small, large = plane(started, 1.0, 1.0), plane(new_run("large"), 10.0, 4.0)
+    group = dict(large["surfaces/samples"])
+    large.write("surfaces/samples", group | {"loss": 10 * group["loss"]})
+    frame = figures.Frame.around([small, large], "samples")
+    expected = {
+        "all": (10, 80, ""),
+        "colours": (1, 80, "own plane"),
+        "nothing": (1, 8, "own"),
+    }
+    for shared, (reach, highest, words) in expected.items():
+        own = frame.on(small, "samples", shared)
+        drawn = figures.surface_figure(small, "samples", frame=own)
+        assert drawn.layout.xaxis.range == (-reach, reach)
+        assert (drawn.data[0].zmin, drawn.data[0].zmax) == (0, highest)
+        assert words in title(drawn)
+        solid = figures.surface_figure(small, "samples", "3d", frame=own)
+        assert solid.data[0].cmax == highest
+        slices = figures.slices_figure(small, large, name="samples", at=(0.0, 0.0), shared=shared)
+        axes = list(slices.select_xaxes())
+        assert len(axes) == (2 if shared == "all" else 4)
+        assert len({axis.matches for axis in slices.select_yaxes()} - {None}) == (
+            2 if shared == "nothing" else 1
+        )
+        assert (slices.layout.meta.get("height") is None) == (shared == "all")
+    assert "heights are this run's own" in title(solid)
+
+
+def test_runs_that_share_a_plane_are_on_one_surface(
+    started: Run, new_run: Callable[..., Run]
+) -> None:
+    other, apart = new_run("other"), new_run("apart")
+    for run, shift, mark in ((started, 0.0, "a"), (other, 0.5, "a"), (apart, 0.0, "b")):
+        plane(run, 1.0, 1.0 + shift)
+        group = dict(run["surfaces/samples"])
+        group["sample_x"] = group["sample_x"] + shift
+        run.write("surfaces/shared", group, {"plane_fingerprint": mark, "variance_share": 0.25})
+    assert share_plane([started, other], "shared")
+    assert not share_plane([started, other, apart], "shared")
+    assert not share_plane([started, other], "samples")  # which says of no plane
+    marks = figures.theme.MARKS
+    figure = figures.shared_surface_figure(started, other, name="shared", marks=marks)
+    found = rows(figure)
+    assert sum(row["series"] == "loss" for row in found) == 9  # one grid
+    for run, (colour, symbol) in zip((started, other), marks, strict=False):
+        group = run["surfaces/shared"]
+        own = [row for row in found if row["run"] == run.path.stem]
+        assert [row["x"] for row in own] == group["sample_x"].tolist()
+        assert [row["off_plane"] for row in own] == group["sample_off_plane"].tolist()
+        (trace,) = [t for t in figure.data if t.meta and t.meta["run"] == run.path.stem]
+        assert (trace.marker.symbol, set(trace.marker.color)) == (symbol, {colour})
+    assert "digits-map-0: 0.50 ± 0.71 off the plane, which holds 25.0 %" in title(figure)
+    solid = figures.shared_surface_figure(started, other, name="shared", kind="3d")
+    assert [t.marker.color[0] for t in solid.data if t.meta and t.meta["run"]] == [
+        marks[0][0],
+        marks[1][0],
+    ]
+    slices = figures.slices_figure(started, other, name="shared", at=(0.0, 0.0))
+    assert len(slices.data) == 4  # one slice along x and one along y, with their points
+    assert "the slices are the same for all of them" in title(slices)
+    for runs, places in (([started, other], [True, False]), ([started, apart], [True, True])):
+        view = View("surface", runs=tuple(run.path.stem for run in runs), plane="shared")
+        drawn = [surface_page._draw(place, runs, view) for place in (0, 1)]
+        assert [figure is not None for figure in drawn] == places
+
+
+def test_a_plane_of_eigenvectors_is_named_by_its_eigenvalues(started: Run) -> None:
+    for words in ("Hessian eigenvector of λ{} = {}", "Hessian eigenvector of {1}"):  # and before
+        axes = {f"{axis}_axis": words.format(rank, value) for axis, rank, value in AXES}
+        run = surface_of(started, [[1, 2], [3, 4]], kind="eigenvectors", **axes)
+        drawn = figures.surface_figure(run, "samples")
+        assert "the plane of the eigenvectors of λ1 = 12.3 and λ2 = 4e-05" in title(drawn)
+
+
+AXES = (("x", 1, "12.3"), ("y", 2, "4e-05"))
+
+
+def test_the_lowest_point_and_the_mean_of_the_samples_are_marked(complete: Run) -> None:
+    group = complete["surfaces/samples"]
+    marked = {
+        str(trace.name).partition(",")[0]: trace
+        for trace in figures.surface_figure(complete, "samples").data
+        if len(trace.x) == 1 and trace.x[0] is not None
+    }
+    row, column = divmod(int(np.nanargmin(group["loss"])), len(group["x"]))
+    lowest, mean = marked["lowest"], marked["mean of the samples"]
+    assert (lowest.x[0], lowest.y[0]) == (group["x"][column], group["y"][row])
+    assert formats.number(float(np.nanmin(group["loss"]))) in lowest.name
+    assert (mean.x[0], mean.y[0]) == pytest.approx(
+        (group["sample_x"].mean(), group["sample_y"].mean())
+    )
+
+
+def test_a_training_that_diverges_does_not_flatten_the_others(complete: Run, started: Run) -> None:
+    losses = {"epoch": [1, 2, 3], "train_loss": [2.0, 50.0, 4e9], "seconds": [5.0, 6.0, 7.0]}
+    started.write("training", losses | {"learning_rate": [1.0, 0.1, 0.001]})
+    figure = figures.training_figure(complete, started, log=False)
+    first = max(complete["training"]["validation_loss"][0], 2.0)
+    low, high = figure.layout.yaxis.range
+    assert high == pytest.approx(3 * first)
+    assert low < 0
+    assert "digits-map-0: loss beyond the axis, up to 4.00×10⁹" in title(figure)
+    assert figures.training_figure(complete).layout.yaxis.range is None
+    log = figures.training_figure(complete, started, log=True).layout.yaxis
+    assert log.type == "log"
+    assert 10 ** log.range[1] == pytest.approx(3 * first)
+    seconds = figures.training_figure(started, time="seconds")
+    assert list(seconds.data[0].x) == [5, 6, 7]
+    (rate,) = [trace for trace in seconds.data if trace.name == "learning rate"]
+    assert list(rate.y) == [1, 0.1, 0.001]
+    assert seconds.layout[f"yaxis{rate.yaxis[1:]}"].type == "log"
+
+
 def test_the_lines_of_the_slices_are_on_the_surface(started: Run) -> None:
     run = plane(started, 10.0, 1.0)
     slices = figures.slices_figure(run, name="samples", at=(8.0, -1.0)).data
@@ -273,7 +391,7 @@ def test_rows_to_come_are_told_from_values_that_are_missing(started: Run) -> Non
 def test_the_share_of_variance_and_the_axes_are_named(complete: Run) -> None:
     figure = figures.surface_figure(complete, "samples")
     assert "37.2 %" in title(figure)
-    assert figure.layout.xaxis.title.text == "from sample 0 towards sample 1"
+    assert figure.layout.xaxis.title.text == "‖Δw‖ from sample 0 towards sample 1"
     assert "variance" not in title(figures.surface_figure(complete, "random"))
 
 
@@ -286,7 +404,12 @@ def test_markup_from_a_file_is_shown_as_text(started: Run) -> None:
 def test_each_eigenvalue_is_a_trace_with_its_residuals(complete: Run) -> None:
     samples = complete["samples"]
     figure = figures.eigenvalues_figure(complete)
-    assert len(figure.data) == 5
+    *ranks, mean = figure.data
+    assert len(ranks) == 5
+    np.testing.assert_allclose(mean.y, samples["eigenvalues"].mean(0))
+    for rank, trace in enumerate(ranks, start=1):
+        assert (np.abs(np.asarray(trace.x) - rank) < 0.5).all()
+        assert (np.diff(trace.x) > 0).all()  # in the order of the samples
     np.testing.assert_array_equal(figure.data[2].y, samples["eigenvalues"][:, 2])
     np.testing.assert_array_equal(figure.data[2].error_y.array, samples["residuals"][:, 2])
     *reached, last = figure.data[4].marker.symbol
@@ -330,7 +453,7 @@ def test_the_reliability_diagram_has_the_error_of_the_library_and_every_example(
 ) -> None:
     group = complete["predictions"]
     figure = figures.calibration_figure(complete)
-    _, points, bars = figure.data
+    points, bars = (trace for trace in figure.data if trace.meta)
     predicted = Prediction(*(torch.from_numpy(group[n]) for n in ("log_probabilities", "labels")))
     expected = predicted.metrics()["ece"]
     assert f"ECE {formats.number(expected)}" in title(figure)
@@ -343,6 +466,24 @@ def test_the_reliability_diagram_has_the_error_of_the_library_and_every_example(
     np.testing.assert_allclose(points.y + points.error_y.array, high)
     assert (low >= 0).all()
     assert (high <= 1).all()
+
+
+def test_bins_of_few_examples_are_faint_and_steps_span_their_bins(complete: Run) -> None:
+    figure = figures.calibration_figure(complete)
+    points, bars = (trace for trace in figure.data if trace.meta)
+    few = np.array([row[0] for row in points.customdata]) < 10
+    assert few.any()
+    assert not few.all()
+    assert set(np.asarray(points.marker.opacity)[~few]) == {1.0}
+    assert set(np.asarray(points.marker.opacity)[few]) == {0.35}
+    lines = [trace for trace in figure.data if trace.type == "scatter"]
+    steps = [trace for trace in lines if trace.mode == "lines" and trace.opacity is not None]
+    assert [trace.opacity for trace in steps] == [1, 0.35]
+    spans = np.concatenate([np.reshape(trace.x, (-1, 3))[:, :2] for trace in steps])
+    np.testing.assert_allclose(spans[:, 1] - spans[:, 0], 1 / 15, rtol=1e-5)
+    np.testing.assert_allclose(np.sort(spans[:, 0]), [row[0] for row in bars.customdata])
+    assert figure.layout.yaxis.scaleanchor == "x"  # a square
+    assert {note.text for note in figure.layout.annotations} == {"overconfident", "underconfident"}
 
 
 def test_bars_lie_in_their_bins_however_many_runs_and_bins_there_are(
@@ -408,7 +549,7 @@ def test_without_curvature_there_are_random_orders_alone(complete: Run, started:
 
 def test_runs_keep_their_colours_and_an_absent_one_is_named(complete: Run, started: Run) -> None:
     figure = figures.calibration_figure(started, complete)
-    _, points, bars = figure.data
+    points, bars = (trace for trace in figure.data if trace.meta)
     assert points.marker.color == bars.marker.color == figures.theme.MARKS[1][0]
     assert "digits-map-0: predictions not recorded" in title(figure)
 

@@ -114,14 +114,45 @@ def test_a_lone_sample_has_no_correlation(started: Run) -> None:
     assert "NLL ρ undefined" in title(figures.relation_figure(scored(started, [1.0], [1.0])))
 
 
-def test_a_box_holds_every_sample_of_its_run(complete: Run, started: Run) -> None:
+def test_the_spread_holds_every_sample_with_its_error(complete: Run, started: Run) -> None:
     started.write("samples", {"eigenvalues": [[2.0], [-1.0]], "trace": [5.0, 4.0]})
     figure = figures.spread_figure(complete, started, picked={"digits-map-0": [1]})
-    largest, other, trace, _ = figure.data
-    np.testing.assert_array_equal(largest.y, complete["samples"]["eigenvalues"][:, 0])
-    np.testing.assert_array_equal(trace.y, complete["samples"]["trace"])
+    of = {(trace.meta["series"], trace.meta["run"]): trace for trace in figure.data if trace.meta}
+    largest, other = of["λ1", "digits-swag-0"], of["λ1", "digits-map-0"]
+    trace = of["trace", "digits-swag-0"]
+    group = complete["samples"]
+    np.testing.assert_array_equal(largest.y, group["eigenvalues"][:, 0])
+    np.testing.assert_array_equal(largest.error_y.array, group["residuals"][:, 0])
+    np.testing.assert_array_equal(trace.y, group["trace"])
+    np.testing.assert_array_equal(trace.error_y.array, group["trace_standard_error"])
     assert (list(largest.selectedpoints), list(other.selectedpoints)) == ([], [1])
     assert "1 not positive" in title(figures.spread_figure(complete, started, log=True))
+
+
+def test_few_samples_have_a_mean_with_its_interval_and_no_box(started: Run) -> None:
+    generator = np.random.default_rng(0)
+    for count in (19, 20):
+        trace = generator.normal(5, 1, count)
+        started.write("samples", {"eigenvalues": trace[:, None], "trace": trace})
+        figure = figures.spread_figure(started)
+        boxes = [trace for trace in figure.data if trace.type == "box"]
+        assert len(boxes) == (2 if count == 20 else 0)
+        (mean,) = [t for t in figure.data if t.meta and t.meta["series"].startswith("trace: mean")]
+        interval = stats.t.interval(0.95, count - 1, trace.mean(), stats.sem(trace))
+        assert mean.y[0] == pytest.approx(trace.mean())
+        assert mean.y[0] + mean.error_y.array[0] == pytest.approx(interval[1])
+        assert mean.y[0] - mean.error_y.arrayminus[0] == pytest.approx(interval[0])
+
+
+def test_a_highlighted_sample_without_curvature_says_so(complete: Run, started: Run) -> None:
+    picked = {"digits-swag-0": [3, 11, 12]}
+    words = "highlighted sample 11, 12: not measured, not here"
+    for draw in (figures.spread_figure, figures.eigenvalues_figure, figures.trace_figure):
+        assert words in title(draw(complete, picked=picked))
+        assert "not here" not in title(draw(complete, picked={"digits-swag-0": [3]}))
+    started.write("samples", {"eigenvalues": [[2.0]], "trace": [5.0]})
+    both = figures.spread_figure(complete, started, picked=picked)
+    assert f"digits-swag-0: {words}" in title(both)
 
 
 def test_the_density_is_the_mean_with_the_error_of_the_mean(complete: Run) -> None:
@@ -199,14 +230,11 @@ def test_error_bars_fade_with_the_samples_that_are_not_highlighted(complete: Run
     assert plain.error_y.color == figures.theme.MARKS[0][0]
 
 
-def test_eigenvalues_are_shades_of_the_colour_of_their_run(complete: Run) -> None:
+def test_eigenvalues_have_the_colour_of_their_run(complete: Run) -> None:
     marks = figures.theme.MARKS[2:]
-    traces = figures.eigenvalues_figure(complete, marks=marks).data
-    colours = [trace.marker.color for trace in traces]
-    assert colours[0].lower() == marks[0][0].lower()
-    assert len(set(colours)) == 5
-    others = {colour.lower() for colour in figures.theme.OKABE_ITO} - {marks[0][0].lower()}
-    assert not others & set(colours)
+    *ranks, mean = figures.eigenvalues_figure(complete, marks=marks).data
+    assert len(ranks) == 5
+    assert {trace.marker.color for trace in (*ranks, mean)} == {marks[0][0]}
 
 
 def test_runs_of_other_data_or_samples_are_told_why(new_run: Callable[..., Run]) -> None:

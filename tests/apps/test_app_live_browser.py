@@ -29,7 +29,7 @@ for done in range(1, 5):
     sys.stdin.readline()
 run.set_attributes(status="complete")
 """
-POINTS = """() => [...document.querySelectorAll('#trace .js-plotly-plot')]
+POINTS = """() => [...document.querySelectorAll('#spread .js-plotly-plot')]
     .map(plot => plot._fullData[0]?.x.length)[0]"""
 
 
@@ -116,7 +116,7 @@ def test_every_figure_is_reached_by_keyboard_and_named(
                 }"""
             )
         )
-    for graph in ("eigenvalues", "trace", "spread", "relation", "density"):
+    for graph in ("eigenvalues", "spread", "relation", "density"):
         for what in ("png", "svg", "pdf", "HTML", "CSV", "Data table"):
             assert f"{graph}:{what}" in reached, (graph, what)
     nameless = page.evaluate(

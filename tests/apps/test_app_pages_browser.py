@@ -83,7 +83,7 @@ def test_a_long_name_fits(
     for name in names:
         new_run(name)
     page = show(tmp_path, f"/flatness?run={'&run='.join(names)}")
-    page.locator("#eigenvalues .annotation-text", has_text="…").wait_for()
+    page.locator("#eigenvalues .legendtext", has_text="…").wait_for()
     assert page.evaluate(BEYOND) == 0
     page.get_by_title(f"Take {names[1]} off").click()
     page.wait_for_url("**/flatness?run=short**")

@@ -52,7 +52,6 @@ def test_a_line_in_progress_says_how_many_points_it_has(started: Run) -> None:
     [
         ("surfaces/pca", "landscape surface digits-map-0.h5 --plane pca"),
         ("surfaces/samples-test", "landscape surface digits-map-0.h5 --plane samples --split test"),
-        ("surfaces/of my own", "landscape surface digits-map-0.h5"),
         ("density", "landscape measure digits-map-0.h5 --density 10"),
         ("samples", "landscape measure digits-map-0.h5"),
     ],

@@ -147,6 +147,6 @@ def test_the_page_of_a_run_of_any_settings_is_answered(
         answer = client.post("/_dash-update-component", json=body)
         assert answer.status_code in (200, 204), answer.get_data(as_text=True)[:500]
         assert len(answer.get_data()) < 1 << 20
-    for graph in ("trace", "spread", "surface-0"):
+    for graph in ("eigenvalues", "spread", "surface-0"):
         answer = client.get(f"/export/{graph}.csv?run=odd")
         assert answer.status_code in (200, 404)

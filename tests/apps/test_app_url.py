@@ -25,7 +25,7 @@ def test_an_address_is_readable() -> None:
 
 
 def test_a_default_is_not_in_the_address() -> None:
-    assert FULL.set("view", "contour").set("loss", "linear").settings == {}
+    assert FULL.set("view", "contour").set("loss", "auto").settings == {}
     assert FULL.setting("view") == "3d"
     assert View().setting("view") == "contour"
 

@@ -2,6 +2,7 @@
 // It is written into the address without a new page in the history, and the server is not asked.
 (() => {
   const MOST_RUNS = 4; // as in url.py
+  const ROOT = window.landscapeRoot ?? "/"; // where a proxy shows the dashboard
   const OWN = { find: "", sort: "", filter: "", camera: "" };
   const LIST = ["find", "sort", "filter"];
 
@@ -17,6 +18,10 @@
   };
 
   const encoded = (text) => encodeURIComponent(text).replace(/%2C|%3A/g, decoded);
+
+  // A path within the dashboard, and as the browser asks for it.
+  const within = (path) => (path.startsWith(ROOT) ? `/${path.slice(ROOT.length)}` : path);
+  const absolute = (path) => ROOT + path.replace(/^\//, "");
 
   // As the page was opened; afterwards the page is right, and the address follows.
   const kept = { ...OWN };
@@ -35,7 +40,7 @@
   function write() {
     const { pathname, search, hash } = window.location;
     const others = partsOf(search).filter((part) => !isOwn(part));
-    const names = pathname === "/" ? LIST : others.includes("view=3d") ? ["camera"] : [];
+    const names = within(pathname) === "/" ? LIST : others.includes("view=3d") ? ["camera"] : [];
     const own = names
       .filter((name) => kept[name])
       .map((name) => `${name}=${encoded(kept[name])}`);
@@ -82,12 +87,71 @@
   // choice may be quicker than that.
   const toggle = (run) => go(toggled(window.location.search, run));
 
+  // The labels of the groups that are chosen; none for all of them.
+  const groupsOf = (search) =>
+    partsOf(search)
+      .filter((part) => part.startsWith("group="))
+      .map((part) => decoded(part.slice("group=".length)));
+
+  const isGrouped = (search) => partsOf(search).some((part) => part.startsWith("by="));
+
+  // A query with a group, or without it if it was chosen.
+  function withGroup(search, label) {
+    const labels = groupsOf(search);
+    const next = labels.includes(label)
+      ? labels.filter((other) => other !== label)
+      : [...labels, label];
+    const others = partsOf(search).filter((part) => !part.startsWith("group="));
+    return ordered([...others, ...next.map((name) => `group=${encoded(name)}`)]);
+  }
+
+  const toggleGroup = (label) => go(withGroup(window.location.search, label));
+
+  // Runs are grouped by the settings with these names; by none, single runs are shown.
+  function groupBy(names) {
+    const { search } = window.location;
+    const before = partsOf(search).find((part) => part.startsWith("by=")) ?? "by=";
+    const now = `by=${(names ?? []).map(encoded).join(",")}`;
+    if (now === before || pageNow() !== "") return;
+    const others = partsOf(search).filter((part) => !/^(by|group)=/.test(part));
+    go(ordered(now === "by=" ? others : [...others, now]));
+  }
+
+  // A field of a page chooses a number, a setting, or several conditions: its name is that of its
+  // part of the address. What a page fills in is no choice.
+  const DEFAULTS = { x: "lambda_1", y: "nll", hue: "method" }; // as in compare.py
+  function choose(value) {
+    const [{ prop_id: id } = {}] = dash_clientside.callback_context.triggered;
+    const [field] = (id ?? "").split(".");
+    const name = field.replace(/^compare-/, "");
+    const page = field.startsWith("compare-") ? "compare" : "";
+    const { search } = window.location;
+    if (!field || value === null || value === undefined || pageNow() !== page) return;
+    const isList = name === "where";
+    const before = partsOf(search).filter((part) => part.startsWith(`${name}=`));
+    const texts = isList ? value : [Array.isArray(value) ? value.join(",") : value];
+    const now = texts.filter(Boolean).map((text) => `${name}=${encoded(text)}`);
+    const known = before.length || isList ? before.map(decoded) : [`${name}=${DEFAULTS[name] ?? ""}`];
+    if (JSON.stringify(known) === JSON.stringify(now.length ? now.map(decoded) : isList ? [] : [`${name}=`])) return;
+    if (name === "hue" && !before.length && /(^|&)by=/.test(search.slice(1))) {
+      const by = partsOf(search).find((part) => part.startsWith("by=")).slice("by=".length);
+      if (decoded(by) === value) return;
+    }
+    go(ordered([...partsOf(search).filter((part) => !part.startsWith(`${name}=`)), ...now]));
+  }
+
+  const pageNow = () => within(window.location.pathname).split("/")[1] ?? "";
+
+  const ordered = (parts) => queryOf(parts.sort((one, other) => rankOf(one) - rankOf(other)));
+
   // The choices in the address, for the address of another page.
   const choices = () => queryOf(partsOf(window.location.search).filter((part) => !isOwn(part)));
 
-  const keyOf = (part) =>
-    part.startsWith("pick=") ? decoded(part).replace(/:[^:]*$/, "") : part.split("=")[0];
-  const ORDER = ["run", "plane", "", "at", "pick"]; // as in url.py; "" stands for the settings
+  function keyOf(part) {
+    if (part.startsWith("pick=")) return decoded(part).replace(/:[^:]*$/, "");
+    return /^(group|where)=/.test(part) ? part : part.split("=")[0];
+  }
+  const ORDER = ["run", "by", "group", "where", "in", "x", "y", "hue", "columns", "plane", "", "at", "pick"]; // as in url.py; "" stands for the settings
   const rankOf = (part) => ORDER.indexOf(ORDER.includes(part.split("=")[0]) ? part.split("=")[0] : "");
 
   // A query with the changes that lead from one query to another.
@@ -108,7 +172,7 @@
       parts = parts.filter((part) => keyOf(part) !== key);
       if (after.has(key)) parts.push(after.get(key));
     }
-    return queryOf(parts.sort((one, other) => rankOf(one) - rankOf(other)));
+    return ordered(parts);
   }
 
   // The server writes links for the address that it has last answered. A link changes in the address
@@ -120,7 +184,7 @@
     if (!link || answered === undefined || link.origin !== window.location.origin) return;
     if (link.download !== "" || link.matches(".brand, [download], [target]")) return;
     if (link.hash || link.closest("#grid")) return; // the list changes the address itself
-    const from = new URL(answered, window.location.origin);
+    const from = new URL(absolute(answered), window.location.origin);
     // A value of a setting counts also if it is the one that the server knows: it differs from the
     // other values.
     const values = [...(link.closest(".control")?.querySelectorAll("a[href]") ?? [])];
@@ -149,17 +213,21 @@
   let arrived = false;
   function arrive(path, search) {
     const { no_update: same } = dash_clientside;
-    if (arrived) return [same, path + (search ?? "")];
+    if (arrived) return [same, within(path) + (search ?? "")];
     if (path === undefined) return [same, same];
     arrived = true;
     return [window.landscapeSeen, same];
   }
 
   window.landscapeAddress = {
+    absolute,
     read,
     keep,
     go,
     toggle,
+    toggleGroup,
+    groupsOf,
+    pageNow,
     choices,
     runsOf,
     isFull,
@@ -173,5 +241,7 @@
   window.dash_clientside.landscape = Object.assign({}, window.dash_clientside.landscape, {
     arrive,
     followAddress,
+    groupBy,
+    choose,
   });
 })();

@@ -8,7 +8,7 @@
   async function look() {
     let answers = false;
     try {
-      answers = (await fetch("/alive", { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) })).ok;
+      answers = (await fetch(window.landscapeAddress.absolute("/alive"), { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) })).ok;
     } catch {}
     if (isGone === answers) tell(!answers);
     setTimeout(look, EVERY);

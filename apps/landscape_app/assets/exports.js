@@ -16,7 +16,7 @@
   // The server writes the PDF, from the drawing as it is on the screen.
   async function savePdf(plot, size, filename) {
     const url = await window.Plotly.toImage(plot, { format: "svg", ...size });
-    const answer = await fetch("/export/pdf", {
+    const answer = await fetch(window.landscapeAddress.absolute("/export/pdf"), {
       method: "POST",
       headers: { "Content-Type": "image/svg+xml" },
       body: decodeURIComponent(url.replace(/^data:image\/svg\+xml,/, "")),

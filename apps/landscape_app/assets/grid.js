@@ -1,7 +1,8 @@
 // The list of runs: cells that are more than text, the field that finds, and what of it is kept in
 // the address.
 (() => {
-  const { toggle, choices, runsOf, isFull } = window.landscapeAddress;
+  const { absolute, toggle, toggleGroup, groupsOf, choices, runsOf, isFull, partsOf, queryOf } =
+    window.landscapeAddress;
 
   // Links and boxes follow the address at once: they do not wait until the server has answered.
   function useAddress() {
@@ -14,15 +15,37 @@
     return redraw;
   }
 
-  function RunLink({ value: name }) {
+  function RunLink({ value: name, data }) {
     useAddress();
-    const link = { href: `/run/${encodeURIComponent(name)}${choices()}`, title: `Details of ${name}` };
+    if (data.group) {
+      const others = partsOf(choices()).filter((part) => !part.startsWith("group="));
+      const path = `/flatness${queryOf([...others, `group=${encodeURIComponent(name)}`])}`;
+      const href = absolute(path);
+      const title = `Figures of ${data.about}`;
+      return React.createElement(window.dash_core_components.Link, { href, title }, name);
+    }
+    const href = absolute(`/run/${encodeURIComponent(name)}${choices()}`);
+    const link = { href, title: `Details of ${name}` };
     return React.createElement(window.dash_core_components.Link, link, name);
   }
 
   function ChooseRun({ node }) {
-    const { name } = node.data;
+    const { name, group } = node.data;
     const redraw = useAddress();
+    if (group) {
+      const isChosen = groupsOf(window.location.search).includes(name);
+      return React.createElement("input", {
+        type: "checkbox",
+        checked: isChosen,
+        tabIndex: -1,
+        "aria-label": `Show ${name}`,
+        title: isChosen ? `Take off ${name}` : `Choose ${name}; all groups are shown if none is`,
+        onChange: () => {
+          toggleGroup(name);
+          redraw();
+        },
+      });
+    }
     const runs = runsOf(window.location.search);
     const chosen = runs.includes(name);
     const full = !chosen && isFull(runs);
@@ -63,8 +86,14 @@
   async function keepList() {
     const grid = await window.dash_ag_grid.getApiAsync("grid");
     await hasRows(grid); // until then the component sets its own, empty filter
-    showErrors(grid);
-    grid.addEventListener("rowDataUpdated", () => showErrors(grid));
+    const follow = () => {
+      showSettings(grid);
+      showErrors(grid);
+      showCount(grid);
+    };
+    follow();
+    grid.addEventListener("rowDataUpdated", follow);
+    grid.addEventListener("modelUpdated", () => showCount(grid));
     const { find, sort, filter } = window.landscapeAddress.read();
     const typed = document.getElementById("find").value;
     if (typed || find) setFind(grid, typed || find);
@@ -90,11 +119,48 @@
       else grid.addEventListener("firstDataRendered", done);
     });
 
-  // Most folders have no regressions.
+  // Most folders have no regressions, and one task. Groups need room for deviations.
   function showErrors(grid) {
     let some = false;
-    grid.forEachNode(({ data }) => (some ||= data.rmse !== null));
+    grid.forEachNode(({ data }) => (some ||= (data.rmse ?? null) !== null));
     grid.setColumnsVisible(["rmse"], some);
+    const isGrouped = Boolean(grid.getDisplayedRowAtIndex(0)?.data.group);
+    grid.setColumnsVisible(["method", "status", "samples", "training", "date"], !isGrouped);
+    const tasks = new Set();
+    grid.forEachNode(({ data }) => tasks.add(data.task));
+    grid.setColumnsVisible(["task"], !isGrouped && tasks.size > 1);
+  }
+
+  // A column for each setting that the rows bring along. The others keep their state.
+  function showSettings(grid) {
+    const names = Object.keys(grid.getDisplayedRowAtIndex(0)?.data.settings ?? {});
+    const others = grid.getColumnDefs().filter(({ colId }) => !colId.startsWith("setting "));
+    const shown = grid.getColumnDefs().length - others.length;
+    const now = grid.getColumnDefs().filter(({ colId }) => names.includes(colId.slice(8))).length;
+    if (shown === names.length && now === names.length) return;
+    const columns = names.map((name) => ({
+      colId: `setting ${name}`,
+      headerName: name,
+      headerTooltip: `The setting ${name}`,
+      valueGetter: ({ data }) => data.settings?.[name] ?? null,
+      sortable: true,
+      filter: "agTextColumnFilter",
+      flex: 1,
+      minWidth: 110,
+    }));
+    const first = others.findIndex(({ colId }) => colId === "method") + 1;
+    grid.setGridOption("columnDefs", others.toSpliced(first, 0, ...columns));
+  }
+
+  // "12 of 300 runs"
+  function showCount(grid) {
+    let all = 0;
+    grid.forEachNode(() => (all += 1));
+    const shown = grid.getDisplayedRowCount();
+    const isGrouped = grid.getDisplayedRowAtIndex(0)?.data.group;
+    const noun = (isGrouped ? "group" : "run") + (all === 1 ? "" : "s");
+    document.getElementById("row-count").textContent =
+      shown === all ? `${all} ${noun}` : `${shown} of ${all} ${noun}`;
   }
 
   function setFind(grid, text) {
@@ -107,7 +173,7 @@
     try {
       const entries = Object.entries(JSON.parse(text));
       return Object.fromEntries(
-        entries.filter(([name, model]) => grid.getColumn(name) && model?.filterType === "number"),
+        entries.filter(([name, model]) => grid.getColumn(name) && ["number", "text"].includes(model?.filterType)),
       );
     } catch {
       return {};

@@ -8,14 +8,14 @@ from landscape_app.figures.averaging import averaging_figure
 from landscape_app.figures.calibration import calibration_figure
 from landscape_app.figures.density import density_figure
 from landscape_app.figures.flatness import eigenvalues_figure, trace_figure
-from landscape_app.figures.frame import Frame
+from landscape_app.figures.frame import Frame, Shared
 from landscape_app.figures.lines import lines_figure
 from landscape_app.figures.measures import measures_figure
 from landscape_app.figures.prediction import metrics_figure, metrics_table
 from landscape_app.figures.relation import relation_figure
 from landscape_app.figures.slices import slices_figure
 from landscape_app.figures.spread import spread_figure
-from landscape_app.figures.surface import Kind, surface_figure
+from landscape_app.figures.surface import Kind, shared_surface_figure, surface_figure
 from landscape_app.figures.theme import CONFIG, darkened
 from landscape_app.figures.training import training_figure
 
@@ -23,6 +23,7 @@ __all__ = [
     "CONFIG",
     "Frame",
     "Kind",
+    "Shared",
     "averaging_figure",
     "calibration_figure",
     "darkened",
@@ -33,6 +34,7 @@ __all__ = [
     "metrics_figure",
     "metrics_table",
     "relation_figure",
+    "shared_surface_figure",
     "slices_figure",
     "spread_figure",
     "surface_figure",

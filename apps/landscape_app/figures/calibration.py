@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 import torch
-from plotly.subplots import make_subplots
 
 from landscape.prediction import Calibration, Prediction, reliability
 from landscape.store import Group, Run
@@ -19,14 +18,18 @@ _HOVER = (
 )
 _FILLED = 0.92
 """Fraction of a bin that the bars of all runs fill."""
+FEW, _FADED = 10, 0.35
+"""Number of examples below which a bin is faint, and its opacity."""
+_FAINT = f"faint: bins of fewer than {FEW} examples"
 
 
 @np.errstate(all="ignore")  # a file may hold any number
 def calibration_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figure:
     """Reliability diagram of the averaged prediction: accuracy against confidence, with counts.
 
-    There are fifteen bins of equal width. Error bars are Wilson's 95 % intervals of the accuracy
-    in each bin. ``landscape.prediction.ece`` defines the calibration errors in the subtitle.
+    There are fifteen bins of equal width; a step spans each bin, and its point stands at the mean
+    confidence. Error bars are Wilson's 95 % intervals of the accuracy. Bins of fewer than ten
+    examples are faint. ``landscape.prediction.ece`` defines the calibration errors in the subtitle.
 
     Args:
         *runs: The run files.
@@ -36,13 +39,11 @@ def calibration_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figur
         NotMeasured: no run has predictions.
         InputError: a run file cannot be read, or its predictions cannot be scored.
     """
-    scored = each_of(runs, _scored)
+    results = each_of(runs, scored)
     groups: PerRun[Group] = PerRun()
-    groups.update({position: group for position, (group, _) in scored.items()})
-    groups.absent = scored.absent
-    figure = make_subplots(
-        rows=2, shared_xaxes=True, row_heights=[0.74, 0.26], vertical_spacing=0.07
-    )
+    groups.update({position: group for position, (group, _) in results.items()})
+    groups.absent = results.absent
+    figure = go.Figure()
     figure.update_layout(barmode="overlay")  # the bars of each run have their own part of a bin
     figure.add_trace(
         theme.scatter(
@@ -52,30 +53,40 @@ def calibration_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figur
             line={"color": theme.MUTED, "dash": "dash", "width": 1.2},
             name="perfect calibration",
             hoverinfo="skip",
-        ),
-        row=1,
-        col=1,
+        )
     )
     errors = []
-    for place, (position, (_, bins)) in enumerate(scored.items()):
+    for place, (position, (_, bins)) in enumerate(results.items()):
         prefix = f"{runs[position].path.stem}: " if len(runs) > 1 else ""
         errors.append(f"{prefix}ECE {formats.number(float(bins.ece))}")
-        part = (place / len(scored), 1 / len(scored))
+        part = (place / len(results), 1 / len(results))
         _add(figure, bins, marks[position], runs[position], part)
-    figure.update_xaxes(range=[0, 1.01], tickformat=".0%")
-    figure.update_xaxes(title_text="confidence of the averaged prediction", row=2)
-    figure.update_yaxes(title_text="accuracy", range=[-0.02, 1.03], tickformat=".0%", row=1)
-    figure.update_yaxes(title_text="examples", type="log", dtick=1, row=2)
+    # Both parts have one x axis, so that it stays as wide as the square above it is.
+    figure.update_layout(
+        xaxis={"range": [0, 1], "tickformat": ".0%", "anchor": "y2", "constrain": "domain"}
+        | {"title": {"text": "confidence of the averaged prediction"}},
+        yaxis={"range": [0, 1], "tickformat": ".0%", "domain": [0.24, 1], "scaleanchor": "x"}
+        | {"constrain": "domain", "constraintoward": "bottom", "title": {"text": "accuracy"}},
+        yaxis2={"domain": [0, 0.19], "type": "log", "dtick": 1, "title": {"text": "examples"}}
+        | {"anchor": "x"},
+    )
+    for words, x, y in (("underconfident", 0.2, 0.8), ("overconfident", 0.8, 0.2)):
+        look = {"showarrow": False, "font": {"color": theme.MUTED, "size": 12.5}}
+        figure.add_annotation(text=words, x=x, y=y, **look)
     lines = [
         *samples.about(runs, groups, "log_probabilities"),
         samples.different_data(runs, groups),
     ]
-    notes = " · ".join([*errors, "error bars: 95 % intervals (Wilson)"])
+    notes = " · ".join([*errors, "error bars: 95 % intervals (Wilson)", _FAINT])
     title = "Reliability diagram"
-    return samples.titled(figure, runs, "calibration", title, *lines, notes, legend_above=True)
+    details = [*lines, notes]
+    return samples.titled(
+        figure, runs, "calibration", title, *details, legend_above=True, width=theme.SQUARE
+    )
 
 
-def _scored(run: Run) -> tuple[Group, Calibration]:
+def scored(run: Run) -> tuple[Group, Calibration]:
+    """The predictions of a run, and their reliability by confidence."""
     group = read_class_probabilities(run)
     return group, reliability(average(group), torch.from_numpy(group["labels"]))
 
@@ -98,34 +109,53 @@ def _add(
     colour, symbol = mark
     name = samples.plain_name(run)
     shared = {"name": name, "legendgroup": name}
+    edges = bins.edges
+    is_small = (counts < FEW).numpy()
+    for small in (False, True):
+        steps = np.flatnonzero(filled.numpy())[is_small == small]
+        if not len(steps):
+            continue
+        gap = np.full(len(steps), np.nan)
+        ends = np.stack([edges[steps].numpy(), edges[steps + 1].numpy(), gap], axis=1)
+        levels = bins.accuracy[steps].numpy()
+        figure.add_trace(
+            theme.scatter(
+                x=ends.ravel(),
+                y=np.stack([levels, levels, gap], axis=1).ravel(),
+                mode="lines",
+                line={"color": colour, "width": 2.5},
+                opacity=_FADED if small else 1,
+                hoverinfo="skip",
+                showlegend=False,
+                **shared,
+            )
+        )
+    opacity = np.where(is_small, _FADED, 1.0)
     figure.add_trace(
         theme.scatter(
             x=confidence.numpy(),
             y=accuracy.numpy(),
-            error_y={"type": "data", "symmetric": False, "thickness": 1.4, "width": 4}
-            | {"array": above, "arrayminus": below},
-            mode="lines+markers",
-            line={"color": colour, "width": 1.6},
-            marker={"color": colour, "symbol": symbol, "size": 8},
+            error_y={"type": "data", "symmetric": False, "thickness": 1.2, "width": 3}
+            | {"array": above, "arrayminus": below, "color": theme.faint(colour, 0.6)},
+            mode="markers",
+            marker={"color": colour, "symbol": symbol, "size": 7, "opacity": opacity},
             hovertemplate=_HOVER,
             **shared,
             **samples.numbers(
                 run, "accuracy", examples=counts.long().numpy(), low=low.numpy(), high=high.numpy()
             ),
-        ),
-        row=1,
-        col=1,
+        )
     )
-    edges = bins.edges
     # Plotly derives its own widths from the filled bins: a single one would fill the axis.
     widths = _FILLED * (edges[1:] - edges[:-1])[filled].numpy()
     figure.add_trace(
         go.Bar(
             x=((edges[:-1] + edges[1:]) / 2)[filled].numpy(),
             y=counts.long().numpy(),
+            yaxis="y2",
             offset=(part[0] - 0.5) * widths,
             width=part[1] * widths,
-            marker={"color": colour},
+            marker={"color": colour, "opacity": opacity},
             showlegend=False,
             hovertemplate="%{meta.run}<br>confidence %{customdata[0]:.1%} – %{customdata[1]:.1%}"
             "<br>%{y:,} examples<extra></extra>",
@@ -133,7 +163,5 @@ def _add(
             **samples.numbers(
                 run, "examples", low=edges[:-1][filled].numpy(), high=edges[1:][filled].numpy()
             ),
-        ),
-        row=2,
-        col=1,
+        )
     )

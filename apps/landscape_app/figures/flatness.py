@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from itertools import cycle
-
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from landscape.runtime import limits
-from landscape.store import Group, Run, SampleMean
+from landscape.store import Run, SampleMean
+from landscape.store.summary import places_of
 from landscape_app import formats
 from landscape_app.data import read_each
 from landscape_app.figures import samples, theme
 from landscape_app.figures.samples import Picked
-from landscape_app.figures.scale import log_ticks
+from landscape_app.figures.scale import asks_for_log, log_ticks
 
 _HOVER_EIGENVALUE = (
     "%{customdata[0]}, sample %{customdata[1]}<br>λ<sub>INDEX</sub> = %{y:.4g} "
@@ -24,90 +22,70 @@ _HOVER_TRACE = (
     "%{customdata[0]}, sample %{customdata[1]}<br>trace = %{y:.4g} ± %{error_y.array:.2g}"
     "<extra></extra>"
 )
+_WIDTH = 0.7
+"""Width that the points of all runs take at a rank."""
 
 
 @np.errstate(all="ignore")  # a file may hold any number
 def eigenvalues_figure(
     *runs: Run,
-    log: bool = False,
+    log: bool | None = None,
     picked: Picked = samples.NONE,
     marks: theme.Marks = theme.MARKS,
 ) -> go.Figure:
-    """The largest eigenvalues of every sample; error bars are the residuals.
+    """The largest eigenvalues of every sample by their rank, and their mean over samples.
+
+    Points of one rank stand side by side, in the order of the samples. Error bars are residuals.
 
     Args:
-        *runs: The run files, one panel each.
+        *runs: The run files.
         log: Whether the axis is logarithmic. Eigenvalues that are not positive are then left out
-            and counted.
+            and counted. By default it is if all are positive.
         picked: Samples to highlight.
-        marks: Colour and marker of each run. The first eigenvalue has this colour, and the others
-            have lighter shades of it.
+        marks: Colour and marker of each run.
 
     Returns:
-        One trace per run and eigenvalue index. Hollow markers are eigenvalues that did not
-        converge.
+        One trace per run and rank, then the means of each run. Hollow markers are eigenvalues that
+        did not converge.
 
     Raises:
         NotMeasured: no run has eigenvalues.
         InputError: a run file cannot be read.
     """
-    groups = read_each(runs, "samples", "eigenvalues", optional=("residuals", "converged"))
+    groups = read_each(
+        runs, "samples", "eigenvalues", optional=("residuals", "converged", "chain", "place")
+    )
     num_eigenvalues = max(group["eigenvalues"].shape[1] for group in groups.values())
-    for position, group in groups.items():
-        groups[position] = Group(
-            {name: values[:, : limits.MAX_DRAWN_MEMBERS] for name, values in group.items()},
-            group.attributes,
-        )
-    titles = (
-        [f"{theme.signed(marks[place])} {_brief(runs[place], len(groups))}" for place in groups]
-        if len(runs) > 1
-        else None
-    )
-    figure = make_subplots(
-        cols=len(groups), shared_yaxes=True, horizontal_spacing=0.02, subplot_titles=titles
-    )
+    all_values = np.concatenate([group["eigenvalues"].ravel() for group in groups.values()])
+    if log is None:
+        log = asks_for_log(all_values, factor=1.0)
+    figure = go.Figure()
+    traces: list[theme.Trace] = []
+    means: list[theme.Trace] = []
     num_unconverged = 0
-    for column, (position, group) in enumerate(groups.items(), start=1):
-        values = group["eigenvalues"]
+    for slot, (position, group) in enumerate(groups.items()):
+        run, mark = runs[position], marks[position]
+        values = group["eigenvalues"][:, : limits.MAX_DRAWN_MEMBERS]
         residuals = group.get("residuals", np.full(values.shape, np.nan))
         converged = group.get("converged", np.ones(values.shape, dtype="u1")).astype(bool)
-        num_unconverged += int(np.count_nonzero(~converged))
-        for index, (colour, symbol) in enumerate(_looks(marks[position][0], values.shape[1])):
-            is_converged = converged[:, index]
-            trace = theme.scatter(
-                x=np.arange(len(values)),
-                y=values[:, index],
-                error_y={"type": "data", "array": residuals[:, index], "thickness": 2, "width": 0},
-                mode="markers",
-                name=f"λ<sub>{index + 1}</sub>",
-                legendgroup=index,
-                showlegend=len(groups) == 1,
-                marker={
-                    "color": colour,
-                    "size": 8,
-                    "symbol": [symbol if done else f"{symbol}-open" for done in is_converged],
-                },
-                hovertemplate=_HOVER_EIGENVALUE.replace("INDEX", str(index + 1)),
-                **samples.points(
-                    runs[position],
-                    f"λ{index + 1}",
-                    len(values),
-                    picked,
-                    converged=np.where(is_converged, "yes", "no"),
-                ),
+        num_unconverged += int(np.count_nonzero(~converged[:, : values.shape[1]]))
+        beside = _beside(len(values), slot, len(groups))
+        for index in range(values.shape[1]):
+            traces += _rank(
+                run, mark, index, values, residuals, converged, beside, picked, len(groups)
             )
-            figure.add_traces(samples.with_bars(trace, colour), rows=1, cols=column)
-        figure.update_xaxes(
-            title_text="posterior sample", **samples.whole_ticks(len(values)), col=column
-        )
-    if len(groups) > 1:  # the legend has shades of grey, as each panel has its own colour
-        most = max(group["eigenvalues"].shape[1] for group in groups.values())
-        for index, (colour, symbol) in enumerate(_looks(theme.MUTED, most)):
-            look = {"mode": "markers", "marker": {"color": colour, "symbol": symbol, "size": 8}}
-            figure.add_trace(theme.key(f"λ<sub>{index + 1}</sub>", legendgroup=index, **look))
-    figure.update_yaxes(title_text="eigenvalue (nat)", col=1)
-    all_values = np.concatenate([group["eigenvalues"].ravel() for group in groups.values()])
-    notes = ["error bars: residual ‖Hv − λv‖"]
+        means += _means(run, mark[0], values, places_of(run, group, len(values)), beside.mean())
+    figure.add_traces([*traces, *means])
+    drawn_ranks = min(num_eigenvalues, limits.MAX_DRAWN_MEMBERS)
+    figure.update_xaxes(
+        title_text="rank of the eigenvalue",
+        range=[0.5, drawn_ranks + 0.5],
+        tick0=1,
+        dtick=max(1, round(drawn_ranks / 20)),
+    )
+    figure.update_yaxes(title_text="eigenvalue (nat)")
+    notes = ["points: samples, in their order · line: mean over samples with its 95 % interval"]
+    notes.append("error bars of points: residual ‖Hv − λv‖")
     if num_unconverged:
         notes.append(f"hollow: {num_unconverged} not converged")
     if num_eigenvalues > limits.MAX_DRAWN_MEMBERS:
@@ -118,15 +96,85 @@ def eigenvalues_figure(
         if (all_values <= 0).any():
             notes.append(f"{np.count_nonzero(all_values <= 0)} not positive: not on this axis")
     lines = samples.about(runs, groups, "eigenvalues")
-    lines.append(
-        samples.lost(runs, {place: [group["eigenvalues"]] for place, group in groups.items()})
-    )
+    shown = {place: [group["eigenvalues"]] for place, group in groups.items()}
+    counts = {place: len(group["eigenvalues"]) for place, group in groups.items()}
+    lines += [samples.lost(runs, shown), samples.not_highlighted(runs, picked, counts)]
     matrix, matrix_details = samples.matrices(runs, groups)
     title = f"Largest eigenvalues of {matrix}"
-    samples.titled(figure, runs, "eigenvalues", title, *lines, matrix_details, " · ".join(notes))
-    if titles:
-        figure.update_layout(margin_t=figure.layout.margin.t + 24)
-    return figure
+    details = [*lines, matrix_details, " · ".join(notes)]
+    return samples.titled(figure, runs, "eigenvalues", title, *details, legend_above=len(runs) > 1)
+
+
+def _beside(count: int, slot: int, slots: int) -> np.ndarray:
+    """Offsets of the samples of one of several runs from their rank, shape (count,)."""
+    width = _WIDTH / slots
+    left = -_WIDTH / 2 + slot * width
+    return left + width * (np.arange(count) + 0.5) / count
+
+
+def _rank(
+    run: Run,
+    mark: theme.Mark,
+    index: int,
+    values: np.ndarray,
+    residuals: np.ndarray,
+    converged: np.ndarray,
+    beside: np.ndarray,
+    picked: Picked,
+    num_runs: int,
+) -> list[theme.Trace]:
+    """The points of one run and rank."""
+    colour, symbol = mark
+    name = samples.legend_name(run)
+    is_converged = converged[:, index]
+    trace = theme.scatter(
+        x=index + 1 + beside,
+        y=values[:, index],
+        error_y={"type": "data", "array": residuals[:, index], "thickness": 1.5, "width": 0},
+        mode="markers",
+        name=name,
+        legendgroup=name,
+        showlegend=num_runs > 1 and index == 0,
+        marker={
+            "color": colour,
+            "size": 7,
+            "symbol": [symbol if done else f"{symbol}-open" for done in is_converged],
+        },
+        hovertemplate=_HOVER_EIGENVALUE.replace("INDEX", str(index + 1)),
+        **samples.points(
+            run,
+            f"λ{index + 1}",
+            len(values),
+            picked,
+            converged=np.where(is_converged, "yes", "no"),
+        ),
+    )
+    return samples.with_bars(trace, colour)
+
+
+def _means(
+    run: Run, colour: str, values: np.ndarray, places: np.ndarray | None, beside: float
+) -> list[theme.Trace]:
+    """The mean of each rank over samples, with its interval; none for one sample."""
+    if len(values) < 2:
+        return []
+    means = [SampleMean.of(column, places=places) for column in values.T]
+    middle = np.array([mean.mean for mean in means])
+    return [
+        theme.scatter(
+            x=np.arange(1, len(means) + 1) + beside,
+            y=middle,
+            error_y=samples.interval_bars(means),
+            mode="lines+markers",
+            line={"color": colour, "width": 1.2},
+            marker={"color": colour, "symbol": "line-ew-open", "size": 14, "line": {"width": 2}},
+            name=samples.legend_name(run),
+            legendgroup=samples.legend_name(run),
+            showlegend=False,
+            hovertemplate="%{meta.run}: mean over samples<br>%{y:.4g}<extra></extra>",
+            **samples.numbers(run, "mean over samples", x=np.arange(1, len(means) + 1), y=middle),
+        )
+    ]
 
 
 @np.errstate(all="ignore")  # a file may hold any number
@@ -194,18 +242,10 @@ def trace_figure(
         notes += f" · dashed: mean over samples, {mean_texts}"
     lines = samples.about(runs, groups, "trace")
     lines.append(samples.lost(runs, {place: [group["trace"]] for place, group in groups.items()}))
+    counts = {place: len(group["trace"]) for place, group in groups.items()}
+    lines.append(samples.not_highlighted(runs, picked, counts))
     matrix, matrix_details = samples.matrices(runs, groups)
     details = [*lines, matrix_details, notes]
     return samples.titled(
         figure, runs, "trace", f"Trace of {matrix}", *details, legend_above=len(runs) > 1
     )
-
-
-def _looks(colour: str, count: int) -> list[tuple[str, str]]:
-    """Colours and markers of the first, second, ... eigenvalue."""
-    return list(zip(theme.shades(colour, count), cycle(theme.SYMBOLS), strict=False))
-
-
-def _brief(run: Run, columns: int) -> str:
-    """The name of a run, shortened to fit above its column."""
-    return formats.plain(formats.shortened(run.path.stem, 100 // columns))

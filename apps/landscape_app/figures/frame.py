@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
 from landscape.errors import InputError
 from landscape.store import Run
 from landscape_app.data import read_each
+from landscape_app.figures.scale import asks_for_log
 
 SAMPLES = ("sample_x", "sample_y", "sample_off_plane", "sample_loss")
 """Variables of a surface with the positions of the posterior's samples."""
 
 Range = tuple[float, float]
+Shared = Literal["all", "colours", "nothing"]
+"""Parts of a frame that the surfaces of several runs share."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,8 @@ class Frame:
         loss: Lowest and highest loss of the grids, for the colours.
         height: Lowest and highest loss of the grids and samples, for the height in 3D.
         off_plane: Largest distance of a sample from its plane.
+        log: Whether colours and heights show the logarithm of the loss.
+        shared: Parts that the surfaces of other runs have as well.
     """
 
     x: Range
@@ -34,15 +40,18 @@ class Frame:
     loss: Range
     height: Range
     off_plane: float
+    log: bool = False
+    shared: Shared = "all"
 
     @classmethod
-    def around(cls, runs: Sequence[Run], name: str, log: bool = False) -> Frame:
+    def around(cls, runs: Sequence[Run], name: str, log: bool | None = None) -> Frame:
         """The smallest ranges that contain the surface ``name`` of every run that has it.
 
         Args:
             runs: The run files.
             name: Name of the surface.
-            log: Whether to leave out losses that are not positive.
+            log: Whether the scale of the loss is logarithmic, which leaves out losses that are not
+                positive. By default it is if the losses ask for it: see ``asks_for_log``.
 
         Raises:
             NotMeasured: no run has such a surface.
@@ -55,6 +64,9 @@ class Frame:
             values = np.concatenate([*arrays, np.empty(0)])
             finite: np.ndarray = values[np.isfinite(values)]
             return finite
+
+        if log is None:
+            log = asks_for_log(finite_values("loss"))
 
         def drawable_values(*names: str) -> np.ndarray:
             values = finite_values(*names)
@@ -70,7 +82,23 @@ class Frame:
             loss=_ends(losses),
             height=_ends(drawable_values("loss", "sample_loss")),
             off_plane=float(finite_values("sample_off_plane").max(initial=0.0)),
+            log=log,
         )
+
+    def on(self, run: Run, name: str, shared: Shared) -> Frame:
+        """The frame of one of the runs, which shares these parts with the others.
+
+        Args:
+            run: The run.
+            name: Name of the surface.
+            shared: Parts of this frame to take over.
+        """
+        if shared == "all":
+            return self
+        own = replace(Frame.around([run], name, self.log), shared=shared)
+        if shared == "nothing":
+            return own
+        return replace(own, loss=self.loss, height=self.height, off_plane=self.off_plane)
 
     def share(self, x: np.ndarray, y: np.ndarray) -> float:
         """The fraction of the frame's area that a grid with these coordinates covers."""

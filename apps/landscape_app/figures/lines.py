@@ -13,9 +13,9 @@ from landscape.runtime import limits
 from landscape.store import Group, Run
 from landscape.store.summary import barrier, number
 from landscape_app import formats
-from landscape_app.data import line_names, missing, read
+from landscape_app.data import each_of, line_names, missing, read
 from landscape_app.figures import samples, theme
-from landscape_app.figures.scale import log_ticks
+from landscape_app.figures.scale import asks_for_log, log_ticks
 
 # kind, label, dash
 _BETWEEN = (
@@ -36,7 +36,9 @@ _HOVER = "%{meta.run}: %{meta.series}<br>%{x:.4g}: loss %{y:.4g}<extra></extra>"
 
 
 @np.errstate(all="ignore")  # a file may hold any number
-def lines_figure(*runs: Run, log: bool = False, marks: theme.Marks = theme.MARKS) -> go.Figure:
+def lines_figure(
+    *runs: Run, log: bool | None = None, marks: theme.Marks = theme.MARKS
+) -> go.Figure:
     """Loss along each line and curve: between two samples, and along directions.
 
     Points with a loss that is not finite are gaps.
@@ -44,22 +46,24 @@ def lines_figure(*runs: Run, log: bool = False, marks: theme.Marks = theme.MARKS
     Args:
         *runs: The run files.
         log: Whether the axis of the loss is logarithmic. Losses that are not positive are then left
-            out.
+            out. By default it is if the losses ask for it.
         marks: Colour and marker of each run.
 
     Raises:
         NotMeasured: no run has a line.
         InputError: a run file cannot be read.
     """
-    lines_by_run = [_read(run) for run in runs]
+    lines_by_run = each_of(runs, _read)
     curves = [
         (panel, position, label, dash, group)
         for panel, (kinds, _) in enumerate(_PANELS)
-        for position, (lines, _) in enumerate(lines_by_run)
+        for position, (lines, _) in lines_by_run.items()
         for label, dash, group in _of_kinds(lines, kinds)
     ]
     if not curves:
         raise missing(runs[0], "lines/samples")
+    if log is None:
+        log = asks_for_log(np.concatenate([group["loss"] for *_, group in curves]))
     panels = sorted({panel for panel, *_ in curves})
     figure = make_subplots(cols=len(panels), shared_yaxes=True, horizontal_spacing=0.05)
     for panel, position, label, dash, group in curves:
@@ -99,10 +103,10 @@ def lines_figure(*runs: Run, log: bool = False, marks: theme.Marks = theme.MARKS
     barrier_line = f"barrier above the higher end (nat): {', '.join(barriers)}" if barriers else ""
     left_out = {
         position: f"{formats.count(more, 'more line')}: not drawn"
-        for position, (_, more) in enumerate(lines_by_run)
+        for position, (_, more) in lines_by_run.items()
         if more
     }
-    details = [barrier_line, samples.by_run(runs, left_out)]
+    details = [barrier_line, samples.by_run(runs, left_out), samples.absent(runs, lines_by_run)]
     title = "Loss along lines and curves"
     return samples.titled(figure, runs, "lines", title, *details, legend_above=True)
 
@@ -119,6 +123,8 @@ def _read(run: Run) -> tuple[dict[str, Group], int]:
             return lines, len(names) - count
         if len(group["x"]):
             lines[name] = group
+    if not lines:
+        raise missing(run, "lines/samples")
     return lines, 0
 
 

@@ -17,9 +17,9 @@ from landscape_app.figures.samples import Picked
 
 _SINGLE, _AVERAGE = "one sample alone", "average over samples"
 _PANELS = (
-    ("nll", "negative log-likelihood (nat)", ".4f"),
+    ("nll", "NLL (nat)", ".4f"),
     ("accuracy", "accuracy", ".1%"),
-    ("rmse", "root mean squared error", ".4g"),  # regression
+    ("rmse", "RMSE", ".4g"),  # regression
 )
 _OF_CLASSES, _OF_REAL_TARGETS = ("accuracy", "nll", "ece", "brier"), ("nll", "rmse")
 

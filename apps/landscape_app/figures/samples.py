@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from landscape.store import Group, Run
+from landscape.store import Group, Run, SampleMean
+from landscape.store.heartbeat import STOPPED, status_of
 from landscape.store.summary import count
 from landscape_app import formats
 from landscape_app.data import PerRun
@@ -23,6 +24,7 @@ Picked = Mapping[str, Sequence[int]]
 
 NONE: Picked = {}
 
+_LONGEST_NAME = 48
 _FADED = 0.18
 """Opacity of the other samples when some samples are highlighted."""
 _MATRICES = {
@@ -209,6 +211,22 @@ def lost(runs: Sequence[Run], values: Mapping[int, Sequence[np.ndarray]]) -> str
     return by_run(runs, words) if len(runs) > 1 else "".join(words.values())
 
 
+def not_highlighted(runs: Sequence[Run], picked: Picked, counts: Mapping[int, int]) -> str:
+    """A line with the highlighted samples that a figure does not have; empty if it has all.
+
+    Args:
+        runs: All runs.
+        picked: Highlighted samples.
+        counts: Number of samples of each run in the figure, by its position in ``runs``.
+    """
+    words = {}
+    for position, measured in counts.items():
+        lost = [str(index) for index in picked_of(runs[position], picked) if index >= measured]
+        if lost:
+            words[position] = f"highlighted sample {', '.join(lost)}: not measured, not here"
+    return by_run(runs, words) if len(runs) > 1 else "".join(words.values())
+
+
 def absent(runs: Sequence[Run], results: PerRun[Any]) -> str:
     """A line with the runs that are not in the figure, and the reasons; empty if there are none."""
     return by_run(runs, results.absent)
@@ -236,12 +254,18 @@ def matrices(runs: Sequence[Run], groups: Mapping[int, Group]) -> tuple[str, str
 
 
 def titled(
-    figure: go.Figure, runs: Sequence[Run], name: str, title: str, *details: str, **look: Any
+    figure: go.Figure,
+    runs: Sequence[Run],
+    name: str,
+    title: str,
+    *details: str,
+    height: int | None = None,
+    **look: Any,
 ) -> go.Figure:
     """``theme.titled`` with the name of the run if there is only one run.
 
     The figure's ``layout.meta`` holds its names outside of the page: ``file`` is the stem of a file
-    name, and ``title`` the title of a document.
+    name, ``title`` the title of a document, and ``height`` the height of the figure's place.
 
     Args:
         figure: Figure to title. It is changed in place and returned.
@@ -249,13 +273,37 @@ def titled(
         name: Name of the figure.
         title: Title of one line.
         *details: Lines of details.
+        height: Height of the figure in pixels, if it is not that of the others.
         **look: Other arguments of ``theme.titled``.
     """
     stems = [run.path.stem for run in runs]
     full_title = f"{', '.join(stems)}: {title}"
     file = formats.file_name("-".join([name, *stems]))
-    figure.update_layout(meta={"file": file, "title": full_title})
-    return theme.titled(figure, full_title if len(runs) == 1 else title, *details, **look)
+    meta: dict[str, object] = {"file": file, "title": full_title}
+    meta |= {} if height is None else {"height": height}
+    figure.update_layout(meta=meta)
+    shown_title = full_title if len(runs) == 1 else title
+    return theme.titled(figure, shown_title, unfinished(runs), *details, **look)
+
+
+def unfinished(runs: Sequence[Run]) -> str:
+    """A line with the runs that failed or were stopped; empty if there are none."""
+    words = {"failed": "failed: what it had saved", STOPPED: "stopped: what it had saved"}
+    found = {place: status_of(run) for place, run in enumerate(runs)}
+    lines = {place: words[status] for place, status in found.items() if status in words}
+    return by_run(runs, lines) if len(runs) > 1 else "".join(lines.values())
+
+
+def interval_bars(means: Sequence[SampleMean]) -> dict[str, Any]:
+    """Error bars of the 95 % intervals of means; no bar where there is no interval."""
+    middle, low, high = np.array([[mean.mean, mean.low, mean.high] for mean in means]).T
+    look = {"type": "data", "symmetric": False, "thickness": 2, "width": 6}
+    return look | {"array": high - middle, "arrayminus": middle - low}
+
+
+def legend_name(run: Run) -> str:
+    """The name of a run in a legend, shortened to leave room for others."""
+    return formats.plain(formats.shortened(run.path.stem, _LONGEST_NAME))
 
 
 def plain_name(run: Run) -> str:

@@ -81,6 +81,16 @@ class Symlog:
         }
 
 
+def asks_for_log(values: np.ndarray, factor: float = 10.0) -> bool:
+    """Whether values are read better on a logarithmic scale.
+
+    They are if all that are finite are positive, and the largest is ``factor`` times the smallest
+    or more.
+    """
+    finite = values[np.isfinite(values)]
+    return bool(finite.size and finite.min() > 0 and finite.max() >= factor * finite.min())
+
+
 def log_ticks(values: np.ndarray) -> tuple[list[float], list[str]]:
     """Round numbers 1, 2, 5, 10, ... in the range of the positive ``values``, and their labels."""
     drawable = values[np.isfinite(values) & (values > 0)]

@@ -8,10 +8,18 @@ from plotly.subplots import make_subplots
 
 from landscape.store import Run
 from landscape_app import formats
-from landscape_app.data import read_each
+from landscape_app.data import read_each, share_plane
 from landscape_app.figures import samples, theme
-from landscape_app.figures.scale import log_ticks
+from landscape_app.figures.frame import Shared
+from landscape_app.figures.scale import asks_for_log, log_ticks
 
+_ABOVE, _ROW = 190, 220
+"""Height in pixels of the titles, and of a row of panels."""
+_SHARED = {
+    "all": "the runs have planes of their own: equal coordinates are not equal weights",
+    "colours": "coordinates are of each run's own plane; the loss is shared",
+    "nothing": "all axes are each run's own: compare numbers, not looks",
+}
 _HOVER = "%{meta.run}<br>%{x:.4g}: loss %{y:.4g}<extra></extra>"
 
 
@@ -20,7 +28,8 @@ def slices_figure(
     *runs: Run,
     name: str,
     at: tuple[float, float],
-    log: bool = False,
+    log: bool | None = None,
+    shared: Shared = "all",
     marks: theme.Marks = theme.MARKS,
 ) -> go.Figure:
     """Loss along x and along y, through the grid point of each run that is nearest to ``at``.
@@ -32,7 +41,9 @@ def slices_figure(
         name: Name of the surface.
         at: x and y of the point, in the coordinates of the surface.
         log: Whether the axis of the loss is logarithmic. Losses that are not positive are then left
-            out and counted.
+            out and counted. By default it is if the losses of the surfaces ask for it.
+        shared: Parts that the runs share: all axes; only the loss, with a row of panels for each
+            run; or nothing.
         marks: Colour and marker of each run.
 
     Raises:
@@ -40,14 +51,28 @@ def slices_figure(
         InputError: a run file cannot be read.
     """
     groups = read_each(runs, f"surfaces/{name}", "x", "y", "loss")
-    figure = make_subplots(cols=2, shared_yaxes=True, horizontal_spacing=0.05)
+    is_one_plane = share_plane(runs, name)
+    if is_one_plane:  # the slice is the same for all of them
+        for position in list(groups)[1:]:
+            del groups[position]
+    if log is None:
+        log = asks_for_log(np.concatenate([group["loss"].ravel() for group in groups.values()]))
+    rows = 1 if shared == "all" else len(groups)
+    figure = make_subplots(
+        rows=rows,
+        cols=2,
+        shared_yaxes=True if shared == "nothing" else "all",
+        horizontal_spacing=0.05,
+        vertical_spacing=0.3 / rows,
+    )
     notes, drawn = [], []
-    for position, group in groups.items():
+    for index, (position, group) in enumerate(groups.items()):
+        panel_row = 1 if rows == 1 else index + 1
         column, row = (
             int(np.abs(group[axis] - place).argmin()) for axis, place in zip("xy", at, strict=True)
         )
         x, y, loss = group["x"], group["y"], group["loss"]
-        prefix = f"{runs[position].path.stem}: " if len(runs) > 1 else ""
+        prefix = f"{runs[position].path.stem}: " if len(groups) > 1 else ""
         place = f"x {formats.number(float(x[column]))}, y {formats.number(float(y[row]))}"
         notes.append(f"{prefix}{place}, loss {formats.number(float(loss[row, column]), 4)}")
         if any(
@@ -64,33 +89,47 @@ def slices_figure(
             drawn.append(values)
             _add(
                 figure,
-                panel,
-                marks[position],
+                (panel_row, panel),
+                (theme.BLUE, "circle") if is_one_plane else marks[position],
                 runs[position],
                 coordinates,
                 values,
                 nearest,
                 log,
-                len(runs) > 1,
+                len(groups) > 1,
             )
-    figure.update_xaxes(title_text="x, at the chosen y", col=1)
-    figure.update_xaxes(title_text="y, at the chosen x", col=2)
-    figure.update_yaxes(title_text="loss (nat)", col=1)
+        if log and (rows > 1 or index == len(groups) - 1):
+            ticks, labels = log_ticks(np.concatenate(drawn[-2:] if shared == "nothing" else drawn))
+            figure.update_yaxes(type="log", tickvals=ticks, ticktext=labels, row=panel_row)
+        figure.update_yaxes(title_text="loss (nat)", row=panel_row, col=1)
+    if log and shared == "colours":
+        ticks, labels = log_ticks(np.concatenate(drawn))
+        figure.update_yaxes(tickvals=ticks, ticktext=labels)
+    figure.update_xaxes(title_text="‖Δw‖ along x, at the chosen y", row=rows, col=1)
+    figure.update_xaxes(title_text="‖Δw‖ along y, at the chosen x", row=rows, col=2)
     all_values = np.concatenate(drawn)
-    if log:
-        ticks, labels = log_ticks(all_values)
-        figure.update_yaxes(type="log", tickvals=ticks, ticktext=labels)
     blank = int(np.count_nonzero(~np.isfinite(all_values) | ((all_values <= 0) & log)))
     lost = f"{blank} of {all_values.size} points have no value to draw: left blank" if blank else ""
     title = f"Slices of the plane “{name}” through the chosen point"
     details = [" · ".join(notes), lost, samples.absent(runs, groups)]
-    above = len(runs) > 1
-    return samples.titled(figure, runs, f"slices-{name}", title, *details, legend_above=above)
+    if len(groups) > 1:
+        details.append(_SHARED[shared])
+    elif is_one_plane:
+        details.append("the runs share this plane: the slices are the same for all of them")
+    return samples.titled(
+        figure,
+        runs,
+        f"slices-{name}",
+        title,
+        *details,
+        legend_above=len(groups) > 1,
+        height=None if rows == 1 else _ABOVE + _ROW * rows,
+    )
 
 
 def _add(
     figure: go.Figure,
-    panel: int,
+    cell: tuple[int, int],
     mark: theme.Mark,
     run: Run,
     coordinates: np.ndarray,
@@ -102,7 +141,8 @@ def _add(
     colour, symbol = mark
     name = samples.plain_name(run)
     drawable = np.isfinite(values) & ((values > 0) | (not log))
-    series = f"loss along {'xy'[panel - 1]}"
+    row, column = cell
+    series = f"loss along {'xy'[column - 1]}"
     shared = {"name": name, "legendgroup": name, "hovertemplate": _HOVER}
     figure.add_trace(
         theme.scatter(
@@ -111,12 +151,12 @@ def _add(
             mode="lines",
             connectgaps=False,
             line={"color": colour, "width": 2},
-            showlegend=panel == 1 and legend,
+            showlegend=column == 1 and legend,
             **shared,
             **samples.numbers(run, series, x=coordinates, y=values),
         ),
-        row=1,
-        col=panel,
+        row=row,
+        col=column,
     )
     figure.add_trace(
         theme.scatter(
@@ -129,6 +169,6 @@ def _add(
             name=name,
             legendgroup=name,
         ),
-        row=1,
-        col=panel,
+        row=row,
+        col=column,
     )

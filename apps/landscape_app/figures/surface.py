@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import plotly.graph_objects as go
 
 from landscape.errors import InputError
-from landscape.store import Group, Run
+from landscape.store import Group, Run, SampleMean
 from landscape.store.summary import count, number
 from landscape_app import formats
-from landscape_app.data import read
+from landscape_app.data import read, read_each
 from landscape_app.figures import samples, theme
 from landscape_app.figures.frame import SAMPLES, Frame
 from landscape_app.figures.samples import Picked
@@ -26,12 +28,26 @@ _HOVER_SAMPLE = (
 )
 _RING, _GROWTH = 8.0, 8.0
 """Diameter of a sample in the plane, and the growth for the farthest sample, in pixels."""
+_PLANES = {
+    "samples": "the plane through the samples",
+    "random": "a random plane",
+    "pca": "the plane of the samples' principal directions",
+    "shared": "the plane of several runs' principal directions",
+    "means": "the plane through several runs' means",
+}
+_EIGENVALUE = re.compile(r"[-+.\de]+$")
 _LITTLE = 0.05
 """Fraction of the shared ranges below which a plane is too small to see."""
-_THIN = 6.0
+_THIN = 3.0
 """Largest aspect ratio of a plane that is drawn with the same scale on both axes."""
-_LINES = {"contour": 2, "3d": 3}
+_LINES = {"contour": 3, "3d": 4}
 """Number of lines of details that surfaces side by side leave room for."""
+_SHARED = {
+    "all": "",
+    "colours": "coordinates are of this run's own plane; colours and heights are shared",
+    "nothing": "coordinates, colours and heights are this run's own: compare numbers, not looks",
+}
+"""Words for the parts of a frame that other surfaces share."""
 _LEVELS = 24
 _LIFT = 0.025
 """Fraction of the height in 3D by which a sample floats above its loss, clear of the surface."""
@@ -42,7 +58,7 @@ def surface_figure(
     run: Run,
     name: str,
     kind: Kind = "contour",
-    log: bool = False,
+    log: bool | None = None,
     frame: Frame | None = None,
     picked: Picked = samples.NONE,
     mark: theme.Mark | None = None,
@@ -56,8 +72,9 @@ def surface_figure(
         run: The run file.
         name: Name of the surface, e.g. ``"samples"`` or ``"random"``.
         kind: Kind of figure: ``"contour"``, or ``"3d"`` with samples at the height of their loss.
-        log: Whether colour and height show the logarithm of the loss.
-        frame: Shared ranges to use instead of the surface's own.
+        log: Whether colour and height show the logarithm of the loss. By default they do if the
+            losses ask for it: see ``scale.asks_for_log``.
+        frame: Ranges and scale to use instead of the surface's own.
         picked: Samples to highlight.
         mark: Colour and marker of the run. The marker stands before the title.
         at: x and y of a point. The figure shows the lines through the nearest grid point, along
@@ -73,20 +90,19 @@ def surface_figure(
         run, f"surfaces/{name}", "x", "y", "loss", optional=(*SAMPLES, "accuracy", "finished")
     )
     loss = group["loss"]
-    if not (np.isfinite(loss) & ((loss > 0) | (not log))).any():
-        kind_of_loss = "positive finite" if log else "finite"
-        raise InputError(f"surface '{name}' of {run.path.name} has no {kind_of_loss} loss to draw")
     limits = Frame.around([run], name, log) if frame is None else frame
-    scale = Scale.over(np.array(limits.loss), log)
+    if not (np.isfinite(loss) & ((loss > 0) | (not limits.log))).any():
+        kind_of_loss = "positive finite" if limits.log else "finite"
+        raise InputError(f"surface '{name}' of {run.path.name} has no {kind_of_loss} loss to draw")
+    scale = Scale.over(np.array(limits.loss), limits.log)
     drawn = scale(loss)
     marked = samples.picked_of(run, picked)
     lines = [] if at is None else _lines(group, drawn, at)
     draw = _solid if kind == "3d" else _flat
-    figure = draw(run, group, drawn, scale, marked, limits, lines)
-    titles = {"samples": "the plane through the samples", "random": "a random plane"}
-    title = f"Loss on {titles.get(str(group.attributes.get('kind')), f'the plane {name}')}"
+    figure = draw(run, group, drawn, scale, limits, lines, [_Placed(run, group, marked)])
+    title = f"Loss on {_plane(group, name)}"
     # An axis in 3D has no room for a sentence.
-    axes = f"x: {_axis(group, 'x')} · y: {_axis(group, 'y')}" if kind == "3d" else ""
+    axes = f"x: {_length(group, 'x')} · y: {_length(group, 'y')}" if kind == "3d" else ""
     share = limits.share(group["x"], group["y"])
     coverage = f"covers {formats.number(100 * share, 2)} % of the ranges shared by all planes"
     return samples.titled(
@@ -96,8 +112,9 @@ def surface_figure(
         title,
         _facts(group),
         *_blanks(drawn, group.get("finished", np.ones(len(drawn)))),
+        _SHARED[limits.shared] if frame is not None else "",
         coverage if share < _LITTLE else "",
-        "the axes have different scales" if kind == "contour" and _aspect(limits) > _THIN else "",
+        "the axes have different scales" if _aspect(limits) > _THIN else "",
         axes,
         mark=mark,
         legend_above=True,
@@ -106,14 +123,89 @@ def surface_figure(
     )
 
 
+@np.errstate(all="ignore")  # a file may hold any number
+def shared_surface_figure(
+    *runs: Run,
+    name: str,
+    kind: Kind = "contour",
+    log: bool | None = None,
+    picked: Picked = samples.NONE,
+    marks: theme.Marks = theme.MARKS,
+    at: tuple[float, float] | None = None,
+) -> go.Figure:
+    """The loss on a plane that several runs share, with the samples of each in its colour.
+
+    Args:
+        *runs: The run files, of which some have the same plane: see ``data.share_plane``.
+        name: Name of the surface.
+        kind: Kind of figure, as for ``surface_figure``.
+        log: Whether the scale of the loss is logarithmic, as for ``surface_figure``.
+        picked: Samples to highlight.
+        marks: Colour and marker of each run.
+        at: Point of the slices, as for ``surface_figure``.
+
+    Raises:
+        NotMeasured: no run has such a surface.
+        InputError: a run file cannot be read, or the surface has no value to draw.
+    """
+    group_name = f"surfaces/{name}"
+    groups = read_each(
+        runs, group_name, "x", "y", "loss", optional=(*SAMPLES, "accuracy", "finished")
+    )
+    position, group = next(iter(groups.items()))
+    limits = Frame.around([runs[place] for place in groups], name, log)
+    scale = Scale.over(np.array(limits.loss), limits.log)
+    drawn = scale(group["loss"])
+    placed = [
+        _Placed(runs[place], own, samples.picked_of(runs[place], picked), marks[place])
+        for place, own in groups.items()
+    ]
+    lines = [] if at is None else _lines(group, drawn, at)
+    draw = _solid if kind == "3d" else _flat
+    figure = draw(runs[position], group, drawn, scale, limits, lines, placed)
+    figure.data[0].meta = dict(figure.data[0].meta) | {"run": ""}
+    distances = {place: _distance(own) for place, own in groups.items() if _has_samples(own)}
+    axes = f"x: {_length(group, 'x')} · y: {_length(group, 'y')}" if kind == "3d" else ""
+    return samples.titled(
+        figure,
+        runs,
+        f"surface-{name}",
+        f"Loss on a plane that {formats.count(len(groups), 'run')} share",
+        samples.by_run(runs, distances),
+        f"markers grow with the distance of a sample to the plane · {_examples(group)}",
+        samples.absent(runs, groups),
+        *_blanks(drawn, group.get("finished", np.ones(len(drawn)))),
+        "the axes have different scales" if _aspect(limits) > _THIN else "",
+        axes,
+        legend_above=True,
+    )
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """Samples of a run on a plane.
+
+    Attributes:
+        run: The run.
+        group: Its surface.
+        marked: Highlighted samples.
+        mark: Colour and marker of the run, if the plane has samples of other runs.
+    """
+
+    run: Run
+    group: Group
+    marked: list[int]
+    mark: theme.Mark | None = None
+
+
 def _flat(
     run: Run,
     group: Group,
     drawn: np.ndarray,
     scale: Scale,
-    marked: list[int],
     limits: Frame,
     lines: list[np.ndarray],
+    placed: list[_Placed],
 ) -> go.Figure:
     x, y = group["x"], group["y"]
     low, high = (float(end) for end in scale(np.array(limits.loss)))
@@ -156,41 +248,30 @@ def _flat(
                 hoverinfo="skip",
                 showlegend=False,
             )
-    if _has_samples(group):
-        distances = np.nan_to_num(group["sample_off_plane"])
-        ring = _RING + _GROWTH * distances / (limits.off_plane or 1.0)
-        shared: dict[str, Any] = {"x": group["sample_x"], "y": group["sample_y"]}
-        shared |= {"mode": "markers", "legendgroup": "samples", "cliponaxis": False}
-        # A dark ring inside a light ring is visible on every colour of the scale.
-        halo = {"symbol": "circle-open", "color": "white", "line": {"width": 4, "color": "white"}}
+    for label, place_x, place_y, symbol in _places(group, placed):
+        look = {"symbol": symbol, "size": 12, "color": "white"}
+        outline = {"line": {"width": 1.5, "color": theme.INK}}
         figure.add_scatter(
-            **shared, marker={"size": ring + 2, **halo}, hoverinfo="skip", showlegend=False
-        )
-        label = "posterior sample, in the plane"
-        if limits.off_plane > 0:
-            label = "posterior sample; ring grows with distance to the plane, "
-            label += f"up to {formats.number(limits.off_plane)}"
-        open_ring = {"symbol": "circle-open-dot", "line": {"width": 2}}
-        look = {"color": theme.MUTED, "size": _RING, **open_ring}
-        figure.add_trace(theme.key(label, mode="markers", legendgroup="samples", marker=look))
-        figure.add_scatter(
-            **shared,
-            marker={"size": ring, "color": _colours(group, marked), **open_ring},
-            hovertemplate=_HOVER_SAMPLE,
+            x=[place_x],
+            y=[place_y],
+            mode="markers",
+            marker=look | outline,
             name=label,
-            showlegend=False,
-            **_sample_numbers(run, group, axes="xy"),
+            hovertemplate=f"{label}<br>x %{{x:.4g}}, y %{{y:.4g}}<extra></extra>",
         )
+    for own in placed:
+        if _has_samples(own.group):
+            figure.add_traces(_rings(own, limits))
     # Coordinates are Euclidean lengths, so both axes have the same scale.
     equal_scales = {"scaleanchor": "x"} if _aspect(limits) <= _THIN else {}
     figure.update_xaxes(
-        title_text=formats.plain(_axis(group, "x")),
+        title_text=formats.plain(_length(group, "x")),
         range=limits.x,
         constrain="domain",
         showgrid=False,
     )
     figure.update_yaxes(
-        title_text=formats.plain(_axis(group, "y")),
+        title_text=formats.plain(_length(group, "y")),
         range=limits.y,
         constrain="domain",
         showgrid=False,
@@ -199,14 +280,53 @@ def _flat(
     return figure
 
 
+def _rings(placed: _Placed, limits: Frame) -> list[theme.Trace]:
+    """The samples of a run in the plane, which grow with their distance to it."""
+    group = placed.group
+    distances = np.nan_to_num(group["sample_off_plane"])
+    ring = _RING + _GROWTH * distances / (limits.off_plane or 1.0)
+    name = samples.plain_name(placed.run)
+    legend_group = name if placed.mark else "samples"
+    shared: dict[str, Any] = {"x": group["sample_x"], "y": group["sample_y"]}
+    shared |= {"mode": "markers", "legendgroup": legend_group, "cliponaxis": False}
+    # A dark ring inside a light ring is visible on every colour of the scale.
+    halo = {"symbol": "circle-open", "color": "white", "line": {"width": 4, "color": "white"}}
+    symbol, colour = "circle-open-dot", theme.BLACK
+    label = "posterior sample, in the plane"
+    if limits.off_plane > 0:
+        label = "posterior sample; ring: distance to the plane, "
+        label += f"up to {formats.number(limits.off_plane)}"
+    open_ring: dict[str, Any] = {"symbol": symbol, "line": {"width": 2}}
+    if placed.mark:
+        colour, symbol = placed.mark
+        label = name
+        halo = {"symbol": symbol, "color": "rgba(0,0,0,0)"}
+        open_ring = {"symbol": symbol, "line": {"width": 1.5, "color": "white"}, "opacity": 0.8}
+    look = {"color": colour if placed.mark else theme.MUTED, "size": _RING, **open_ring}
+    return [
+        theme.scatter(
+            **shared, marker={"size": ring + 3, **halo}, hoverinfo="skip", showlegend=False
+        ),
+        theme.key(label, mode="markers", legendgroup=legend_group, marker=look),
+        theme.scatter(
+            **shared,
+            marker={"size": ring, "color": _colours(group, placed.marked, colour), **open_ring},
+            hovertemplate=(f"{name}, " if placed.mark else "") + _HOVER_SAMPLE,
+            name=label,
+            showlegend=False,
+            **_sample_numbers(placed.run, group, axes="xy"),
+        ),
+    ]
+
+
 def _solid(
     run: Run,
     group: Group,
     drawn: np.ndarray,
     scale: Scale,
-    marked: list[int],
     limits: Frame,
     lines: list[np.ndarray],
+    placed: list[_Placed],
 ) -> go.Figure:
     low, high = (float(end) for end in scale(np.array(limits.loss)))
     bottom, top = (float(end) for end in scale(np.array(limits.height)))
@@ -228,34 +348,9 @@ def _solid(
             **_numbers(run, group, drawn),
         )
     )
-    if _has_samples(group):
-        label = "posterior sample, at the height of its own loss off the plane"
-        dot = {"size": 5, "line": {"width": 1, "color": "white"}}
-        shared: dict[str, Any] = {"mode": "markers", "legendgroup": "samples", "name": label}
-        figure.add_scatter3d(
-            x=group["sample_x"],
-            y=group["sample_y"],
-            z=scale(group["sample_loss"]) + lift,
-            marker={"color": _colours(group, marked, theme.ORANGE), **dot},
-            hovertemplate=_HOVER_SAMPLE,
-            showlegend=False,
-            **shared,
-            **_sample_numbers(run, group, axes="xy"),
-        )
-        figure.add_scatter3d(
-            x=[None], y=[None], z=[None], marker={"color": theme.ORANGE, **dot}, **shared
-        )
-        # A vertical line marks the sample even if another sample hides it.
-        for index in (index for index in marked if index < len(group["sample_x"])):
-            figure.add_scatter3d(
-                x=[group["sample_x"][index]] * 2,
-                y=[group["sample_y"][index]] * 2,
-                z=[float(scale(group["sample_loss"])[index]) + lift, top + 2 * lift],
-                mode="lines",
-                line={"color": theme.VERMILION, "width": 4},
-                hoverinfo="skip",
-                showlegend=False,
-            )
+    for own in placed:
+        if _has_samples(own.group):
+            _add_floating(figure, own, scale, lift, top)
     for line_x, line_y, heights in lines:
         figure.add_scatter3d(
             x=line_x,
@@ -267,6 +362,8 @@ def _solid(
             showlegend=False,
         )
     width, depth = float(np.ptp(limits.x)), float(np.ptp(limits.y))
+    if _aspect(limits) > _THIN:
+        width = depth = 1.0
     longest = max(width, depth) or 1.0
     figure.update_layout(
         margin={"l": 0, "r": 0, "b": 8},
@@ -286,6 +383,43 @@ def _solid(
         },
     )
     return figure
+
+
+def _add_floating(
+    figure: go.Figure, placed: _Placed, scale: Scale, lift: float, top: float
+) -> None:
+    """Add the samples of a run at the height of their own loss."""
+    group, marked = placed.group, placed.marked
+    label = "posterior sample, at the height of its own loss off the plane"
+    colour = theme.ORANGE
+    name = samples.plain_name(placed.run)
+    if placed.mark:
+        colour, label = placed.mark[0], name
+    dot = {"size": 5, "line": {"width": 1, "color": "white"}}
+    legend_group = name if placed.mark else "samples"
+    shared: dict[str, Any] = {"mode": "markers", "legendgroup": legend_group, "name": label}
+    figure.add_scatter3d(
+        x=group["sample_x"],
+        y=group["sample_y"],
+        z=scale(group["sample_loss"]) + lift,
+        marker={"color": _colours(group, marked, colour), **dot},
+        hovertemplate=(f"{name}, " if placed.mark else "") + _HOVER_SAMPLE,
+        showlegend=False,
+        **shared,
+        **_sample_numbers(placed.run, group, axes="xy"),
+    )
+    figure.add_scatter3d(x=[None], y=[None], z=[None], marker={"color": colour, **dot}, **shared)
+    # A vertical line marks the sample even if another sample hides it.
+    for index in (index for index in marked if index < len(group["sample_x"])):
+        figure.add_scatter3d(
+            x=[group["sample_x"][index]] * 2,
+            y=[group["sample_y"][index]] * 2,
+            z=[float(scale(group["sample_loss"])[index]) + lift, top + 2 * lift],
+            mode="lines",
+            line={"color": theme.VERMILION, "width": 4},
+            hoverinfo="skip",
+            showlegend=False,
+        )
 
 
 def _lines(group: Group, drawn: np.ndarray, at: tuple[float, float]) -> list[np.ndarray]:
@@ -334,15 +468,28 @@ def _colours(group: Group, marked: list[int], plain: str = theme.BLACK) -> list[
 
 
 def _facts(group: Group) -> str:
-    facts = []
     share = number(group.attributes, "variance_share")
+    facts = []
     if share is not None:
         facts.append(f"the plane holds {formats.percent(share)} of the samples' variance")
+    return " · ".join([*facts, *filter(None, [_examples(group)])])
+
+
+def _examples(group: Group) -> str:
     examples = count(group.attributes, "examples")
-    if examples is not None:
-        split = formats.label(group.attributes, "split")
-        facts.append(formats.count(examples, "example") + (f" ({split})" if split else ""))
-    return " · ".join(facts)
+    if examples is None:
+        return ""
+    split = formats.label(group.attributes, "split")
+    return formats.count(examples, "example") + (f" ({split})" if split else "")
+
+
+def _distance(group: Group) -> str:
+    """How far the samples of a run are from a shared plane, and how much of them it shows."""
+    words = f"{formats.spread(SampleMean.of(group['sample_off_plane']))} off the plane"
+    share = number(group.attributes, "variance_share")
+    if share is None:
+        return words
+    return f"{words}, which holds {formats.percent(share)} of their variance"
 
 
 def _blanks(drawn: np.ndarray, finished: np.ndarray) -> Iterator[str]:
@@ -356,8 +503,40 @@ def _blanks(drawn: np.ndarray, finished: np.ndarray) -> Iterator[str]:
         yield f"{blank:,} of {drawn.size:,} points have no value to draw: left blank"
 
 
+def _plane(group: Group, name: str) -> str:
+    """The plane in words. A plane of eigenvectors is named by their eigenvalues."""
+    kind = str(group.attributes.get("kind"))
+    if kind == "eigenvectors":
+        found = [_EIGENVALUE.search(_axis(group, axis)) for axis in "xy"]
+        named = [f"λ{rank} = {match[0]}" for rank, match in enumerate(found, 1) if match]
+        return f"the plane of the eigenvectors of {' and '.join(named) or 'the Hessian'}"
+    return _PLANES.get(kind, f"the plane {name}")
+
+
 def _axis(group: Group, axis: str) -> str:
     return formats.label(group.attributes, f"{axis}_axis", axis)
+
+
+def _length(group: Group, axis: str) -> str:
+    """The title of an axis: a length in parameter space, and its direction."""
+    words = _axis(group, axis)
+    joint = " " if words.startswith(("from ", "towards ")) else ": "
+    return f"‖Δw‖{joint}{words}" if words != axis else f"‖Δw‖ along {axis}"
+
+
+def _places(group: Group, placed: Sequence[_Placed]) -> Iterator[tuple[str, float, float, str]]:
+    """Yield the lowest point of the grid and the mean of the samples: label, x, y and symbol.
+
+    Samples of several runs have no mean of their own.
+    """
+    loss = np.where(np.isfinite(group["loss"]), group["loss"], np.inf)
+    row, column = np.unravel_index(int(loss.argmin()), loss.shape)
+    label = f"lowest, {formats.number(float(loss[row, column]), 3)}"
+    yield label, float(group["x"][column]), float(group["y"][row]), "star"
+    if len(placed) == 1 and _has_samples(group) and len(group["sample_x"]) > 1:
+        mean_x, mean_y = (float(group[f"sample_{axis}"].mean()) for axis in "xy")
+        if np.isfinite(mean_x) and np.isfinite(mean_y):
+            yield "mean of the samples", mean_x, mean_y, "x"
 
 
 def _has_samples(group: Group) -> bool:

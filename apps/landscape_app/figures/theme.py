@@ -22,10 +22,12 @@ FONT = (
 INK = "#1f2933"
 MUTED = "#5f6b7a"
 GRID = "#e4e8ee"
+GREY = "#808a97"
+"""A grey that is seen on white and on black."""
 MISSING = "#d3d8df"
 """Background of a surface, visible at points without a finite value."""
-WIDE, NARROW = 940, 500
-"""Smallest width of a figure in pixels: across a page, and beside another figure."""
+WIDE, NARROW, SQUARE = 940, 500, 620
+"""Smallest width of a figure in pixels: across a page, beside another figure, and of a square."""
 _BETWEEN = " · "
 _LETTER = 6.2
 """Average width of a letter in the details and the legend, in pixels."""
@@ -219,6 +221,11 @@ def darkened(figure: go.Figure) -> go.Figure:
     return figure
 
 
+def without_markup(text: str) -> str:
+    """Text of a figure without Plotly's markup."""
+    return html.unescape(re.sub(r"<[^>]*>", "", text))
+
+
 def faint(colour: str, opacity: float = 0.22) -> str:
     """``#rrggbb`` as a transparent colour, for bands and boxes."""
     red, green, blue = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
@@ -245,5 +252,4 @@ def _widths(figure: go.Figure) -> Iterable[float]:
     """The width of each entry of the legend, in pixels."""
     for trace in figure.data:
         if trace.name and trace.showlegend is not False:
-            words = html.unescape(re.sub(r"<[^>]*>", "", trace.name))
-            yield 48 + _LETTER * len(words)
+            yield 48 + _LETTER * len(without_markup(trace.name))

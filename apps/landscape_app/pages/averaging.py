@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from landscape_app import figures
 from landscape_app.components import graph, section
+from landscape_app.figures import run_curves
+from landscape_app.figures.groups import CurvePanel, group_curves_figure, group_values_figure
 from landscape_app.pages.page import Page, marks
+
+_ORDERS = {"flat_first": ("flat first", "solid"), "random": ("random order", "dot")}
+_METRICS = {"nll": "NLL (nat)", "accuracy": "accuracy", "ece": "ECE"}
+_PANELS = [
+    CurvePanel(
+        "samples averaged",
+        label,
+        partial(run_curves.average, metric=metric, order=order),
+        dash=dash,
+        words=words,
+        percent=metric == "accuracy",
+    )
+    for metric, label in _METRICS.items()
+    for order, (words, dash) in _ORDERS.items()
+]
 
 
 def _layout() -> list[Any]:
@@ -34,6 +52,23 @@ PAGE = Page(
             *runs, picked=view.picked, marks=marks(runs, view)
         ),
         "averaging": lambda runs, view: figures.averaging_figure(*runs, marks=marks(runs, view)),
+    },
+    grouped={
+        "metrics": lambda groups, view: group_values_figure(
+            groups,
+            ("nll", "accuracy", "ece", "rmse"),
+            name="metrics",
+            title="Test metrics of the average over samples",
+            by=view.by,
+        ),
+        "averaging": lambda groups, view: group_curves_figure(
+            groups,
+            _PANELS,
+            name="averaging",
+            title="The average over the first n samples",
+            by=view.by,
+            log=False,
+        ),
     },
     brushed=("metrics",),
 )

@@ -6,7 +6,18 @@ from typing import Any
 
 from landscape_app import figures
 from landscape_app.components import graph, section
+from landscape_app.figures import run_curves, theme
+from landscape_app.figures.groups import CurvePanel, group_curves_figure
 from landscape_app.pages.page import Page, marks
+
+_RELIABILITY = CurvePanel(
+    "confidence, in bins of ten examples or more",
+    "accuracy",
+    run_curves.calibration,
+    percent=True,
+    x_axis={"tickformat": ".0%", "range": [0, 1]},
+    y_range=(0, 1),
+)
 
 
 def _layout() -> list[Any]:
@@ -26,5 +37,16 @@ PAGE = Page(
     layout=_layout,
     graphs={
         "calibration": lambda runs, view: figures.calibration_figure(*runs, marks=marks(runs, view))
+    },
+    grouped={
+        "calibration": lambda groups, view: group_curves_figure(
+            groups,
+            [_RELIABILITY],
+            name="calibration",
+            title="Reliability of the averaged prediction",
+            by=view.by,
+            log=False,
+            width=theme.SQUARE,
+        )
     },
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +10,23 @@ from dash import dcc, html
 
 from landscape.errors import InputError
 from landscape.store import Run, Summary, schema, summarise
+from landscape.store.heartbeat import STOPPED, status_of
 from landscape_app import formats
-from landscape_app.components import badge, choice, fact, notice, section, with_code
+from landscape_app.components import badge, choice, fact, link, notice, section, with_code
 from landscape_app.data import NotMeasured, load_run, progress
 from landscape_app.figures import metrics_table
 from landscape_app.pages import FIGURE_PAGES
 from landscape_app.settings import MOST_ROWS, flattened, parts, written
 from landscape_app.url import View
 
-_brief = partial(formats.number, digits=2)
 _Writer = Callable[[float | None], str]
-# label, format of the value, format of the deviation
-_METRICS: dict[str, tuple[str, _Writer, _Writer]] = {
-    "accuracy": ("Accuracy", formats.percent, formats.percent),
-    "nll": ("Negative log-likelihood (nat)", formats.number, _brief),
-    "ece": ("Expected calibration error", formats.number, _brief),
-    "brier": ("Brier score", formats.number, _brief),
-    "rmse": ("Root mean squared error", formats.number, _brief),
+# label, format of a value, format of a value with its deviation
+_METRICS: dict[str, tuple[str, _Writer, Callable[[float, float], str]]] = {
+    "accuracy": ("Accuracy", formats.percent, formats.percent_plus_minus),
+    "nll": ("NLL (nat)", formats.number, formats.plus_minus),
+    "ece": ("ECE", formats.number, formats.plus_minus),
+    "brier": ("Brier score", formats.number, formats.plus_minus),
+    "rmse": ("RMSE", formats.number, formats.plus_minus),
 }
 
 
@@ -67,7 +66,7 @@ def _header(run: Run, view: View) -> list[Any]:
 
 
 def _back(view: View) -> dcc.Link:
-    return dcc.Link("← All runs", href=view.on("").address, className="back")
+    return link("← All runs", view.on(""), className="back")
 
 
 def _predictions(run: Run) -> html.Section:
@@ -83,12 +82,12 @@ def _metrics_table(run: Run) -> html.Table:
     head = ["Metric", "Average over samples", "Single samples: mean ± sd", "Lowest – highest"]
     rows = []
     for row in metric_rows:
-        words, written, written_deviation = _METRICS[row.name]
+        words, written, with_deviation = _METRICS[row.name]
         single, span = formats.ABSENT, formats.ABSENT
         if row.single is not None:
             single = written(row.single.mean)
             if row.single.count > 1:
-                single += f" ± {written_deviation(row.single.deviation)}"
+                single = with_deviation(row.single.mean, row.single.deviation)
                 span = f"{written(row.lowest)} – {written(row.highest)}"
         cells = [
             html.Td(value, className="number") for value in (written(row.average), single, span)
@@ -161,10 +160,8 @@ def _facts(summary: Summary) -> Sequence[html.Div]:
     flatness = [
         fact(
             f"{label}{matrix}",
-            formats.ABSENT if value is None else formats.number(value.mean),
-            ""
-            if value is None or value.count < 2
-            else f"± {formats.number(value.deviation, 2)} over {formats.counted(value)}",
+            formats.spread(value),
+            "" if value is None or value.count < 2 else f"over {formats.counted(value)}",
         )
         for label, value in (("Largest eigenvalue λ₁", summary.lambda_1), ("Trace", summary.trace))
     ]
@@ -182,7 +179,13 @@ def _facts(summary: Summary) -> Sequence[html.Div]:
 
 
 def _remark(run: Run) -> list[html.Div]:
-    status = run.attributes.get("status")
+    status = status_of(run)
+    if status == STOPPED:
+        done = progress(run).removeprefix(f"{STOPPED} at ")
+        text = "Its process ended without a word: it was killed, or its machine failed"
+        text += f" ({done} are there)." if done != STOPPED else "."
+        text += " The same command goes on from what was saved."
+        return [notice("This run was stopped", text, "error")]
     if status == "running":
         done = progress(run)
         text = (

@@ -7,9 +7,27 @@ from typing import Any
 
 from landscape.store import Run
 from landscape_app import figures
-from landscape_app.components import graph, section, setting
+from landscape_app.components import SCALES, graph, section, setting
+from landscape_app.figures import run_curves
+from landscape_app.figures.groups import (
+    CurvePanel,
+    group_curves_figure,
+    group_marks,
+    group_values_figure,
+)
+from landscape_app.figures.scatter import Item, scatter_figure
 from landscape_app.pages.page import Page, marks
+from landscape_app.quantities import readings
 from landscape_app.url import View
+
+_BY_RANK = CurvePanel(
+    "rank of the eigenvalue",
+    "eigenvalue (nat)",
+    run_curves.by_rank,
+    factor=1.0,
+    x_axis={"dtick": 1},
+)
+_DENSITY = CurvePanel("eigenvalue (nat)", "density (1/nat)", run_curves.density, factor=1.0)
 
 
 def _layout() -> list[Any]:
@@ -19,9 +37,8 @@ def _layout() -> list[Any]:
             "Smaller is flatter. To highlight samples in every figure that shows them, click one, "
             "draw a box around several (Box Select, at the top of a figure), or type their numbers "
             "above.",
-            graph("eigenvalues", "Largest eigenvalues at each sample"),
-            graph("trace", "Trace at each sample"),
-            graph("spread", "Largest eigenvalue and trace of all samples of each run"),
+            graph("spread", "Largest eigenvalue and trace at each sample"),
+            graph("eigenvalues", "Largest eigenvalues at each sample, by rank"),
         ),
         section(
             "Flatness and prediction",
@@ -42,8 +59,7 @@ def _layout() -> list[Any]:
 
 
 def _controls(_: Sequence[Run], view: View) -> list[Any]:
-    scales = {"linear": "linear", "log": "logarithmic"}
-    return [setting("Eigenvalue axis", "eigenvalues", scales, view)]
+    return [setting("Scale of curvature", "eigenvalues", SCALES, view)]
 
 
 PAGE = Page(
@@ -53,16 +69,13 @@ PAGE = Page(
     graphs={
         "eigenvalues": lambda runs, view: figures.eigenvalues_figure(
             *runs,
-            log=view.setting("eigenvalues") == "log",
+            log=view.log("eigenvalues"),
             picked=view.picked,
             marks=marks(runs, view),
         ),
-        "trace": lambda runs, view: figures.trace_figure(
-            *runs, picked=view.picked, marks=marks(runs, view)
-        ),
         "spread": lambda runs, view: figures.spread_figure(
             *runs,
-            log=view.setting("eigenvalues") == "log",
+            log=view.log("eigenvalues"),
             picked=view.picked,
             marks=marks(runs, view),
         ),
@@ -76,6 +89,37 @@ PAGE = Page(
             *runs, picked=view.picked, marks=marks(runs, view)
         ),
     },
+    grouped={
+        "spread": lambda groups, view: group_values_figure(
+            groups,
+            ("lambda_1", "trace", "train_loss"),
+            name="spread",
+            title="Largest eigenvalue, trace and the training loss beside them",
+            by=view.by,
+            log=view.log("eigenvalues"),
+        ),
+        "eigenvalues": lambda groups, view: group_curves_figure(
+            groups,
+            [_BY_RANK],
+            name="eigenvalues",
+            title="Largest eigenvalues by rank, mean over samples",
+            by=view.by,
+            log=view.log("eigenvalues"),
+        ),
+        "relation": lambda groups, view: scatter_figure(
+            [
+                Item(summary.name, summary.name, readings(summary), group.label)
+                for group in groups
+                for summary in group.summaries
+            ],
+            "lambda_1",
+            "nll",
+            marks=dict(zip((group.label for group in groups), group_marks(groups), strict=True)),
+        ),
+        "density": lambda groups, view: group_curves_figure(
+            groups, [_DENSITY], name="density", title="Spectral density", by=view.by, log=True
+        ),
+    },
     controls=_controls,
-    brushed=("eigenvalues", "trace", "spread", "relation", "measures"),
+    brushed=("eigenvalues", "spread", "relation", "measures"),
 )

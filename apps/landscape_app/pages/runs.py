@@ -8,23 +8,27 @@ from pathlib import Path
 from typing import Any
 
 import dash_mantine_components as dmc
+import numpy as np
 from dash import html
 from dash_ag_grid import AgGrid
 
 from landscape.errors import InputError
-from landscape.store import Run, Summary
+from landscape.store import Run, SampleMean, Summary
 from landscape_app import formats
-from landscape_app.components import named, notice, section
-from landscape_app.data import BrokenRun, list_runs, open_runs
+from landscape_app.components import link, named, notice, section
+from landscape_app.data import BrokenRun, finite_counts, list_runs, open_runs
+from landscape_app.groups import RunGroup, all_settings, groupings, groups
 from landscape_app.other_folders import folders_below, misnamed
+from landscape_app.quantities import LABELS, readings
 from landscape_app.settings import MOST_ROWS, differences
+from landscape_app.settings import written as setting_text
 from landscape_app.url import MOST_RUNS, View
 
 # field, words, meaning
 _TEXTS = (
     ("method", "Method", "Training method"),
     ("task", "Task", "Data and task of the training"),
-    ("status", "Status", "running, complete or failed"),
+    ("status", "Status", "running, complete, failed, or stopped: killed while it measured"),
 )
 _NUMBERS = (
     ("seed", "Seed", "Random seed of the run"),
@@ -36,9 +40,11 @@ _NUMBERS = (
     ("lambda_1", "λ₁", "Largest eigenvalue: mean ± standard deviation over samples"),
     ("trace", "Trace", "Trace of the same matrix: mean ± standard deviation over samples"),
     ("training", "Training", "Wall-clock time of training"),
+    ("date", "Date", "Day on which the run was made, in UTC"),
 )
-_WIDE = {"seed": 72, "samples": 96, "accuracy": 98, "lambda_1": 106, "trace": 106, "training": 94}
-_ROW, _HEADER, _MOST_ROWS = 42, 52, 14
+_WIDE = {"seed": 70, "samples": 93, "accuracy": 96, "lambda_1": 112, "trace": 116}
+_WIDE |= {"training": 92, "date": 104, "method": 84, "task": 60, "status": 96}
+_ROW, _HEADER, _MOST_ROWS, _MOST_COLUMNS = 42, 52, 14, 20
 
 
 def layout() -> list[Any]:
@@ -46,14 +52,37 @@ def layout() -> list[Any]:
     return [
         html.Div(id="runs-header"),
         html.Div(
-            # One search field for the whole list. With a field in each column, the Tab key would
-            # stop at empty fields above columns of numbers. See grid.js.
-            dmc.TextInput(
-                id="find",
-                placeholder="Find by name, method, task or status",
-                size="sm",
-                **named("Find runs"),
-            ),
+            [
+                # One search field for the whole list. With a field in each column, the Tab key
+                # would stop at empty fields above columns of numbers. See grid.js.
+                dmc.TextInput(
+                    id="find",
+                    placeholder="Find by name, method, task or status",
+                    size="sm",
+                    **named("Find runs"),
+                ),
+                dmc.MultiSelect(
+                    id="columns",
+                    placeholder="Settings as columns",
+                    data=[],
+                    size="sm",
+                    searchable=True,
+                    clearable=True,
+                    hidePickedOptions=True,
+                    **named("Settings as columns"),
+                ),
+                html.Span(id="row-count", role="status"),  # see grid.js
+                dmc.MultiSelect(
+                    id="by",
+                    placeholder="Group runs by settings",
+                    data=[],
+                    size="sm",
+                    searchable=True,
+                    clearable=True,
+                    hidePickedOptions=True,
+                    **named("Group runs by settings"),
+                ),
+            ],
             id="find-frame",
         ),
         html.Div(
@@ -61,12 +90,13 @@ def layout() -> list[Any]:
                 id="grid",
                 columnDefs=_columns(),
                 # Columns share the width. Fitted columns fail in a hidden grid, which has no width.
-                defaultColDef={"sortable": True, "filter": False, "flex": 1, "minWidth": 78},
+                defaultColDef={"sortable": True, "filter": False, "flex": 1, "minWidth": 74},
                 getRowId="params.data.name",
                 dashGridOptions={
                     "rowHeight": _ROW,
                     "ensureDomOrder": True,
                     "tooltipShowDelay": 400,
+                    "includeHiddenColumnsInQuickFilter": True,
                     "suppressCellFocus": False,
                 },
                 style={"height": "100%", "width": "100%"},
@@ -77,10 +107,13 @@ def layout() -> list[Any]:
     ]
 
 
-def header(folder: Path) -> html.Header:
-    """The heading of the list, with its folder."""
-    where = html.P(["in ", html.Code(str(folder))], className="where")
-    return html.Header([html.H1("Runs"), where], className="page-header")
+def header(folder: Path, view: View) -> html.Header:
+    """The heading of the list, with its folder and a way back to the served one."""
+    name = view.texts.get("in", "")
+    where: list[Any] = ["in ", html.Code(str(folder / name if name else folder))]
+    if name:
+        where += [" · ", link("all folders", view.in_folder(""))]
+    return html.Header([html.H1("Runs"), html.P(where, className="where")], className="page-header")
 
 
 def fill(folder: Path, view: View) -> tuple[list[dict[str, Any]], dict[str, str], list[Any]]:
@@ -99,10 +132,88 @@ def fill(folder: Path, view: View) -> tuple[list[dict[str, Any]], dict[str, str]
     if broken:
         below.append(_broken(broken))
     if inside:
-        below.append(_inside(inside))
+        below.append(_inside(folder, inside, view))
     height = f"{_HEADER + _ROW * min(len(runs), _MOST_ROWS)}px"
     style = {"height": height} if runs else {"display": "none"}
-    return [_row(run, run.name in view.runs) for run in runs], style, below
+    if view.by:
+        every = groups(folder, view.by)
+        height = f"{_HEADER + _ROW * min(len(every), _MOST_ROWS)}px"
+        return [_group_row(group, view) for group in every], {"height": height}, below
+    rows = [_row(run, run.name in view.runs, finite_counts(folder, run)) for run in runs]
+    columns = chosen_columns(view)
+    if columns:
+        tables = all_settings(folder)
+        for row in rows:
+            table = tables.get(row["name"], {})
+            row["settings"] = {name: _plain(table.get(name)) for name in columns}
+    return rows, style, below
+
+
+def chosen_columns(view: View) -> list[str]:
+    """The settings that are columns of the list."""
+    return [name for name in view.texts.get("columns", "").split(",") if name][:_MOST_COLUMNS]
+
+
+def _plain(value: object) -> object:
+    """A setting as a number, to sort by, or as text."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return formats.finite(value) if is_number else setting_text(value)  # type: ignore[arg-type]
+
+
+def groupable(folder: Path) -> list[str]:
+    """The settings by which the runs of the folder can be grouped."""
+    try:
+        return groupings(folder)
+    except InputError:  # the list reports it
+        return []
+
+
+def _group_row(group: RunGroup, view: View) -> dict[str, Any]:
+    """A row of the grid for a group: means and standard deviations over its runs."""
+    tables = [readings(summary) for summary in group.summaries]
+    means = {
+        name: SampleMean.of(np.array([table[name].value for table in tables if name in table]))
+        for name, *_ in _NUMBERS
+        if name in LABELS
+    }
+    means["training"] = SampleMean.of(
+        np.array(
+            [table["training_seconds"].value for table in tables if "training_seconds" in table]
+        )
+    )
+    written = {
+        name: formats.spread(mean) if mean.count else formats.ABSENT for name, mean in means.items()
+    }
+    if means["accuracy"].count:
+        accuracy = means["accuracy"]
+        written["accuracy"] = formats.percent_plus_minus(accuracy.mean, accuracy.deviation)
+    written["training"] = formats.duration(means["training"].mean)
+    written["seed"] = f"n = {len(group.runs)}"
+    newest = max(summary.created_at for summary in group.summaries)
+    written["date"] = formats.moment(newest)[:10]
+
+    def same(name: str) -> str:
+        values = {str(getattr(summary, name)) for summary in group.summaries}
+        return values.pop() if len(values) == 1 else f"{len(values)} different"
+
+    return {
+        "name": group.label,
+        "group": True,
+        "chosen": group.label in view.groups,
+        "about": f"{group.label}: {', '.join(summary.name for summary in group.summaries)}",
+        "method": same("method"),
+        "task": same("task"),
+        "status": same("status"),
+        **{name: formats.finite(mean.mean) for name, mean in means.items()},
+        "seed": len(group.runs),
+        "date": formats.timestamp(newest),
+        "written": written,
+        "over": {
+            name: f"mean ± standard deviation over {formats.count(mean.count, 'run')}"
+            for name, mean in means.items()
+            if mean.count
+        },
+    }
 
 
 def _differences(runs: Sequence[Run]) -> list[Any]:
@@ -139,16 +250,16 @@ def _columns() -> list[dict[str, Any]]:
             "cellRenderer": "ChooseRun",
             "getQuickFilterText": {"function": "''"},
             "flex": 0,
-            "width": 62,
-            "minWidth": 62,
+            "width": 60,
+            "minWidth": 60,
         },
         {"field": "name", "headerName": "Run", "headerTooltip": "Name of the file of the run"}
-        | {"cellRenderer": "RunLink", "tooltipField": "about", "flex": 3, "minWidth": 160},
+        | {"cellRenderer": "RunLink", "tooltipField": "about", "flex": 3, "minWidth": 100},
     ]
     for name, words, meaning in _TEXTS:
         column = {"field": name, "headerName": words, "headerTooltip": meaning}
-        columns.append(column | {"tooltipField": name})
-    columns[-1] |= {"cellRenderer": "Status", "minWidth": 98}
+        columns.append(column | {"tooltipField": name, "minWidth": _WIDE[name]})
+    columns[-1] |= {"cellRenderer": "Status"}
     for name, words, meaning in _NUMBERS:
         columns.append(
             {
@@ -156,7 +267,7 @@ def _columns() -> list[dict[str, Any]]:
                 "headerName": words,
                 "headerTooltip": meaning,
                 "tooltipField": f"over.{name}",  # if the number is a mean over samples
-                "minWidth": _WIDE.get(name, 82),
+                "minWidth": _WIDE.get(name, 76),
                 "hide": name == "rmse",  # shown once a run has one: see grid.js
                 "type": "rightAligned",
                 "filter": "agNumberColumnFilter",
@@ -168,7 +279,14 @@ def _columns() -> list[dict[str, Any]]:
     return columns
 
 
-def _row(run: Summary, chosen: bool) -> dict[str, Any]:
+def _row(run: Summary, chosen: bool, finite: Mapping[str, str]) -> dict[str, Any]:
+    """A row of the grid.
+
+    Args:
+        run: Summary of the run.
+        chosen: Whether the run is chosen.
+        finite: Text in place of each mean over samples that is not finite.
+    """
     written = {
         "seed": formats.ABSENT if run.seed is None else str(run.seed),
         "samples": formats.ABSENT if run.samples is None else f"{run.samples:,}",
@@ -179,6 +297,8 @@ def _row(run: Summary, chosen: bool) -> dict[str, Any]:
         "lambda_1": formats.spread(run.lambda_1),
         "trace": formats.spread(run.trace),
         "training": formats.duration(run.training_seconds),
+        "date": formats.moment(run.created_at)[:10],
+        **finite,
     }
     spreads = {"lambda_1": run.lambda_1, "trace": run.trace}
     # Two of them are comparable at equal training loss only.
@@ -198,6 +318,7 @@ def _row(run: Summary, chosen: bool) -> dict[str, Any]:
         "ece": formats.finite(run.ece),
         **{name: formats.finite(mean.mean if mean else None) for name, mean in spreads.items()},
         "training": formats.finite(run.training_seconds),
+        "date": formats.timestamp(run.created_at),
         "written": written,
         "over": {
             name: f"over {formats.counted(mean)}{fit}"
@@ -227,16 +348,15 @@ def _nothing_here(folder: Path) -> html.Div:
     )
 
 
-def _inside(folders: Mapping[Path, int]) -> html.Section:
-    """Commands that show the runs of folders inside this one, which the list leaves out."""
-    lines = [
-        html.Li(
-            [
-                f"{formats.count(number, 'run file')} in {path.name}: ",
-                html.Code(f"landscape app {shlex.quote(str(path))}"),
-            ]
-        )
-        for path, number in folders.items()
-    ]
-    about = "The list shows one folder. These commands show the others:"
+def _inside(folder: Path, folders: Mapping[Path, int], view: View) -> html.Section:
+    """Links to the runs of folders inside this one, and the commands that show them alone."""
+    before = view.texts.get("in", "")
+    lines = []
+    for path, number in folders.items():
+        name = path.relative_to(folder).as_posix()
+        target = view.in_folder(f"{before}/{name}" if before else name)
+        command = html.Code(f"landscape app {shlex.quote(str(path))}")
+        words = f" {formats.count(number, 'run file')}, alone with "
+        lines.append(html.Li([link(name, target), ":", words, command]))
+    about = "The list shows one folder. The others are a click away."
     return section("Runs in folders inside this one", about, html.Ul(lines, className="inside"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import plotly.graph_objects as go
 from dash import html
@@ -13,14 +13,13 @@ from dash import html
 from landscape.errors import InputError
 from landscape.store import Run
 from landscape_app import figures
-from landscape_app.components import choice, graph, section, setting
-from landscape_app.data import line_names, surface_names
+from landscape_app.components import SCALES, choice, graph, section, setting
+from landscape_app.data import line_names, share_plane, surface_names
 from landscape_app.inputs import point_entry
 from landscape_app.pages.page import Page, marks
 from landscape_app.url import MOST_RUNS, View
 
-_SCALES = {"linear": "linear", "log": "logarithmic"}
-_RANGES = {"shared": "shared by all", "own": "separate"}
+_RANGES = {"colours": "the loss", "all": "the loss and the axes", "nothing": "nothing"}
 SLOTS = tuple(f"surface-{place}" for place in range(MOST_RUNS))
 """Identifiers of the surfaces, by the place of their run, so that surfaces keep their position."""
 
@@ -49,42 +48,84 @@ def _controls(runs: Sequence[Run], view: View) -> list[Any]:
     return [
         *([choice("Plane", planes, _plane(runs, view))] if len(names) > 1 else []),
         setting("View", "view", {"contour": "contour", "3d": "3D"}, view),
-        setting("Loss scale", "loss", _SCALES, view),
-        *([setting("Ranges", "ranges", _RANGES, view)] if len(runs) > 1 else []),
+        setting("Loss scale", "loss", SCALES, view),
+        *([setting("Runs share", "ranges", _RANGES, view)] if _apart(runs, view) else []),
     ]
 
 
 def _plane(runs: Sequence[Run], view: View) -> str:
-    return view.plane or next(iter(surface_names(*runs)), "samples")
+    """The plane to show: by default one that the runs share, or else the first one."""
+    if view.plane:
+        return view.plane
+    names = surface_names(*runs)
+    shared = [name for name in names if len(runs) > 1 and share_plane(runs, name)]
+    return next(iter([*shared, *names]), "samples")
+
+
+def _apart(runs: Sequence[Run], view: View) -> bool:
+    """Whether several runs have planes of their own."""
+    try:
+        return len(runs) > 1 and not share_plane(runs, _plane(runs, view))
+    except InputError:  # the place of the figure shows the error
+        return False
 
 
 def _draw(place: int, runs: Sequence[Run], view: View) -> go.Figure | None:
     run = next((run for run in runs if view.place(run.path.stem) == place), None)
     if run is None:
         return None
-    name, log = _plane(runs, view), view.setting("loss") == "log"
+    name = _plane(runs, view)
     kind: figures.Kind = "3d" if view.setting("view") == "3d" else "contour"
-    shared = len(runs) > 1 and view.setting("ranges") == "shared"
-    frame = figures.Frame.around(runs, name, log) if shared else None
+    several = len(runs) > 1
+    if several and share_plane(runs, name):
+        if run is not runs[0]:
+            return None
+        return figures.shared_surface_figure(
+            *runs,
+            name=name,
+            kind=kind,
+            log=view.log("loss"),
+            picked=view.picked,
+            marks=marks(runs, view),
+            at=view.at,
+        )
+    frame = None
+    if several:
+        frame = figures.Frame.around(runs, name, view.log("loss")).on(run, name, _shared(view))
     (mark,) = marks([run], view)
     return figures.surface_figure(
-        run, name, kind, log, frame, view.picked, mark if len(runs) > 1 else None, view.at
+        run,
+        name,
+        kind,
+        view.log("loss"),
+        frame,
+        view.picked,
+        mark if several else None,
+        view.at,
     )
+
+
+def _shared(view: View) -> figures.Shared:
+    return cast(figures.Shared, view.setting("ranges"))
 
 
 def _slices(runs: Sequence[Run], view: View) -> go.Figure | None:
     if view.at is None:
         return None
-    log = view.setting("loss") == "log"
-    name, run_marks = _plane(runs, view), marks(runs, view)
-    return figures.slices_figure(*runs, name=name, at=view.at, log=log, marks=run_marks)
+    return figures.slices_figure(
+        *runs,
+        name=_plane(runs, view),
+        at=view.at,
+        log=view.log("loss"),
+        shared=_shared(view),
+        marks=marks(runs, view),
+    )
 
 
 def _lines(runs: Sequence[Run], view: View) -> go.Figure | None:
     if not line_names(*runs):
         return None
-    log = view.setting("loss") == "log"
-    return figures.lines_figure(*runs, log=log, marks=marks(runs, view))
+    return figures.lines_figure(*runs, log=view.log("loss"), marks=marks(runs, view))
 
 
 PAGE = Page(

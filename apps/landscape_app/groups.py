@@ -1,0 +1,169 @@
+"""Groups of runs that have the same settings but for the seed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from landscape.errors import InputError
+from landscape.store import Run, Summary
+from landscape_app import formats
+from landscape_app.cache import cached
+from landscape_app.data import list_runs, run_path
+from landscape_app.settings import settings_of, written
+from landscape_app.url import View
+
+MOST_GROUPS = 24
+"""Largest number of groups in a figure."""
+NAME = "name"
+"""A setting of its own: the name of the run's file without its seed."""
+
+_SEED = re.compile(r"[-_]?(?:seed[-_]?)?\d+$")
+_PLAIN = ("method", "task", NAME)
+"""Settings whose values need no name beside them."""
+
+
+@dataclass(frozen=True)
+class RunGroup:
+    """Runs with the same values of some settings.
+
+    Attributes:
+        label: Those values, in words.
+        place: Number of the group among all groups, for its colour and marker.
+        runs: The runs.
+        summaries: Their summaries, in the same order.
+        differ: Names of other settings, seeds excepted, in which the runs differ.
+    """
+
+    label: str
+    place: int
+    runs: tuple[Run, ...]
+    summaries: tuple[Summary, ...]
+    differ: tuple[str, ...] = field(default=())
+
+
+def all_settings(folder: Path) -> dict[str, Mapping[str, object]]:
+    """The settings of each readable run of a folder, by the name of the run.
+
+    Raises:
+        InputError: the folder cannot be read.
+    """
+    settings = {}
+    for run in list_runs(folder):
+        if isinstance(run, Summary):
+            try:
+                settings[run.name] = _settings(folder, run.name)
+            except InputError:  # changed or damaged: the list reports it
+                continue
+    return settings
+
+
+def groupings(folder: Path) -> list[str]:
+    """The settings that tell the runs of a folder apart, seeds excepted.
+
+    Raises:
+        InputError: the folder cannot be read.
+    """
+    tables = list(all_settings(folder).values())
+    names = dict.fromkeys(name for table in tables for name in table)
+    differing = [
+        name
+        for name in names
+        if not _is_seed(name) and len({written(table.get(name)) for table in tables}) > 1
+    ]
+    first = [name for name in (NAME, "method", "task") if name in names]
+    return first + [name for name in differing if name not in first]
+
+
+def groups(folder: Path, by: Sequence[str]) -> list[RunGroup]:
+    """The runs of a folder in groups, ordered by their values.
+
+    Args:
+        folder: Folder of the runs.
+        by: Names of the settings that are the same within a group.
+
+    Raises:
+        InputError: the folder cannot be read.
+    """
+    tables = all_settings(folder)
+    summaries = {run.name: run for run in list_runs(folder) if isinstance(run, Summary)}
+    members: dict[tuple[str, ...], list[str]] = {}
+    for name, table in tables.items():
+        values = tuple(written(table.get(setting)) for setting in by)
+        members.setdefault(values, []).append(name)
+    result = []
+    for place, values in enumerate(sorted(members, key=lambda key: [*map(_order, key)])):
+        names = sorted(members[values], key=_order)
+        result.append(
+            RunGroup(
+                label=_label(by, values),
+                place=place,
+                runs=tuple(_run(folder, name) for name in names),
+                summaries=tuple(summaries[name] for name in names),
+                differ=_differing([tables[name] for name in names], by),
+            )
+        )
+    return result
+
+
+def chosen_groups(folder: Path, view: View) -> list[RunGroup]:
+    """The groups that ``view`` shows: those it names, or else the first ``MOST_GROUPS``.
+
+    Raises:
+        InputError: the folder cannot be read.
+    """
+    every = groups(folder, view.by)
+    chosen = [group for group in every if group.label in view.groups]
+    return (chosen or every)[:MOST_GROUPS]
+
+
+def _settings(folder: Path, name: str) -> Mapping[str, object]:
+    def read() -> Mapping[str, object]:
+        run = _run(folder, name)
+        return {NAME: _SEED.sub("", name) or name} | settings_of(run)
+
+    return cached("settings", run_path(folder, name), read)
+
+
+def _run(folder: Path, name: str) -> Run:
+    path = run_path(folder, name)
+    return cached("run", path, lambda: Run.open(path))
+
+
+def _is_seed(name: str) -> bool:
+    """Whether a setting is a seed, or follows from the run alone."""
+    return name.rpartition(".")[2] == "seed" or name in ("device",)
+
+
+def _differing(tables: Sequence[Mapping[str, object]], by: Sequence[str]) -> tuple[str, ...]:
+    names = dict.fromkeys(name for table in tables for name in table)
+    return tuple(
+        name
+        for name in names
+        if name not in by
+        and name != NAME
+        and not _is_seed(name)
+        and len({written(table.get(name)) for table in tables}) > 1
+    )
+
+
+def _label(by: Sequence[str], values: Sequence[str]) -> str:
+    parts = [
+        value if name in _PLAIN or name.endswith((".name", ".method")) else f"{_last(name)} {value}"
+        for name, value in zip(by, values, strict=True)
+    ]
+    return formats.shortened(", ".join(parts), 100)
+
+
+def _last(name: str) -> str:
+    return name.rpartition(".")[2].replace("_", " ")
+
+
+def _order(text: str) -> list[tuple[int, float, str]]:
+    """A key that sorts numbers in a text by their size."""
+    parts = re.split(r"(\d+(?:\.\d+)?(?:e-?\d+)?)", text)
+    return [
+        (0, float(part), "") if index % 2 else (1, 0.0, part) for index, part in enumerate(parts)
+    ]

@@ -1,0 +1,176 @@
+"""What the page Compare sets against each other: numbers of all runs of a folder, or of samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from landscape.errors import InputError
+from landscape.store import Run, Summary
+from landscape.store.summary import measures_of
+from landscape_app.cache import cached
+from landscape_app.data import list_runs, load_run
+from landscape_app.figures import theme
+from landscape_app.figures.groups import group_marks
+from landscape_app.figures.scatter import Item
+from landscape_app.groups import all_settings, groupings, groups
+from landscape_app.quantities import LABELS, SHARPNESS, Reading, readings
+from landscape_app.settings import written
+from landscape_app.url import View
+
+DEFAULT = {"x": "lambda_1", "y": "nll"}
+MOST_ITEMS = 5000
+"""Largest number of points in the figure."""
+MOST_OPTIONS = 300
+"""Largest number of values to filter by that a field offers."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The items of a view, with their colours.
+
+    Attributes:
+        items: Runs or samples.
+        marks: Colour and marker by series.
+        colour: Name of the number that colours the points; empty for series.
+        note: What is left out, in words.
+    """
+
+    items: Sequence[Item]
+    marks: Mapping[str, theme.Mark]
+    colour: str
+    note: str = ""
+
+
+def number_names(folder: Path, view: View) -> list[str]:
+    """The names of the numbers that some item has.
+
+    Raises:
+        InputError: the folder cannot be read.
+    """
+    names: dict[str, None] = {}
+    for item in comparison(folder, replace(view, where=(), groups=())).items:
+        names |= dict.fromkeys(item.readings)
+    first = [name for name in LABELS if name in names]
+    return first + sorted(name for name in names if name not in first)
+
+
+def filters(folder: Path) -> list[str]:
+    """``setting:value`` for each setting that differs and each of its values.
+
+    Raises:
+        InputError: the folder cannot be read.
+    """
+    tables = all_settings(folder).values()
+    options = [
+        f"{name}:{value}"
+        for name in groupings(folder)
+        for value in sorted({written(table.get(name)) for table in tables})
+    ]
+    return options[:MOST_OPTIONS]
+
+
+def comparison(folder: Path, view: View) -> Comparison:
+    """The runs or samples that ``view`` compares: of all runs that its filters let through.
+
+    Samples are those of the chosen runs if some are chosen.
+
+    Raises:
+        InputError: the folder cannot be read.
+    """
+    tables = all_settings(folder)
+    summaries = {run.name: run for run in list_runs(folder) if isinstance(run, Summary)}
+    colour = view.texts.get("hue", "")
+    by = view.by or ((colour,) if colour in groupings(folder) else ("method",))
+    every = groups(folder, by)
+    shown = [group for group in every if not view.groups or group.label in view.groups]
+    series = {run.path.stem: group.label for group in shown for run in group.runs}
+    of_samples = view.setting("of") == "samples"
+    items: list[Item] = []
+    for name, table in tables.items():
+        if name not in series or not _passes(table, view.where):
+            continue
+        if of_samples and view.runs and name not in view.runs:
+            continue
+        numeric = {
+            setting: Reading(float(value))
+            for setting, value in table.items()
+            if isinstance(value, int | float) and not isinstance(value, bool)
+        }
+        numeric = {key: value for key, value in numeric.items() if np.isfinite(value.value)}
+        if not of_samples:
+            found = numeric | readings(summaries[name])
+            items.append(Item(name, name, found, series[name]))
+            continue
+        with suppress(InputError):  # its other figures report it
+            run = load_run(folder, name)
+            own = cached("sample numbers", run.path, partial(sample_readings, run))
+            items += [
+                Item(name, f"{name}, sample {index}", numeric | own[index], series[name], index)
+                for index in range(len(own))
+            ]
+    note = ""
+    if len(items) > MOST_ITEMS:
+        note = f"the first {MOST_ITEMS:,} of {len(items):,}"
+    is_number = colour not in by and any(colour in item.readings for item in items)
+    marks = dict(zip((group.label for group in every), group_marks(every), strict=True))
+    return Comparison(items[:MOST_ITEMS], marks, colour if is_number else "", note)
+
+
+def sample_readings(run: Run) -> list[dict[str, Reading]]:
+    """The numbers of each posterior sample of a run, by name.
+
+    Test metrics are left out if they are of other samples than the curvature.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    columns: dict[str, tuple[np.ndarray, np.ndarray | None]] = {}
+    names = run.groups
+    seed: object = None
+    if "samples" in names:
+        group = run.read("samples")
+        seed = group.attributes.get("seed")
+        eigenvalues = group.get("eigenvalues", np.empty((0, 0)))
+        residuals = group.get("residuals")
+        for rank in range(min(eigenvalues.shape[1], 10)):
+            error = None if residuals is None else residuals[:, rank]
+            columns[f"lambda_{rank + 1}"] = (eigenvalues[:, rank], error)
+        if "trace" in group:
+            columns["trace"] = (group["trace"], group.get("trace_standard_error"))
+        for name, label in (("loss", "train_loss"), ("accuracy", "training accuracy")):
+            if name in group:
+                columns[label] = (group[name], None)
+    if "sharpness" in names:
+        group = run.read("sharpness", "value", "error")
+        values, errors = group.get("value", np.empty((0, 0))), group.get("error")
+        for index, name in enumerate(measures_of(group)[: values.shape[1]]):
+            error = None if errors is None else errors[:, index]
+            columns[f"{SHARPNESS}{name}"] = (values[:, index], error)
+    if "predictions" in names:
+        metrics = ("nll", "accuracy", "ece", "brier", "rmse")
+        group = run.read("predictions", *metrics)
+        if not columns or group.attributes.get("seed") == seed:
+            columns |= {name: (group[name], None) for name in metrics if name in group}
+    count = max((len(values) for values, _ in columns.values()), default=0)
+    samples: list[dict[str, Reading]] = [{} for _ in range(count)]
+    for name, (values, errors) in columns.items():
+        for index, value in enumerate(values.tolist()):
+            off = float("nan") if errors is None else float(errors[index])
+            if np.isfinite(value):
+                samples[index][name] = Reading(value, value - off, value + off)
+    return samples
+
+
+def _passes(table: Mapping[str, object], where: Sequence[str]) -> bool:
+    """Whether settings have, of each named setting, one of the named values."""
+    allowed: dict[str, set[str]] = {}
+    for condition in where:
+        name, _, value = condition.partition(":")
+        allowed.setdefault(name, set()).add(value)
+    return all(written(table.get(name)) in values for name, values in allowed.items())

@@ -1,0 +1,129 @@
+"""Any number of all runs, or of their samples, against any other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import dash_mantine_components as dmc
+import plotly.graph_objects as go
+from dash import html
+
+from landscape.errors import InputError
+from landscape.store import Run
+from landscape_app import quantities
+from landscape_app.components import SCALES, graph, named, section, setting
+from landscape_app.figures import theme
+from landscape_app.figures.scatter import scatter_figure
+from landscape_app.groups import groupings
+from landscape_app.numbers import DEFAULT, comparison, filters, number_names
+from landscape_app.pages.page import Page
+from landscape_app.url import View
+
+FIELDS = {"x": "x axis", "y": "y axis", "hue": "Colour by"}
+"""Fields that choose a number or a setting, by their name in the address."""
+
+
+def _layout() -> list[Any]:
+    fields = [
+        dmc.Select(
+            id=f"compare-{name}",
+            label=words,
+            data=[],
+            size="sm",
+            searchable=True,
+            allowDeselect=False,
+            w=230,
+        )
+        for name, words in FIELDS.items()
+    ]
+    where = dmc.MultiSelect(
+        id="compare-where",
+        label="Only runs with",
+        placeholder="setting: value",
+        data=[],
+        size="sm",
+        searchable=True,
+        clearable=True,
+        w=330,
+        **named("Only runs with"),
+    )
+    return [
+        section(
+            "Any number against any other",
+            "Every run of the folder, or every sample of the chosen runs. The choice is in the "
+            "address.",
+            html.Div([*fields, where], className="fields"),
+            graph("scatter", "One number against another"),
+        )
+    ]
+
+
+def fill(folder: Path, view: View) -> tuple[Any, ...]:
+    """The options and values of the fields: options of each, then the value of each."""
+    try:
+        numbers = [(name, _words(name)) for name in number_names(folder, view)]
+        settings = [(name, name) for name in groupings(folder)]
+        conditions = filters(folder)
+    except InputError:  # the place of the figure shows the error
+        numbers, settings, conditions = [], [], []
+    axes = [{"value": value, "label": label} for value, label in numbers]
+    known = {name for name, _ in numbers}
+    colours = [{"value": value, "label": label} for value, label in settings] + [
+        option for option in axes if option["value"] not in dict(settings)
+    ]
+    x, y = (view.texts.get(name, DEFAULT[name]) for name in "xy")
+    colour = view.texts.get("hue", "") or ",".join(view.by) or "method"
+    conditions += [condition for condition in view.where if condition not in conditions]
+    return (
+        axes,
+        axes,
+        colours,
+        conditions,
+        x if x in known else None,
+        y if y in known else None,
+        colour if any(option["value"] == colour for option in colours) else None,
+        list(view.where),
+    )
+
+
+def draw(folder: Path, view: View) -> go.Figure:
+    """The figure of the page.
+
+    Raises:
+        InputError: the folder cannot be read, or nothing has both numbers.
+    """
+    chosen = comparison(folder, view)
+    return scatter_figure(
+        chosen.items,
+        view.texts.get("x", DEFAULT["x"]),
+        view.texts.get("y", DEFAULT["y"]),
+        marks=chosen.marks,
+        colour=chosen.colour,
+        of=view.setting("of"),
+        logs=(view.log("xscale"), view.log("yscale")),
+        note=chosen.note,
+    )
+
+
+def _words(name: str) -> str:
+    return theme.without_markup(quantities.label(name))
+
+
+def _controls(_: Sequence[Run], view: View) -> list[Any]:
+    return [
+        setting("Points are", "of", {"runs": "runs", "samples": "samples"}, view),
+        setting("x scale", "xscale", SCALES, view),
+        setting("y scale", "yscale", SCALES, view),
+    ]
+
+
+PAGE = Page(
+    key="compare",
+    title="Compare",
+    layout=_layout,
+    graphs={"scatter": lambda runs, view: None},
+    of_folder=draw,
+    controls=_controls,
+)
