@@ -82,5 +82,5 @@ def _ravelled_names(params: Any) -> list[str]:
     for name, value in marked.items():
         like[name] = value
     flat, _ = tree_ravel(like)
-    order = flat.unique_consecutive().long().tolist()
+    order = dict.fromkeys(flat.long().tolist())
     return [str(names[index]) for index in order]
