@@ -201,6 +201,7 @@ def _fill_lists(app: dash.Dash, folder: Path) -> None:
         Output("by", "value"),
         Output("columns", "data"),
         Output("columns", "value"),
+        Output("list-filled", "data"),
         Input("runs-shown", "data"),
         prevent_initial_call=True,
     )
@@ -210,18 +211,17 @@ def _fill_lists(app: dash.Dash, folder: Path) -> None:
         filled = runs.fill(here, view)
         settings = runs.groupable(here)
         columns = runs.chosen_columns(view)
-        return runs.header(folder, view), *filled, settings, list(view.by), settings, columns
+        by = list(view.by)
+        header, values = runs.header(folder, view), {"by": by, "columns": columns}
+        return header, *filled, settings, by, settings, columns, values
 
-    app.clientside_callback(
-        ClientsideFunction("landscape", "groupBy"),
-        Input("by", "value"),
-        prevent_initial_call=True,
-    )
-    app.clientside_callback(
-        ClientsideFunction("landscape", "choose"),
-        Input("columns", "value"),
-        prevent_initial_call=True,
-    )
+    for name in ("by", "columns"):
+        app.clientside_callback(
+            ClientsideFunction("landscape", "choose"),
+            Input(name, "value"),
+            State("list-filled", "data"),
+            prevent_initial_call=True,
+        )
 
     @app.callback(
         Output("other-page", "children"), Input("other-shown", "data"), prevent_initial_call=True
@@ -240,6 +240,7 @@ def _fill_compare(app: dash.Dash, folder: Path) -> None:
     @app.callback(
         *(Output(name, "data") for name in names),
         *(Output(name, "value") for name in names),
+        Output("compare-filled", "data"),
         Input("compare-shown", "data"),
         prevent_initial_call=True,
     )
@@ -251,6 +252,7 @@ def _fill_compare(app: dash.Dash, folder: Path) -> None:
         app.clientside_callback(
             ClientsideFunction("landscape", "choose"),
             Input(name, "value"),
+            State("compare-filled", "data"),
             prevent_initial_call=True,
         )
 

@@ -93,8 +93,6 @@
       .filter((part) => part.startsWith("group="))
       .map((part) => decoded(part.slice("group=".length)));
 
-  const isGrouped = (search) => partsOf(search).some((part) => part.startsWith("by="));
-
   // A query with a group, or without it if it was chosen.
   function withGroup(search, label) {
     const labels = groupsOf(search);
@@ -107,37 +105,17 @@
 
   const toggleGroup = (label) => go(withGroup(window.location.search, label));
 
-  // Runs are grouped by the settings with these names; by none, single runs are shown.
-  function groupBy(names) {
-    const { search } = window.location;
-    const before = partsOf(search).find((part) => part.startsWith("by=")) ?? "by=";
-    const now = `by=${(names ?? []).map(encoded).join(",")}`;
-    if (now === before || pageNow() !== "") return;
-    const others = partsOf(search).filter((part) => !/^(by|group)=/.test(part));
-    go(ordered(now === "by=" ? others : [...others, now]));
-  }
-
-  // A field of a page chooses a number, a setting, or several conditions: its name is that of its
-  // part of the address. What a page fills in is no choice.
-  const DEFAULTS = { x: "lambda_1", y: "nll", hue: "method" }; // as in compare.py
-  function choose(value) {
+  // What a reader chooses in a field goes into the address, under the field's name. What the server
+  // fills in is no choice: it comes with `filled`, and it may be older than the address.
+  function choose(value, filled) {
     const [{ prop_id: id } = {}] = dash_clientside.callback_context.triggered;
-    const [field] = (id ?? "").split(".");
-    const name = field.replace(/^compare-/, "");
-    const page = field.startsWith("compare-") ? "compare" : "";
-    const { search } = window.location;
-    if (!field || value === null || value === undefined || pageNow() !== page) return;
-    const isList = name === "where";
-    const before = partsOf(search).filter((part) => part.startsWith(`${name}=`));
-    const texts = isList ? value : [Array.isArray(value) ? value.join(",") : value];
-    const now = texts.filter(Boolean).map((text) => `${name}=${encoded(text)}`);
-    const known = before.length || isList ? before.map(decoded) : [`${name}=${DEFAULTS[name] ?? ""}`];
-    if (JSON.stringify(known) === JSON.stringify(now.length ? now.map(decoded) : isList ? [] : [`${name}=`])) return;
-    if (name === "hue" && !before.length && /(^|&)by=/.test(search.slice(1))) {
-      const by = partsOf(search).find((part) => part.startsWith("by=")).slice("by=".length);
-      if (decoded(by) === value) return;
-    }
-    go(ordered([...partsOf(search).filter((part) => !part.startsWith(`${name}=`)), ...now]));
+    const name = (id ?? "").split(".")[0].replace(/^compare-/, "");
+    if (!name || !filled || JSON.stringify(value) === JSON.stringify(filled[name])) return;
+    const texts = name === "where" ? value : [[value ?? []].flat().join(",")];
+    const parts = texts.filter(Boolean).map((text) => `${name}=${encoded(text)}`);
+    const old = name === "by" ? /^(by|group)=/ : new RegExp(`^${name}=`);
+    const others = partsOf(window.location.search).filter((part) => !old.test(part));
+    go(ordered([...others, ...parts]));
   }
 
   const pageNow = () => within(window.location.pathname).split("/")[1] ?? "";
@@ -241,7 +219,6 @@
   window.dash_clientside.landscape = Object.assign({}, window.dash_clientside.landscape, {
     arrive,
     followAddress,
-    groupBy,
     choose,
   });
 })();

@@ -8,7 +8,7 @@ from typing import Any
 
 import dash_mantine_components as dmc
 import plotly.graph_objects as go
-from dash import html
+from dash import dcc, html
 
 from landscape.errors import InputError
 from landscape.store import Run
@@ -54,14 +54,14 @@ def _layout() -> list[Any]:
             "Any number against any other",
             "Every run of the folder, or every sample of the chosen runs. The choice is in the "
             "address.",
-            html.Div([*fields, where], className="fields"),
+            html.Div([*fields, where, dcc.Store(id="compare-filled")], className="fields"),
             graph("scatter", "One number against another"),
         )
     ]
 
 
 def fill(folder: Path, view: View) -> tuple[Any, ...]:
-    """The options and values of the fields: options of each, then the value of each."""
+    """The options of each field, then the value of each, then all values by name."""
     try:
         numbers = [(name, _words(name)) for name in number_names(folder, view)]
         settings = [(name, name) for name in groupings(folder)]
@@ -76,16 +76,13 @@ def fill(folder: Path, view: View) -> tuple[Any, ...]:
     x, y = (view.texts.get(name, DEFAULT[name]) for name in "xy")
     colour = view.texts.get("hue", "") or ",".join(view.by) or "method"
     conditions += [condition for condition in view.where if condition not in conditions]
-    return (
-        axes,
-        axes,
-        colours,
-        conditions,
-        x if x in known else None,
-        y if y in known else None,
-        colour if any(option["value"] == colour for option in colours) else None,
-        list(view.where),
-    )
+    values = {
+        "x": x if x in known else None,
+        "y": y if y in known else None,
+        "hue": colour if any(option["value"] == colour for option in colours) else None,
+        "where": list(view.where),
+    }
+    return axes, axes, colours, conditions, *values.values(), values
 
 
 def draw(folder: Path, view: View) -> go.Figure:

@@ -9,7 +9,7 @@ from typing import Any
 
 import dash_mantine_components as dmc
 import numpy as np
-from dash import html
+from dash import dcc, html
 from dash_ag_grid import AgGrid
 
 from landscape.errors import InputError
@@ -71,6 +71,7 @@ def layout() -> list[Any]:
                     hidePickedOptions=True,
                     **named("Settings as columns"),
                 ),
+                dcc.Store(id="list-filled"),
                 html.Span(id="row-count", role="status"),  # see grid.js
                 dmc.MultiSelect(
                     id="by",
