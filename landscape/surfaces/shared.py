@@ -78,8 +78,8 @@ def shared_surface(
         A surface for each posterior, in their order.
 
     Raises:
-        InputError: the posteriors are not of one network, a setting is out of range, or the samples
-            span no plane.
+        InputError: the posteriors are not of one network, a setting is out of range, the samples
+            span no plane, or they keep running statistics of their own.
         LandscapeError: a worker died.
     """
     posteriors = list(posteriors)
@@ -149,6 +149,8 @@ def together(posteriors: Sequence[Posterior]) -> list[str]:
 def _check_together(posteriors: Sequence[Posterior]) -> None:
     if len(posteriors) < 2:
         raise InputError("a shared plane needs two posteriors or more; see surface for one")
+    for posterior in posteriors:
+        posterior.check_any_weights()
     first = posteriors[0]
     for index, other in enumerate(posteriors[1:], start=1):
         if other.space.signature != first.space.signature:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from landscape.cli import main
 from landscape.errors import InputError
 from landscape.objective.parameters import ParameterSpace
-from landscape.posteriors import Point, Posterior, Samples
+from landscape.posteriors import Point, Posterior, Samples, from_weights
 from landscape.store import Run
 from landscape.surfaces import Surface, shared_surface
 
@@ -101,6 +101,11 @@ def test_posteriors_that_no_plane_holds_are_refused() -> None:
         evaluated(one, one, stores=[Memory()])
     with pytest.raises(InputError, match="same mean"):
         evaluated(one, one, plane="means")
+    networks = [nn.Sequential(nn.Linear(1, 2), nn.BatchNorm1d(2)) for _ in range(4)]
+    weights = [network.state_dict() for network in networks]
+    keeping = from_weights(networks[0], weights, buffers="keep")
+    with pytest.raises(InputError, match="running statistics"):
+        evaluated(keeping, keeping)
 
 
 def test_a_stored_plane_is_taken_over_and_marked_as_one() -> None:
