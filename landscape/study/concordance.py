@@ -19,6 +19,8 @@ DRAWS = 2000
 """Number of draws of the bootstrap."""
 
 _SEED = 0
+_ALIKE = 1e-9
+"""Errors up to this size are rounding: all draws agree, as for a few pairs in perfect order."""
 _KNOWN = 0.9
 """Least share of draws in which a correlation exists, for an interval."""
 
@@ -117,8 +119,8 @@ class Estimates:
 
     Attributes:
         value: Correlations.
-        low: Lower ends of the 95 % intervals; NaN with fewer than ``FEWEST`` methods, or where a
-            tenth of the draws have no correlation.
+        low: Lower ends of the 95 % intervals; NaN with fewer than ``FEWEST`` methods, where a
+            tenth of the draws have no correlation, or where all draws agree.
         high: Upper ends.
         holds: Whether a correlation differs from 0 after correction for the number of all
             correlations here: the bootstrap's largest deviation of any of them, in standard errors,
@@ -155,7 +157,7 @@ class Estimates:
         counts = np.maximum(known.sum(0), 1)
         mean = np.where(known, others, 0.0).sum(0) / counts
         error = np.sqrt(np.where(known, (others - mean) ** 2, 0.0).sum(0) / counts)
-        error = np.where(known.mean(0) < _KNOWN, np.nan, error)
+        error = np.where((known.mean(0) < _KNOWN) | (error < _ALIKE), np.nan, error)
         with np.errstate(invalid="ignore", divide="ignore"):
             away = np.abs(np.where(known, others - mean, 0.0)) / np.where(error > 0, error, np.nan)
             largest = np.nan_to_num(away).reshape(len(others), -1).max(1)
@@ -164,7 +166,9 @@ class Estimates:
             beyond = float(np.quantile(largest, 0.95)) * quantile / 1.959963984540054
             half = quantile * np.where(error > 0, error, np.nan)
             holds = np.abs(centre) > beyond * np.where(error > 0, error, np.inf)
-        return cls(draws[0], np.tanh(centre - half), np.tanh(centre + half), holds)
+            low = np.minimum(np.tanh(centre - half), draws[0])
+            high = np.maximum(np.tanh(centre + half), draws[0])
+        return cls(draws[0], low, high, holds)
 
 
 def mean_over(parts: Sequence[np.ndarray], weights: np.ndarray) -> np.ndarray:
