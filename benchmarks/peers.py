@@ -78,6 +78,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="of a ResNet-20")
     parser.add_argument("--images", type=Path, help="a .npz of CIFAR-10 images")
     parser.add_argument("--limit", type=float, default=curvature.LIMIT, help="seconds")
+    parser.add_argument("--tools", nargs="+", help="rows of the tables (default: all)")
     options = parser.parse_args()
     curvature.LIMIT = options.limit
     torch.set_num_threads(1)
@@ -99,6 +100,8 @@ def main() -> None:
         print("|---|---|---|---|---|---|")
         first = 0.0
         for name, tool in tools.items():
+            if name not in (options.tools or tools):
+                continue
             try:
                 result, memory = alone(tool, objective, w)
             except EOFError:

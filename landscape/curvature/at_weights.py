@@ -197,9 +197,10 @@ def squared_frobenius(
     """
     operator = operator_at(objective, w, matrix)
     with explained(operator):
-        return estimate_squared_frobenius(
+        estimate = estimate_squared_frobenius(
             operator, matvecs=matvecs, tolerance=tolerance, deflate=deflate, seed=seed
         )
+        return replace(estimate, error=operator.error or 0.0)
 
 
 def spectral_density(

@@ -50,7 +50,7 @@ def estimate_squared_frobenius(
 
     Examples:
         >>> estimate_squared_frobenius(lambda v: 3 * v, 4, matvecs=4)
-        Estimate(value=36.0, standard_error=0.0, matvecs=4, converged=True)
+        Estimate(value=36.0, standard_error=0.0, matvecs=4, converged=True, error=0.0)
     """
     operator = as_operator(operator, size)
     size = operator.size
