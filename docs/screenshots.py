@@ -157,7 +157,7 @@ def take(page: Page, site: str, names: list[str], out: Path) -> None:
         ("calibration", "#calibration .scatterlayer path.point"),
         ("training", "#training .scatterlayer path.js-line"),
     ):
-        page.goto(f"{site}/{name}?{runs}&ranges=own&at=0,0")
+        page.goto(f"{site}/{name}?{runs}&at=0,0")
         page.wait_for_selector(drawn, state="attached")
         page.wait_for_timeout(1500)
         page.screenshot(path=out / f"{name}.png", full_page=True)
