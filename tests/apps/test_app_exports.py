@@ -123,10 +123,10 @@ def test_a_file_of_a_figure_says_figure_and_runs(
     name = "trace-digits-swag-0-50____é__b_"
     assert figure.layout.meta["file"] == name
     with in_background(odd.path.parent) as site:
-        address = f"{site}/export/trace.csv?run=50%20%25%2C%20%C3%A9%20%3Cb%3E"
+        address = f"{site}/export/spread.csv?run=50%20%25%2C%20%C3%A9%20%3Cb%3E"
         with urllib.request.urlopen(address) as answer:
             told = answer.headers["Content-Disposition"]
-    assert told.endswith("filename*=UTF-8''trace-50____%C3%A9__b_.csv")
+    assert told.endswith("filename*=UTF-8''spread-50____%C3%A9__b_.csv")
 
 
 def _plotly() -> str:
@@ -154,21 +154,21 @@ def test_the_links_below_a_figure_give_it_as_it_is_on_the_screen(complete: Run) 
         losses = [float(line["z"]) for line in lines if line["series"] == "loss"]
         assert {line["run"] for line in lines} == {"digits-swag-0"}
         np.testing.assert_array_equal(losses, complete["surfaces/random"]["loss"].ravel())
-        with urllib.request.urlopen(f"{site}/export/trace.html{query}") as answer:
+        with urllib.request.urlopen(f"{site}/export/spread.html{query}") as answer:
             page = answer.read().decode()
-        assert "<title>digits-swag-0: Trace of the Hessian</title>" in page
+        assert "<title>digits-swag-0: Largest eigenvalue and trace of the Hessian</title>" in page
         assert len(page) > 3_000_000  # Plotly's script is in it
 
 
 @pytest.mark.parametrize(
     ("path", "said"),
     [
-        ("trace.csv", "choose a run"),
-        ("trace.csv?run=absent", "no run 'absent'"),
-        ("trace.csv?run=..%2Fsecret", "not the name of a run"),
+        ("spread.csv", "choose a run"),
+        ("spread.csv?run=absent", "no run 'absent'"),
+        ("spread.csv?run=..%2Fsecret", "not the name of a run"),
         ("trace.exe?run=digits-map-0", "no figure 'trace' as 'exe'"),
         ("nothing.csv?run=digits-map-0", "no figure 'nothing'"),
-        ("trace.csv?run=digits-map-0", "landscape measure"),
+        ("spread.csv?run=digits-map-0", "landscape measure"),
         ("surface-3.csv?run=digits-map-0", "nothing in the figure"),
     ],
 )

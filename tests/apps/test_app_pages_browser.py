@@ -159,7 +159,7 @@ def test_the_list_is_used_by_keyboard_alone(
     page = show(tmp_path)
     page.get_by_label("Show one").wait_for()
     assert page.get_by_label("Show one").get_attribute("type") == "checkbox"
-    page.get_by_label("Find runs").focus()
+    page.locator("#by").focus()  # the last field before the list
     stops = []
     for _ in range(14):  # 13 headers, and the first cell
         page.keyboard.press("Tab")

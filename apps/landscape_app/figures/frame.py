@@ -75,6 +75,9 @@ class Frame:
         losses = drawable_values("loss")
         if not losses.size:
             kind = "positive finite" if log else "finite"
+            if len(runs) == 1:
+                file = runs[0].path.name
+                raise InputError(f"surface '{name}' of {file} has no {kind} loss to draw")
             raise InputError(f"no surface '{name}' has a {kind} loss to draw")
         return cls(
             x=_ends(finite_values("x", "sample_x")),
