@@ -7,17 +7,21 @@
     text.replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");
 
   // The address with these samples highlighted: see `pick` in url.py.
-  function withPicked(search, points) {
+  function withPicked(search, samples) {
     const picked = new Map();
-    for (const { customdata } of points) {
-      const [run, sample] = Array.isArray(customdata) ? customdata : [];
-      if (typeof run !== "string" || !Number.isInteger(sample)) continue;
+    for (const { customdata: [run, sample] } of samples) {
       if (!picked.has(run)) picked.set(run, new Set());
       picked.get(run).add(sample);
     }
-    const picks = [...picked].map(([run, samples]) => pickOf(unescaped(run), samples));
+    const picks = [...picked].map(([run, numbers]) => pickOf(unescaped(run), numbers));
     return withParts(search, (part) => part.startsWith("pick="), picks);
   }
+
+  // The lowest point of a surface and the mean of samples are marks, too, and none.
+  const isSample = ({ customdata }) =>
+    Array.isArray(customdata) &&
+    typeof customdata[0] === "string" &&
+    Number.isInteger(customdata[1]);
 
   function pickOf(run, samples) {
     const numbers = [...samples].sort((one, other) => one - other);
@@ -35,8 +39,9 @@
     const isNew = performance.now() - (window.landscapeDrawn?.[graph] ?? -Infinity) < 700;
     // And a click beside the samples of a surface asks for slices.
     const isSurface = graph?.startsWith("surface-");
-    if (!graph || (!selected?.points?.length && (isNew || isSurface))) return;
-    go(withPicked(window.location.search, selected?.points ?? []));
+    const samples = (selected?.points ?? []).filter(isSample);
+    if (!graph || (!samples.length && (isNew || isSurface))) return;
+    go(withPicked(window.location.search, samples));
   }
 
   // A click on a surface slices it there. In space, where nothing can be boxed, a click on a sample
@@ -47,7 +52,7 @@
     const [point] = clicked?.points ?? [];
     if (!point) return;
     if (typeof point.customdata?.[0] !== "string") go(withPoint(search, [point.x, point.y]));
-    else if (point.z !== undefined) go(withPicked(search, [point]));
+    else if (point.z !== undefined) go(withPicked(search, [point].filter(isSample)));
   }
 
   // The graph that a callback is called for, and what it says.

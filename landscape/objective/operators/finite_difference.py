@@ -44,7 +44,7 @@ class DifferenceHessian(Operator):
         InputError: the weights are not in float32 or float64.
         LandscapeError: (when it multiplies) no two differences agree, as at a kink.
 
-    Example:
+    Examples:
         >>> import landscape as ls
         >>> data = [(torch.eye(2), torch.tensor([0, 1]))]
         >>> objective = ls.Objective(torch.nn.Linear(2, 2, bias=False).double(), data)
