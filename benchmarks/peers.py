@@ -13,17 +13,16 @@ before. ``--limit`` is that of ``benchmarks/curvature.py``.
 
 import argparse
 import multiprocessing
-import platform
 import resource
 import sys
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import curvature
 import torch
 from curvature import EIGENVALUES, ERROR, RESIDUAL, TRACES, K, Result, cifar10, on
+from record import Cell, Record, Table, add_argument
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -81,6 +80,7 @@ def main() -> None:
     parser.add_argument("--images", type=Path, help="a .npz of CIFAR-10 images")
     parser.add_argument("--limit", type=float, default=curvature.LIMIT, help="seconds")
     parser.add_argument("--tools", nargs="+", help="rows of the tables (default: all)")
+    add_argument(parser)
     options = parser.parse_args()
     curvature.LIMIT = options.limit
     torch.set_num_threads(1)
@@ -88,18 +88,13 @@ def main() -> None:
         objective, w, what = vit(options.examples)
     else:
         objective, w, what = resnet20(options.examples, options.weights, options.images)
-    names = ("torch", "pyhessian", "curvlinops-for-pytorch", "hessian-eigenthings")
-    versions = ", ".join(f"{name} {version(name)}" for name in names)
-    print(
-        f"{what}: {objective.size:,} parameters, {options.examples} examples; "
-        f"{platform.machine()}, one thread; {versions}"
-    )
+    record = Record(options, ("pyhessian", "curvlinops-for-pytorch", "hessian-eigenthings"))
+    print(f"{what}: {objective.size:,} parameters, {options.examples} examples")
     for title, tools in (
         (f"top {K} at residual {RESIDUAL:g}", EIGENVALUES),
         (f"trace at {100 * ERROR:g} % standard error", TRACES),
     ):
-        print(f"\n| {title} | seconds | over ours | matvecs | error | MiB |")
-        print("|---|---|---|---|---|---|")
+        table = Table(title, ("seconds", "over ours", "matvecs", "error", "MiB"))
         first = 0.0
         for name, tool in tools.items():
             if name not in (options.tools or tools):
@@ -107,16 +102,21 @@ def main() -> None:
             try:
                 result, memory = alone(tool, objective, w)
             except EOFError:
-                print(f"| {name} | failed | | | | |", flush=True)
+                table.add(name, Cell([], "failed"), *[Cell([], "")] * 4)
                 continue
             first = first or result.seconds
             mark = "~" if result.expected else ""
-            print(
-                f"| {name} | {mark}{result.seconds:.1f} | {result.seconds / first:.1f} | "
-                f"{result.matvecs} | {result.error:.1e} | {memory:.0f} |",
-                flush=True,
+            table.add(
+                name,
+                Cell([result.seconds], f"{mark}{result.seconds:.1f}"),
+                Cell.of([result.seconds / first], ".1f"),
+                Cell.of([result.matvecs], ".0f"),
+                Cell.of([result.error], ".1e"),
+                Cell.of([memory], ".0f"),
             )
-            sys.stdout.flush()
+            print(name, result, f"{memory:.0f} MiB", file=sys.stderr, flush=True)
+        record.add(table)
+    record.finish()
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from landscape.autograd.settings import full_precision, no_autocast
 from landscape.errors import InputError
-from landscape.objective.batches import Batch, Pairs, examples_in, take_batch
+from landscape.objective.batches import Batch, Pairs, as_pair, examples_in, take_batch
 from landscape.objective.parameters import Network, ParameterSpace
 from landscape.running_stats.moments import Moments
 from landscape.running_stats.one_batch import held, joined
@@ -119,7 +119,9 @@ def reestimate(space: ParameterSpace, vector: Tensor, batches: Iterable[Batch]) 
             "the data to re-estimate running statistics on can be read only once; pass a list or "
             "a DataLoader"
         )
-    batches = held(Pairs(batches))
+    # A list is in memory already.
+    is_list = isinstance(batches, list)
+    batches = held([as_pair(batch) for batch in batches] if is_list else Pairs(batches))
     with full_precision(), no_autocast():
         space.settle(inputs for inputs, _ in batches)
         with space.at(vector, buffers) as network:  # on a copy of them

@@ -129,15 +129,17 @@ def test_text_is_compressed_for_browsers_that_take_it(complete: Run) -> None:
         if "address.js" in part.partition('"')[0]
     )
     for path in (script, "/_dash-layout", "/export/density.csv?run=digits-swag-0"):
-        plain = browser.get(path)
-        packed = browser.get(path, headers={"Accept-Encoding": "gzip, br"})
-        assert "Content-Encoding" not in plain.headers
-        assert packed.headers["Content-Encoding"] == "gzip"
-        assert int(packed.headers["Content-Length"]) == len(packed.get_data())
-        assert gzip.decompress(packed.get_data()) == plain.get_data()
-        assert len(packed.get_data()) < 0.6 * len(plain.get_data())
-    small = browser.get("/export/x.y", headers={"Accept-Encoding": "gzip"})
-    assert "Content-Encoding" not in small.headers
+        with (
+            browser.get(path) as plain,
+            browser.get(path, headers={"Accept-Encoding": "gzip, br"}) as packed,
+        ):
+            assert "Content-Encoding" not in plain.headers
+            assert packed.headers["Content-Encoding"] == "gzip"
+            assert int(packed.headers["Content-Length"]) == len(packed.get_data())
+            assert gzip.decompress(packed.get_data()) == plain.get_data()
+            assert len(packed.get_data()) < 0.6 * len(plain.get_data())
+    with browser.get("/export/x.y", headers={"Accept-Encoding": "gzip"}) as small:
+        assert "Content-Encoding" not in small.headers
 
 
 def test_runs_at_any_depth_are_a_link_away(new_run: Callable[..., Run], tmp_path: Path) -> None:

@@ -61,6 +61,10 @@ class Scaled:
         total, weight = self._criterion(*arguments)
         return C * total, weight
 
+    def total(self, *arguments: Any) -> tuple[Tensor, Tensor]:
+        total, weight = self._criterion.total(*arguments)
+        return C * total, weight
+
 
 def weights() -> dict[str, Tensor]:
     """Weights of very different sizes, so that a rotation changes what is relative to them."""
