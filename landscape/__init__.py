@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from landscape.store import Run
     from landscape.surfaces import shared_surface, surface
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "InputError",
