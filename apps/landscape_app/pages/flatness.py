@@ -52,7 +52,7 @@ def _layout() -> list[Any]:
         ),
         section(
             "Measures of flatness",
-            "Further measures at each sample, by `landscape measure RUN --sharpness all`.",
+            "Further measures at each sample. Those of normalised logits are free of confidence.",
             graph("measures", "Measures of flatness at each sample, with their mean"),
         ),
     ]

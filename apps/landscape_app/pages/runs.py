@@ -42,7 +42,7 @@ _NUMBERS = (
     ("training", "Training", "Wall-clock time of training"),
     ("date", "Date", "Day on which the run was made, in UTC"),
 )
-_WIDE = {"seed": 70, "samples": 93, "accuracy": 96, "lambda_1": 112, "trace": 116}
+_WIDE = {"seed": 70, "samples": 93, "accuracy": 96, "lambda_1": 106, "trace": 102}
 _WIDE |= {"training": 92, "date": 104, "method": 84, "task": 60, "status": 96}
 _ROW, _HEADER, _MOST_ROWS, _MOST_COLUMNS = 42, 52, 14, 20
 
@@ -268,7 +268,7 @@ def _columns() -> list[dict[str, Any]]:
                 "headerName": words,
                 "headerTooltip": meaning,
                 "tooltipField": f"over.{name}",  # if the number is a mean over samples
-                "minWidth": _WIDE.get(name, 76),
+                "minWidth": _WIDE.get(name, 72),
                 "hide": name == "rmse",  # shown once a run has one: see grid.js
                 "type": "rightAligned",
                 "filter": "agNumberColumnFilter",
