@@ -162,7 +162,7 @@ def written(text: str, folder: Path = RESULTS) -> str:
 
     def fill(match: re.Match[str]) -> str:
         about, tables = read(folder / f"{match[2]}.json")
-        return match[1] + tables[match[3]].markdown() + provenance(about) + match[4]
+        return f"{match[1]}\n{tables[match[3]].markdown()}{provenance(about)}\n{match[4]}"
 
     return _MARKED.sub(fill, text)
 
