@@ -32,7 +32,7 @@ lint: .venv/.installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-## Repeat the recorded benchmarks (half an hour) and print new medians over recorded ones.
+## Repeat the recorded benchmarks and print new medians over recorded ones.
 benchmark: .venv/.installed-test
 	$(BIN)/python -m pip install --quiet --editable '.[benchmarks]'
 	OMP_NUM_THREADS=1 CUDA_VISIBLE_DEVICES= $(BIN)/python benchmarks/record.py --repeat

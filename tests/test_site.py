@@ -19,7 +19,8 @@ import pytest
 import landscape as ls
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("curvature", "methods", "models", "posteriors", "prediction", "store", "surfaces")
+PACKAGES = ("curvature", "methods", "models", "posteriors", "prediction", "results", "store")
+PACKAGES += ("surfaces", "tasks", "workflow")
 
 FETCHED = (
     r"<(?:script|img|iframe|source)[^>]*src=[\"']?(https?:[^\"' >]+)",
@@ -72,7 +73,9 @@ def test_the_reference_has_every_public_name(site: Path) -> None:
     for package in PACKAGES:
         module = importlib.import_module(f"landscape.{package}")
         names |= {f"{module.__name__}.{name}" for name in module.__all__}
-    names |= {f"landscape.objective.losses.{name}" for name in ("NormalisedLogits",)}
+    names |= {
+        f"landscape.objective.losses.{name}" for name in ("Heads", "NormalisedLogits", "Readout")
+    }
     for name in ls.__all__:
         if isinstance(getattr(ls, name), type) or callable(getattr(ls, name)):
             home = getattr(ls, name)

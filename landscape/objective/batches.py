@@ -70,7 +70,7 @@ class Pairs:
 
     Args:
         batches: Batches; see ``as_pair``.
-        keeps_labels: See ``as_pair``.
+        keeps_labels: Whether the network gets a dict's labels, too.
     """
 
     def __init__(self, batches: Iterable[Any], *, keeps_labels: bool = False) -> None:
