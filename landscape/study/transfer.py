@@ -272,7 +272,10 @@ class Study(RowStudy):
         if not problem.frozen:
             return task, model
         frozen, rest = divide(model, problem.frozen)
-        return features(task, frozen), rest
+        # In a file of their own, so that the run files can be measured without this study.
+        path = self.folder / f"features-seed{seed}.npz"
+        tasks.write_npz(path, features(task, frozen))
+        return tasks.load("arrays", path=str(path), standardise=False), rest
 
     def arguments(self, start: str, task: Task, model: nn.Module) -> dict[str, Any]:
         """The inferred parameters, and MOPED's prior."""

@@ -23,7 +23,7 @@ from landscape.tasks.corruptions import CORRUPTIONS, corrupt, shift
 from landscape.tasks.few_shot import choose_shots
 from landscape.tasks.handwriting import emnist_letters, mnist
 from landscape.tasks.image_folders import image_folder
-from landscape.tasks.own_data import arrays, npz
+from landscape.tasks.own_data import arrays, npz, write_npz
 from landscape.tasks.real_targets import regression
 from landscape.tasks.scaling import Scaling
 from landscape.tasks.sklearn_digits import digits, digits_upright
@@ -131,4 +131,5 @@ __all__ = [
     "regression",
     "shift",
     "tiny_imagenet",
+    "write_npz",
 ]

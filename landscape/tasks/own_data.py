@@ -16,7 +16,7 @@ from landscape.errors import InputError, printable, reason, refused
 from landscape.objective.batches import as_pair
 from landscape.objective.losses import Loss
 from landscape.runtime import limits
-from landscape.runtime.files import check_regular
+from landscape.runtime.files import atomic_write, check_regular
 from landscape.tasks.augment import Augment, CropAndFlip
 from landscape.tasks.splits import assemble
 from landscape.tasks.task import Data, Task
@@ -141,6 +141,26 @@ def npz(
             "augment": augment,
         },
     )
+
+
+def write_npz(path: Path, task: Task) -> None:
+    """Write a task's data as an ``.npz`` file that ``npz`` reads with ``standardise=False``.
+
+    Args:
+        path: Path of the file.
+        task: The task; its inputs and its targets are one tensor each.
+
+    Raises:
+        InputError: The inputs or targets are several tensors.
+    """
+    stored = {"classes": np.array(task.classes)}
+    for name, data in (("train", task.train), ("validation", task.validation), ("test", task.test)):
+        for letter, values in (("x", data.inputs), ("y", data.targets)):
+            if not isinstance(values, Tensor):
+                raise InputError(f"task '{task.name}': inputs and targets must be one tensor each")
+            stored[f"{letter}_{name}"] = values.numpy(force=True)
+    with atomic_write(path) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, **stored)  # type: ignore[arg-type]
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:

@@ -68,6 +68,21 @@ def test_its_two_parts_in_turn_are_the_network(network: nn.Module, block: int) -
     assert len(parts) == len(list(network.parameters()))
 
 
+def test_its_second_part_is_rebuilt_without_the_first(network: nn.Module) -> None:
+    _, second = divide(network, 13)
+    again = models.rebuild(second.architecture, most=20_000_000)  # type: ignore[arg-type]
+    again.load_state_dict(second.state_dict())
+    inputs = torch.randn(2, 192, 4, 4)
+    with torch.no_grad():
+        assert torch.equal(again.eval()(inputs), second.eval()(inputs))
+    for settings, message in (
+        ({"first_block": 17}, "the blocks are 0 to 16; there is no block 17"),
+        ({"first_block": 3, "stochastic_depth": 0.1}, "with first_block there is no stoch"),
+    ):
+        with pytest.raises(InputError, match=message):
+            models.build(NAME, input_shape=SHAPE, classes=10, **settings)
+
+
 def test_nothing_in_training_is_random_unless_it_is_asked_for(network: nn.Module) -> None:
     inputs = torch.randn(2, 3, 64, 64)
     with torch.no_grad():

@@ -9,7 +9,7 @@ import pytest
 import torch
 from tiny import TINY, silent
 
-from landscape import methods, models, predict, workflow
+from landscape import methods, models, predict, tasks, workflow
 from landscape.cli import main
 from landscape.errors import InputError
 from landscape.models.pretrained import divide
@@ -149,7 +149,9 @@ def test_all_start_at_a_head_of_zeros(folder: Path) -> None:
             assert parameter.any()
 
 
-def test_features_of_frozen_layers_give_the_predictions_of_the_whole_network() -> None:
+def test_features_of_frozen_layers_give_the_predictions_of_the_whole_network(
+    tmp_path: Path,
+) -> None:
     train, test = (
         Data(torch.randn(9, 3, 32, 32), torch.arange(9) % 3, batch_size=4) for _ in range(2)
     )
@@ -165,6 +167,25 @@ def test_features_of_frozen_layers_give_the_predictions_of_the_whole_network() -
         for space, data in ((ParameterSpace(rest), changed), (ParameterSpace(model), task))
     )
     torch.testing.assert_close(found, truth, rtol=1e-4, atol=1e-4)
+
+    tasks.write_npz(tmp_path / "features.npz", changed)
+    stored = tasks.load("arrays", path=str(tmp_path / "features.npz"), standardise=False)
+    assert stored.fingerprint() == changed.fingerprint()
+    assert stored.sizes == changed.sizes
+    assert stored.classes == task.classes
+    trained = workflow.train(
+        tmp_path / "run.h5",
+        stored,
+        methods.create("map", epochs=1),
+        rest,
+        parameters=head(rest),
+        samples=1,
+    )
+    again = workflow.load(tmp_path / "run.h5")  # knows neither the network nor the images
+    assert torch.equal(
+        predict(again.posterior, again.task.test).log_probabilities,
+        predict(trained.posterior, stored.test).log_probabilities,
+    )
 
 
 def test_the_settings_of_every_row_are_the_published_ones(folder: Path) -> None:
