@@ -88,8 +88,12 @@ class Record:
             if flag in arguments:
                 at = arguments.index(flag)
                 del arguments[at : at + 2]
+        # Files of the user's own go by their names: where they lie differs.
+        files = [argument for argument in arguments if Path(argument).is_file()]
+        arguments = [Path(a).name if a in files else a for a in arguments]
         self.about: dict[str, Any] = {
             "command": ["python", f"benchmarks/{Path(sys.argv[0]).name}", *arguments],
+            "files": [Path(file).name for file in files],
             "date": date.today().isoformat(),
             "machine": {
                 "device": device,
@@ -172,6 +176,10 @@ def repeat(folder: Path = RESULTS) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         for path in sorted(folder.glob("*.json")):
             about, before = read(path)
+            lacking = [name for name in about.get("files", ()) if not Path(name).exists()]
+            if lacking:
+                print(f"{path.stem}: not repeated, without {' and '.join(lacking)} here")
+                continue
             command = [sys.executable, *about["command"][1:], "--record", path.stem]
             subprocess.run(
                 [*command, "--record-folder", temporary],
