@@ -351,8 +351,9 @@ class _Search:
             return image + (weight.to(v) * (ritz.ahead @ v)) * ritz.ahead
 
         basis = ritz.basis
-        if keep_space:  # whose rows stay as they are
-            basis = torch.cat([basis[:known], basis.new_empty(self.width, self.size)])
+        if keep_space and 2 * known > len(basis):  # too few free rows, and no other is given up
+            basis = basis.new_empty(known + self.width, self.size)
+            basis[:known] = ritz.basis[:known]
         room = min(len(basis), self.size)
         operator = FunctionOperator(matvec, self.size, self.operator.dtype, self.operator.device)
         start = self.operator.normal(self.generator)
