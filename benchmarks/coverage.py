@@ -15,10 +15,12 @@ which d / 2 = 5 is the limit; its truth at this gamma is known exactly.
 
 import argparse
 import math
+import sys
 from collections.abc import Callable
 
 import numpy as np
 import torch
+from record import Cell, Record, Table, add_argument
 from scipy.special import stdtrit
 from torch import Tensor, nn
 
@@ -85,10 +87,12 @@ def true_relative_flatness(objective: Objective, weight: Tensor) -> float:
 
 
 def main() -> None:
-    """Print a table: truth, mean of the values over the truth, and the coverage."""
+    """A table: truth, mean of the values over the truth, and the coverage."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seeds", type=int, default=200)
-    seeds = parser.parse_args().seeds
+    add_argument(parser)
+    options = parser.parse_args()
+    seeds, record = options.seeds, Record(options)
     torch.set_num_threads(1)
     model, inputs, labels = network()
     data = [(inputs, labels)]
@@ -115,22 +119,22 @@ def main() -> None:
     tempered = objective.with_loss(ls.losses.TemperedLogits(2.0))
     rows: dict[str, tuple[Draw, int, float]] = {}
     for ending, changed in (("", objective), ("_normalised", normalised), ("_tempered", tempered)):
-        rows[f"average{ending}"] = (
+        rows[f"`average{ending}`"] = (
             named(f"average{ending}"),
             9,
             true_rise(changed, deviation=0.01),
         )
-        rows[f"average_adaptive{ending}"] = (
+        rows[f"`average_adaptive{ending}`"] = (
             named(f"average_adaptive{ending}"),
             9,
             true_rise(changed, deviation=0.1, adaptive=True),
         )
         if ending:
             trace = float(dense_hessian(changed).trace())
-            rows[f"trace{ending}"] = (named(f"trace{ending}"), 14, trace)
+            rows[f"`trace{ending}`"] = (named(f"trace{ending}"), 14, trace)
     weight = model[2].weight.detach()  # type: ignore[index]
     exact = true_relative_flatness(objective, weight)
-    rows["relative_flatness"] = (
+    rows["`relative_flatness` (16 matvecs)"] = (
         # fewer matvecs than the default, at which so small a layer is multiplied out
         lambda seed: _pair(relative_flatness(objective, matvecs=16, seed=seed)),
         7,
@@ -138,9 +142,9 @@ def main() -> None:
     )
     for name, aware in (("pac_bayes_sigma", False), ("pac_bayes_sigma_magnitude", True)):
         settings = {"magnitude_aware": aware, "draws": 600, "tolerance": 0.02, "seed": 10**6}
-        rows[name] = (named(name), 9, pac_bayes_sigma(objective, **settings).value)
+        rows[f"`{name}`"] = (named(name), 9, pac_bayes_sigma(objective, **settings).value)
     chains = {"chains": 10, "steps": 1_000, "seed": 10**6}
-    rows["learning_coefficient"] = (
+    rows["`learning_coefficient`"] = (
         named("learning_coefficient"),
         2,
         local_learning_coefficient(objective, **chains).value,
@@ -148,14 +152,14 @@ def main() -> None:
     spectrum = torch.linspace(1, 5, 10, dtype=torch.float64)
     bowl = ls.Objective(Bowl(spectrum), [(torch.zeros(500, 1), torch.zeros(500))], loss=_first)
     held = 500 / math.log(500) * spectrum
-    rows["learning_coefficient, d = 10"] = (
+    rows["the same for a quadratic of 10 weights (d / 2 = 5)"] = (
         lambda seed: _pair(
             local_learning_coefficient(bowl, chains=3, steps=60, localisation=GAMMA, seed=seed)
         ),
         2,
         float((0.5 * held / (held + GAMMA)).sum()),
     )
-    rows["expected_sharpness"] = (
+    rows["expected sharpness, 30 samples"] = (
         lambda seed: _pair(expected_sharpness(posterior, data, samples=30, seed=seed)),
         29,
         expected_sharpness(posterior, data, samples=3_000, seed=10**6).value,
@@ -167,14 +171,22 @@ def main() -> None:
         batches = [(inputs[chosen], labels[chosen]) for chosen in drawn]
         return _pair(m_sharpness(ls.Objective(model, batches), radius=0.05, seed=seed))
 
-    rows["m_sharpness"] = (fresh_batches, 19, math.nan)
-    print(f"{'measure':32} {'truth':>10} {'mean / truth':>13} {'coverage':>9}")
+    rows["m-sharpness, 20 batches"] = (fresh_batches, 19, math.nan)
+    table = Table("coverage of 95 % intervals", ("truth", "mean / truth", "coverage, %"))
     for name, (draw, freedom, truth) in rows.items():
         values, errors = np.array([draw(seed) for seed in range(seeds)]).T
-        truth = float(values.mean()) if math.isnan(truth) else truth
+        is_known = not math.isnan(truth)
+        truth = truth if is_known else float(values.mean())
         covered = np.abs(values - truth) <= stdtrit(freedom, 0.975) * errors
-        ratio = values.mean() / truth
-        print(f"{name:32} {truth:10.4g} {ratio:13.3f} {covered.mean():9.3f}", flush=True)
+        table.add(
+            name,
+            Cell.of([truth] if is_known else [], ".3g"),
+            Cell.of([float(values.mean()) / truth] if is_known else []),
+            Cell.of([100 * float(covered.mean())], ".0f"),
+        )
+        print(name, table.rows[name], file=sys.stderr, flush=True)
+    record.add(table)
+    record.finish()
 
 
 def _first(outputs: Tensor, _: Tensor) -> Tensor:

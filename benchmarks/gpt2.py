@@ -9,11 +9,11 @@ basis of the search has as many vectors as fit into half of the free memory.
 """
 
 import argparse
-import platform
 import resource
 import time
 
 import torch
+from record import Cell, Record, Table, add_argument
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -74,7 +74,9 @@ def main() -> None:
     parser.add_argument("--probes", type=int, default=10, help="matvecs for the trace")
     parser.add_argument("--micro", type=int, default=2, help="sequences in a batch")
     parser.add_argument("--unchecked", action="store_true", help="no check of derivatives first")
+    add_argument(parser)
     options = parser.parse_args()
+    record = Record(options)
     torch.manual_seed(0)
     model = GPT2(
         options.vocabulary, options.positions, options.width, options.heads, options.layers
@@ -85,16 +87,17 @@ def main() -> None:
     objective.checked.is_trusted = options.unchecked
     del model
     hessian = objective.hessian()
-    print(
-        f"{objective.size:,} parameters, {ids.numel():,} tokens, {platform.machine()}", flush=True
-    )
+    what = f"{objective.size:,} parameters, {ids.numel():,} tokens"
+    print(what, flush=True)
+    seconds: list[float] = []
     print(ls.curvature.plan_search(hessian, options.eigenvalues), flush=True)
     multiply = hessian._multiply
 
     def timed(v: Tensor) -> Tensor:
         begun = time.process_time()
         image = multiply(v)
-        print(f"matvec {hessian.matvecs}: {time.process_time() - begun:.0f} s of CPU", flush=True)
+        seconds.append(time.process_time() - begun)
+        print(f"matvec {hessian.matvecs}: {seconds[-1]:.0f} s of CPU", flush=True)
         report("so far")
         return image
 
@@ -103,12 +106,29 @@ def main() -> None:
     report(f"eigenvalues {top.values.tolist()}, residuals {top.residuals.tolist()}, {top.matvecs}")
     trace = ls.curvature.hutchinson(hessian, matvecs=options.probes, deflate=top)
     report(f"trace {trace.value:.4g} +- {trace.standard_error:.2g} by {trace.matvecs} matvecs")
+    columns = ("first matvec, s", "a later one, s", "matvecs", "residuals", "trace's error", "GiB")
+    table = Table("a causal transformer", columns)
+    table.add(
+        what,
+        Cell.of(seconds[:1], ".1f"),
+        Cell.of(seconds[1:], ".2f", ends=True),
+        Cell.of([top.matvecs + trace.matvecs], ".0f"),
+        Cell.of((top.residuals / top.values.abs()).tolist(), ".0e", ends=True),
+        Cell.of([trace.standard_error / abs(trace.value)], ".0e"),
+        Cell.of([peak()], ".1f"),
+    )
+    record.add(table)
+    record.finish()
 
 
 def report(text: str) -> None:
     """Print a line with the time of the processor and the peak memory."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # KiB on Linux
-    print(f"{text}: {time.process_time():.0f} s of CPU, peak memory {peak:.1f} GiB", flush=True)
+    print(f"{text}: {time.process_time():.0f} s of CPU, peak memory {peak():.1f} GiB", flush=True)
+
+
+def peak() -> float:
+    """The most memory that the process has taken, in GiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # KiB on Linux
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from landscape.posteriors.fisher.kl_ball import Divergence, lengthened, within
 LENGTHS = (0.03, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 """Lengths of the columns of U, divided by sigma."""
 DAMPINGS = (1e-4, 1e-2, 0.1, 1.0)
+"""The first is hardly one."""
 
 
 class Case:
@@ -85,14 +86,20 @@ def main() -> None:
     add_argument(parser)
     options = parser.parse_args()
     record = Record(options)
-    for draws in (0, 15, 1):
-        title = f"gradient of {draws} pair(s) of draws" if draws else "expected gradient"
-        table = Table(title, ("2 KL / rho^2: median, most", "seen", "least", "expected"))
+    columns = ("2 KL / rho^2, undamped: median, most", "damped", "least rise, undamped", "damped")
+    overview = Table("steps that must end in a KL ball", columns)
+    for draws, kind in ((0, "expected gradient"), (15, "15 mirrored pairs"), (1, "one draw")):
+        table = Table(kind, ("2 KL / rho^2: median, most", "seen", "least", "expected"))
         for concentration in options.concentrations:
+            rows = {}
             for damping in DAMPINGS:
-                cells = _row(options, draws, concentration, damping)
-                table.add(f"c = {concentration:g}, damping {damping:g}", *cells)
+                rows[damping] = _row(options, draws, concentration, damping)
+                table.add(f"c = {concentration:g}, damping {damping:g}", *rows[damping])
+            both = (rows[DAMPINGS[0]], rows[0.1])
+            name = f"{kind}, c = {concentration:g}"
+            overview.add(name, *(row[0] for row in both), *(row[2] for row in both))
         record.add(table)
+    record.add(overview)
     record.finish()
 
 

@@ -4,7 +4,8 @@ A benchmark makes a ``Record``, adds its tables, and ends with ``finish``. With 
 the values go to ``benchmarks/results/NAME.json``. ``python benchmarks/record.py`` then writes the
 tables of all such files into the documentation, between ``<!-- benchmark: NAME / TITLE -->`` and
 ``<!-- end -->``, so that no number is typed by hand. ``--repeat`` runs the recorded commands again
-and prints new medians over recorded ones.
+and prints new medians over recorded ones. A file with a ``note`` is of a run that wrote none: it
+holds what that run printed.
 """
 
 from __future__ import annotations
@@ -88,8 +89,12 @@ class Record:
             if flag in arguments:
                 at = arguments.index(flag)
                 del arguments[at : at + 2]
+        # Files of the user's own go by their names: where they lie differs.
+        files = [argument for argument in arguments if Path(argument).is_file()]
+        arguments = [Path(a).name if a in files else a for a in arguments]
         self.about: dict[str, Any] = {
             "command": ["python", f"benchmarks/{Path(sys.argv[0]).name}", *arguments],
+            "files": [Path(file).name for file in files],
             "date": date.today().isoformat(),
             "machine": {
                 "device": device,
@@ -150,6 +155,9 @@ def provenance(about: dict[str, Any]) -> str:
     """Where the numbers come from, as one line under a table."""
     versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
     machine = about["machine"]
+    if "note" in about:
+        command = f"`{' '.join(about['command'])}`, " if about["command"] else ""
+        return f"\n{command}{about['date']}; {machine['device']}; {versions}. {about['note']}\n"
     where = machine["processor"] if machine["device"] == "cpu" else machine["device"]
     return (
         f"\n`{' '.join(about['command'])}`, {about['date']}; {where}, {machine['cores']} cores, "
@@ -172,6 +180,13 @@ def repeat(folder: Path = RESULTS) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         for path in sorted(folder.glob("*.json")):
             about, before = read(path)
+            if "note" in about:
+                print(f"{path.stem}: not repeated. {about['note']}")
+                continue
+            lacking = [name for name in about.get("files", ()) if not Path(name).exists()]
+            if lacking:
+                print(f"{path.stem}: not repeated, without {' and '.join(lacking)} here")
+                continue
             command = [sys.executable, *about["command"][1:], "--record", path.stem]
             subprocess.run(
                 [*command, "--record-folder", temporary],

@@ -22,6 +22,7 @@ from functools import partial
 
 import torch
 from gpt2 import GPT2
+from record import Cell, Record, Table, add_argument
 
 import landscape as ls
 from landscape.autograd.tensor_memory import SavedTensors
@@ -64,6 +65,7 @@ def measured(width: int, layers: int, vocabulary: int) -> dict[str, float]:
     basis = torch.linalg.qr(torch.randn(objective.size, VECTORS))[0].T.contiguous()
     return {
         "P": objective.size,
+        "PN": objective.size * SEQUENCES * TOKENS,
         "matvec": least(partial(hessian, v)),
         "gradient": least(objective.gradient),
         "orthogonal": least(partial(orthogonalise, v, basis)),
@@ -73,37 +75,77 @@ def measured(width: int, layers: int, vocabulary: int) -> dict[str, float]:
 
 
 def main() -> None:
-    """Print the constants, and the forecast for the fourth size beside the measurement."""
-    argparse.ArgumentParser(description=__doc__.split("\n")[0]).parse_args()
+    """Print the constants, the forecasts beside the fourth size, and those for larger ones."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    add_argument(parser)
+    options = parser.parse_args()
+    record = Record(options)
     torch.set_num_threads(1)
-    found = [measured(*size) for size in SIZES]
-    examples = SEQUENCES * TOKENS
+    sizes = [measured(*size) for size in SIZES]
 
-    def constant(name: str, by: Callable[[dict[str, float]], float]) -> float:
-        ratios = [numbers[name] / by(numbers) for numbers in found]
-        spread = max(ratios) / min(ratios)
-        mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
-        print(f"{name}: {mean:.3g}, largest over smallest {spread:.2f}", flush=True)
-        return mean
+    def constant(name: str, by: Callable[[dict[str, float]], float]) -> list[float]:
+        return [numbers[name] / by(numbers) for numbers in sizes]
 
-    parts = torch.tensor([[n["P"] * examples, n["units"]] for n in found], dtype=torch.float64)
-    seconds = torch.tensor([n["matvec"] for n in found], dtype=torch.float64)[:, None]
+    parts = torch.tensor([[n["PN"], n["units"]] for n in sizes], dtype=torch.float64)
+    seconds = torch.tensor([n["matvec"] for n in sizes], dtype=torch.float64)[:, None]
     a, c = torch.linalg.lstsq(parts / seconds, torch.ones_like(seconds)).solution[:, 0].tolist()
-    fitted = (parts @ torch.tensor([[a], [c]], dtype=torch.float64) / seconds)[:, 0].tolist()
-    print(f"matvec: a = {a:.3g}, c = {c:.3g}", [round(x, 2) for x in fitted], flush=True)
-    b = constant("orthogonal", lambda numbers: numbers["P"] * VECTORS)
-    s = constant("graphs", lambda numbers: numbers["units"])
+    orthogonal = constant("orthogonal", lambda numbers: numbers["P"] * VECTORS)
+    graphs_ = constant("graphs", lambda numbers: numbers["units"])
+    b, s = (math.exp(sum(map(math.log, ratios)) / 3) for ratios in (orthogonal, graphs_))
+    constants = Table("the model's constants", ("model", "constants"))
+    form = ".2g"
+    for name, formula, values, text in (
+        (
+            "a matvec with kept graphs",
+            "a P N + c N (10 L d + V) seconds",
+            [a, c],
+            f"a = {a:{form}}, c = {c:{form}}",
+        ),
+        ("one orthogonalisation against m vectors", "b P m seconds", orthogonal, f"b = {b:{form}}"),
+        ("the kept graphs", "s N (10 L d + V) bytes", graphs_, f"s = {s:.0f}"),
+        ("the basis", "4 P m bytes", [], ""),
+    ):
+        constants.add(name, Cell([], formula), Cell(values, text))
+    record.add(constants)
     fourth = measured(*FOURTH)
     size = fourth["P"]
-    for name, forecast in (
-        ("matvec", a * size * examples + c * fourth["units"]),
-        ("orthogonal", b * size * VECTORS),
-        ("graphs", s * fourth["units"]),
+    off = Table(
+        f"forecasts at {size / 1e6:.1f} million parameters",
+        ("forecast", "measured", "forecast / measured"),
+    )
+    for name, quantity, forecast in (
+        ("a matvec, s", "matvec", a * fourth["PN"] + c * fourth["units"]),
+        ("an orthogonalisation, s", "orthogonal", b * size * VECTORS),
+        ("the graphs, MB", "graphs", s * fourth["units"]),
     ):
-        off = forecast / fourth[name] - 1
-        print(f"{name} at P = {size:,}: {forecast:.3g} for {fourth[name]:.3g}, {off:+.0%}")
-    gradients = [numbers["matvec"] / numbers["gradient"] for numbers in (*found, fourth)]
-    print("a matvec in gradients:", ", ".join(f"{ratio:.2f}" for ratio in gradients))
+        unit = 1e6 if quantity == "graphs" else 1
+        values = [forecast / unit, fourth[quantity] / unit, forecast / fourth[quantity]]
+        off.add(name, *(Cell.of([value], ".2f" if value < 10 else ".0f") for value in values))
+    record.add(off)
+    gradients = Table("a matvec in gradients", ("gradients",))
+    for numbers in (*sizes, fourth):
+        ratio = numbers["matvec"] / numbers["gradient"]
+        gradients.add(f"{numbers['P'] / 1e6:.1f} million parameters", Cell.of([ratio]))
+    record.add(gradients)
+    larger = Table(
+        "what the model says of larger ones", ("a matvec", "basis of 5 to 36 vectors", "graphs, GB")
+    )
+    for name, size, layers, width, tokens in (
+        ("124 million parameters, 1,024 tokens", 124_439_808, 12, 768, 1024),
+        ("1 billion parameters, 1 million tokens", 10**9, 24, 1792, 10**6),
+    ):
+        units = tokens * (10 * layers * width + 50_257)
+        matvec = a * size * tokens + c * units
+        shown = f"{matvec:.0f} s" if matvec < 3600 else f"{matvec / 3600:.0f} hours"
+        basis = [4e-9 * size * vectors for vectors in (5, 36)]
+        larger.add(
+            name,
+            Cell([matvec], shown),
+            Cell(basis, f"{basis[0]:.1f} to {basis[1]:.0f} GB"),
+            Cell.of([1e-9 * s * units], ",.1f"),
+        )
+    record.add(larger)
+    record.finish()
 
 
 if __name__ == "__main__":

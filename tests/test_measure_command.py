@@ -253,6 +253,17 @@ def test_what_was_measured_with_other_settings_is_replaced_only_when_asked(
         assert finished(path).tolist() != finished(measured).tolist()
 
 
+def test_differences_of_gradients_are_another_request_and_say_where_they_fail(
+    measured: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["measure", str(copied(measured, tmp_path)), *MEASURE, "--method"]
+    assert main([*command, "finite-difference"]) == 2
+    message = "matrix was hessian there and is hessian, finite-difference now"
+    assert message in capsys.readouterr().err
+    assert main([*command, "finite-difference", "--fresh"]) == 1
+    assert "do not agree with each other" in capsys.readouterr().err  # a ReLU network in float32
+
+
 def test_more_samples_of_the_same_are_added(measured: Path, tmp_path: Path) -> None:
     path = copied(measured, tmp_path)
     assert main(["measure", str(path), *MEASURE, "--samples", "5", "--grid", "0"]) == 0

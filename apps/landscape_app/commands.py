@@ -14,6 +14,7 @@ _OPTIONS = {
     "samples": ("--samples", 30),
     "eigenvalues": ("--eigenvalues", 5),
     "matrix": ("--matrix", "hessian"),
+    "method": ("--method", "double-backward"),
     "tolerance": ("--tolerance", 1e-3),
     "max_matvecs": ("--max-matvecs", None),
     "trace_matvecs": ("--trace-matvecs", None),

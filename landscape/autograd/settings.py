@@ -220,4 +220,7 @@ def _explained(what: str) -> Iterator[None]:
 def _differences(what: str) -> str:
     if what != "second derivative":
         return ""
-    return ", or take differences of gradients: objective.hessian(method='finite-difference')"
+    return (
+        ", or take differences of gradients: measure or objective.hessian with "
+        "method='finite-difference'"
+    )

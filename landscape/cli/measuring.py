@@ -31,6 +31,8 @@ class Measurement:
         samples: Number of posterior samples, by default 30.
         eigenvalues: Number of largest eigenvalues.
         matrix: hessian, gauss-newton or empirical-fisher.
+        method: double-backward, or finite-difference for a network with an operation that has no
+            second derivative.
         tolerance: Relative residual of the eigenvalues.
         max_matvecs: Largest number of matrix-vector products for the eigenvalues of a sample.
         trace_matvecs: Number of matrix-vector products for a trace; by default 30.
@@ -44,6 +46,7 @@ class Measurement:
     samples: int | None = None
     eigenvalues: int = 5
     matrix: str = "hessian"
+    method: str = "double-backward"
     tolerance: float = 1e-3
     max_matvecs: int | None = None
     trace_matvecs: int | None = None

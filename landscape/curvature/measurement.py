@@ -20,7 +20,7 @@ from landscape.curvature.estimators.density import (
 )
 from landscape.curvature.estimators.lanczos import check_request, plan_search
 from landscape.curvature.estimators.probes import check_budget
-from landscape.curvature.matrices import Matrix
+from landscape.curvature.matrices import Matrix, Method, check_matrix, matrix_name
 from landscape.curvature.not_finite import why_not_finite
 from landscape.curvature.sample import Row, SampleWork, measure_in_order, measure_sample
 from landscape.curvature.sharpness.measures import measure_names
@@ -73,6 +73,8 @@ class Flatness:
         densities: Spectral density at each sample, on one common grid; empty if not asked for.
         places: Chain of each sample and its place there, shape (S, 2), for samples of Markov
             chains; ``None`` for independent draws.
+        matvec_error: Relative error of each sample's products, shape (S,), which neither residuals
+            nor standard errors contain; ``None`` where they are exact but for rounding.
         sharpness: Further measures of flatness that were asked for, each of shape (S,), by name;
             ``docs/flatness.md`` has their formulas. NaN where one is not finite or does not exist.
         sharpness_error: Error of each of these values.
@@ -90,6 +92,7 @@ class Flatness:
     seconds: np.ndarray
     densities: tuple[Density, ...] = ()
     places: np.ndarray | None = None
+    matvec_error: np.ndarray | None = None
     sharpness: dict[str, np.ndarray] = field(default_factory=dict)
     sharpness_error: dict[str, np.ndarray] = field(default_factory=dict)
     sharpness_converged: dict[str, np.ndarray] = field(default_factory=dict)
@@ -121,6 +124,7 @@ def measure(
     samples: int = 30,
     eigenvalues: int = 5,
     matrix: Matrix = "hessian",
+    method: Method = "double-backward",
     tolerance: float = 1e-3,
     max_matvecs: int | None = None,
     trace_matvecs: int | None = None,
@@ -154,6 +158,8 @@ def measure(
         samples: Number S of samples.
         eigenvalues: Number k of largest eigenvalues.
         matrix: ``"hessian"``, ``"gauss-newton"`` or ``"empirical-fisher"``; see ``GaussNewton``.
+        method: ``"finite-difference"`` for a network with an operation that has no second
+            derivative; see ``DifferenceHessian``. The result has its ``matvec_error``.
         tolerance: Relative residual of the eigenvalues to reach.
         max_matvecs: Largest number of products for the eigenvalues of a sample; see ``lanczos``.
         trace_matvecs: Number of products for each trace, by default 30. With a tolerance it is the
@@ -190,7 +196,10 @@ def measure(
     density_steps = check_int(density_steps, "the number of steps", least=0)
     seed = check_int(seed, "the seed", least=None)
     sharpness = measure_names(sharpness)
+    check_matrix(matrix, method)
     check_backend(backend, matrix)
+    if backend == "pyhessian" and method != "double-backward":
+        raise InputError("PyHessian has its own second derivatives: leave method= out")
     check_request(posterior.space.size, eigenvalues, tolerance)
     check_budget(trace_matvecs, trace_tolerance)
     if density_probes:
@@ -200,6 +209,7 @@ def measure(
     settings: dict[str, Any] = {
         "eigenvalues": eigenvalues,
         "matrix": matrix,
+        "method": method,
         "tolerance": tolerance,
         "max_matvecs": max_matvecs,
         "trace_matvecs": trace_matvecs,
@@ -214,6 +224,7 @@ def measure(
     work = SampleWork(PosteriorLoss(posterior, data, loss), settings)
     further = sharpness_work(work.loss, sharpness, temperatures, count, seed)
     request = {**settings, "parameters": posterior.space.names}
+    request["matrix"] = matrix_name(matrix, request.pop("method"))
     group = "trajectory" if isinstance(posterior, Trajectory) else "samples"
     if store is not None and group == "trajectory" and (density_probes or sharpness):
         raise InputError(
@@ -224,7 +235,7 @@ def measure(
     rows = _stored_rows(entry, work)
     attributes: dict[str, Any] = {
         "backend": backend,
-        "matrix": matrix,
+        "matrix": request["matrix"],
         "tolerance": tolerance,
         "requested": max(count, 1 + max(rows, default=0)),
         "seed": seed,
@@ -286,7 +297,7 @@ def _stored_rows(entry: Entry, work: SampleWork) -> dict[int, Row]:
     if samples is None:
         return {}
     try:  # a file from anybody may lack any variable
-        rows = _rows(samples, _COLUMNS)
+        rows = _rows(samples, _stored_columns(work.settings["method"]))
         if work.settings["density_probes"]:
             density = entry.at("density").read()
             # The density is written first, and may hold a sample more.
@@ -296,6 +307,10 @@ def _stored_rows(entry: Entry, work: SampleWork) -> dict[int, Row]:
         return {}
     last = max(rows, default=-1)
     return rows if work.loss.posterior.num_available(last + 1) > last else {}
+
+
+def _stored_columns(method: str) -> tuple[str, ...]:
+    return _COLUMNS if method == "double-backward" else (*_COLUMNS, "matvec_error")
 
 
 def _rows(stored: Stored, names: Sequence[str]) -> dict[int, Row]:
@@ -320,7 +335,8 @@ def _write(
 ) -> None:
     numbers = sorted(rows)
     columns = _columns([rows[index] for index in numbers])
-    finished = {"sample": numbers, **{name: columns[name] for name in _COLUMNS}}
+    stored = (*_COLUMNS, *({"matvec_error"} & columns.keys()))
+    finished = {"sample": numbers, **{name: columns[name] for name in stored}}
     if places is not None:
         finished |= dict(zip(("chain", "place"), places[numbers].T, strict=True))
     if counts is not None:

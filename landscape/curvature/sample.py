@@ -17,7 +17,7 @@ from landscape.curvature.estimators.density import lanczos_quadrature
 from landscape.curvature.estimators.lanczos import Eigenvalues, lanczos
 from landscape.curvature.estimators.probes import Estimate
 from landscape.curvature.estimators.trace import hutchinson
-from landscape.curvature.matrices import Matrix, operator_at
+from landscape.curvature.matrices import Matrix, Method, operator_at
 from landscape.errors import NotFiniteError
 from landscape.objective.checks import check_same_loss
 from landscape.objective.objective import Objective
@@ -103,6 +103,7 @@ def _by_lanczos(
     start: Tensor | None,
     eigenvalues: int,
     matrix: Matrix,
+    method: Method,
     tolerance: float,
     max_matvecs: int | None,
     trace_matvecs: int | None,
@@ -112,7 +113,7 @@ def _by_lanczos(
     seed: int,
     backend: str,
 ) -> tuple[Row, Tensor]:
-    operator = operator_at(objective, w, matrix)  # for all estimates: it keeps the graphs
+    operator = operator_at(objective, w, matrix, method)  # for all estimates: it keeps the graphs
     top = lanczos(
         operator,
         k=eigenvalues,
@@ -132,6 +133,8 @@ def _by_lanczos(
         )
         row["nodes"], row["weights"] = quadrature.nodes.numpy(), quadrature.weights.numpy()
         row["matvecs"] += quadrature.matvecs
+    if method == "finite-difference":
+        row["matvec_error"] = operator.error
     return row, top.vectors.sum(0)
 
 
@@ -155,7 +158,7 @@ def _by_pyhessian(
 
 
 def _without_curvature(
-    *, eigenvalues: int, density_probes: int, density_steps: int, **settings: Any
+    *, eigenvalues: int, density_probes: int, density_steps: int, method: str, **settings: Any
 ) -> Row:
     nan = torch.full((eigenvalues,), torch.nan, dtype=torch.float64)
     converged = torch.zeros(eigenvalues, dtype=torch.bool)
@@ -164,6 +167,8 @@ def _without_curvature(
         row["nodes"] = row["weights"] = np.full(
             (density_probes, eigenvalues + density_steps), np.nan
         )
+    if method == "finite-difference":
+        row["matvec_error"] = math.nan
     return row
 
 

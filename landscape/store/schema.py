@@ -92,6 +92,7 @@ _SAMPLES = {
     "loss": Field(("sample",), "f8", "mean loss on the measured data", "nat"),
     "accuracy": Field(("sample",), "f8", "accuracy on the measured data", low=0, high=1),
     "matvecs": Field(("sample",), "i4", "matrix-vector products spent", low=0),
+    "matvec_error": Field(("sample",), "f8", "relative error of these products", low=0),
     "seconds": Field(("sample",), "f8", "wall-clock time spent", "s", low=0),
 }
 _TRAJECTORY = {

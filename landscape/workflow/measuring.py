@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from landscape.curvature import Flatness, measure
+from landscape.curvature.matrices import matrix_name
 from landscape.curvature.sharpness.measures import measure_names, needs_temperature
 from landscape.errors import InputError
 from landscape.objective.losses import Criterion, TemperedLogits
@@ -103,6 +104,7 @@ def measure_curvature(
         settings["temperatures"] = _temperatures(trained, asked["samples"], asked["seed"])
     if not asked["density_probes"]:
         asked["density_steps"] = 0
+    asked["matrix"] = matrix_name(asked["matrix"], asked["method"])
     return measure(
         trained.posterior,
         trained.task.train,

@@ -183,3 +183,53 @@ def test_a_product_that_is_not_finite_stops_the_search_whenever_it_comes() -> No
     with pytest.raises(LandscapeError, match="not finite"):
         lanczos(matvec, 50, 2, tolerance=1e-9)
     assert len(calls) == 5
+
+
+SLOW_TAIL = torch.cat([35 * 0.87 ** torch.arange(40.0), torch.linspace(0.1, -0.1, 460)]).double()
+
+
+def test_the_look_for_copies_takes_less_than_half_of_the_search() -> None:
+    found = lanczos(operator_of(SLOW_TAIL.diag()), k=5)
+    assert bool(found.converged.all())
+    alone = min(
+        budget
+        for budget in range(5, found.matvecs)
+        if bool((error_of(budget) <= 1e-3 * SLOW_TAIL[:5]).all())
+    )
+    assert found.matvecs < 1.5 * alone
+
+
+def error_of(steps: int) -> Tensor:
+    """Residuals of the five top pairs after so many steps, without a look for copies."""
+    return lanczos(operator_of(SLOW_TAIL.diag()), k=5, max_matvecs=steps).residuals
+
+
+@pytest.mark.parametrize("which", ["largest", "smallest"])
+@pytest.mark.parametrize("gap", [0.0, 1e-12, 1e-9, 1e-7, 1e-5, 1e-4])
+def test_copies_are_found_however_far_a_second_one_has_come(gap: float, which: str) -> None:
+    spectrum = SLOW_TAIL.clone()
+    spectrum[[1, 3]] = spectrum[[0, 2]] * (1 - gap)
+    spectrum = spectrum if which == "largest" else -spectrum
+    for seed in range(5):
+        found = (
+            lanczos(
+                operator_of(spectrum.diag()), k=5, which=which, max_basis=5 + 3 * seed, seed=seed
+            )
+            if seed > 1
+            else lanczos(operator_of(spectrum.diag()), k=5, which=which, seed=seed)
+        )
+        torch.testing.assert_close(found.values, spectrum[:5], rtol=1e-3, atol=0)
+        assert bool(found.converged.all())
+
+
+def test_the_chance_to_overlook_a_copy_is_what_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    spectrum = torch.cat([torch.full((2,), 4.0), torch.linspace(-1, 3, 48)]).double()
+    operator = operator_of(spectrum.diag())
+
+    def share_missed(chance: float) -> float:
+        monkeypatch.setattr("landscape.curvature.estimators.lanczos._CHANCE", chance)
+        seeds = range(20)
+        return sum(float(lanczos(operator, k=2, seed=s).values[1]) < 3.9 for s in seeds) / 20
+
+    assert share_missed(1e6) == 1.0  # without a look
+    assert share_missed(0.2) <= 0.2

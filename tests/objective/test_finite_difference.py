@@ -2,15 +2,19 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from cases import classification, columns, dense_hessian, mlp
+from cases import Memory, classification, columns, dense_hessian, mlp
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from landscape.curvature import top_eigenvalues, trace
+from landscape.curvature import measure, top_eigenvalues, trace
 from landscape.errors import InputError, LandscapeError
 from landscape.objective.objective import Objective
+from landscape.objective.parameters import ParameterSpace
+from landscape.posteriors import Point, Posterior
+from landscape.store import schema
 
 
 class Once(torch.autograd.Function):
@@ -94,3 +98,45 @@ def test_differences_across_a_kink_are_refused() -> None:
     for wrong in ({"method": "magic"}, {"method": "finite-difference", "memory": 0}):
         with pytest.raises(InputError, match=r"unknown method|keep no graphs"):
             objective.hessian(**wrong)  # type: ignore[arg-type]
+
+
+def test_a_posterior_is_measured_by_differences_and_the_result_has_their_error() -> None:
+    objective, truth = pair(torch.float64)
+    q = Posterior(objective.space, Point(objective.space.vector()))
+    data, store = classification(), Memory()
+    settings: dict[str, Any] = {"eigenvalues": 2, "tolerance": 1e-8, "trace_matvecs": 99}
+    found = measure(q, data, **settings, method="finite-difference", store=store)
+    exact = torch.linalg.eigvalsh(truth).flip(0)[:2].numpy()
+    np.testing.assert_allclose(found.eigenvalues[0], exact, rtol=1e-6)
+    assert found.trace[0] == pytest.approx(float(truth.trace()), rel=1e-6)
+    assert found.matvec_error is not None
+    assert 0 < found.matvec_error[0] < 1e-6
+    variables, attributes = store.writes[-1][1:]
+    assert schema.conform("samples", variables)["matvec_error"] == found.matvec_error
+    assert attributes["matrix"] == "hessian, finite-difference"
+    again = measure(q, data, **settings, method="finite-difference", store=store)
+    assert (again.matvec_error, len(store.writes)) == (found.matvec_error, 1)
+
+
+def test_what_differences_gave_is_not_taken_for_what_is_exact() -> None:
+    model = mlp()
+    q = Posterior(ParameterSpace(model), Point(ParameterSpace(model).vector()))
+    store = Memory()
+    by_differences = measure(q, classification(), method="finite-difference", store=store)
+    exact = measure(q, classification(), store=store)
+    assert exact.matvec_error is None
+    np.testing.assert_allclose(exact.eigenvalues, by_differences.eigenvalues, rtol=1e-2)
+    assert (exact.eigenvalues != by_differences.eigenvalues).any()
+    assert len(store.writes) == 2
+
+
+def test_differences_are_of_the_hessian_alone() -> None:
+    model = mlp()
+    q = Posterior(ParameterSpace(model), Point(ParameterSpace(model).vector()))
+    for settings, message in (
+        ({"matrix": "gauss-newton"}, "differences of gradients give the Hessian"),
+        ({"backend": "pyhessian"}, "leave method= out"),
+        ({"method": "forward"}, "unknown method 'forward'"),
+    ):
+        with pytest.raises(InputError, match=message):
+            measure(q, classification(), **{"method": "finite-difference", **settings})

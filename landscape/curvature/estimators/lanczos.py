@@ -4,8 +4,9 @@ It differs from the textbook recurrence in three points, each against a known tr
 
 - every new vector is orthogonalised against the whole basis, twice: no ghost copies;
 - it stops on residuals ||A v - lambda v||, not on eigenvalues that stand still;
-- a Krylov space holds one copy of a repeated eigenvalue, so after convergence the search goes on
-  from a fresh random vector orthogonal to all pairs so far, until nothing larger is left there.
+- a Krylov space holds one copy of a repeated eigenvalue. After convergence a few steps from a
+  fresh random vector, orthogonal to the whole space, bound the chance that something larger is
+  missing. If they see a larger value there, they lead to its vector.
 """
 
 from __future__ import annotations
@@ -17,15 +18,23 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from landscape.curvature.estimators.krylov import length, orthogonalise
+from landscape.curvature.estimators.krylov import krylov, length, orthogonalise
 from landscape.curvature.estimators.memory_plan import MemoryPlan, plan_basis
 from landscape.errors import InputError
-from landscape.objective.operators.base import Matvec, Operator, as_operator, check_finite
+from landscape.objective.operators.base import (
+    FunctionOperator,
+    Matvec,
+    Operator,
+    as_operator,
+    check_finite,
+)
 from landscape.objective.parameters import ParameterSpace
 from landscape.runtime.numbers import check_int
 
 Which = Literal["largest", "smallest", "magnitude"]
 _COLUMNS = 1 << 20
+_CHANCE = 1e-4
+"""Largest chance that a missing copy of an eigenvalue is overlooked."""
 _WHICH = ("largest", "smallest", "magnitude")
 
 
@@ -39,7 +48,8 @@ class Eigenvalues:
             within this distance of the value. It includes how unsymmetric A turned out to be.
         vectors: Orthonormal eigenvectors, shape (k, n), in the operator's type.
         converged: Whether each residual met the tolerance; and, beyond the first, whether the
-            budget sufficed to see that no copy of a repeated eigenvalue is missing.
+            budget sufficed to see that no copy of a repeated eigenvalue is missing, but for a
+            chance of 1e-4 over the random vectors.
         matvecs: Number of matvecs taken.
         space: All pairs of the search space, these first, with ``keep_space``. Most have not
             converged, but each value is its vector's Rayleigh quotient: a trace that is deflated
@@ -115,12 +125,16 @@ def lanczos(
         raise InputError(f"max_basis must be at least k + 2 = {k + 2}, not {max_basis}")
     width = plan_search(operator, k, max_basis=max_basis, keep_space=keep_space).vectors
     search = _Search(operator, which, tolerance, budget, width, seed)
-    space = search.run(k, locked=operator.zeros(0), whole=keep_space, start=start)
+    ritz = search.run(k, locked=operator.zeros(0), start=start)
+    complete, toward = search.look_beyond(ritz, k, keep_space=keep_space)
+    space = ritz.pairs(ritz.count if keep_space else k)
+    del ritz
     pairs = _best(space, k, which)
     # Deflated searches: a value beyond the k-th is a hidden copy of one that is known.
-    complete = len(pairs.values) == size
     while not complete and bool(pairs.converged.all()) and search.left > 0:
-        hidden = search.run(1, locked=pairs.vectors, accuracy=float(pairs.values[-1].abs()))
+        accuracy = float(pairs.values[-1].abs())
+        hidden = search.run(1, locked=pairs.vectors, accuracy=accuracy, start=toward).pairs(1)
+        toward = None
         gain = _key(hidden.values[0], which) - _key(pairs.values[-1], which)
         if gain <= pairs.residuals[-1] + hidden.residuals[0]:
             complete = bool(hidden.converged.all())
@@ -180,6 +194,44 @@ def check_request(size: int, k: int, tolerance: float, which: str = "largest") -
         raise InputError(f"which is one of {', '.join(_WHICH)}, not '{which}'")
 
 
+@dataclass(frozen=True)
+class _Ritz:
+    """Ritz pairs of a search space: A z_i = values_i z_i + coupling_i ahead.
+
+    Attributes:
+        basis: Ritz vectors, in the order of the values; the rows after them are free.
+        values: Ritz values, shape (m,).
+        residuals: Residual of each pair.
+        converged: Whether it is small enough.
+        coupling: Shape (m,); the residuals but for what is not symmetric.
+        ahead: Unit vector (n,) that would come next, or ``None`` if the space is invariant.
+        matvecs: Number of matvecs so far.
+    """
+
+    basis: Tensor
+    values: Tensor
+    residuals: Tensor
+    converged: Tensor
+    coupling: Tensor
+    ahead: Tensor | None
+    matvecs: int
+
+    @property
+    def count(self) -> int:
+        return len(self.values)
+
+    def pairs(self, count: int) -> Eigenvalues:
+        """The first pairs; a copy of them if there are more."""
+        vectors = self.basis[:count] if count >= self.count else self.basis[:count].clone()
+        return Eigenvalues(
+            self.values[:count],
+            self.residuals[:count],
+            vectors,
+            self.converged[:count],
+            self.matvecs,
+        )
+
+
 class _Search:
     """Thick-restart Lanczos runs that share one budget of matvecs."""
 
@@ -208,10 +260,9 @@ class _Search:
         *,
         locked: Tensor,
         accuracy: float = 0.0,
-        whole: bool = False,
         start: Tensor | None = None,
-    ) -> Eigenvalues:
-        """The k extreme pairs orthogonal to the rows of ``locked``, or the ``whole`` search space.
+    ) -> _Ritz:
+        """A search space, orthogonal to the rows of ``locked``, whose first k pairs have converged.
 
         Residuals up to ``tolerance * accuracy`` are enough, if the usual limit is smaller.
         """
@@ -220,7 +271,7 @@ class _Search:
         basis = locked.new_empty(room + 1, self.size)
         # projected[i, j] = v_i . A v_j as measured; symmetric up to the operator's own noise.
         projected = torch.zeros(room + 1, room + 1, dtype=torch.float64)
-        basis[0] = self._fresh(locked) if start is None else start / length(start)
+        basis[0] = self._fresh(locked, start)
         filled = 0
         while True:
             image, coefficients = orthogonalise(self._apply(basis[filled]), basis[: filled + 1])
@@ -239,12 +290,10 @@ class _Search:
                 values, mixing, residuals = self._ritz(projected[:filled, :filled], beta)
                 converged = residuals <= self._limit(values, accuracy)
                 if exhausted or bool(converged[:k].all()):
-                    kept = filled if whole else min(k, filled)
-                    _mix(basis, mixing[:, :kept])
-                    vectors = basis[:kept] if whole else basis[:kept].clone()
-                    return Eigenvalues(
-                        values[:kept], residuals[:kept], vectors, converged[:kept], self.matvecs
-                    )
+                    _mix(basis, mixing)
+                    ahead = image / beta if beta > 0 else None
+                    coupling = beta * mixing[-1]
+                    return _Ritz(basis, values, residuals, converged, coupling, ahead, self.matvecs)
             if full:
                 # Keep the wanted end of the spectrum and half of the rest.
                 keep = k + (room - 1 - k) // 2
@@ -257,6 +306,78 @@ class _Search:
                 basis[filled] = image / beta
             else:
                 basis[filled] = self._fresh(torch.cat([locked, basis[:filled]]))
+
+    def look_beyond(self, ritz: _Ritz, k: int, *, keep_space: bool) -> tuple[bool, Tensor | None]:
+        """Whether no eigenvalue beyond the k-th is missing in a space whose pairs have converged.
+
+        Returns:
+            Whether none is missing, but for a chance of ``_CHANCE``; and if one is seen, a vector
+            (n,) to search for it from.
+        """
+        if ritz.count == self.size:
+            return True, None
+        if not bool(ritz.converged[:k].all()):
+            return False, None
+        signs = {"largest": (1,), "smallest": (-1,), "magnitude": (1, -1)}[self.which]
+        for sign in signs:
+            is_absent, toward = self._beyond(ritz, k, sign, keep_space=keep_space)
+            if not is_absent:
+                return False, toward
+        return True, None
+
+    def _beyond(
+        self, ritz: _Ritz, k: int, sign: int, *, keep_space: bool
+    ) -> tuple[bool, Tensor | None]:
+        """``look_beyond`` at one end of the spectrum, the lower one if the sign is -1.
+
+        Let A Z = Z diag(values) + v coupling^T, with v the vector ahead. Beyond a limit above the
+        values, A has as many eigenvalues outside the space as P A P + g v v^T has, where P
+        projects on the complement, and g is the sum of coupling^2 / (limit - values) (Haynsworth's
+        inertia of the Schur complement). If the latter has a unit eigenvector u beyond the limit,
+        and Lanczos from a unit vector f has the values t and the off-diagonal beta, then
+        |f . u| is at most the product of beta / (limit - t): the residual polynomial has no larger
+        part along u than its length. A random f rarely has such a small one.
+        """
+        # The first k pairs count as exact. A search that restarts needs few of the others.
+        known = ritz.count if keep_space else min(ritz.count, k + (len(ritz.basis) - k) // 2)
+        allowance = float(self._limit(ritz.values, 0.0)[k - 1])
+        limit = float(_key(ritz.values[k - 1], self.which)) + allowance
+        weight = (ritz.coupling[k:known] ** 2 / (limit - sign * ritz.values[k:known])).sum()
+
+        def matvec(v: Tensor) -> Tensor:
+            image = sign * self._apply(v)
+            if ritz.ahead is None or known <= k:
+                return image
+            return image + (weight.to(v) * (ritz.ahead @ v)) * ritz.ahead
+
+        basis = ritz.basis
+        if keep_space and 2 * known > len(basis):  # too few free rows, and no other is given up
+            basis = basis.new_empty(known + self.width, self.size)
+            basis[:known] = ritz.basis[:known]
+        room = min(len(basis), self.size)
+        operator = FunctionOperator(matvec, self.size, self.operator.dtype, self.operator.device)
+        start = self.operator.normal(self.generator)
+        unchecked = torch.full((known,), math.inf, dtype=torch.float64)
+        alphas, betas = list[float](), list[float]()
+        bound = math.log(2 * (self.size - known) / math.pi) / 2
+        if self.left > 0:
+            for alpha, beta in krylov(operator, start, basis[:room], unchecked):
+                alphas.append(alpha)
+                diagonal, off = torch.tensor(alphas).double(), torch.tensor(betas).double()
+                tridiagonal = diagonal.diag() + off.diag(1) + off.diag(-1)
+                values, mixing = torch.linalg.eigh(tridiagonal)
+                if float(values[-1]) > limit:
+                    rows = basis[known : known + len(alphas)]
+                    return False, mixing[:, -1].to(rows) @ rows
+                betas.append(beta)
+                if beta == 0:
+                    return True, None
+                chance = bound + sum(map(math.log, betas)) - float((limit - values).log().sum())
+                if chance < math.log(_CHANCE):
+                    return True, None
+                if self.left == 0:
+                    break
+        return False, None
 
     def judge(self, vector: Tensor) -> Eigenvalues:
         """A unit vector's Rayleigh quotient, with its residual under the operator itself."""
@@ -273,8 +394,11 @@ class _Search:
         self.matvecs += 1
         return self.operator @ v
 
-    def _fresh(self, against: Tensor) -> Tensor:
-        vector, _ = orthogonalise(self.operator.normal(self.generator), against)
+    def _fresh(self, against: Tensor, start: Tensor | None = None) -> Tensor:
+        """A unit vector orthogonal to some rows, random or along a given one."""
+        if start is None:
+            start = self.operator.normal(self.generator)
+        vector, _ = orthogonalise(start, against)
         unit: Tensor = vector / length(vector)
         return unit
 
