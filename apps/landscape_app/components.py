@@ -10,6 +10,7 @@ from dash import dcc, html
 
 from landscape_app.access import href
 from landscape_app.figures import CONFIG
+from landscape_app.pdf import can_write_pdf
 from landscape_app.url import View
 
 HIDDEN = {"display": "none"}
@@ -35,6 +36,14 @@ _COLOURS = {"running": "accent", "complete": "good", "failed": "bad", "stopped":
 _CONFIG: Any = CONFIG | {"modeBarButtonsToRemove": [*CONFIG["modeBarButtonsToRemove"], "toImage"]}
 SCALES = {"auto": "automatic", "linear": "linear", "log": "logarithmic"}
 """Labels of the scales of an axis; the numbers decide the automatic one."""
+_SIZES = {
+    "as on the screen": "screen",
+    "one column, 84 mm": "84mm",
+    "one column, no titles": "84mm bare",
+    "two columns, 174 mm": "174mm",
+    "two columns, no titles": "174mm bare",
+}
+"""Sizes of saved figures: see ``exports.js`` and ``paper.py``."""
 _SAVED = {"PNG": "Save as an image", "SVG": "Save as a drawing", "PDF": "Save as a page of PDF"}
 
 
@@ -124,6 +133,22 @@ def _tools(identifier: str, label: str) -> html.Div:
         **named(f"Save: {label}"),
     )
     return html.Div([save, table], className="tools")
+
+
+def saving() -> html.Div:
+    """What is saved of the figures of a page: their size, and all of them as one zip."""
+    sizes = [html.Option(words, value=value) for words, value in _SIZES.items()]
+    files = "SVG and PDF" if can_write_pdf() else "SVG"
+    save_all = html.Button(
+        "Save all as ZIP",
+        type="button",
+        title=f"Save all figures of this page as {files}, with their captions",
+        **{"data-save-all": ""},
+    )
+    return html.Div(
+        [html.Label(["Saved figures ", html.Select(sizes)]), save_all, html.Output()],
+        className="saving",
+    )
 
 
 def link(words: str, view: View, **more: Any) -> dcc.Link:

@@ -11,10 +11,13 @@ import plotly.graph_objects as go
 
 from landscape.errors import InputError
 from landscape.store import Run
-from landscape_app.data import run_files
+from landscape_app import figures
+from landscape_app.data import run_files, share_plane, surface_names
+from landscape_app.figures import theme
 from landscape_app.groups import NAME, groups_of, shown_of
 from landscape_app.pages import FIGURE_PAGES
 from landscape_app.pages.page import Chosen, Page
+from landscape_app.pages.surface import SLOTS
 from landscape_app.url import MOST_RUNS, View
 
 ALL = "all"
@@ -105,13 +108,43 @@ def drawings(
             name = _name(graph)
             if name not in names:
                 continue
+            if by and graph == SLOTS[0]:
+                overlays = list(shared_planes(runs, view))
+                yield from overlays
+                if overlays and view.plane:
+                    continue
             if page.of_folder and folder is None:
                 yield name, InputError("it is of all runs of a folder: give one folder")
             elif page.of_folder or not by or graph in page.grouped:
                 yield from _drawn(name, page, graph, together, view)
             else:
-                for chosen, own in alone:
-                    yield from _drawn(name, page, graph, chosen, own)
+                each = [part for one in alone for part in _drawn(name, page, graph, *one)]
+                if any(isinstance(drawing, go.Figure) for _, drawing in each):
+                    yield from each
+                else:  # the same reason for each run
+                    yield from each[:1]
+
+
+def shared_planes(runs: Sequence[Run], view: View) -> Iterator[Drawing]:
+    """Draw the planes that all runs with such a surface share, with the samples of each run.
+
+    Args:
+        runs: The runs.
+        view: Choices of the pages: the plane, or none for all of them; kind, scale and point.
+    """
+    for plane in [view.plane] if view.plane else surface_names(*runs):
+        if share_plane(runs, plane):
+            yield (
+                "surface",
+                figures.shared_surface_figure(
+                    *runs,
+                    name=plane,
+                    kind="3d" if view.setting("view") == "3d" else "contour",
+                    log=view.log("loss"),
+                    marks=theme.marks(len(runs)),
+                    at=view.at,
+                ),
+            )
 
 
 def _drawn(name: str, page: Page, graph: str, chosen: Chosen, view: View) -> Iterator[Drawing]:

@@ -95,9 +95,12 @@ def in_millimetres(drawing: str, width: float) -> str:
     return _ROOT.sub(size, drawing, count=1)
 
 
-def caption(figure: go.Figure) -> str:
-    """The title and the details of a figure as text: what it says without its title."""
-    about = figure.layout.meta
+def caption(about: Mapping[str, Any]) -> str:
+    """The title and the details of a figure as text.
+
+    Args:
+        about: ``layout.meta`` of the figure.
+    """
     lines = [f"{about['file']}: {about['title']}", *(f"  {line}" for line in about["details"])]
     return "\n".join(lines)
 
@@ -139,10 +142,10 @@ def write_figures(
         if isinstance(figure, InputError):
             faults.append(InputError(f"{name}: {figure}"))
         else:
-            shown[_unused(figure.layout.meta["file"], shown)] = figure
+            shown[unused(figure.layout.meta["file"], shown)] = figure
     if not shown:
         raise faults[-1] if faults else InputError("these runs have none of these figures")
-    captions = "\n\n".join(map(caption, shown.values())) + "\n"
+    captions = "\n\n".join(caption(figure.layout.meta) for figure in shown.values()) + "\n"
     for figure in shown.values():
         for_paper(figure, width, titles)
     contents = draw(shown, formats, width) | {CAPTIONS: captions.encode()}
@@ -207,7 +210,7 @@ async def _rendered(
     return results
 
 
-def _unused(name: str, used: Mapping[str, Any]) -> str:
+def unused(name: str, used: Mapping[str, Any]) -> str:
     """A name that is not used yet."""
     count = 2
     unused = name

@@ -167,13 +167,14 @@ def test_a_report_needs_no_server_and_asks_for_nothing(
     visit.open("")
     expect(page.locator("tbody tr")).to_have_count(2)
     page.locator("details[open] .contourlayer path").first.wait_for(state="attached")
+    assert page.locator("details[open] >> nth=0 >> .js-plotly-plot").count() == 5  # of both runs
     assert page.locator("details:not([open]) .main-svg").count() == 0  # drawn on demand
     page.locator("details:not([open]) summary").click()
     page.wait_for_function(
-        "() => document.querySelectorAll('details')[1].querySelectorAll('.main-svg').length > 0"
+        "() => document.querySelectorAll('details')[2].querySelectorAll('.main-svg').length > 0"
     )
     page.wait_for_timeout(300)
-    picture = page.locator("details >> nth=1 >> .figure >> nth=0").screenshot()
+    picture = page.locator("details >> nth=2 >> .figure >> nth=0").screenshot()
     with Image.open(io.BytesIO(picture)) as image:
         assert len(image.convert("RGB").getcolors(1 << 20) or []) > 100
     page.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +14,8 @@ import plotly.graph_objects as go
 from landscape_app import formats
 from landscape_app.figures import theme
 
-_LETTER, _BOLD_LETTER, _AXIS_LETTER = 7.2, 9.9, 9.0
-"""Width of a letter in wide fonts, in pixels: in the details, the title and the titles of axes."""
+_LETTER, _BOLD_LETTER = 7.2, 9.9
+"""Width of a letter in wide fonts, in pixels: of text, and of the title."""
 _LEAST = 232
 """Smallest width of a panel with its labels, in pixels."""
 _LEFT, _RIGHT, _BOTTOM = 66, 16, 54
@@ -27,9 +28,9 @@ _LINE, _ENTRY = 20, 22
 """Height of a line of details, and of a row of the legend."""
 _SHAPES = (0.72, 0.62, 0.52, 0.45)
 """Height of a panel as a fraction of its width, for one row, two, three, and more."""
-_DEEP = 0.86
-"""Height of a surface in 3D as a fraction of its width."""
-_LOWEST, _HIGHEST = 120, 340
+_DEEP, _UNDER, _FARTHER = 0.76, 64, 1.1
+"""Height of a surface in 3D as a fraction of its width, room below it, and distance from it."""
+_LOWEST, _HIGHEST = 150, 340
 """Smallest and largest height of a panel."""
 _TURNED = -45
 """Angle of labels that do not fit side by side."""
@@ -88,28 +89,40 @@ def sized(figure: go.Figure, width: int, titles: bool = True) -> go.Figure:
         figure.update_layout(title_text="")
     above_legend = top
     top += _legend_room(figure, width)
-    right = _BAR if colour_bars(figure) else _RIGHT
+    left, right = _LEFT, _BAR if colour_bars(figure) else _RIGHT
     panels = _panels(figure)
-    inner = width - _LEFT - right
+    inner = width - left - right
     if any(trace.type in _SOLID for trace in figure.data):
-        inner_height, bottom = _DEEP * width, 0
+        inner_height, left, right, bottom = _DEEP * width, 0, 0, _UNDER
+        _fit_scene(figure, width)
     elif len({panel.x for panel in panels}) < len(
         panels
     ):  # panels that share an axis keep together
         square = next(p for p in panels if figure.layout[p.y].scaleanchor)
         inner_height = min(inner, theme.SQUARE) / (square.high - square.low)
+        for panel in panels:
+            figure.layout[panel.x].update(title=_wrapped(figure.layout[panel.x].title.text, inner))
+            figure.layout[panel.y].update(title=_wrapped(figure.layout[panel.y].title.text, inner))
         bottom = _BOTTOM
     else:
         inner_height, bottom = _arrange(figure, panels, inner)
     height = round(top + inner_height + bottom)
-    if bottom:
-        figure.update_layout(margin={"l": _LEFT, "r": right, "b": bottom})
     return figure.update_layout(
         width=width,
         height=height,
-        margin_t=top,
+        margin={"t": top, "l": left, "r": right, "b": bottom},
         legend_y=1 - above_legend / height,
     )
+
+
+def _fit_scene(figure: go.Figure, width: int) -> None:
+    """Look at a scene from farther away, and lay the scale of its colours below it."""
+    for bar in colour_bars(figure):
+        bar.update(orientation="h", x=0.5, y=0, yanchor="top", len=0.8, thickness=12)
+        bar.title.update(side="bottom")
+    eye = figure.layout.scene.camera.eye
+    if width < theme.SQUARE and eye.x is not None:
+        eye.update(**{axis: _FARTHER * eye[axis] for axis in "xyz"})
 
 
 def _panels(figure: go.Figure) -> list[_Panel]:
@@ -131,17 +144,22 @@ def _arrange(figure: go.Figure, panels: Sequence[_Panel], inner: float) -> tuple
     least = min(_LEAST, theme.WIDE / most) - _BESIDE
     columns = max(1, min(most, int((inner + _BESIDE) / (least + _BESIDE))))
     num_rows = math.ceil(len(panels) / columns)
-    panel_width = (inner - (columns - 1) * _BESIDE) / columns
-    panel_height = _height(figure, panels, panel_width, num_rows)
     titles = [_title_of(figure, panels, panel) for panel in panels]
     _label_axes(figure, panels, columns)
-    for panel in panels:
-        x, y = figure.layout[panel.x], figure.layout[panel.y]
-        x.update(title_text=_wrapped(x.title.text, panel_width + _LEFT / 2))
-        y.update(title_text=_wrapped(y.title.text, panel_height + _BELOW / 2))
-    more = [figure.layout[panel.x].title.text.count("<br>") for panel in panels]
+    beside = _BESIDE
+    for _ in range(2):  # titles in more lines leave less room for the panels
+        panel_width = (inner - (columns - 1) * beside) / columns
+        panel_height = _height(figure, panels, panel_width, num_rows)
+        more = 0
+        for index, panel in enumerate(panels):
+            x, y = figure.layout[panel.x], figure.layout[panel.y]
+            x.update(title=_wrapped(x.title.text, panel_width + _LEFT / 2))
+            y.update(title=_wrapped(y.title.text, panel_height + _BELOW / 2))
+            more = max(more, y.title.text.count("<br>") if index % columns else 0)
+        beside = _BESIDE + _LINE * more
+    lines = max(figure.layout[panel.x].title.text.count("<br>") for panel in panels)
     turned = max(_turn(figure.layout[panel.x], panel_width) for panel in panels)
-    turned += _LINE * max(more)
+    turned += _LINE * lines
     has_x = [panel.x for panel in panels if figure.layout[panel.x].title.text]
     has_labels = any(figure.layout[panel.x].showticklabels is not False for panel in panels)
     between = (_BELOW if has_x else 34 if has_labels else 16) + turned
@@ -150,7 +168,7 @@ def _arrange(figure: go.Figure, panels: Sequence[_Panel], inner: float) -> tuple
     inner_height = num_rows * (panel_height + head) + (num_rows - 1) * between
     for index, (panel, title) in enumerate(zip(panels, titles, strict=True)):
         row, column = divmod(index, columns)
-        left = column * (panel_width + _BESIDE) / inner
+        left = column * (panel_width + beside) / inner
         above = 1 - (head + row * (panel_height + head + between)) / inner_height
         below = max(0.0, above - panel_height / inner_height)
         domain = [left, min(1.0, left + panel_width / inner)]
@@ -222,11 +240,12 @@ def _wrap(note: Any, width: float) -> int:
     return len(lines)
 
 
-def _wrapped(title: str | None, width: float) -> str:
+def _wrapped(title: str | None, width: float) -> dict[str, Any]:
     """The title of an axis in lines; one that is hidden or has markup stays as it is."""
     if not title or "<" in title:
-        return title or ""
-    return "<br>".join(theme.broken(title, width / _AXIS_LETTER))
+        return {"text": title or ""} | ({"font": {"size": theme.TEXT}} if title else {})
+    lines = theme.broken(html.unescape(title), width / _LETTER)
+    return {"text": "<br>".join(map(formats.plain, lines)), "font": {"size": theme.TEXT}}
 
 
 def colour_bars(figure: go.Figure) -> list[Any]:
@@ -243,7 +262,6 @@ def colour_bars(figure: go.Figure) -> list[Any]:
 def _legend_room(figure: go.Figure, width: int) -> int:
     """Wrap the legend, which takes the whole width: its height."""
     entries: list[list[str]] = []
-    is_asked = False
     for trace in figure.data:
         shows = trace.showlegend or (trace.showlegend is None and trace.type not in _NO_ENTRY)
         if trace.name and shows:
@@ -251,8 +269,8 @@ def _legend_room(figure: go.Figure, width: int) -> int:
             lines = theme.broken(name, (width - _KEY) / _LETTER)
             trace.update(name="<br>".join(map(formats.plain, lines)))
             entries.append(lines)
-            is_asked = is_asked or trace.showlegend is True
-    if figure.layout.showlegend is False or not (is_asked or len(entries) > 1):
+    figure.update_layout(showlegend=bool(entries) and figure.layout.showlegend is not False)
+    if not figure.layout.showlegend:
         return 0
     widths = [_KEY + _LETTER * max(map(len, lines)) for lines in entries]
     # Plotly gives all entries the width of the longest if they do not fit in one row.

@@ -57,6 +57,14 @@ Marks = Sequence[Mark]
 MARKS: Marks = tuple(zip((BLUE, VERMILION, GREEN, ORANGE), SYMBOLS[:4], strict=True))
 """Default colours and markers of the first, second, ... run."""
 
+
+def marks(count: int) -> Marks:
+    """Colours and markers of ``count`` runs; 35 are different, and the first four are ``MARKS``."""
+    colours = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, GREY)
+    places = range(count)
+    return [(colours[i % len(colours)], SYMBOLS[i % len(SYMBOLS)]) for i in places]
+
+
 SIGNS = dict(zip(SYMBOLS, "●■◆▲✚", strict=True))
 """The markers as text."""
 
