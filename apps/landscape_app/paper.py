@@ -6,6 +6,7 @@ import asyncio
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -175,7 +176,9 @@ def draw(shown: Mapping[str, go.Figure], formats: Sequence[str], width: float) -
     kinds = ["svg"] if {"svg", "pdf"} & set(formats) else []
     kinds += ["png"] if "png" in formats else []
     contents: dict[str, bytes] = {}
-    for name, kind, content in asyncio.run(_rendered(shown, kinds)):
+    with ThreadPoolExecutor(1) as thread:  # this one may have an event loop, as in a notebook
+        rendered = thread.submit(asyncio.run, _rendered(shown, kinds)).result()
+    for name, kind, content in rendered:
         if kind == "png":
             contents[f"{name}.png"] = content
             continue
