@@ -132,7 +132,7 @@ def _tools(identifier: str, label: str) -> html.Div:
         role="group",
         **named(f"Save: {label}"),
     )
-    return html.Div([save, table], className="tools")
+    return html.Div([save, table], className="tools", **{"data-arrows": ""})
 
 
 def saving() -> html.Div:
@@ -159,6 +159,8 @@ def link(words: str, view: View, **more: Any) -> dcc.Link:
 def choice(label: str, options: Mapping[str, View], chosen: str) -> html.Nav:
     """A choice between a few values. Each value is a link to the address that sets it.
 
+    It is one stop of the Tab key; arrow keys move within it.
+
     Args:
         label: Name of the choice.
         options: View of each option, by its label.
@@ -174,6 +176,7 @@ def choice(label: str, options: Mapping[str, View], chosen: str) -> html.Nav:
     return html.Nav(
         [html.Span(label, className="control-label"), html.Ul(links)],
         className="control",
+        **{"data-arrows": ""},
         **named(label),
     )
 
@@ -182,6 +185,11 @@ def setting(label: str, name: str, words: Mapping[str, str], view: View) -> html
     """The choice of a value of one of ``url.SETTINGS``; ``words`` holds the label of each value."""
     options = {text: view.set(name, value) for value, text in words.items()}
     return choice(label, options, words[view.setting(name)])
+
+
+def table_frame(table: html.Table, label: str) -> html.Div:
+    """A table that scrolls by itself, also by keyboard, if it is wider than the window."""
+    return html.Div(table, className="table-frame", role="group", tabIndex=0, **named(label))
 
 
 def section(title: str, about: str, *children: Any) -> html.Section:

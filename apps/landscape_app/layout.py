@@ -58,6 +58,7 @@ def layout(root: str = "/") -> dmc.MantineProvider:
             dcc.Store(id="webgl"),
             dcc.Store(id="width"),
             *(dcc.Store(id=f"{key}-shown") for key in PAGES),
+            html.A("Skip to the content", href="#main", className="skip"),
             html.Header(
                 [
                     dcc.Link("landscape", href=root, className="brand"),
@@ -103,7 +104,9 @@ def layout(root: str = "/") -> dmc.MantineProvider:
                         )
                         for page in FIGURE_PAGES
                     ),
-                ]
+                ],
+                id="main",
+                tabIndex=-1,
             ),
         ],
         id="provider",

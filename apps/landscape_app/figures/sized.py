@@ -112,6 +112,7 @@ def sized(figure: go.Figure, width: int, titles: bool = True) -> go.Figure:
         height=height,
         margin={"t": top, "l": left, "r": right, "b": bottom},
         legend_y=1 - above_legend / height,
+        meta=dict(about) | {"sized": width},
     )
 
 
