@@ -134,6 +134,11 @@ def _watch(app: dash.Dash, folder: Path) -> None:
     app.clientside_callback(
         ClientsideFunction("landscape", "hasWebGL"), Output("webgl", "data"), Input("url", "href")
     )
+    app.clientside_callback(
+        ClientsideFunction("landscape", "figureWidth"),
+        Output("width", "data"),
+        Input("width", "id"),
+    )
     # Only the page on the screen requests data from the server.
     app.clientside_callback(
         ClientsideFunction("landscape", "route"),
@@ -141,6 +146,7 @@ def _watch(app: dash.Dash, folder: Path) -> None:
         Input("seen", "data"),
         Input("dark", "data"),
         Input("webgl", "data"),
+        Input("width", "data"),
     )
     for page in FIGURE_PAGES:
         app.clientside_callback(

@@ -14,7 +14,7 @@ from landscape.errors import InputError
 from landscape_app import downloads
 from landscape_app.components import HIDDEN, notice
 from landscape_app.data import NotMeasured, inside
-from landscape_app.figures import darkened
+from landscape_app.figures import darkened, sized
 from landscape_app.pages.page import Chosen, Page
 from landscape_app.url import View
 
@@ -78,6 +78,9 @@ def _fill_graph(app: dash.Dash, folder: Path, page: Page, identifier: str) -> No
             figure.update_layout(clickmode="event+select")
         links = downloads.links(identifier, view)
         height = (figure.layout.meta or {}).get("height")
+        if shown.get("width"):
+            height = sized(figure, shown["width"]).layout.height
+            figure.update_layout(width=None, height=None)  # those of its place
         style = {} if height is None else {"height": f"{height}px"}
         return darkened(figure) if shown["dark"] else figure, style, None, links
 

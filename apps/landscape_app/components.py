@@ -10,6 +10,7 @@ from dash import dcc, html
 
 from landscape_app.access import href
 from landscape_app.figures import CONFIG
+from landscape_app.pdf import can_write_pdf
 from landscape_app.url import View
 
 HIDDEN = {"display": "none"}
@@ -35,6 +36,14 @@ _COLOURS = {"running": "accent", "complete": "good", "failed": "bad", "stopped":
 _CONFIG: Any = CONFIG | {"modeBarButtonsToRemove": [*CONFIG["modeBarButtonsToRemove"], "toImage"]}
 SCALES = {"auto": "automatic", "linear": "linear", "log": "logarithmic"}
 """Labels of the scales of an axis; the numbers decide the automatic one."""
+_SIZES = {
+    "as on the screen": "screen",
+    "one column, 84 mm": "84mm",
+    "one column, no titles": "84mm bare",
+    "two columns, 174 mm": "174mm",
+    "two columns, no titles": "174mm bare",
+}
+"""Sizes of saved figures: see ``exports.js`` and ``paper.py``."""
 _SAVED = {"PNG": "Save as an image", "SVG": "Save as a drawing", "PDF": "Save as a page of PDF"}
 
 
@@ -123,7 +132,23 @@ def _tools(identifier: str, label: str) -> html.Div:
         role="group",
         **named(f"Save: {label}"),
     )
-    return html.Div([save, table], className="tools")
+    return html.Div([save, table], className="tools", **{"data-arrows": ""})
+
+
+def saving() -> html.Div:
+    """What is saved of the figures of a page: their size, and all of them as one zip."""
+    sizes = [html.Option(words, value=value) for words, value in _SIZES.items()]
+    files = "SVG and PDF" if can_write_pdf() else "SVG"
+    save_all = html.Button(
+        "Save all as ZIP",
+        type="button",
+        title=f"Save all figures of this page as {files}, with their captions",
+        **{"data-save-all": ""},
+    )
+    return html.Div(
+        [html.Label(["Saved figures ", html.Select(sizes)]), save_all, html.Output()],
+        className="saving",
+    )
 
 
 def link(words: str, view: View, **more: Any) -> dcc.Link:
@@ -133,6 +158,8 @@ def link(words: str, view: View, **more: Any) -> dcc.Link:
 
 def choice(label: str, options: Mapping[str, View], chosen: str) -> html.Nav:
     """A choice between a few values. Each value is a link to the address that sets it.
+
+    It is one stop of the Tab key; arrow keys move within it.
 
     Args:
         label: Name of the choice.
@@ -149,6 +176,7 @@ def choice(label: str, options: Mapping[str, View], chosen: str) -> html.Nav:
     return html.Nav(
         [html.Span(label, className="control-label"), html.Ul(links)],
         className="control",
+        **{"data-arrows": ""},
         **named(label),
     )
 
@@ -157,6 +185,11 @@ def setting(label: str, name: str, words: Mapping[str, str], view: View) -> html
     """The choice of a value of one of ``url.SETTINGS``; ``words`` holds the label of each value."""
     options = {text: view.set(name, value) for value, text in words.items()}
     return choice(label, options, words[view.setting(name)])
+
+
+def table_frame(table: html.Table, label: str) -> html.Div:
+    """A table that scrolls by itself, also by keyboard, if it is wider than the window."""
+    return html.Div(table, className="table-frame", role="group", tabIndex=0, **named(label))
 
 
 def section(title: str, about: str, *children: Any) -> html.Section:

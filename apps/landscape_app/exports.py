@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 from functools import partial
@@ -20,7 +21,9 @@ from landscape.store import Run, Summary, ensure_writable, summarise
 from landscape.store.summary import unfinished
 from landscape_app import figures, formats
 from landscape_app.data import BrokenRun, NotMeasured, list_runs, load_run, surface_names
+from landscape_app.drawings import Drawing, drawings, shared_planes
 from landscape_app.table import Row, as_csv, to_csv
+from landscape_app.url import View
 
 _FIGURES: Mapping[str, Callable[[Run], go.Figure]] = {
     "lines": figures.lines_figure,
@@ -37,7 +40,10 @@ _FIGURES: Mapping[str, Callable[[Run], go.Figure]] = {
 }
 _IN_A_REPORT = ("lines", "eigenvalues", "trace", "averaging", "calibration")
 """Figures of each run in a report, beside the surfaces. More figures would make it large."""
-Drawn = tuple[str, go.Figure | InputError]
+_OPEN = 2
+"""Number of parts of a page that are open at first: the figures of all runs and of the first."""
+_COMPARED = ("spread", "eigenvalues", "metrics", "averaging", "calibration")
+"""Figures of all runs of a report, beside the planes that they share."""
 
 _SPREADS = ("train_loss", "lambda_1", "lambda_ratio", "lambda_ratio_of_means", "trace")
 _COLUMNS: Mapping[str, Callable[[Summary], str]] = {
@@ -101,7 +107,7 @@ def figure_html(figure: go.Figure) -> str:
     return f"{_head(about['title'], 'body { margin: 8px; }')}{drawn}</body></html>\n"
 
 
-def figures_of(run: Run, names: Sequence[str] = tuple(_FIGURES)) -> Iterator[Drawn]:
+def figures_of(run: Run, names: Sequence[str] = tuple(_FIGURES)) -> Iterator[Drawing]:
     """Yield the surfaces of a run, then those of the figures ``names`` that the file has data for.
 
     Yields:
@@ -124,7 +130,7 @@ def figures_of(run: Run, names: Sequence[str] = tuple(_FIGURES)) -> Iterator[Dra
         yield from _drawn(run, name, _FIGURES[name])
 
 
-def _drawn(run: Run, name: str, draw: Callable[[Run], go.Figure]) -> Iterator[Drawn]:
+def _drawn(run: Run, name: str, draw: Callable[[Run], go.Figure]) -> Iterator[Drawing]:
     """Yield a figure or the error that prevents it; yield nothing if it was not measured."""
     try:
         yield name, draw(run)
@@ -198,19 +204,33 @@ def write_run_html(run: Run, path: Path) -> None:
     Raises:
         InputError: the run cannot be read, or ``path`` cannot be written.
     """
-    _write_page(path, run.path.stem, [summarise(run)], [(run, figures_of(run))])
+    _write_page(path, run.path.stem, [summarise(run)], [(run.path.stem, figures_of(run))])
 
 
 def write_report(folder: Path, path: Path) -> None:
     """Write a table of a folder's runs and their main figures into one self-contained page.
+
+    Figures of all runs come first: of groups by name without the seed, if there are more than four
+    runs, and the planes that runs share. Then come the figures of each run.
 
     Raises:
         InputError: the folder holds no readable run, or ``path`` cannot be written.
     """
     summaries, broken = _runs_of(folder)
     runs = [load_run(folder, summary.name) for summary in summaries]
-    parts = [(run, figures_of(run, _IN_A_REPORT)) for run in runs]
+    parts = [(run.path.stem, figures_of(run, _IN_A_REPORT)) for run in runs]
+    if len(runs) > 1:
+        parts.insert(0, ("All runs", _compared(runs, folder)))
     _write_page(path, f"Runs in {folder.absolute().name}", summaries, parts, broken)
+
+
+def _compared(runs: Sequence[Run], folder: Path) -> Iterator[Drawing]:
+    """Yield the figures that compare the runs of a report; those without data are left out."""
+    for name, figure in itertools.chain(
+        drawings(runs, _COMPARED, View(), folder), shared_planes(runs, View())
+    ):
+        if not isinstance(figure, NotMeasured):
+            yield name, figure
 
 
 def _spread(run: Summary, mean: SampleMean | None) -> str:
@@ -258,7 +278,7 @@ def _write_page(
     path: Path,
     title: str,
     summaries: Sequence[Summary],
-    parts: Sequence[tuple[Run, Iterator[Drawn]]],
+    parts: Sequence[tuple[str, Iterator[Drawing]]],
     broken: Sequence[BrokenRun] = (),
 ) -> None:
     if path.suffix.lower() not in (".html", ".htm"):  # it might replace a run file
@@ -277,8 +297,9 @@ def _write_page(
             for file in broken
         )
         page.write(f"<script>{plotly.offline.get_plotlyjs()}</script>")
-        for index, (run, drawn) in enumerate(parts):
-            page.write(f"<details{'' if index else ' open'}><summary>{_plain(run)}</summary>")
+        for index, (words, drawn) in enumerate(parts):
+            state = " open" if index < _OPEN else ""
+            page.write(f"<details{state}><summary>{html.escape(words)}</summary>")
             for name, figure in drawn:
                 if isinstance(figure, InputError):
                     page.write(f"<p>{html.escape(str(figure))}</p>")
@@ -304,10 +325,6 @@ def _head(title: str, style: str) -> str:
 def _json(figure: go.Figure) -> str:
     # This writer escapes "<". No text from a file can therefore end the script element.
     return str(plotly.io.json.to_json_plotly(figure.to_plotly_json()))
-
-
-def _plain(run: Run) -> str:
-    return html.escape(run.path.stem)
 
 
 def _table(summaries: Sequence[Summary]) -> str:

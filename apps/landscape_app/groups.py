@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from landscape.errors import InputError
-from landscape.store import Run, Summary
+from landscape.store import Run, Summary, summarise
 from landscape_app import formats
 from landscape_app.cache import cached
 from landscape_app.data import list_runs, run_path
@@ -89,6 +89,27 @@ def groups(folder: Path, by: Sequence[str]) -> list[RunGroup]:
     """
     tables = all_settings(folder)
     summaries = {run.name: run for run in list_runs(folder) if isinstance(run, Summary)}
+    runs = {name: _run(folder, name) for name in tables}
+    return _grouped(runs, tables, summaries, by)
+
+
+def groups_of(runs: Sequence[Run], by: Sequence[str]) -> list[RunGroup]:
+    """``groups`` of runs of any folders, whose names differ.
+
+    Raises:
+        InputError: a run cannot be read.
+    """
+    named = {run.path.stem: run for run in runs}
+    tables = {name: _settings(run.path.parent, name) for name, run in named.items()}
+    return _grouped(named, tables, {name: summarise(run) for name, run in named.items()}, by)
+
+
+def _grouped(
+    runs: Mapping[str, Run],
+    tables: Mapping[str, Mapping[str, object]],
+    summaries: Mapping[str, Summary],
+    by: Sequence[str],
+) -> list[RunGroup]:
     members: dict[tuple[str, ...], list[str]] = {}
     for name, table in tables.items():
         values = tuple(written(table.get(setting)) for setting in by)
@@ -100,7 +121,7 @@ def groups(folder: Path, by: Sequence[str]) -> list[RunGroup]:
             RunGroup(
                 label=_label(by, values),
                 place=place,
-                runs=tuple(_run(folder, name) for name in names),
+                runs=tuple(runs[name] for name in names),
                 summaries=tuple(summaries[name] for name in names),
                 differ=_differing([tables[name] for name in names], by),
             )
@@ -114,9 +135,13 @@ def chosen_groups(folder: Path, view: View) -> list[RunGroup]:
     Raises:
         InputError: the folder cannot be read.
     """
-    every = groups(folder, view.by)
+    return shown_of(groups(folder, view.by), view)
+
+
+def shown_of(every: Sequence[RunGroup], view: View) -> list[RunGroup]:
+    """The groups that ``view`` shows: those it names, or else the first ``MOST_GROUPS``."""
     chosen = [group for group in every if group.label in view.groups]
-    return (chosen or every)[:MOST_GROUPS]
+    return list((chosen or every)[:MOST_GROUPS])
 
 
 def _settings(folder: Path, name: str) -> Mapping[str, object]:

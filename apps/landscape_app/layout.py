@@ -6,7 +6,7 @@ import dash_mantine_components as dmc
 from dash import dcc, html
 
 from landscape_app import inputs, navigation
-from landscape_app.components import HIDDEN, THEME, named
+from landscape_app.components import HIDDEN, THEME, named, saving
 from landscape_app.pages import FIGURE_PAGES, runs
 from landscape_app.url import MOST_RUNS
 
@@ -56,7 +56,9 @@ def layout(root: str = "/") -> dmc.MantineProvider:
             dcc.Store(id="document-title"),
             dcc.Store(id="dark"),
             dcc.Store(id="webgl"),
+            dcc.Store(id="width"),
             *(dcc.Store(id=f"{key}-shown") for key in PAGES),
+            html.A("Skip to the content", href="#main", className="skip"),
             html.Header(
                 [
                     dcc.Link("landscape", href=root, className="brand"),
@@ -89,6 +91,7 @@ def layout(root: str = "/") -> dmc.MantineProvider:
                             dmc.Collapse(
                                 [
                                     html.Div(id=f"{page.key}-controls", className="controls"),
+                                    saving(),
                                     *page.layout(),
                                     html.Div(id=f"{page.key}-below"),
                                 ],
@@ -101,7 +104,9 @@ def layout(root: str = "/") -> dmc.MantineProvider:
                         )
                         for page in FIGURE_PAGES
                     ),
-                ]
+                ],
+                id="main",
+                tabIndex=-1,
             ),
         ],
         id="provider",

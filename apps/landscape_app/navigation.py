@@ -62,7 +62,7 @@ def pages(view: View) -> html.Ul:
     )
 
 
-def compared(runs: Sequence[Run], view: View) -> html.Ul | None:
+def compared(runs: Sequence[Run], view: View) -> html.Nav | None:
     """The chosen runs, each with its marker in all figures and a link that removes it."""
     if not view.runs:
         return None
@@ -87,10 +87,10 @@ def compared(runs: Sequence[Run], view: View) -> html.Ul | None:
                 ],
             )
         )
-    return html.Ul(chips, **named("Chosen runs"))
+    return html.Nav(html.Ul(chips), **named("Chosen runs"))
 
 
-def grouped(folder: Path, view: View) -> html.Ul | None:
+def grouped(folder: Path, view: View) -> html.Nav | None:
     """The groups of a view, each with its marker and a link that removes it."""
     try:
         every = groups(folder, view.by)
@@ -119,7 +119,7 @@ def grouped(folder: Path, view: View) -> html.Ul | None:
     if len(shown) < len(every):
         words = f"all {len(every)} groups" if len(every) <= MOST_GROUPS else "the first groups"
         chips.append(html.Li(link(words, view.show_groups(()))))
-    return html.Ul(chips, **named("Groups"))
+    return html.Nav(html.Ul(chips), **named("Groups"))
 
 
 def _drop(view: View) -> dcc.Link:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import Any
 
 from landscape.errors import InputError
@@ -11,6 +12,11 @@ MOST_BYTES = 32 << 20
 
 # The page is as large as the figure. Typst can read no other file: it is given none.
 _PAGE = b'#set page(width: auto, height: auto, margin: 0pt)\n#image("figure.svg")'
+
+
+def can_write_pdf() -> bool:
+    """Whether Typst is installed."""
+    return importlib.util.find_spec("typst") is not None
 
 
 def to_pdf(drawing: bytes) -> bytes:

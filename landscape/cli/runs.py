@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -25,33 +27,116 @@ def inspect(file: Path, /, *, as_json: Json = False) -> None:
     print_run(file, as_json)
 
 
-def export(path: Path, /, *, csv: Path | None = None, html: Path | None = None) -> None:
-    """Write figures and their numbers to files, for a run or a folder of runs.
+def export(
+    path: Path,
+    /,
+    *others: Path,
+    csv: Path | None = None,
+    html: Path | None = None,
+    figure: str | None = None,
+    out: Path | None = None,
+    file_format: Annotated[str, Parameter(name="--format")] = "pdf",
+    width: str = "84mm",
+    no_titles: bool = False,
+    by: str | None = None,
+    choices: str = "",
+) -> None:
+    """Write figures and their numbers to files, for runs or folders of runs.
 
     Args:
         path: Run file (.h5), or a folder of run files.
+        others: More run files and folders, for --figure.
         csv: Folder for the numbers of each figure and run.
         html: File for one self-contained page.
+        figure: Figures for a paper, as in the dashboard: surface, spread, ..., or all. An unknown
+            name lists them.
+        out: Folder for these figures, or a file that ends in .zip; by default figures.
+        file_format: Formats of these figures: pdf, svg, png.
+        width: Width of these figures, in which their text has 8 points: 84mm is one column, 174mm
+            are two.
+        no_titles: Leave out titles and details. The file captions.txt has them.
+        by: Settings that make groups of runs. More than four runs are grouped by the names of
+            their files without the seed.
+        choices: More choices as in the dashboard's address: 'view=3d&plane=pca&at=0,0'.
     """
+    if csv is None and html is None and figure is None:
+        raise InputError("say what to write: --csv DIR, --html FILE, --figure NAME, or several")
+    if others and (csv is not None or html is not None):
+        raise InputError("--csv and --html take one run or one folder; --figure takes several")
+    if figure is not None:
+        _export_figures(
+            (path, *others),
+            _listed(figure),
+            _listed(file_format),
+            out=Path("figures") if out is None else out,
+            width=width,
+            titles=not no_titles,
+            by=by,
+            choices=choices,
+        )
+    elif out is not None:
+        raise InputError("--out is for --figure")
+    if csv is None and html is None:
+        return
     from landscape_app import exports
 
-    if csv is None and html is None:
-        raise InputError("say what to write: --csv DIR, --html FILE, or both")
     run = None if path.is_dir() else Run.open(path)
     if csv is not None:
         if run is None:
             written, faults = exports.write_folder_csv(path, csv)
         else:
             written, faults = exports.write_csv(run, csv)
-        print(*written, sep="\n")
-        for fault in faults:
-            say(f"landscape: left out: {fault}")
+        _report(written, faults)
     if html is not None:
         if run is None:
             exports.write_report(path, html)
         else:
             exports.write_run_html(run, html)
         print(html)
+
+
+def _export_figures(
+    paths: Sequence[Path],
+    names: Sequence[str],
+    formats: Sequence[str],
+    *,
+    out: Path,
+    width: str,
+    titles: bool,
+    by: str | None,
+    choices: str,
+) -> None:
+    from landscape_app import drawings, paper
+    from landscape_app.url import View
+
+    for name in formats:
+        if name not in paper.FORMATS:
+            raise InputError(f"there is no format '{name}': known are {', '.join(paper.FORMATS)}")
+    view = View.parse(f"/?{choices}")
+    if by is not None:
+        view = replace(view, by=tuple(_listed(by)))
+    written, faults = paper.write_figures(
+        paths,
+        out,
+        drawings.chosen_names(names),
+        formats=formats,
+        width=paper.width_of(width),
+        titles=titles,
+        view=view,
+    )
+    _report(written, faults)
+
+
+def _report(written: Sequence[Path], faults: Sequence[InputError]) -> None:
+    """Print the files that were written, and what was left out."""
+    print(*written, sep="\n")
+    for fault in faults:
+        say(f"landscape: left out: {fault}")
+
+
+def _listed(text: str) -> list[str]:
+    """The names in a text with commas."""
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def app(

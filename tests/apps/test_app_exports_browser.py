@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from browsing import CAMERA, Visit, follow
 from landscape_app import exports
 from PIL import Image
 from playwright.sync_api import BrowserContext, Page, expect
+from test_app_paper import font_sizes
 
 from landscape.store import Run
 
@@ -37,6 +39,35 @@ def test_a_figure_is_saved_as_image_and_as_drawing(
     drawing = Path(download.value.path()).read_text()
     assert drawing.startswith("<svg")
     assert "Largest eigenvalue and trace of the Hessian" in drawing
+
+
+def test_figures_are_saved_for_a_paper_and_all_as_one_zip(
+    show: Callable[..., Page], complete: Run
+) -> None:
+    page = show(complete.path.parent, "/flatness?run=digits-swag-0")
+    page.get_by_text("dark", exact=True).click()
+    page.locator("#relation .scatterlayer path.point").first.wait_for(state="attached")
+    page.locator("#density path.js-line").first.wait_for(state="attached")
+    size = page.locator("#flatness-page").get_by_label("Saved figures")
+    size.select_option("one column, no titles")
+    with page.expect_download() as download:
+        page.locator("button[data-graph=spread][data-save=svg]").click()
+    drawing = Path(download.value.path()).read_text()
+    assert drawing.count('width="84mm"') == 1
+    assert font_sizes(drawing) == {8.0}
+    assert "Largest eigenvalue and trace" not in drawing
+    assert "fill: rgb(255, 255, 255)" in drawing  # the page is dark, a paper is not
+    with page.expect_download() as download:
+        page.locator("#flatness-page").get_by_role("button", name="Save all as ZIP").click()
+    assert download.value.suggested_filename == "flatness.zip"
+    with zipfile.ZipFile(download.value.path()) as archive:
+        figures = ("spread", "eigenvalues", "relation", "density")
+        kinds = ("svg", "pdf")
+        names = {f"{figure}-digits-swag-0.{kind}" for figure in figures for kind in kinds}
+        assert set(archive.namelist()) == names | {"captions.txt"}
+        assert "Largest eigenvalue and trace" in archive.read("captions.txt").decode()
+        (sheet,) = pypdfium2.PdfDocument(archive.read("spread-digits-swag-0.pdf"))
+        assert sheet.get_width() == pytest.approx(84 / 25.4 * 72, abs=0.1)
 
 
 PDFS = {
@@ -167,13 +198,14 @@ def test_a_report_needs_no_server_and_asks_for_nothing(
     visit.open("")
     expect(page.locator("tbody tr")).to_have_count(2)
     page.locator("details[open] .contourlayer path").first.wait_for(state="attached")
+    assert page.locator("details[open] >> nth=0 >> .js-plotly-plot").count() == 5  # of both runs
     assert page.locator("details:not([open]) .main-svg").count() == 0  # drawn on demand
     page.locator("details:not([open]) summary").click()
     page.wait_for_function(
-        "() => document.querySelectorAll('details')[1].querySelectorAll('.main-svg').length > 0"
+        "() => document.querySelectorAll('details')[2].querySelectorAll('.main-svg').length > 0"
     )
     page.wait_for_timeout(300)
-    picture = page.locator("details >> nth=1 >> .figure >> nth=0").screenshot()
+    picture = page.locator("details >> nth=2 >> .figure >> nth=0").screenshot()
     with Image.open(io.BytesIO(picture)) as image:
         assert len(image.convert("RGB").getcolors(1 << 20) or []) > 100
     page.close()

@@ -4,26 +4,78 @@
 
   const plotOf = (graph) => document.querySelector(`#${graph} .js-plotly-plot`);
 
-  async function save(graph, format) {
+  const sizeOf = () => document.querySelector(".saving select").value;
+
+  // A figure as its size asks for it: as on the screen, or as the server lays it out for a paper.
+  async function figureOf(graph) {
     const plot = plotOf(graph);
-    if (!plot?.data?.length) return;
-    const { width, height } = plot._fullLayout;
-    const filename = plot.layout.meta.file;
-    if (format === "pdf") await savePdf(plot, { width, height }, filename);
-    else await window.Plotly.downloadImage(plot, { format, filename, width, height, scale: 2 });
+    const size = sizeOf();
+    if (size === "screen") {
+      const { width, height } = plot._fullLayout;
+      return { figure: plot, about: plot.layout.meta, width, height, scale: 2 };
+    }
+    const url = new URL(document.querySelector(`#${graph}-links a[data-format=csv]`).href);
+    url.pathname = url.pathname.replace(/csv$/, "json");
+    const [width, bare] = size.split(" ");
+    url.searchParams.set("width", width);
+    if (bare) url.searchParams.set("titles", "no");
+    url.searchParams.set("camera", window.landscapeAddress.read().camera);
+    const answer = await fetch(url);
+    if (!answer.ok) throw new Error(await answer.text());
+    const { data, layout, millimetres, scale } = await answer.json();
+    const pixels = { width: layout.width, height: layout.height };
+    return { figure: { data, layout }, about: layout.meta, ...pixels, scale, millimetres };
   }
 
-  // The server writes the PDF, from the drawing as it is on the screen.
-  async function savePdf(plot, size, filename) {
-    const url = await window.Plotly.toImage(plot, { format: "svg", ...size });
-    const answer = await fetch(window.landscapeAddress.absolute("/export/pdf"), {
-      method: "POST",
-      headers: { "Content-Type": "image/svg+xml" },
-      body: decodeURIComponent(url.replace(/^data:image\/svg\+xml,/, "")),
-    });
+  async function drawingOf({ figure, width, height, millimetres }) {
+    const url = await window.Plotly.toImage(figure, { format: "svg", width, height });
+    const svg = decodeURIComponent(url.replace(/^data:image\/svg\+xml,/, ""));
+    if (!millimetres) return svg;
+    const size = `width="${millimetres}mm" height="${(millimetres * height) / width}mm"`;
+    return svg.replace(/\bwidth="[\d.]+" height="[\d.]+"/, size);
+  }
+
+  async function save(graph, format) {
+    if (!plotOf(graph)?.data?.length) return;
+    const sized = await figureOf(graph);
+    const { figure, width, height, scale } = sized;
+    const name = `${sized.about.file}.${format}`;
+    if (format === "png") {
+      const url = await window.Plotly.toImage(figure, { format, width, height, scale });
+      download(new Blob([bytesOf(url)], { type: "image/png" }), name);
+      return;
+    }
+    const type = "image/svg+xml";
+    const svg = await drawingOf(sized);
+    // The server writes the PDF.
+    download(format === "pdf" ? await sent("pdf", svg, type) : new Blob([svg], { type }), name);
+  }
+
+  async function saveAll(page) {
+    const drawings = [];
+    for (const { dataset } of page.querySelectorAll("button[data-save=svg]")) {
+      const plot = plotOf(dataset.graph);
+      if (!plot?.data?.length || !plot.checkVisibility()) continue;
+      const sized = await figureOf(dataset.graph);
+      drawings.push({ about: sized.about, svg: await drawingOf(sized) });
+    }
+    const zip = await sent("zip", JSON.stringify(drawings), "application/json");
+    download(zip, `${page.id.replace(/-mounted$/, "")}.zip`);
+  }
+
+  async function sent(kind, body, type) {
+    const address = window.landscapeAddress.absolute(`/export/${kind}`);
+    const headers = { "Content-Type": type };
+    const answer = await fetch(address, { method: "POST", headers, body });
     if (!answer.ok) throw new Error(await answer.text());
-    const link = element("a", [], { href: URL.createObjectURL(await answer.blob()) });
-    link.download = `${filename}.pdf`;
+    return answer.blob();
+  }
+
+  const bytesOf = (url) =>
+    Uint8Array.from(atob(url.split(",")[1]), (letter) => letter.charCodeAt(0));
+
+  function download(blob, name) {
+    const link = element("a", [], { href: URL.createObjectURL(blob), download: name });
     link.click();
     URL.revokeObjectURL(link.href);
   }
@@ -82,15 +134,21 @@
   }
 
   document.addEventListener("click", async ({ target }) => {
-    const button = target.closest?.("button[data-save]");
+    const button = target.closest?.("button[data-save], button[data-save-all]");
     if (!button) return;
-    const told = button.closest(".tools").querySelector("output");
+    const told = button.closest(".tools, .saving").querySelector("output");
     told.textContent = "";
     try {
-      await save(button.dataset.graph, button.dataset.save);
+      if ("saveAll" in button.dataset) await saveAll(button.closest("[id$=-mounted]"));
+      else await save(button.dataset.graph, button.dataset.save);
     } catch (error) {
       told.textContent = `Not saved: ${error.message}`;
     }
+  });
+  // The size is that of all pages.
+  document.addEventListener("change", ({ target }) => {
+    if (!target.matches?.(".saving select")) return;
+    for (const select of document.querySelectorAll(".saving select")) select.value = target.value;
   });
   // A page of its own is looked at from where this one is.
   document.addEventListener("click", ({ target }) => {

@@ -34,15 +34,32 @@
   });
 
   // What the page on the screen shows; the others keep what they have.
-  function route(seen, dark, webgl) {
+  function route(seen, dark, webgl, width) {
     const { outputs_list: outputs } = dash_clientside.callback_context;
     const keys = outputs.map(({ id }) => id.replace(/-shown$/, ""));
     if (!seen) return keys.map(() => dash_clientside.no_update);
     const first = new URL(seen.address, window.location).pathname.split("/")[1] || "runs";
     const page = keys.includes(first) ? first : "other";
-    const shown = { ...seen, dark, webgl };
+    const shown = { ...seen, dark, webgl, width };
     return keys.map((key) => (key === page ? shown : dash_clientside.no_update));
   }
+
+  // The width of a figure in a narrow window, in steps; 0 in a wide one. See landscape.css.
+  const WIDE = 1080;
+  const SMALL = 500;
+  const STEP = 20;
+  function figureWidth() {
+    const { clientWidth } = document.documentElement;
+    if (window.innerWidth > WIDE) return 0;
+    const beside = window.innerWidth > SMALL ? 78 : 46;
+    return Math.floor((clientWidth - beside) / STEP) * STEP;
+  }
+
+  let resized;
+  window.addEventListener("resize", () => {
+    clearTimeout(resized);
+    resized = setTimeout(() => dash_clientside.set_props("width", { data: figureWidth() }), 150);
+  });
 
   // Asked for only where it matters: the answer may take a second.
   let webgl = null;
@@ -63,5 +80,6 @@
     setTheme,
     route,
     hasWebGL,
+    figureWidth,
   });
 })();

@@ -13,6 +13,7 @@ from landscape_app.figures.lines import lines_figure
 from landscape_app.figures.measures import measures_figure
 from landscape_app.figures.prediction import metrics_figure, metrics_table
 from landscape_app.figures.relation import relation_figure
+from landscape_app.figures.sized import colour_bars, sized
 from landscape_app.figures.slices import slices_figure
 from landscape_app.figures.spread import spread_figure
 from landscape_app.figures.surface import Kind, shared_surface_figure, surface_figure
@@ -26,6 +27,7 @@ __all__ = [
     "Shared",
     "averaging_figure",
     "calibration_figure",
+    "colour_bars",
     "darkened",
     "density_figure",
     "eigenvalues_figure",
@@ -35,6 +37,7 @@ __all__ = [
     "metrics_table",
     "relation_figure",
     "shared_surface_figure",
+    "sized",
     "slices_figure",
     "spread_figure",
     "surface_figure",

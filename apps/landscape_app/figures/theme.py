@@ -19,6 +19,8 @@ FONT = (
     '"DejaVu Sans", sans-serif'
 )
 """Fonts in order of preference. The PDF writer knows no font named ``system-ui``."""
+TEXT = 13
+"""Size of text in pixels."""
 INK = "#1f2933"
 MUTED = "#5f6b7a"
 GRID = "#e4e8ee"
@@ -29,8 +31,8 @@ MISSING = "#d3d8df"
 WIDE, NARROW, SQUARE = 940, 500, 620
 """Smallest width of a figure in pixels: across a page, beside another figure, and of a square."""
 _BETWEEN = " · "
-_LETTER = 6.2
-"""Average width of a letter in the details and the legend, in pixels."""
+LETTER, BOLD_LETTER = 6.2, 8.6
+"""Average width of a letter in the details and the legend, and in the title, in pixels."""
 _LIGHTEST = 0.62
 """Fraction of white in the lightest of several shades."""
 
@@ -54,6 +56,14 @@ Marks = Sequence[Mark]
 
 MARKS: Marks = tuple(zip((BLUE, VERMILION, GREEN, ORANGE), SYMBOLS[:4], strict=True))
 """Default colours and markers of the first, second, ... run."""
+
+
+def marks(count: int) -> Marks:
+    """Colours and markers of ``count`` runs; 35 are different, and the first four are ``MARKS``."""
+    colours = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, GREY)
+    places = range(count)
+    return [(colours[i % len(colours)], SYMBOLS[i % len(SYMBOLS)]) for i in places]
+
 
 SIGNS = dict(zip(SYMBOLS, "●■◆▲✚", strict=True))
 """The markers as text."""
@@ -87,7 +97,7 @@ _SCENE_AXIS = {
 }
 TEMPLATE = go.layout.Template(
     layout={
-        "font": {"family": FONT, "size": 13, "color": INK},
+        "font": {"family": FONT, "size": TEXT, "color": INK},
         "title": {
             "font": {"size": 16},
             "x": 0,
@@ -151,21 +161,40 @@ def titled(
         lines: Smallest number of lines of details to leave room for, so that the plots of figures
             side by side are aligned.
     """
-    small = f'<span style="font-size: 12.5px; color: {MUTED}">'
-    broken = [part for line in details for part in _broken(line, int(width / _LETTER))]
-    sign = f"{signed(mark)} " if mark else ""
-    shown = [f"{small}{plain(line)}</span>" for line in broken]
+    facts = [line for line in details if line]
+    meta = {"heading": title, "details": facts} | ({"mark": mark} if mark else {})
+    figure.update_layout(meta=dict(figure.layout.meta or {}) | meta)
+    text, shown = heading([title], facts, width, mark)
     above = 8 + 22 * _legend_rows(figure, width) if legend_above else 0
     figure.update_layout(
         template=TEMPLATE,
-        title={"text": "<br>".join([f"{sign}<b>{plain(title)}</b>", *shown])},
-        margin={"t": 40 + 20 * max(len(shown), lines) + above},
+        title={"text": text},
+        margin={"t": 40 + 20 * max(shown, lines) + above},
     )
     if legend_above:
         figure.update_layout(
             legend={"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "entrywidth": 0}
         )
     return figure
+
+
+def heading(
+    title: Sequence[str], details: Iterable[str], width: float, mark: Mark | None = None
+) -> tuple[str, int]:
+    """The title of a figure with lines of details, and the number of lines below the first.
+
+    Args:
+        title: Lines of the title.
+        details: Lines in smaller type. Long lines are wrapped.
+        width: Width of the figure, in pixels.
+        mark: Colour and marker of the run, which stands before the title.
+    """
+    small = f'<span style="font-size: 12.5px; color: {MUTED}">'
+    sign = f"{signed(mark)} " if mark else ""
+    lines = [f"<b>{plain(line)}</b>" for line in title]
+    wrapped = [part for line in details for part in broken(line, width / LETTER)]
+    lines += [f"{small}{plain(line)}</span>" for line in wrapped]
+    return sign + "<br>".join(lines), len(lines) - 1
 
 
 def room(values: np.ndarray) -> dict[str, Any]:
@@ -232,9 +261,11 @@ def faint(colour: str, opacity: float = 0.22) -> str:
     return f"rgba({red},{green},{blue},{opacity})"
 
 
-def _broken(line: str, most: int) -> list[str]:
+def broken(line: str, most: float) -> list[str]:
     """``line`` in parts of at most ``most`` letters, broken between facts if possible."""
-    facts = [part for fact in line.split(_BETWEEN) for part in textwrap.wrap(fact, most)]
+    facts = [
+        part for fact in line.split(_BETWEEN) for part in textwrap.wrap(fact, max(1, int(most)))
+    ]
     parts: list[str] = []
     for fact in facts:
         if parts and len(parts[-1]) + len(_BETWEEN) + len(fact) <= most:
@@ -252,4 +283,4 @@ def _widths(figure: go.Figure) -> Iterable[float]:
     """The width of each entry of the legend, in pixels."""
     for trace in figure.data:
         if trace.name and trace.showlegend is not False:
-            yield 48 + _LETTER * len(without_markup(trace.name))
+            yield 48 + LETTER * len(without_markup(trace.name))

@@ -12,7 +12,16 @@ from landscape.errors import InputError
 from landscape.store import Run, Summary, schema, summarise
 from landscape.store.heartbeat import STOPPED, status_of
 from landscape_app import formats
-from landscape_app.components import badge, choice, fact, link, notice, section, with_code
+from landscape_app.components import (
+    badge,
+    choice,
+    fact,
+    link,
+    notice,
+    section,
+    table_frame,
+    with_code,
+)
 from landscape_app.data import NotMeasured, load_run, progress
 from landscape_app.figures import metrics_table
 from landscape_app.pages import FIGURE_PAGES
@@ -72,7 +81,7 @@ def _back(view: View) -> dcc.Link:
 def _predictions(run: Run) -> html.Section:
     about = "The metrics of the average over samples, and of single samples."
     try:
-        return section("Predictions", about, html.Div(_metrics_table(run), className="table-frame"))
+        return section("Predictions", about, table_frame(_metrics_table(run), "Predictions"))
     except NotMeasured as error:
         return section("Predictions", about, notice("Not measured", str(error)))
 

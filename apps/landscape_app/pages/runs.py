@@ -15,7 +15,7 @@ from dash_ag_grid import AgGrid
 from landscape.errors import InputError
 from landscape.store import Run, SampleMean, Summary
 from landscape_app import formats
-from landscape_app.components import link, named, notice, section
+from landscape_app.components import link, named, notice, section, table_frame
 from landscape_app.data import BrokenRun, finite_counts, list_runs, open_runs
 from landscape_app.groups import RunGroup, all_settings, groupings, groups
 from landscape_app.other_folders import folders_below, misnamed
@@ -239,7 +239,7 @@ def _differences(runs: Sequence[Run]) -> list[Any]:
     )
     about = f"{formats.count(len(settings), 'setting')} of {compared}."
     about += f" The first {MOST_ROWS:,} are shown." if len(settings) > MOST_ROWS else ""
-    return [section("Settings that differ", about, html.Div(table, className="table-frame"))]
+    return [section("Settings that differ", about, table_frame(table, "Settings that differ"))]
 
 
 def _columns() -> list[dict[str, Any]]:
