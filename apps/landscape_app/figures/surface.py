@@ -15,12 +15,13 @@ from landscape.store import Group, Run, SampleMean
 from landscape.store.summary import count, number
 from landscape_app import formats
 from landscape_app.data import read, read_each
-from landscape_app.figures import samples, theme
+from landscape_app.figures import path, samples, theme
 from landscape_app.figures.frame import SAMPLES, Frame
 from landscape_app.figures.samples import Picked
 from landscape_app.figures.scale import Scale
 
 Kind = Literal["contour", "3d"]
+_OPTIONAL = (*SAMPLES, "sample_count", "accuracy", "finished")
 _HOVER = "x %{x:.4g}, y %{y:.4g}<br>loss %{text}<extra></extra>"
 _HOVER_SAMPLE = (
     "sample %{customdata[1]}<br>x %{x:.4g}, y %{y:.4g}<br>its own loss %{customdata[2]:.4g}"
@@ -86,9 +87,7 @@ def surface_figure(
     """
     if kind not in ("contour", "3d"):
         raise InputError(f"a surface is drawn as 'contour' or '3d', not '{kind}'")
-    group = read(
-        run, f"surfaces/{name}", "x", "y", "loss", optional=(*SAMPLES, "accuracy", "finished")
-    )
+    group = read(run, f"surfaces/{name}", "x", "y", "loss", optional=_OPTIONAL)
     loss = group["loss"]
     limits = Frame.around([run], name, log) if frame is None else frame
     if not (np.isfinite(loss) & ((loss > 0) | (not limits.log))).any():
@@ -149,9 +148,7 @@ def shared_surface_figure(
         InputError: a run file cannot be read, or the surface has no value to draw.
     """
     group_name = f"surfaces/{name}"
-    groups = read_each(
-        runs, group_name, "x", "y", "loss", optional=(*SAMPLES, "accuracy", "finished")
-    )
+    groups = read_each(runs, group_name, "x", "y", "loss", optional=_OPTIONAL)
     position, group = next(iter(groups.items()))
     limits = Frame.around([runs[place] for place in groups], name, log)
     scale = Scale.over(np.array(limits.loss), limits.log)
@@ -217,7 +214,7 @@ def _flat(
             zmin=low,
             zmax=high,
             text=_written(group["loss"]),
-            colorscale="Viridis",
+            colorscale=_ground(placed),
             connectgaps=False,
             **_levels(low, high, scale),
             line={"width": 0.6, "color": "rgba(255,255,255,0.55)"},
@@ -260,7 +257,9 @@ def _flat(
             hovertemplate=f"{label}<br>x %{{x:.4g}}, y %{{y:.4g}}<extra></extra>",
         )
     for own in placed:
-        if _has_samples(own.group):
+        if path.is_path(own.group):
+            figure.add_traces(path.flat(own.run, own.group, limits.off_plane))
+        elif _has_samples(own.group):
             figure.add_traces(_rings(own, limits))
     # Coordinates are Euclidean lengths, so both axes have the same scale.
     equal_scales = {"scaleanchor": "x"} if _aspect(limits) <= _THIN else {}
@@ -340,7 +339,7 @@ def _solid(
             cmin=low,
             cmax=high,
             text=_written(group["loss"]),
-            colorscale="Viridis",
+            colorscale=_ground(placed),
             connectgaps=False,
             colorbar=_colour_bar(scale),
             hovertemplate=_HOVER,
@@ -349,7 +348,9 @@ def _solid(
         )
     )
     for own in placed:
-        if _has_samples(own.group):
+        if path.is_path(own.group):
+            figure.add_scatter3d(**path.solid(own.run, own.group, scale, lift))
+        elif _has_samples(own.group):
             _add_floating(figure, own, scale, lift, top)
     for line_x, line_y, heights in lines:
         figure.add_scatter3d(
@@ -422,6 +423,11 @@ def _add_floating(
         )
 
 
+def _ground(placed: Sequence[_Placed]) -> Any:
+    """The colours of the loss: greys below the coloured line of a training."""
+    return path.GROUND if any(path.is_path(own.group) for own in placed) else "Viridis"
+
+
 def _lines(group: Group, drawn: np.ndarray, at: tuple[float, float]) -> list[np.ndarray]:
     """x, y and height along the grid row and the grid column nearest to ``at``."""
     x, y = group["x"], group["y"]
@@ -471,7 +477,8 @@ def _facts(group: Group) -> str:
     share = number(group.attributes, "variance_share")
     facts = []
     if share is not None:
-        facts.append(f"the plane holds {formats.percent(share)} of the samples' variance")
+        whose = "path's" if path.is_path(group) else "samples'"
+        facts.append(f"the plane holds {formats.percent(share)} of the {whose} variance")
     return " · ".join([*facts, *filter(None, [_examples(group)])])
 
 
@@ -510,6 +517,8 @@ def _plane(group: Group, name: str) -> str:
         found = [_EIGENVALUE.search(_axis(group, axis)) for axis in "xy"]
         named = [f"λ{rank} = {match[0]}" for rank, match in enumerate(found, 1) if match]
         return f"the plane of the eigenvectors of {' and '.join(named) or 'the Hessian'}"
+    if path.is_path(group):
+        return "the plane of the training"
     return _PLANES.get(kind, f"the plane {name}")
 
 
@@ -533,7 +542,8 @@ def _places(group: Group, placed: Sequence[_Placed]) -> Iterator[tuple[str, floa
     row, column = np.unravel_index(int(loss.argmin()), loss.shape)
     label = f"lowest, {formats.number(float(loss[row, column]), 3)}"
     yield label, float(group["x"][column]), float(group["y"][row]), "star"
-    if len(placed) == 1 and _has_samples(group) and len(group["sample_x"]) > 1:
+    is_posterior = _has_samples(group) and not path.is_path(group)
+    if len(placed) == 1 and is_posterior and len(group["sample_x"]) > 1:
         mean_x, mean_y = (float(group[f"sample_{axis}"].mean()) for axis in "xy")
         if np.isfinite(mean_x) and np.isfinite(mean_y):
             yield "mean of the samples", mean_x, mean_y, "x"
