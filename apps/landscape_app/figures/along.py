@@ -323,7 +323,7 @@ def _details(runs: tuple[Run, ...], results: PerRun[Along], edges: Mapping[int, 
         f"{formats.number(momentum, 2)}"
         for position, (_, edge, momentum) in edges.items()
     }
-    rule = "of gradient descent with the whole training set, 2 (1 + momentum) / learning rate"
+    rule = "edge: 2 (1 + momentum) / learning rate, for steps on the whole training set"
     edge_words = "".join(lowest.values()) if single else samples.by_run(runs, lowest)
     spoken = {
         place: [values for _, values in own.values.values()] for place, own in results.items()
