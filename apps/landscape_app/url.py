@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode
 MOST_RUNS = 4
 SETTINGS: Mapping[str, tuple[str, ...]] = {
     "view": ("contour", "3d"),
+    "value": ("loss", "accuracy", "gap", "difference"),
     "loss": ("auto", "linear", "log"),
     "ranges": ("colours", "all", "nothing"),
     "eigenvalues": ("auto", "linear", "log"),

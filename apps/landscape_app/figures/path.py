@@ -8,9 +8,10 @@ import numpy as np
 
 from landscape.store import Group, Run
 from landscape_app import formats
-from landscape_app.figures import samples, theme
-from landscape_app.figures.frame import SAMPLES
+from landscape_app.figures import samples, theme, values
+from landscape_app.figures.frame import Frame
 from landscape_app.figures.scale import Scale
+from landscape_app.figures.values import SAMPLES
 
 COLOURS = "Viridis"
 """Colours of the points, from the first to the last."""
@@ -36,27 +37,27 @@ def label(group: Group) -> str:
     return f"weights along the training, by {unit(group)}; size: distance to the plane"
 
 
-def hover(group: Group) -> str:
+def hover(group: Group, value: str) -> str:
     """The text beside the mouse at a point."""
     return (
         f"after %{{customdata[3]:,}} {unit(group)}s<br>x %{{x:.4g}}, y %{{y:.4g}}"
-        "<br>its own loss %{customdata[1]:.4g}"
+        f"<br>{values.of_sample_words(value)} %{{customdata[1]:.4g}}"
         "<br>distance to the plane %{customdata[2]:.4g}<extra></extra>"
     )
 
 
-def flat(run: Run, group: Group, farthest: float) -> list[theme.Trace]:
+def flat(run: Run, group: Group, limits: Frame) -> list[theme.Trace]:
     """The traces of the line and its points on contours.
 
     Args:
         run: The run.
         group: Its surface.
-        farthest: Distance to the plane of the farthest point of all surfaces.
+        limits: Ranges of the surfaces beside each other, and what they show.
     """
     group = _in_order(group)
     line = {"x": group["sample_x"], "y": group["sample_y"], "mode": "lines"}
     quiet: dict[str, Any] = {"hoverinfo": "skip", "showlegend": False, "cliponaxis": False}
-    size = _POINT + _GROWTH * np.nan_to_num(group["sample_off_plane"]) / (farthest or 1.0)
+    size = _POINT + _GROWTH * np.nan_to_num(group["sample_off_plane"]) / (limits.off_plane or 1.0)
     return [
         theme.scatter(**line, **quiet, line={"color": "white", "width": 4}),
         theme.scatter(**line, **quiet, line={"color": theme.INK, "width": 1.5}),
@@ -73,20 +74,21 @@ def flat(run: Run, group: Group, farthest: float) -> list[theme.Trace]:
             },
             cliponaxis=False,
             name=label(group),
-            hovertemplate=hover(group),
-            **_numbers(run, group),
+            hovertemplate=hover(group, limits.value),
+            **_numbers(run, group, limits.value),
         ),
     ]
 
 
-def solid(run: Run, group: Group, scale: Scale, lift: float) -> dict[str, Any]:
+def solid(run: Run, group: Group, scale: Scale, lift: float, value: str) -> dict[str, Any]:
     """The properties of the line and its points in 3D, at the height of their own loss.
 
     Args:
         run: The run.
         group: Its surface.
         scale: Scale of the heights.
-        lift: Height above the loss.
+        lift: Height above the surface.
+        value: What the surface shows.
     """
     group = _in_order(group)
     shades = {"color": group["sample_count"], "colorscale": COLOURS}
@@ -98,9 +100,9 @@ def solid(run: Run, group: Group, scale: Scale, lift: float) -> dict[str, Any]:
         "mode": "lines+markers",
         "line": {"width": 5, **shades},
         "marker": {"size": 5, "line": outline, "colorbar": _bar(group, 0.0), **shades},
-        "name": "weights along the training, at the height of their own loss",
-        "hovertemplate": hover(group),
-        **_numbers(run, group),
+        "name": "weights along the training",
+        "hovertemplate": hover(group, value),
+        **_numbers(run, group, value),
     }
 
 
@@ -110,16 +112,15 @@ def _in_order(group: Group) -> Group:
     return Group({name: group[name][order] for name in names}, group.attributes)
 
 
-def _numbers(run: Run, group: Group) -> dict[str, Any]:
+def _numbers(run: Run, group: Group, value: str) -> dict[str, Any]:
     """The numbers of the points. They are no posterior samples, which a click highlights."""
-    return samples.numbers(
-        run,
-        "weights along the training",
-        point=list(range(len(group["sample_count"]))),
-        own_loss=group["sample_loss"],
-        off_plane=group["sample_off_plane"],
-        after=group["sample_count"],
-    )
+    columns: dict[str, Any] = {
+        "point": list(range(len(group["sample_count"]))),
+        values.of_sample(value): group["sample_loss"],
+        "off_plane": group["sample_off_plane"],
+        "after": group["sample_count"],
+    }
+    return samples.numbers(run, "weights along the training", **columns)
 
 
 def _bar(group: Group, y: float) -> dict[str, Any]:
