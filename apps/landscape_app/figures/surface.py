@@ -30,6 +30,7 @@ _PLANES = {
     "shared": "the plane of several runs' principal directions",
     "means": "the plane through several runs' means",
 }
+_GROWS = "markers grow with the distance of a sample to the plane"
 _EIGENVALUE = re.compile(r"[-+.\de]+$")
 _LITTLE = 0.05
 """Fraction of the shared ranges below which a plane is too small to see."""
@@ -168,7 +169,7 @@ def shared_surface_figure(
         f"surface-{name}",
         f"{_capital(VALUES[value].words)} on a plane of {formats.count(len(groups), 'run')}",
         samples.by_run(runs, distances),
-        f"markers grow with the distance of a sample to the plane · {_examples(group)}",
+        " · ".join(filter(None, [_GROWS, _examples(group)])),
         samples.absent(runs, groups),
         *_blanks(drawn, group.get("finished", np.ones(len(drawn)))),
         "the axes have different scales" if _aspect(limits) > _THIN else "",
@@ -215,7 +216,7 @@ def _flat(
             text=_written(group["loss"]),
             colorscale=_ground(placed, limits),
             connectgaps=False,
-            **_levels(low, high, scale),
+            **_levels(low, high, scale, drawn, limits),
             line={"width": 0.6, "color": _lines_on(limits)},
             colorbar=values.bar(limits.value, scale),
             hovertemplate=f"x %{{x:.4g}}, y %{{y:.4g}}<br>{words} %{{text}}<extra></extra>",
@@ -288,7 +289,11 @@ def _rings(placed: _Placed, limits: Frame) -> list[theme.Trace]:
     shared: dict[str, Any] = {"x": group["sample_x"], "y": group["sample_y"]}
     shared |= {"mode": "markers", "legendgroup": legend_group, "cliponaxis": False}
     # A dark ring inside a light ring is visible on every colour of the scale.
-    halo = {"symbol": "circle-open", "color": "white", "line": {"width": 4, "color": "white"}}
+    halo: dict[str, Any] = {
+        "symbol": "circle-open",
+        "color": "white",
+        "line": {"width": 4, "color": "white"},
+    }
     symbol, colour = "circle-open-dot", theme.BLACK
     label = "posterior sample, in the plane"
     if limits.off_plane > 0:
@@ -298,8 +303,8 @@ def _rings(placed: _Placed, limits: Frame) -> list[theme.Trace]:
     if placed.mark:
         colour, symbol = placed.mark
         label = name
-        halo = {"symbol": symbol, "color": "rgba(0,0,0,0)"}
-        open_ring = {"symbol": symbol, "line": {"width": 1.5, "color": "white"}, "opacity": 0.8}
+        halo["symbol"] = symbol = f"{symbol}-open"  # so that those of another run show through
+        open_ring = {"symbol": symbol, "line": {"width": 2.5}}
     look = {"color": colour if placed.mark else theme.MUTED, "size": _RING, **open_ring}
     return [
         theme.scatter(
@@ -450,9 +455,19 @@ def _lines(group: Group, drawn: np.ndarray, at: tuple[float, float]) -> list[np.
     ]
 
 
-def _levels(low: float, high: float, scale: Scale) -> dict[str, Any]:
-    """Contour levels: round numbers on a linear scale, equal steps on a logarithmic one."""
-    if not scale.log or low == high:
+def _levels(
+    low: float, high: float, scale: Scale, drawn: np.ndarray, limits: Frame
+) -> dict[str, Any]:
+    """Contour levels: round numbers on a linear scale, equal steps on a logarithmic one.
+
+    The levels of a difference are within its own range: that of its colours is centred at zero.
+    """
+    if VALUES[limits.value].is_difference:
+        finite = drawn[np.isfinite(drawn)]
+        low, high = float(finite.min()), float(finite.max())
+    elif not scale.log:
+        return {"ncontours": _LEVELS}
+    if low == high:
         return {"ncontours": _LEVELS}
     return {"contours": {"start": low, "end": high, "size": (high - low) / _LEVELS}}
 
@@ -559,7 +574,8 @@ def _places(
 ) -> Iterator[tuple[str, float, float, str]]:
     """Yield the best point of the grid and the mean of the samples: label, x, y and symbol.
 
-    A difference has no best point. Samples of several runs have no mean of their own.
+    A difference has no best point, nor has what is best at several. Samples of several runs have no
+    mean of their own.
     """
     sign = -1.0 if value == "accuracy" else 1.0
     loss = np.where(np.isfinite(group["loss"]), sign * group["loss"], np.inf)
@@ -568,7 +584,8 @@ def _places(
     label = f"lowest, {formats.number(best, 3)}"
     if value == "accuracy":
         label = f"highest, {formats.percent(best)}"
-    if not VALUES[value].is_difference:
+    is_one = np.count_nonzero(loss == loss[row, column]) == 1  # an accuracy is often the same
+    if is_one and not VALUES[value].is_difference:
         yield label, float(group["x"][column]), float(group["y"][row]), "star"
     is_posterior = _has_samples(group) and not path.is_path(group)
     if len(placed) == 1 and is_posterior and len(group["sample_x"]) > 1:

@@ -22,6 +22,7 @@ SAMPLES = ("sample_x", "sample_y", "sample_off_plane", "sample_loss")
 """Variables of a surface with the positions of the posterior's samples."""
 _MORE = (*SAMPLES, "sample_count", "accuracy", "finished")
 _TEST = "-test"
+_OF_ONE_SPLIT = ("examples", "split")
 _DEFAULTS = {"margin": 0.5, "extent": None}
 """Defaults of ``landscape surface``."""
 
@@ -185,7 +186,8 @@ def _less(train: Group, test: Group, words: str) -> Group:
     )
     if not same or any(train.attributes.get(key) != test.attributes.get(key) for key in about):
         raise InputError(f"the surfaces {words} are on different planes or grids: no difference")
-    return _with(train, test["loss"] - train["loss"])
+    of_both = {key: kept for key, kept in train.attributes.items() if key not in _OF_ONE_SPLIT}
+    return _with(Group(train.variables, of_both), test["loss"] - train["loss"])
 
 
 def _with(group: Group, values: np.ndarray) -> Group:
