@@ -235,7 +235,7 @@ def _fill_lists(app: dash.Dash, folder: Path) -> None:
 
 
 def _fill_compare(app: dash.Dash, folder: Path) -> None:
-    names = [*(f"compare-{name}" for name in compare.FIELDS), "compare-where"]
+    names = [f"compare-{name}" for name in (*compare.FIELDS, "where", "axes")]
 
     @app.callback(
         *(Output(name, "data") for name in names),
