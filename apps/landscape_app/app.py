@@ -207,6 +207,9 @@ def _fill_lists(app: dash.Dash, folder: Path) -> None:
         Output("by", "value"),
         Output("columns", "data"),
         Output("columns", "value"),
+        Output("hue", "data"),
+        Output("hue", "value"),
+        Output("hue-key", "children"),
         Output("list-filled", "data"),
         Input("runs-shown", "data"),
         prevent_initial_call=True,
@@ -218,10 +221,14 @@ def _fill_lists(app: dash.Dash, folder: Path) -> None:
         settings = runs.groupable(here)
         columns = runs.chosen_columns(view)
         by = list(view.by)
-        header, values = runs.header(folder, view), {"by": by, "columns": columns}
-        return header, *filled, settings, by, settings, columns, values
+        options = runs.hue_options(here)
+        hue = view.texts.get("hue")
+        hue = hue if any(option["value"] == hue for option in options) else None
+        header, values = runs.header(folder, view), {"by": by, "columns": columns, "hue": hue}
+        fields = (settings, by, settings, columns, options, hue, runs.hue_key(here, view))
+        return header, *filled, *fields, values
 
-    for name in ("by", "columns"):
+    for name in ("by", "columns", "hue"):
         app.clientside_callback(
             ClientsideFunction("landscape", "choose"),
             Input(name, "value"),
@@ -241,7 +248,7 @@ def _fill_lists(app: dash.Dash, folder: Path) -> None:
 
 
 def _fill_compare(app: dash.Dash, folder: Path) -> None:
-    names = [*(f"compare-{name}" for name in compare.FIELDS), "compare-where"]
+    names = [f"compare-{name}" for name in (*compare.FIELDS, "where", "axes")]
 
     @app.callback(
         *(Output(name, "data") for name in names),

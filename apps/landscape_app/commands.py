@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from pathlib import Path
 
 from landscape.errors import InputError
 from landscape.store import Run
@@ -24,6 +25,9 @@ _OPTIONS = {
     "backend": ("--backend", "lanczos"),
 }
 """Options of ``landscape measure``, with their defaults, by their names in a run's record."""
+
+_TRAJECTORY = ".trajectory"
+"""Ending of the folder of the weights along a training, beside the run."""
 
 
 def measure_command(run: Run, *, fresh: bool = True, **changes: object) -> str:
@@ -55,6 +59,8 @@ def measure_command(run: Run, *, fresh: bool = True, **changes: object) -> str:
 
 def plane_remedy(run: Run, name: str) -> str:
     """The words that tell how to get the surface ``name`` of a run, with the command."""
+    if name == "trajectory":
+        return along_remedy(run, f"landscape surface {shlex.quote(str(run.path))} --plane {name}")
     file = shlex.quote(str(run.path))
     plane, _, split = name.partition("-")
     more = f" --split {split}" if split == "test" else ""
@@ -82,6 +88,22 @@ def line_remedy(run: Run) -> str:
     samples = _num_samples(run)
     kind = CURVES[0] if samples is None or samples > 1 else "random"
     return f"run `landscape surface {shlex.quote(str(run.path))} --line {kind}`"
+
+
+def along_remedy(run: Run, command: str = "") -> str:
+    """The words that tell how to measure the weights along a run's training.
+
+    Args:
+        run: The run.
+        command: A command that needs those weights; by default the one that measures them.
+    """
+    folder = Path(str(run.config.get("imported") or run.path.with_suffix(_TRAJECTORY)))
+    if folder.is_dir():
+        return f"run `{command or f'landscape measure {shlex.quote(str(run.path))} --along'}`"
+    return (
+        "no weights were kept along its training; a training keeps them if `landscape train` has "
+        "the option `--record 10`"
+    )
 
 
 def _recorded(run: Run) -> Mapping[str, object]:

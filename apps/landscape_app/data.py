@@ -329,6 +329,8 @@ def missing(run: Run, group: str) -> NotMeasured:
         reason, remedy = f"surface '{name}' not measured", commands.plane_remedy(run, name)
     elif family == "lines":
         reason, remedy = "no line measured", commands.line_remedy(run)
+    elif group == "trajectory":
+        reason, remedy = "not measured along the training", commands.along_remedy(run)
     elif group == "density":
         reason = "spectral density not measured"
         remedy = f"run `{commands.measure_command(run, density_probes=10)}`"

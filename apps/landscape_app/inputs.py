@@ -102,7 +102,8 @@ def sample_count(run: Run) -> int:
     def count() -> int:
         lengths = [0]
         for group in run.groups:
-            is_surface = group.startswith("surfaces/")
+            is_path = group.startswith("surfaces/trajectory")  # its points are no samples
+            is_surface = group.startswith("surfaces/") and not is_path
             variable = "sample_x" if is_surface else _COUNTED.get(group)
             if variable:
                 group_data = run.read(group, variable)

@@ -18,12 +18,15 @@ from landscape_app.data import list_runs, load_run
 from landscape_app.figures import theme
 from landscape_app.figures.groups import group_marks
 from landscape_app.figures.scatter import Item
-from landscape_app.groups import all_settings, groupings, groups
+from landscape_app.groups import NAME, all_settings, groupings, groups
 from landscape_app.quantities import LABELS, SHARPNESS, Reading, readings
 from landscape_app.settings import written
 from landscape_app.url import View
 
 DEFAULT = {"x": "lambda_1", "y": "nll"}
+_FIRST_NUMBERS = ("train_loss", "lambda_1", "trace", "nll", "accuracy", "rmse")
+_FIRST_SETTINGS = 3
+"""Largest number of settings among the axes that nobody has chosen."""
 MOST_ITEMS = 5000
 """Largest number of points in the figure."""
 MOST_OPTIONS = 300
@@ -58,6 +61,18 @@ def number_names(folder: Path, view: View) -> list[str]:
         names |= dict.fromkeys(item.readings)
     first = [name for name in LABELS if name in names]
     return first + sorted(name for name in names if name not in first)
+
+
+def default_axes(folder: Path, items: Sequence[Item]) -> list[str]:
+    """The axes of parallel coordinates if none are chosen: settings that differ, then numbers.
+
+    Raises:
+        InputError: the folder cannot be read.
+    """
+    settings = [name for name in groupings(folder) if name not in (NAME, "task")]
+    has = {name for item in items for name in (*item.readings, *item.texts)}
+    numbers = [name for name in _FIRST_NUMBERS if name in has]
+    return [name for name in settings if name in has][:_FIRST_SETTINGS] + numbers
 
 
 def filters(folder: Path) -> list[str]:
@@ -103,15 +118,27 @@ def comparison(folder: Path, view: View) -> Comparison:
             if isinstance(value, int | float) and not isinstance(value, bool)
         }
         numeric = {key: value for key, value in numeric.items() if np.isfinite(value.value)}
+        texts = {
+            setting: written(value)
+            for setting, value in table.items()
+            if setting not in numeric and value not in (None, "")
+        }
         if not of_samples:
             found = numeric | readings(summaries[name])
-            items.append(Item(name, name, found, series[name]))
+            items.append(Item(name, name, found, series[name], texts=texts))
             continue
         with suppress(InputError):  # its other figures report it
             run = load_run(folder, name)
             own = cached("sample numbers", run.path, partial(sample_readings, run))
             items += [
-                Item(name, f"{name}, sample {index}", numeric | own[index], series[name], index)
+                Item(
+                    name,
+                    f"{name}, sample {index}",
+                    numeric | own[index],
+                    series[name],
+                    index,
+                    texts,
+                )
                 for index in range(len(own))
             ]
     note = ""

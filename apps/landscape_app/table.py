@@ -85,6 +85,8 @@ def _point_rows(figure: go.Figure, trace: Any) -> Iterator[Row]:
     names, more = trace.meta.get("columns", ()), trace.customdata  # every access makes a copy
     bars = _errors(trace)
     for index in range(1 if trace.meta.get("once") else len(trace.x)):
+        if names and all(value == "" for value in more[index]):  # a gap between two lines
+            continue
         row = about | {axis: _words(values[index]) for axis, values in axes.items()}
         row |= {name: lengths[index] for name, lengths in bars.items()}
         if names:

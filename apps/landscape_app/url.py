@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode
 MOST_RUNS = 4
 SETTINGS: Mapping[str, tuple[str, ...]] = {
     "view": ("contour", "3d"),
+    "value": ("loss", "accuracy", "gap", "difference"),
     "loss": ("auto", "linear", "log"),
     "ranges": ("colours", "all", "nothing"),
     "eigenvalues": ("auto", "linear", "log"),
@@ -24,10 +25,11 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
     "of": ("runs", "samples"),
     "xscale": ("auto", "linear", "log"),
     "yscale": ("auto", "linear", "log"),
+    "axscale": ("auto", "linear", "log"),
 }
 """Settings with a fixed choice of values. The first value is the default."""
 
-TEXTS = ("in", "x", "y", "hue", "columns")
+TEXTS = ("in", "x", "y", "hue", "columns", "axes")
 """Settings with any text: a folder, and names of numbers and of settings."""
 
 _SAFE = ":,"

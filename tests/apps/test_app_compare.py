@@ -121,11 +121,12 @@ def test_metrics_of_other_samples_are_not_joined(folder: Path, tmp_path: Path) -
 
 
 def test_the_fields_have_what_the_address_says(folder: Path) -> None:
-    x_data, _, colours, conditions, x, y, colour, where, values = compare.fill(
+    x_data, _, colours, conditions, lines, x, y, colour, where, axes, values = compare.fill(
         folder, View.parse("/compare?x=trace&hue=method.radius&where=method:gone")
     )
     assert (x, y, colour, where) == ("trace", "nll", "method.radius", ["method:gone"])
-    assert values == {"x": x, "y": y, "hue": colour, "where": where}
+    assert values == {"x": x, "y": y, "hue": colour, "where": where, "axes": axes}
+    assert {"trace", "method.radius", "method"} <= {option["value"] for option in lines}
     assert {"value": "lambda_1", "label": "λ1 (nat)"} in x_data
     assert {"value": "method", "label": "method"} in colours
     assert "method:gone" in conditions

@@ -26,7 +26,11 @@
     }
     const href = absolute(`/run/${encodeURIComponent(name)}${choices()}`);
     const link = { href, title: `Details of ${name}` };
-    return React.createElement(window.dash_core_components.Link, link, name);
+    const text = React.createElement(window.dash_core_components.Link, link, name);
+    if (!data.hue) return text;
+    const [sign, color, words] = data.hue;
+    const mark = { style: { color }, title: words, className: "hue", role: "img", "aria-label": words };
+    return React.createElement(React.Fragment, {}, React.createElement("span", mark, sign), text);
   }
 
   function ChooseRun({ node }) {
@@ -140,16 +144,26 @@
     if (shown === names.length && now === names.length) return;
     const columns = names.map((name) => ({
       colId: `setting ${name}`,
-      headerName: name,
+      headerName: name.split(".").at(-1).replaceAll("_", " "),
       headerTooltip: `The setting ${name}`,
       valueGetter: ({ data }) => data.settings?.[name] ?? null,
       sortable: true,
-      filter: "agTextColumnFilter",
+      filter: isNumber(grid, name) ? "agNumberColumnFilter" : "agTextColumnFilter",
       flex: 1,
       minWidth: 110,
     }));
     const first = others.findIndex(({ colId }) => colId === "method") + 1;
     grid.setGridOption("columnDefs", others.toSpliced(first, 0, ...columns));
+  }
+
+  // Whether all values of a setting are numbers; a run without one has a dash.
+  function isNumber(grid, name) {
+    const kinds = new Set();
+    grid.forEachNode(({ data }) => {
+      const value = data.settings?.[name] ?? null;
+      if (value !== null && value !== "–") kinds.add(typeof value);
+    });
+    return kinds.size === 1 && kinds.has("number");
   }
 
   // "12 of 300 runs"

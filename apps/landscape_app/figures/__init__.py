@@ -4,6 +4,7 @@ If the run file does not hold a quantity, its figure raises ``NotMeasured`` with
 measures the quantity.
 """
 
+from landscape_app.figures.along import along_figure
 from landscape_app.figures.averaging import averaging_figure
 from landscape_app.figures.calibration import calibration_figure
 from landscape_app.figures.density import density_figure
@@ -25,6 +26,7 @@ __all__ = [
     "Frame",
     "Kind",
     "Shared",
+    "along_figure",
     "averaging_figure",
     "calibration_figure",
     "colour_bars",

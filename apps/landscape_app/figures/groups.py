@@ -197,6 +197,10 @@ def group_curves_figure(
     figure = make_subplots(cols=len(titles), horizontal_spacing=0.24 / max(len(titles), 2))
     marks = group_marks(groups)
     in_detail = len(groups) <= _MOST_IN_DETAIL
+    floors = {
+        y: _floor(_values(curves, panels, y), next(panel for panel in panels if panel.y == y), log)
+        for y in titles
+    }
     traces: list[theme.Trace] = []
     named: dict[int, int] = {}
     for (index, place), members in curves.items():
@@ -204,7 +208,10 @@ def group_curves_figure(
         column = titles.index(panel.y) + 1
         axes = {"xaxis": f"x{column}", "yaxis": f"y{column}"}
         traces += [
-            trace | axes for trace in _group_curves(group, members, panel, marks[place], in_detail)
+            trace | axes
+            for trace in _group_curves(
+                group, members, panel, marks[place], in_detail, floors[panel.y]
+            )
         ]
         named.setdefault(place, len(members))
     figure.add_traces(traces)
@@ -223,12 +230,9 @@ def group_curves_figure(
     for column, y in enumerate(titles, start=1):
         here = [index for index, _ in curves if panels[index].y == y]
         panel = panels[here[0]]
-        values = np.concatenate(
-            [curve[1] for key in curves if key[0] in here for _, curve in curves[key]]
-        )
         style: dict[str, Any] = {"title_text": y}
-        if not panel.percent and (asks_for_log(values, panel.factor) if log is None else log):
-            ticks, labels = log_ticks(values)
+        if floors[y] is not None:
+            ticks, labels = log_ticks(_values(curves, panels, y))
             style |= {"type": "log", "tickvals": ticks, "ticktext": labels}
         style |= {"tickformat": ".1~%"} if panel.percent else {}
         style |= {"range": panel.y_range} if panel.y_range else {}
@@ -251,6 +255,28 @@ def group_curves_figure(
         for label, stems in lost.items()
     )
     return _titled(figure, groups, name, title, by, notes, missing, legend_above=True, **look)
+
+
+def _values(
+    curves: Mapping[tuple[int, int], Sequence[tuple[Run, Curve]]],
+    panels: Sequence[CurvePanel],
+    y: str,
+) -> np.ndarray:
+    """All numbers of a panel."""
+    members = [curves[key] for key in curves if panels[key[0]].y == y]
+    return np.concatenate([curve[1] for runs in members for _, curve in runs])
+
+
+def _floor(values: np.ndarray, panel: CurvePanel, log: bool | None) -> float | None:
+    """The lowest end of a band if the axis is logarithmic, else None.
+
+    An interval that reaches zero has no lower end on such an axis: its band ends at the lowest
+    value of a run.
+    """
+    if panel.percent or not (asks_for_log(values, panel.factor) if log is None else log):
+        return None
+    positive = values[np.isfinite(values) & (values > 0)]
+    return float(positive.min()) if positive.size else None
 
 
 def mean_curve(curves: Sequence[Curve]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -289,6 +315,7 @@ def _group_curves(
     panel: CurvePanel,
     mark: theme.Mark,
     in_detail: bool,
+    floor: float | None,
 ) -> list[theme.Trace]:
     colour, symbol = mark
     label = formats.plain(group.label)
@@ -317,7 +344,9 @@ def _group_curves(
     if np.isfinite(low).any() and in_detail:
         ends = {"line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
         where = np.isfinite(low)
-        for ends_y, fill in ((low, None), (high, "tonexty")):
+        bottom = low if floor is None else np.maximum(low, floor)
+        top = high if floor is None else np.maximum(high, floor)
+        for ends_y, fill in ((bottom, None), (top, "tonexty")):
             colours = {"fill": fill, "fillcolor": theme.faint(colour, 0.15)}
             traces.append(theme.scatter(x=x[where], y=ends_y[where], **ends, **colours, **shared))
     traces.append(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,8 @@ from landscape_app.figures import theme
 from landscape_app.figures.scale import asks_for_log, log_ticks
 from landscape_app.quantities import Reading
 
-_SHARES = ("accuracy", "test accuracy", "training accuracy")
+SHARES = ("accuracy", "test accuracy", "training accuracy")
+"""Numbers that are written as percentages."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Item:
         readings: Its numbers, by name.
         series: Label of its colour, for colours by kind.
         sample: Number of the sample; None for a run.
+        texts: Its settings that are no numbers, by name.
     """
 
     run: str
@@ -38,6 +40,7 @@ class Item:
     readings: Mapping[str, Reading]
     series: str = ""
     sample: int | None = None
+    texts: Mapping[str, str] = field(default_factory=dict)
 
 
 @np.errstate(all="ignore")  # a file may hold any number
@@ -92,7 +95,7 @@ def scatter_figure(
         if asks_for_log(values) if log is None else log:
             ticks, labels = log_ticks(values)
             look |= {"type": "log", "tickvals": ticks, "ticktext": labels, "range": None}
-        look |= {"tickformat": ".1~%"} if name in _SHARES else {}
+        look |= {"tickformat": ".1~%"} if name in SHARES else {}
         figure.update_layout({f"{axis}axis": look})
     rank = spearman(
         np.array([item.readings[x].value for item in shown]),

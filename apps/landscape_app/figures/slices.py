@@ -8,8 +8,9 @@ from plotly.subplots import make_subplots
 
 from landscape.store import Run
 from landscape_app import formats
-from landscape_app.data import read_each, share_plane
+from landscape_app.data import share_plane
 from landscape_app.figures import samples, theme
+from landscape_app.figures import values as surface_values
 from landscape_app.figures.frame import Shared
 from landscape_app.figures.scale import asks_for_log, log_ticks
 
@@ -20,7 +21,6 @@ _SHARED = {
     "colours": "coordinates are of each run's own plane; the loss is shared",
     "nothing": "all axes are each run's own: compare numbers, not looks",
 }
-_HOVER = "%{meta.run}<br>%{x:.4g}: loss %{y:.4g}<extra></extra>"
 
 
 @np.errstate(all="ignore")  # a file may hold any number
@@ -31,6 +31,7 @@ def slices_figure(
     log: bool | None = None,
     shared: Shared = "all",
     marks: theme.Marks = theme.MARKS,
+    value: str = "loss",
 ) -> go.Figure:
     """Loss along x and along y, through the grid point of each run that is nearest to ``at``.
 
@@ -45,17 +46,21 @@ def slices_figure(
         shared: Parts that the runs share: all axes; only the loss, with a row of panels for each
             run; or nothing.
         marks: Colour and marker of each run.
+        value: What is drawn in place of the loss: one of ``values.VALUES``.
 
     Raises:
         NotMeasured: no run has such a surface.
         InputError: a run file cannot be read.
     """
-    groups = read_each(runs, f"surfaces/{name}", "x", "y", "loss")
+    groups = surface_values.read_surfaces(runs, name, value)
+    shown = surface_values.VALUES[value]
     is_one_plane = share_plane(runs, name)
     if is_one_plane:  # the slice is the same for all of them
         for position in list(groups)[1:]:
             del groups[position]
-    if log is None:
+    if not shown.can_be_log:
+        log = False
+    elif log is None:
         log = asks_for_log(np.concatenate([group["loss"].ravel() for group in groups.values()]))
     rows = 1 if shared == "all" else len(groups)
     figure = make_subplots(
@@ -74,7 +79,8 @@ def slices_figure(
         x, y, loss = group["x"], group["y"], group["loss"]
         prefix = f"{runs[position].path.stem}: " if len(groups) > 1 else ""
         place = f"x {formats.number(float(x[column]))}, y {formats.number(float(y[row]))}"
-        notes.append(f"{prefix}{place}, loss {formats.number(float(loss[row, column]), 4)}")
+        number = formats.number(float(loss[row, column]), 4)
+        notes.append(f"{prefix}{place}, {shown.words} {number}")
         if any(
             not values.min() <= requested <= values.max()
             for values, requested in zip((x, y), at, strict=True)
@@ -97,11 +103,12 @@ def slices_figure(
                 nearest,
                 log,
                 len(groups) > 1,
+                shown.words,
             )
         if log and (rows > 1 or index == len(groups) - 1):
             ticks, labels = log_ticks(np.concatenate(drawn[-2:] if shared == "nothing" else drawn))
             figure.update_yaxes(type="log", tickvals=ticks, ticktext=labels, row=panel_row)
-        figure.update_yaxes(title_text="loss (nat)", row=panel_row, col=1)
+        figure.update_yaxes(title_text=shown.axis, row=panel_row, col=1)
     if log and shared == "colours":
         ticks, labels = log_ticks(np.concatenate(drawn))
         figure.update_yaxes(tickvals=ticks, ticktext=labels)
@@ -137,13 +144,15 @@ def _add(
     nearest: int,
     log: bool,
     legend: bool,
+    words: str,
 ) -> None:
     colour, symbol = mark
     name = samples.plain_name(run)
     drawable = np.isfinite(values) & ((values > 0) | (not log))
     row, column = cell
-    series = f"loss along {'xy'[column - 1]}"
-    shared = {"name": name, "legendgroup": name, "hovertemplate": _HOVER}
+    series = f"{words} along {'xy'[column - 1]}"
+    hover = f"%{{meta.run}}<br>%{{x:.4g}}: {words} %{{y:.4g}}<extra></extra>"
+    shared = {"name": name, "legendgroup": name, "hovertemplate": hover}
     figure.add_trace(
         theme.scatter(
             x=coordinates,

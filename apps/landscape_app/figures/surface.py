@@ -14,18 +14,13 @@ from landscape.errors import InputError
 from landscape.store import Group, Run, SampleMean
 from landscape.store.summary import count, number
 from landscape_app import formats
-from landscape_app.data import read, read_each
-from landscape_app.figures import samples, theme
-from landscape_app.figures.frame import SAMPLES, Frame
+from landscape_app.figures import path, samples, theme, values
+from landscape_app.figures.frame import Frame
 from landscape_app.figures.samples import Picked
 from landscape_app.figures.scale import Scale
+from landscape_app.figures.values import SAMPLES, VALUES
 
 Kind = Literal["contour", "3d"]
-_HOVER = "x %{x:.4g}, y %{y:.4g}<br>loss %{text}<extra></extra>"
-_HOVER_SAMPLE = (
-    "sample %{customdata[1]}<br>x %{x:.4g}, y %{y:.4g}<br>its own loss %{customdata[2]:.4g}"
-    "<br>distance to the plane %{customdata[3]:.4g}<extra></extra>"
-)
 _RING, _GROWTH = 8.0, 8.0
 """Diameter of a sample in the plane, and the growth for the farthest sample, in pixels."""
 _PLANES = {
@@ -35,6 +30,7 @@ _PLANES = {
     "shared": "the plane of several runs' principal directions",
     "means": "the plane through several runs' means",
 }
+_GROWS = "markers grow with the distance of a sample to the plane"
 _EIGENVALUE = re.compile(r"[-+.\de]+$")
 _LITTLE = 0.05
 """Fraction of the shared ranges below which a plane is too small to see."""
@@ -63,6 +59,7 @@ def surface_figure(
     picked: Picked = samples.NONE,
     mark: theme.Mark | None = None,
     at: tuple[float, float] | None = None,
+    value: str = "loss",
 ) -> go.Figure:
     """The loss on the plane ``name``, with the posterior's samples projected onto it.
 
@@ -79,6 +76,7 @@ def surface_figure(
         mark: Colour and marker of the run. The marker stands before the title.
         at: x and y of a point. The figure shows the lines through the nearest grid point, along
             which ``slices_figure`` draws the loss.
+        value: What is drawn in place of the loss: one of ``values.VALUES``. A frame has its own.
 
     Raises:
         NotMeasured: the run has no such surface.
@@ -86,21 +84,21 @@ def surface_figure(
     """
     if kind not in ("contour", "3d"):
         raise InputError(f"a surface is drawn as 'contour' or '3d', not '{kind}'")
-    group = read(
-        run, f"surfaces/{name}", "x", "y", "loss", optional=(*SAMPLES, "accuracy", "finished")
-    )
-    loss = group["loss"]
-    limits = Frame.around([run], name, log) if frame is None else frame
+    limits = Frame.around([run], name, log, value) if frame is None else frame
+    group = values.read_surfaces([run], name, limits.value)[0]
+    loss, words = group["loss"], VALUES[limits.value].words
     if not (np.isfinite(loss) & ((loss > 0) | (not limits.log))).any():
         kind_of_loss = "positive finite" if limits.log else "finite"
-        raise InputError(f"surface '{name}' of {run.path.name} has no {kind_of_loss} loss to draw")
+        raise InputError(
+            f"surface '{name}' of {run.path.name} has no {kind_of_loss} {words} to draw"
+        )
     scale = Scale.over(np.array(limits.loss), limits.log)
     drawn = scale(loss)
     marked = samples.picked_of(run, picked)
     lines = [] if at is None else _lines(group, drawn, at)
     draw = _solid if kind == "3d" else _flat
     figure = draw(run, group, drawn, scale, limits, lines, [_Placed(run, group, marked)])
-    title = f"Loss on {_plane(group, name)}"
+    title = f"{_capital(words)} on {_plane(group, name)}"
     # An axis in 3D has no room for a sentence.
     axes = f"x: {_length(group, 'x')} · y: {_length(group, 'y')}" if kind == "3d" else ""
     share = limits.share(group["x"], group["y"])
@@ -132,6 +130,7 @@ def shared_surface_figure(
     picked: Picked = samples.NONE,
     marks: theme.Marks = theme.MARKS,
     at: tuple[float, float] | None = None,
+    value: str = "loss",
 ) -> go.Figure:
     """The loss on a plane that several runs share, with the samples of each in its colour.
 
@@ -143,17 +142,15 @@ def shared_surface_figure(
         picked: Samples to highlight.
         marks: Colour and marker of each run.
         at: Point of the slices, as for ``surface_figure``.
+        value: What is drawn in place of the loss, as for ``surface_figure``.
 
     Raises:
         NotMeasured: no run has such a surface.
         InputError: a run file cannot be read, or the surface has no value to draw.
     """
-    group_name = f"surfaces/{name}"
-    groups = read_each(
-        runs, group_name, "x", "y", "loss", optional=(*SAMPLES, "accuracy", "finished")
-    )
+    groups = values.read_surfaces(runs, name, value)
     position, group = next(iter(groups.items()))
-    limits = Frame.around([runs[place] for place in groups], name, log)
+    limits = Frame.around([runs[place] for place in groups], name, log, value)
     scale = Scale.over(np.array(limits.loss), limits.log)
     drawn = scale(group["loss"])
     placed = [
@@ -170,9 +167,9 @@ def shared_surface_figure(
         figure,
         runs,
         f"surface-{name}",
-        f"Loss on a plane that {formats.count(len(groups), 'run')} share",
+        f"{_capital(VALUES[value].words)} on a plane of {formats.count(len(groups), 'run')}",
         samples.by_run(runs, distances),
-        f"markers grow with the distance of a sample to the plane · {_examples(group)}",
+        " · ".join(filter(None, [_GROWS, _examples(group)])),
         samples.absent(runs, groups),
         *_blanks(drawn, group.get("finished", np.ones(len(drawn)))),
         "the axes have different scales" if _aspect(limits) > _THIN else "",
@@ -207,7 +204,7 @@ def _flat(
     lines: list[np.ndarray],
     placed: list[_Placed],
 ) -> go.Figure:
-    x, y = group["x"], group["y"]
+    x, y, words = group["x"], group["y"], VALUES[limits.value].words
     low, high = (float(end) for end in scale(np.array(limits.loss)))
     figure = go.Figure(
         go.Contour(
@@ -217,14 +214,14 @@ def _flat(
             zmin=low,
             zmax=high,
             text=_written(group["loss"]),
-            colorscale="Viridis",
+            colorscale=_ground(placed, limits),
             connectgaps=False,
-            **_levels(low, high, scale),
-            line={"width": 0.6, "color": "rgba(255,255,255,0.55)"},
-            colorbar=_colour_bar(scale),
-            hovertemplate=_HOVER,
-            name="loss",
-            **_numbers(run, group, drawn),
+            **_levels(low, high, scale, drawn, limits),
+            line={"width": 0.6, "color": _lines_on(limits)},
+            colorbar=values.bar(limits.value, scale),
+            hovertemplate=f"x %{{x:.4g}}, y %{{y:.4g}}<br>{words} %{{text}}<extra></extra>",
+            name=words,
+            **_numbers(run, group, drawn, words),
         )
     )
     # Grid points without a value are grey. The area beside the grid stays white.
@@ -248,7 +245,7 @@ def _flat(
                 hoverinfo="skip",
                 showlegend=False,
             )
-    for label, place_x, place_y, symbol in _places(group, placed):
+    for label, place_x, place_y, symbol in _places(group, placed, limits.value):
         look = {"symbol": symbol, "size": 12, "color": "white"}
         outline = {"line": {"width": 1.5, "color": theme.INK}}
         figure.add_scatter(
@@ -260,7 +257,9 @@ def _flat(
             hovertemplate=f"{label}<br>x %{{x:.4g}}, y %{{y:.4g}}<extra></extra>",
         )
     for own in placed:
-        if _has_samples(own.group):
+        if path.is_path(own.group):
+            figure.add_traces(path.flat(own.run, own.group, limits))
+        elif _has_samples(own.group):
             figure.add_traces(_rings(own, limits))
     # Coordinates are Euclidean lengths, so both axes have the same scale.
     equal_scales = {"scaleanchor": "x"} if _aspect(limits) <= _THIN else {}
@@ -290,7 +289,11 @@ def _rings(placed: _Placed, limits: Frame) -> list[theme.Trace]:
     shared: dict[str, Any] = {"x": group["sample_x"], "y": group["sample_y"]}
     shared |= {"mode": "markers", "legendgroup": legend_group, "cliponaxis": False}
     # A dark ring inside a light ring is visible on every colour of the scale.
-    halo = {"symbol": "circle-open", "color": "white", "line": {"width": 4, "color": "white"}}
+    halo: dict[str, Any] = {
+        "symbol": "circle-open",
+        "color": "white",
+        "line": {"width": 4, "color": "white"},
+    }
     symbol, colour = "circle-open-dot", theme.BLACK
     label = "posterior sample, in the plane"
     if limits.off_plane > 0:
@@ -300,8 +303,8 @@ def _rings(placed: _Placed, limits: Frame) -> list[theme.Trace]:
     if placed.mark:
         colour, symbol = placed.mark
         label = name
-        halo = {"symbol": symbol, "color": "rgba(0,0,0,0)"}
-        open_ring = {"symbol": symbol, "line": {"width": 1.5, "color": "white"}, "opacity": 0.8}
+        halo["symbol"] = symbol = f"{symbol}-open"  # so that those of another run show through
+        open_ring = {"symbol": symbol, "line": {"width": 2.5}}
     look = {"color": colour if placed.mark else theme.MUTED, "size": _RING, **open_ring}
     return [
         theme.scatter(
@@ -311,10 +314,10 @@ def _rings(placed: _Placed, limits: Frame) -> list[theme.Trace]:
         theme.scatter(
             **shared,
             marker={"size": ring, "color": _colours(group, placed.marked, colour), **open_ring},
-            hovertemplate=(f"{name}, " if placed.mark else "") + _HOVER_SAMPLE,
+            hovertemplate=(f"{name}, " if placed.mark else "") + _hover_sample(limits.value),
             name=label,
             showlegend=False,
-            **_sample_numbers(placed.run, group, axes="xy"),
+            **_sample_numbers(placed.run, group, limits.value),
         ),
     ]
 
@@ -328,6 +331,7 @@ def _solid(
     lines: list[np.ndarray],
     placed: list[_Placed],
 ) -> go.Figure:
+    words = VALUES[limits.value].words
     low, high = (float(end) for end in scale(np.array(limits.loss)))
     bottom, top = (float(end) for end in scale(np.array(limits.height)))
     lift = _LIFT * (top - bottom)
@@ -340,17 +344,19 @@ def _solid(
             cmin=low,
             cmax=high,
             text=_written(group["loss"]),
-            colorscale="Viridis",
+            colorscale=_ground(placed, limits),
             connectgaps=False,
-            colorbar=_colour_bar(scale),
-            hovertemplate=_HOVER,
-            name="loss",
-            **_numbers(run, group, drawn),
+            colorbar=values.bar(limits.value, scale),
+            hovertemplate=f"x %{{x:.4g}}, y %{{y:.4g}}<br>{words} %{{text}}<extra></extra>",
+            name=words,
+            **_numbers(run, group, drawn, words),
         )
     )
     for own in placed:
-        if _has_samples(own.group):
-            _add_floating(figure, own, scale, lift, top)
+        if path.is_path(own.group):
+            figure.add_scatter3d(**path.solid(own.run, own.group, scale, lift, limits.value))
+        elif _has_samples(own.group):
+            _add_floating(figure, own, scale, lift, top, limits.value)
     for line_x, line_y, heights in lines:
         figure.add_scatter3d(
             x=line_x,
@@ -371,7 +377,7 @@ def _solid(
         scene={
             "xaxis": {"title": {"text": "x"}, "range": limits.x},
             "yaxis": {"title": {"text": "y"}, "range": limits.y},
-            "zaxis": {"title": {"text": "loss (nat)"}} | within | scale.ticks,
+            "zaxis": {"title": {"text": VALUES[limits.value].axis}} | within | scale.ticks,
             "aspectmode": "manual",
             "aspectratio": {"x": width / longest, "y": depth / longest, "z": 0.6},
             "camera": {
@@ -386,11 +392,12 @@ def _solid(
 
 
 def _add_floating(
-    figure: go.Figure, placed: _Placed, scale: Scale, lift: float, top: float
+    figure: go.Figure, placed: _Placed, scale: Scale, lift: float, top: float, value: str
 ) -> None:
-    """Add the samples of a run at the height of their own loss."""
+    """Add the samples of a run at the height of their own loss, or on another surface."""
     group, marked = placed.group, placed.marked
-    label = "posterior sample, at the height of its own loss off the plane"
+    label = "posterior sample"
+    label += ", at the height of its own loss off the plane" if value == "loss" else ""
     colour = theme.ORANGE
     name = samples.plain_name(placed.run)
     if placed.mark:
@@ -403,10 +410,10 @@ def _add_floating(
         y=group["sample_y"],
         z=scale(group["sample_loss"]) + lift,
         marker={"color": _colours(group, marked, colour), **dot},
-        hovertemplate=(f"{name}, " if placed.mark else "") + _HOVER_SAMPLE,
+        hovertemplate=(f"{name}, " if placed.mark else "") + _hover_sample(value),
         showlegend=False,
         **shared,
-        **_sample_numbers(placed.run, group, axes="xy"),
+        **_sample_numbers(placed.run, group, value),
     )
     figure.add_scatter3d(x=[None], y=[None], z=[None], marker={"color": colour, **dot}, **shared)
     # A vertical line marks the sample even if another sample hides it.
@@ -422,6 +429,22 @@ def _add_floating(
         )
 
 
+def _ground(placed: Sequence[_Placed], limits: Frame) -> Any:
+    """The colours of the grid: greys below the coloured line of a training."""
+    value = VALUES[limits.value]
+    has_path = any(path.is_path(own.group) for own in placed) and not value.is_difference
+    return path.GROUND if has_path else value.colours
+
+
+def _lines_on(limits: Frame) -> str:
+    """The colour of the lines between levels: the middle of a difference is white itself."""
+    return "rgba(31,41,51,0.3)" if VALUES[limits.value].is_difference else "rgba(255,255,255,0.55)"
+
+
+def _capital(words: str) -> str:
+    return words[:1].upper() + words[1:]
+
+
 def _lines(group: Group, drawn: np.ndarray, at: tuple[float, float]) -> list[np.ndarray]:
     """x, y and height along the grid row and the grid column nearest to ``at``."""
     x, y = group["x"], group["y"]
@@ -432,9 +455,19 @@ def _lines(group: Group, drawn: np.ndarray, at: tuple[float, float]) -> list[np.
     ]
 
 
-def _levels(low: float, high: float, scale: Scale) -> dict[str, Any]:
-    """Contour levels: round numbers on a linear scale, equal steps on a logarithmic one."""
-    if not scale.log or low == high:
+def _levels(
+    low: float, high: float, scale: Scale, drawn: np.ndarray, limits: Frame
+) -> dict[str, Any]:
+    """Contour levels: round numbers on a linear scale, equal steps on a logarithmic one.
+
+    The levels of a difference are within its own range: that of its colours is centred at zero.
+    """
+    if VALUES[limits.value].is_difference:
+        finite = drawn[np.isfinite(drawn)]
+        low, high = float(finite.min()), float(finite.max())
+    elif not scale.log:
+        return {"ncontours": _LEVELS}
+    if low == high:
         return {"ncontours": _LEVELS}
     return {"contours": {"start": low, "end": high, "size": (high - low) / _LEVELS}}
 
@@ -445,18 +478,27 @@ def _aspect(limits: Frame) -> float:
     return float(max(width, depth) / min(width, depth)) if min(width, depth) > 0 else 1.0
 
 
-def _numbers(run: Run, group: Group, drawn: np.ndarray) -> dict[str, Any]:
+def _numbers(run: Run, group: Group, drawn: np.ndarray, words: str) -> dict[str, Any]:
     # If the drawn number differs from the loss, the data also hold the loss itself.
     is_unchanged = np.array_equal(drawn, group["loss"], equal_nan=True)
     columns = {} if is_unchanged else {"z": group["loss"]}
     columns |= {"accuracy": group["accuracy"]} if "accuracy" in group else {}
-    return samples.grid_numbers(run, "loss", **columns)
+    return samples.grid_numbers(run, words, **columns)
 
 
-def _sample_numbers(run: Run, group: Group, axes: str) -> dict[str, Any]:
-    columns = {"own_loss": group["sample_loss"], "off_plane": group["sample_off_plane"]}
+def _sample_numbers(run: Run, group: Group, value: str) -> dict[str, Any]:
+    columns = {values.of_sample(value): group["sample_loss"]}
+    columns |= {"off_plane": group["sample_off_plane"]}
     count = len(group["sample_x"])
-    return samples.points(run, "posterior sample", count, samples.NONE, axes=axes, **columns)
+    return samples.points(run, "posterior sample", count, samples.NONE, axes="xy", **columns)
+
+
+def _hover_sample(value: str) -> str:
+    return (
+        "sample %{customdata[1]}<br>x %{x:.4g}, y %{y:.4g}<br>"
+        f"{values.of_sample_words(value)} %{{customdata[2]:.4g}}"
+        "<br>distance to the plane %{customdata[3]:.4g}<extra></extra>"
+    )
 
 
 def _colours(group: Group, marked: list[int], plain: str = theme.BLACK) -> list[str]:
@@ -471,7 +513,8 @@ def _facts(group: Group) -> str:
     share = number(group.attributes, "variance_share")
     facts = []
     if share is not None:
-        facts.append(f"the plane holds {formats.percent(share)} of the samples' variance")
+        whose = "path's" if path.is_path(group) else "samples'"
+        facts.append(f"the plane holds {formats.percent(share)} of the {whose} variance")
     return " · ".join([*facts, *filter(None, [_examples(group)])])
 
 
@@ -510,6 +553,8 @@ def _plane(group: Group, name: str) -> str:
         found = [_EIGENVALUE.search(_axis(group, axis)) for axis in "xy"]
         named = [f"λ{rank} = {match[0]}" for rank, match in enumerate(found, 1) if match]
         return f"the plane of the eigenvectors of {' and '.join(named) or 'the Hessian'}"
+    if path.is_path(group):
+        return "the plane of the training"
     return _PLANES.get(kind, f"the plane {name}")
 
 
@@ -524,16 +569,26 @@ def _length(group: Group, axis: str) -> str:
     return f"‖Δw‖{joint}{words}" if words != axis else f"‖Δw‖ along {axis}"
 
 
-def _places(group: Group, placed: Sequence[_Placed]) -> Iterator[tuple[str, float, float, str]]:
-    """Yield the lowest point of the grid and the mean of the samples: label, x, y and symbol.
+def _places(
+    group: Group, placed: Sequence[_Placed], value: str
+) -> Iterator[tuple[str, float, float, str]]:
+    """Yield the best point of the grid and the mean of the samples: label, x, y and symbol.
 
-    Samples of several runs have no mean of their own.
+    A difference has no best point, nor has what is best at several. Samples of several runs have no
+    mean of their own.
     """
-    loss = np.where(np.isfinite(group["loss"]), group["loss"], np.inf)
+    sign = -1.0 if value == "accuracy" else 1.0
+    loss = np.where(np.isfinite(group["loss"]), sign * group["loss"], np.inf)
     row, column = np.unravel_index(int(loss.argmin()), loss.shape)
-    label = f"lowest, {formats.number(float(loss[row, column]), 3)}"
-    yield label, float(group["x"][column]), float(group["y"][row]), "star"
-    if len(placed) == 1 and _has_samples(group) and len(group["sample_x"]) > 1:
+    best = float(sign * loss[row, column])
+    label = f"lowest, {formats.number(best, 3)}"
+    if value == "accuracy":
+        label = f"highest, {formats.percent(best)}"
+    is_one = np.count_nonzero(loss == loss[row, column]) == 1  # an accuracy is often the same
+    if is_one and not VALUES[value].is_difference:
+        yield label, float(group["x"][column]), float(group["y"][row]), "star"
+    is_posterior = _has_samples(group) and not path.is_path(group)
+    if len(placed) == 1 and is_posterior and len(group["sample_x"]) > 1:
         mean_x, mean_y = (float(group[f"sample_{axis}"].mean()) for axis in "xy")
         if np.isfinite(mean_x) and np.isfinite(mean_y):
             yield "mean of the samples", mean_x, mean_y, "x"
@@ -546,11 +601,3 @@ def _has_samples(group: Group) -> bool:
 def _written(loss: np.ndarray) -> np.ndarray:
     # An array, because Plotly would read a nested list as one text for each row.
     return np.array([[formats.number(value, 4) for value in row] for row in loss.tolist()])
-
-
-def _colour_bar(scale: Scale) -> dict[str, Any]:
-    return {
-        "title": {"text": "loss (nat)", "side": "right"},
-        "thickness": 14,
-        "outlinewidth": 0,
-    } | scale.ticks

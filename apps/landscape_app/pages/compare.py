@@ -15,9 +15,10 @@ from landscape.store import Run
 from landscape_app import quantities
 from landscape_app.components import SCALES, graph, named, section, setting
 from landscape_app.figures import theme
-from landscape_app.figures.scatter import scatter_figure
+from landscape_app.figures.parallel import MOST_AXES, parallel_figure
+from landscape_app.figures.scatter import Item, scatter_figure
 from landscape_app.groups import groupings
-from landscape_app.numbers import DEFAULT, comparison, filters, number_names
+from landscape_app.numbers import DEFAULT, comparison, default_axes, filters, number_names
 from landscape_app.pages.page import Page
 from landscape_app.url import View
 
@@ -56,7 +57,28 @@ def _layout() -> list[Any]:
             "address.",
             html.Div([*fields, where, dcc.Store(id="compare-filled")], className="fields"),
             graph("scatter", "One number against another"),
-        )
+        ),
+        section(
+            "Many numbers at once",
+            "A line for each run or sample, with the colours and conditions of the fields above. "
+            "Hover over a line for its name and values.",
+            html.Div(
+                dmc.MultiSelect(
+                    id="compare-axes",
+                    label="Axes, in their order",
+                    placeholder="numbers and settings",
+                    data=[],
+                    size="sm",
+                    searchable=True,
+                    clearable=True,
+                    hidePickedOptions=True,
+                    maxValues=MOST_AXES,
+                    w=700,
+                ),
+                className="fields",
+            ),
+            graph("parallel", "Many numbers and settings of each run at once"),
+        ),
     ]
 
 
@@ -66,13 +88,15 @@ def fill(folder: Path, view: View) -> tuple[Any, ...]:
         numbers = [(name, _words(name)) for name in number_names(folder, view)]
         settings = [(name, name) for name in groupings(folder)]
         conditions = filters(folder)
+        chosen_axes = _axes(folder, view, comparison(folder, view).items)
     except InputError:  # the place of the figure shows the error
-        numbers, settings, conditions = [], [], []
+        numbers, settings, conditions, chosen_axes = [], [], [], []
     axes = [{"value": value, "label": label} for value, label in numbers]
     known = {name for name, _ in numbers}
     colours = [{"value": value, "label": label} for value, label in settings] + [
         option for option in axes if option["value"] not in dict(settings)
     ]
+    lines = colours + [option for option in axes if option not in colours]
     x, y = (view.texts.get(name, DEFAULT[name]) for name in "xy")
     colour = view.texts.get("hue", "") or ",".join(view.by) or "method"
     conditions += [condition for condition in view.where if condition not in conditions]
@@ -81,8 +105,9 @@ def fill(folder: Path, view: View) -> tuple[Any, ...]:
         "y": y if y in known else None,
         "hue": colour if any(option["value"] == colour for option in colours) else None,
         "where": list(view.where),
+        "axes": chosen_axes,
     }
-    return axes, axes, colours, conditions, *values.values(), values
+    return axes, axes, colours, conditions, lines, *values.values(), values
 
 
 def draw(folder: Path, view: View) -> go.Figure:
@@ -104,6 +129,29 @@ def draw(folder: Path, view: View) -> go.Figure:
     )
 
 
+def draw_parallel(folder: Path, view: View) -> go.Figure:
+    """Parallel coordinates of the same runs or samples.
+
+    Raises:
+        InputError: the folder cannot be read, or nothing has values on two axes.
+    """
+    chosen = comparison(folder, view)
+    return parallel_figure(
+        chosen.items,
+        _axes(folder, view, chosen.items),
+        marks=chosen.marks,
+        colour=chosen.colour,
+        of=view.setting("of"),
+        log=view.log("axscale"),
+        note=chosen.note,
+    )
+
+
+def _axes(folder: Path, view: View, items: Sequence[Item]) -> list[str]:
+    names = [name for name in view.texts.get("axes", "").split(",") if name]
+    return names or default_axes(folder, items)
+
+
 def _words(name: str) -> str:
     return theme.without_markup(quantities.label(name))
 
@@ -113,6 +161,7 @@ def _controls(_: Sequence[Run], view: View) -> list[Any]:
         setting("Points are", "of", {"runs": "runs", "samples": "samples"}, view),
         setting("x scale", "xscale", SCALES, view),
         setting("y scale", "yscale", SCALES, view),
+        setting("Scale of parallel axes", "axscale", SCALES, view),
     ]
 
 
@@ -120,7 +169,7 @@ PAGE = Page(
     key="compare",
     title="Compare",
     layout=_layout,
-    graphs={"scatter": lambda runs, view: None},
-    of_folder=draw,
+    graphs=dict.fromkeys(("scatter", "parallel"), lambda runs, view: None),
+    of_folder={"scatter": draw, "parallel": draw_parallel},
     controls=_controls,
 )

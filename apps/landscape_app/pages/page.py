@@ -45,8 +45,8 @@ class Page:
         layout: Function that returns the layout with empty graphs.
         graphs: Functions that draw the graphs, by the identifier of the graph.
         grouped: Functions that draw graphs of groups. The others show single runs only.
-        of_folder: Function that draws the only graph of a page about the whole folder, whatever
-            runs are chosen.
+        of_folder: Functions that draw the graphs of a page about the whole folder, whatever runs
+            are chosen.
         controls: Function that returns the links above the figures, which change the view.
         below: Function that returns the content below the figures, such as tables.
         brushed: Identifiers of graphs with posterior samples that a click or a box highlights.
@@ -58,7 +58,7 @@ class Page:
     layout: Callable[[], list[Any]]
     graphs: Mapping[str, Draw] = field(default_factory=dict)
     grouped: Mapping[str, DrawGroups] = field(default_factory=dict)
-    of_folder: Callable[[Path, View], go.Figure] | None = None
+    of_folder: Mapping[str, Callable[[Path, View], go.Figure]] = field(default_factory=dict)
     controls: Callable[[Sequence[Run], View], list[Any]] = _no_controls
     below: Callable[[Sequence[Run], View], Any] = _nothing
     brushed: Sequence[str] = ()
@@ -73,7 +73,7 @@ class Page:
             InputError: there is nothing to draw.
         """
         if self.of_folder:
-            return self.of_folder(chosen.folder, view)
+            return self.of_folder[graph](chosen.folder, view)
         if not view.by:
             return self.graphs[graph](chosen.runs, view)
         draw = self.grouped.get(graph)

@@ -18,6 +18,7 @@ from landscape_app import formats
 from landscape_app.components import link, named, notice, section, table_frame
 from landscape_app.data import BrokenRun, finite_counts, list_runs, open_runs
 from landscape_app.groups import RunGroup, all_settings, groupings, groups
+from landscape_app.hues import hue_names, hues
 from landscape_app.other_folders import folders_below, misnamed
 from landscape_app.quantities import LABELS, readings
 from landscape_app.settings import MOST_ROWS, differences
@@ -71,8 +72,16 @@ def layout() -> list[Any]:
                     hidePickedOptions=True,
                     **named("Settings as columns"),
                 ),
+                dmc.Select(
+                    id="hue",
+                    placeholder="Colour by a setting or number",
+                    data=[],
+                    size="sm",
+                    searchable=True,
+                    clearable=True,
+                    **named("Colour by a setting or number"),
+                ),
                 dcc.Store(id="list-filled"),
-                html.Span(id="row-count", role="status"),  # see grid.js
                 dmc.MultiSelect(
                     id="by",
                     placeholder="Group runs by settings",
@@ -83,9 +92,11 @@ def layout() -> list[Any]:
                     hidePickedOptions=True,
                     **named("Group runs by settings"),
                 ),
+                html.Span(id="row-count", role="status"),  # see grid.js
             ],
             id="find-frame",
         ),
+        html.Div(id="hue-key", className="hue-key"),
         html.Div(
             AgGrid(
                 id="grid",
@@ -147,7 +158,33 @@ def fill(folder: Path, view: View) -> tuple[list[dict[str, Any]], dict[str, str]
         for row in rows:
             table = tables.get(row["name"], {})
             row["settings"] = {name: _plain(table.get(name)) for name in columns}
+    markers = hues(folder, view.texts.get("hue", "")).of_run
+    for row in rows:
+        if row["name"] in markers:
+            row["hue"] = markers[row["name"]]
     return rows, style, below
+
+
+def hue_options(folder: Path) -> list[dict[str, str]]:
+    """The options of the field that colours the list."""
+    try:
+        return [{"value": name, "label": words} for name, words in hue_names(folder).items()]
+    except InputError:  # the list reports it
+        return []
+
+
+def hue_key(folder: Path, view: View) -> list[html.Span]:
+    """A legend for the colours of the list."""
+    if view.by:
+        return []
+    try:
+        keys = hues(folder, view.texts.get("hue", "")).keys
+    except InputError:  # the list reports it
+        return []
+    return [
+        html.Span([html.Span(sign, style={"color": colour}, **{"aria-hidden": "true"}), words])
+        for sign, colour, words in keys
+    ]
 
 
 def chosen_columns(view: View) -> list[str]:
@@ -255,7 +292,7 @@ def _columns() -> list[dict[str, Any]]:
             "minWidth": 60,
         },
         {"field": "name", "headerName": "Run", "headerTooltip": "Name of the file of the run"}
-        | {"cellRenderer": "RunLink", "tooltipField": "about", "flex": 3, "minWidth": 100},
+        | {"cellRenderer": "RunLink", "tooltipField": "about", "flex": 3, "minWidth": 140},
     ]
     for name, words, meaning in _TEXTS:
         column = {"field": name, "headerName": words, "headerTooltip": meaning}

@@ -15,6 +15,7 @@ from landscape.store import Run
 from landscape_app import figures
 from landscape_app.components import SCALES, choice, graph, section, setting
 from landscape_app.data import line_names, share_plane, surface_names
+from landscape_app.figures import values
 from landscape_app.inputs import point_entry
 from landscape_app.pages.page import Page, marks
 from landscape_app.url import MOST_RUNS, View
@@ -47,10 +48,26 @@ def _controls(runs: Sequence[Run], view: View) -> list[Any]:
     planes = {name: replace(view, plane=name) for name in names}
     return [
         *([choice("Plane", planes, _plane(runs, view))] if len(names) > 1 else []),
+        setting("Value", "value", _values(runs, view), view),
         setting("View", "view", {"contour": "contour", "3d": "3D"}, view),
-        setting("Loss scale", "loss", SCALES, view),
+        *([setting("Loss scale", "loss", SCALES, view)] if _value(view) == "loss" else []),
         *([setting("Runs share", "ranges", _RANGES, view)] if _apart(runs, view) else []),
     ]
+
+
+def _values(runs: Sequence[Run], view: View) -> dict[str, str]:
+    """The words for each value that the surfaces may show."""
+    name = _plane(runs, view)
+    words = {"loss": "loss", "accuracy": "accuracy", "gap": "test − training loss"}
+    if not any(values.has_accuracy(run, name) for run in runs) and _value(view) != "accuracy":
+        del words["accuracy"]
+    if values.differ(runs, name) or _value(view) == "difference":
+        words["difference"] = "difference of the losses"
+    return words
+
+
+def _value(view: View) -> str:
+    return view.setting("value")
 
 
 def _plane(runs: Sequence[Run], view: View) -> str:
@@ -88,10 +105,14 @@ def _draw(place: int, runs: Sequence[Run], view: View) -> go.Figure | None:
             picked=view.picked,
             marks=marks(runs, view),
             at=view.at,
+            value=_value(view),
         )
+    if _value(view) == "difference":
+        raise InputError("a difference of two runs needs a plane that they share")
     frame = None
     if several:
-        frame = figures.Frame.around(runs, name, view.log("loss")).on(run, name, _shared(view))
+        frame = figures.Frame.around(runs, name, view.log("loss"), _value(view))
+        frame = frame.on(run, name, _shared(view))
     (mark,) = marks([run], view)
     return figures.surface_figure(
         run,
@@ -102,6 +123,7 @@ def _draw(place: int, runs: Sequence[Run], view: View) -> go.Figure | None:
         view.picked,
         mark if several else None,
         view.at,
+        _value(view),
     )
 
 
@@ -119,6 +141,7 @@ def _slices(runs: Sequence[Run], view: View) -> go.Figure | None:
         log=view.log("loss"),
         shared=_shared(view),
         marks=marks(runs, view),
+        value=_value(view),
     )
 
 
