@@ -203,7 +203,10 @@ def _unpack(current: Any, packed: Any, tensors: Mapping[str, Tensor], device: to
         return KINDS[content](**_unpack(None, rest[0][1], tensors, device))
     if kind == "fields":
         for name, item in content.items():
-            setattr(current, name, _unpack(getattr(current, name), item, tensors, device))
+            if name == "optimizer" and not hasattr(current, name):
+                current.velocity.copy_(_velocity(item, tensors))
+            else:
+                setattr(current, name, _unpack(getattr(current, name), item, tensors, device))
         return current
     if kind == "items":
         known = current if isinstance(current, dict) else {}
@@ -213,3 +216,10 @@ def _unpack(current: Any, packed: Any, tensors: Mapping[str, Tensor], device: to
         padded = [*known_items, *[None] * len(content)]
         return [_unpack(padded[index], item, tensors, device) for index, item in enumerate(content)]
     return content
+
+
+def _velocity(packed: Any, tensors: Mapping[str, Tensor]) -> Tensor:
+    """The momentum that an earlier version kept in a ``torch.optim.SGD``, after a step or more."""
+    optimizer = _unpack(None, packed["optimizer"], tensors, torch.device("cpu"))
+    velocity: Tensor = optimizer["state"][0]["momentum_buffer"]
+    return velocity

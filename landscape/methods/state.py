@@ -210,13 +210,16 @@ def starting_weights(problem: Problem, prior: Posterior | None) -> Tensor:
     return own if prior is None else prior.mean.to(own, copy=True)
 
 
-def descend(optimizer: torch.optim.Optimizer, gradients: list[Tensor], rate: float) -> None:
-    """One step of ``optimizer`` along ``gradients``, one for each of its parameters."""
-    (group,) = optimizer.param_groups
-    group["lr"] = rate
-    for parameter, gradient in zip(group["params"], gradients, strict=True):
-        parameter.grad = gradient
-    optimizer.step()
+def descend(
+    weights: Tensor, velocity: Tensor, gradient: Tensor, *, rate: float, momentum: float
+) -> None:
+    """One step of gradient descent with momentum, in place, as ``torch.optim.SGD`` takes it.
+
+    That class does not serve here: its first use imports torch's compiler, which takes as long as
+    all the rest of torch.
+    """
+    velocity.mul_(momentum).add_(gradient)
+    weights.sub_(velocity, alpha=rate)
 
 
 @contextmanager

@@ -73,14 +73,14 @@ class Moments:
 
 @dataclass(kw_only=True)
 class SWAGState(State):
-    """Weights, shape (P,), under SGD, and the moments of their trajectory.
+    """Weights and their velocity, shape (P,), under SGD, and the moments of their trajectory.
 
     ``prior`` is the Gaussian whose covariance a posterior ball has; without one, a posterior ball
     is that of the trajectory.
     """
 
     weights: Tensor
-    optimizer: torch.optim.Optimizer
+    velocity: Tensor
     moments: Moments
     prior: Gaussian | None = None
 
@@ -143,16 +143,10 @@ class SWAG(Framework[SWAGState]):
         if self.ball in POSTERIOR_BALLS and prior is not None:
             gaussian = prior.gaussian.to(problem.space.device)
         weights = starting_weights(problem, prior)
-        optimizer = torch.optim.SGD(
-            [weights],
-            lr=self.learning_rate,
-            momentum=self.momentum,
-            weight_decay=self.weight_decay,
-        )
         return SWAGState(
             **new_state(problem, seed),
             weights=weights,
-            optimizer=optimizer,
+            velocity=torch.zeros_like(weights),
             moments=Moments(self.rank),
             prior=gaussian,
         )
@@ -167,7 +161,9 @@ class SWAG(Framework[SWAGState]):
             state.last = {"loss": loss, "perturbation_norm": torch.zeros_like(loss)}
         else:
             gradient, state.last = self.gradient_near(state, state.weights, batch, q)
-        descend(state.optimizer, [gradient], self.rate(state.steps_done, state.problem.steps))
+        gradient = gradient.add(state.weights, alpha=self.weight_decay)
+        rate = self.rate(state.steps_done, state.problem.steps)
+        descend(state.weights, state.velocity, gradient, rate=rate, momentum=self.momentum)
         self.advance(state)
         collecting = state.steps_done > self._collects_from(state.problem.steps)
         if collecting and state.steps_done % state.problem.steps_per_epoch == 0:

@@ -114,20 +114,18 @@ def _trained(
     next(objective.pairs(), None)  # refuses data that cannot be evaluated
     training = bool(normalisation_layers(space.module))
     inner = curve.knots[1:-1].clone().requires_grad_()
-    optimiser = torch.optim.SGD([inner], learning_rate, momentum=0.9)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    velocity = torch.zeros_like(inner)
     generator = torch.Generator().manual_seed(seed)
     batches = _endless(loss.data, least=2 if training else 1)
     for step, batch in zip(range(steps), batches, strict=False):
         t = float(torch.rand((), generator=generator))
         coefficients = curve.coefficients(t)
         fixed = coefficients[0] * start + coefficients[-1] * end
-        optimiser.zero_grad()
         w = fixed + coefficients[1:-1] @ inner
         with space.at(w, training=training) as network:
             total, weight = objective.batch_total(network, batch)
             value = total / weight.clamp_min(torch.finfo(total.dtype).tiny)
-            value.backward()  # type: ignore[no-untyped-call]
+            (gradient,) = torch.autograd.grad(value, inner)
         if not bool(value.isfinite()):
             raise LandscapeError(
                 "the loss is not finite on the straight line that the curve starts as"
@@ -135,8 +133,10 @@ def _trained(
                 else f"the loss along the curve is not finite at step {step + 1}: use a lower "
                 "learning rate"
             )
-        optimiser.step()
-        schedule.step()
+        velocity.mul_(0.9).add_(gradient)
+        rate = learning_rate * (1 + math.cos(math.pi * step / steps)) / 2
+        with torch.no_grad():
+            inner.sub_(velocity, alpha=rate)
     return inner.detach()
 
 

@@ -4,7 +4,7 @@ import os
 import socket
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from torch import nn
 
 from landscape.errors import InputError, TrainingError
 from landscape.methods import BSAM, FPBMA, MAP, SAM, SWAG, VI, Method, Problem
+from landscape.methods.checkpoint import Checkpoint
+from landscape.methods.state import descend
 from landscape.objective.parameters import ParameterSpace
 from landscape.tasks import Data, Task
 
@@ -69,6 +71,41 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(InputError, match="cannot read"):
         MAP(epochs=2).fit(network(), blobs(), checkpoint=path)
+
+
+@dataclass
+class Earlier:
+    """The state of MAP as it was before it had a velocity."""
+
+    weights: torch.Tensor
+    optimizer: torch.optim.Optimizer
+
+
+@dataclass
+class Now:
+    weights: torch.Tensor
+    velocity: torch.Tensor
+
+
+def test_the_velocity_in_a_checkpoint_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    weights = torch.arange(3.0)
+    optimizer = torch.optim.SGD([weights], lr=0.1, momentum=0.9, weight_decay=0.01)
+    for _ in range(2):
+        weights.grad = torch.ones(3) + weights.square()
+        optimizer.step()
+    path, cpu = tmp_path / "checkpoint", torch.device("cpu")
+    Checkpoint(path, {"seed": 0}).save(Earlier(weights, optimizer), 2, last=True)
+    now = Now(torch.zeros(3), torch.zeros(3))
+    Checkpoint(path, {"seed": 0}).restore(now, cpu)
+    assert torch.equal(now.weights, weights)
+    assert torch.equal(now.velocity, optimizer.state[weights]["momentum_buffer"])
+    # and the next step is that of torch
+    weights.grad = torch.ones(3) + weights.square()
+    gradient = weights.grad.add(weights, alpha=0.01)
+    descend(now.weights, now.velocity, gradient, rate=0.05, momentum=0.9)
+    optimizer.param_groups[0]["lr"] = 0.05
+    optimizer.step()
+    assert torch.equal(now.weights, weights)
 
 
 def test_divergence_names_the_last_good_checkpoint(tmp_path: Path) -> None:
@@ -130,7 +167,7 @@ def test_bfloat16_is_inside_the_network_alone() -> None:
 PROCESS = """
 import os, sys, torch
 sys.path.insert(0, sys.argv[1])
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from problems import Noted, blobs, jittered, network, noted
 from torch import nn
 from landscape.runtime import distributed

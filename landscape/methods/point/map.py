@@ -17,13 +17,13 @@ from landscape.posteriors import Gaussian, Point, Posterior
 
 @dataclass(kw_only=True)
 class MAPState(State):
-    """Weights, shape (P,), under stochastic gradient descent.
+    """Weights and their velocity, shape (P,), under stochastic gradient descent.
 
     ``prior`` is the Gaussian of a posterior ball; ``None`` for other balls.
     """
 
     weights: Tensor
-    optimizer: torch.optim.Optimizer
+    velocity: Tensor
     prior: Gaussian | None = None
 
     @property
@@ -64,20 +64,20 @@ class MAP(Framework[MAPState]):
         """
         prior_gaussian = self.metric(problem, prior)
         weights = starting_weights(problem, prior)
-        optimizer = torch.optim.SGD(
-            [weights],
-            lr=self.learning_rate,
-            momentum=self.momentum,
-            weight_decay=self.weight_decay,
-        )
         return MAPState(
-            **new_state(problem, seed), weights=weights, optimizer=optimizer, prior=prior_gaussian
+            **new_state(problem, seed),
+            weights=weights,
+            velocity=torch.zeros_like(weights),
+            prior=prior_gaussian,
         )
 
     def step(self, state: MAPState, batch: Batch) -> MAPState:
         """One step along the gradient at the ball's worst place."""
-        gradient, state.last = self.gradient_near(state, state.weights, batch, state.prior)
-        descend(state.optimizer, [gradient], self.rate(state.steps_done, state.problem.steps))
+        weights = state.weights
+        gradient, state.last = self.gradient_near(state, weights, batch, state.prior)
+        gradient = gradient.add(weights, alpha=self.weight_decay)
+        rate = self.rate(state.steps_done, state.problem.steps)
+        descend(weights, state.velocity, gradient, rate=rate, momentum=self.momentum)
         self.advance(state)
         return state
 

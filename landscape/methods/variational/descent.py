@@ -23,7 +23,7 @@ INITIAL_SCALE = 0.02
 
 @dataclass(kw_only=True)
 class VariationalState(State):
-    """theta = (location, log_scale, factor), the prior, and the optimiser.
+    """theta = (location, log_scale, factor), the prior, and the velocity of the location.
 
     ``rows`` are the indices of the trained parameters; ``None`` for all. ``squares`` is of
     ``natural.shorten``.
@@ -33,7 +33,7 @@ class VariationalState(State):
     log_scale: Tensor
     factor: Tensor
     prior: Gaussian
-    optimizer: torch.optim.Optimizer
+    velocity: Tensor
     squares: Tensor
     rows: Tensor | None = None
 
@@ -113,16 +113,14 @@ class Variational(Framework[VariationalState]):
         rows: Tensor | None = None,
     ) -> VariationalState:
         """The state at q."""
-        theta = q.mean.clone(), q.scale.log(), q.factor.clone()
-        optimizer = torch.optim.SGD(theta[:1], lr=self.learning_rate, momentum=self.momentum)
-        location, log_scale, factor = theta
+        location, log_scale, factor = q.mean.clone(), q.scale.log(), q.factor.clone()
         return VariationalState(
             **new_state(problem, seed),
             location=location,
             log_scale=log_scale,
             factor=factor,
             prior=prior,
-            optimizer=optimizer,
+            velocity=torch.zeros_like(location),
             squares=torch.zeros_like(log_scale),
             rows=rows,
         )
@@ -147,7 +145,7 @@ class Variational(Framework[VariationalState]):
         mean = pull.mean.mul_(weight).add_(gradient.mean).add_(q.mean, alpha=self.weight_decay)
         if state.rows is not None:
             mean = torch.zeros_like(mean).index_copy_(0, state.rows, mean[state.rows])
-        descend(state.optimizer, [mean], rate)
+        descend(state.location, state.velocity, mean, rate=rate, momentum=self.momentum)
         self.advance(state)
         return state
 
