@@ -125,7 +125,9 @@ def _settings(folder: Where, name: str) -> Mapping[str, object]:
         run = _run(folder, name)
         return {NAME: _SEED.sub("", name) or name} | in_folder | settings_of(run)
 
-    in_folder = {FOLDER: name.rpartition("/")[0] or "."} if isinstance(folder, Folders) else {}
+    in_folder = (
+        {FOLDER: name.rpartition("/")[0] or "this folder"} if isinstance(folder, Folders) else {}
+    )
     return cached(f"settings of {name}, {in_folder}", run_path(folder, name), read)
 
 

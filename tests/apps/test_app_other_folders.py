@@ -50,7 +50,7 @@ def test_runs_of_two_folders_are_compared_with_their_folder_in_the_name(
         f"seed {seed}": 1 for seed in range(3)
     }
     by_folder = {group.label: group.runs[0].name for group in groups(where, ["folder"])}
-    assert by_folder == {".": "same", "one": "one/same", "two": "two/same"}
+    assert by_folder == {"this folder": "same", "one": "one/same", "two": "two/same"}
     opened = Chosen.of(where, view)
     assert [run.name for run in opened.runs] == list(view.runs)
     assert [run.attributes["seed"] for run in opened.runs] == [0, 1, 2]
