@@ -11,6 +11,7 @@ import shlex
 import stat
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -27,6 +28,8 @@ from landscape_app.cache import cached
 from landscape_app.url import View
 
 SUFFIX = ".h5"
+MOST_FOLDERS = 50
+"""Largest number of folders whose runs are listed beside those of the folder itself."""
 _listing = threading.Lock()
 """Lock that makes a second request for the list wait until the first has read it."""
 Value = TypeVar("Value")
@@ -65,6 +68,42 @@ class BrokenRun:
     reason: str
 
 
+@dataclass(frozen=True)
+class Folders:
+    """A folder of runs, and folders inside it whose runs are listed beside its own.
+
+    Attributes:
+        root: The folder.
+        more: Paths of the others, relative to it, with ``/`` between their parts.
+    """
+
+    root: Path
+    more: tuple[str, ...] = ()
+
+
+Where = Path | Folders
+"""A folder of runs, alone or with others inside it."""
+
+
+def root_of(where: Where) -> Path:
+    """The folder itself, without the others inside it."""
+    return where if isinstance(where, Path) else where.root
+
+
+def named_files(where: Where) -> dict[str, Path]:
+    """The files of runs by the names of the runs: ``run``, or ``folder/run`` in another folder.
+
+    Raises:
+        InputError: the folder itself is missing or cannot be read.
+    """
+    root = root_of(where)
+    files = {path.stem: path for path in run_files(root)}
+    for name in where.more if isinstance(where, Folders) else ():
+        with suppress(InputError):  # it may be gone
+            files |= {f"{name}/{path.stem}": path for path in run_files(root / name)}
+    return files
+
+
 def run_files(folder: Path) -> list[Path]:
     """The files in ``folder`` with names of runs, sorted; hidden files are left out.
 
@@ -81,7 +120,7 @@ def run_files(folder: Path) -> list[Path]:
         raise InputError(f"cannot read the folder {folder}: {error.strerror or error}") from error
 
 
-def list_runs(folder: Path) -> list[Summary | BrokenRun]:
+def list_runs(folder: Where) -> list[Summary | BrokenRun]:
     """All runs in ``folder``, newest first, then the files that cannot be read.
 
     Raises:
@@ -90,23 +129,25 @@ def list_runs(folder: Path) -> list[Summary | BrokenRun]:
     readable: list[Summary] = []
     broken: list[Summary | BrokenRun] = []
     with _listing:
-        for path in run_files(folder):
+        for name in named_files(folder):
             try:
-                readable.append(_summary(folder, path.stem))
+                readable.append(_summary(folder, name))
             except InputError as error:
-                broken.append(BrokenRun(path.name, str(error)))
+                broken.append(BrokenRun(name + SUFFIX, str(error)))
     return [*sorted(readable, key=lambda run: run.created_at, reverse=True), *broken]
 
 
-def _summary(folder: Path, name: str) -> Summary:
+def _summary(folder: Where, name: str) -> Summary:
     path = run_path(folder, name)
     summary = cached("summary", path, lambda: summarise(Run.open(path)))
+    if summary.name != name:
+        summary = replace(summary, name=name)
     if summary.status in ("running", STOPPED):  # the heartbeat ends without a change of the file
         summary = replace(summary, status=STOPPED if has_stopped(path) else "running")
     return summary
 
 
-def finite_counts(folder: Path, summary: Summary) -> dict[str, str]:
+def finite_counts(folder: Where, summary: Summary) -> dict[str, str]:
     """``4 of 5 finite`` for each mean over samples that is not finite, by its name."""
     lost = [
         name
@@ -127,22 +168,31 @@ def finite_counts(folder: Path, summary: Summary) -> dict[str, str]:
     }
 
 
-def load_run(folder: Path, name: str) -> Run:
+def load_run(folder: Where, name: str) -> Run:
     """Open the run ``name`` of ``folder``. The name is not trusted.
 
     Raises:
         InputError: there is no such run, the name or a link leads out of the folder, or the file
             cannot be read.
     """
-    return Run.open(run_path(folder, name))
+    run = Run.open(run_path(folder, name))
+    run.name = name
+    return run
 
 
-def inside(folder: Path, view: View) -> Path:
-    """The folder that a view is about: the served one, or one inside it. The name is not trusted.
+def inside(folder: Path, view: View) -> Where:
+    """The folder that a view is about, the served one or one inside it, and those added to it.
 
-    A name that leads elsewhere is that of a folder that does not exist.
+    The names are not trusted. One that leads elsewhere is that of a folder that does not exist.
     """
-    name = view.texts.get("in", "")
+    root = _within(folder, view.texts.get("in", ""))
+    names = tuple(dict.fromkeys(filter(None, view.texts.get("with", "").split(","))))
+    more = tuple(name for name in names if _within(root, name).is_dir())
+    return Folders(root, more[:MOST_FOLDERS]) if more else root
+
+
+def _within(folder: Path, name: str) -> Path:
+    """The folder ``name`` inside another one; one that does not exist if it leads elsewhere."""
     parts = name.split("/") if name else []
     if any(not part or part.startswith(".") or "\0" in part or "\\" in part for part in parts):
         return folder / "no such folder"
@@ -154,14 +204,19 @@ def inside(folder: Path, view: View) -> Path:
     return path if is_inside else folder / "no such folder"
 
 
-def run_path(folder: Path, name: str) -> Path:
-    """The file of the run ``name`` of ``folder``. The name is not trusted.
+def run_path(folder: Where, name: str) -> Path:
+    """The file of the run ``name`` of ``folder``, or ``inner/name``. The name is not trusted.
 
     Raises:
         InputError: there is no such file, or the name or a link leads out of the folder.
     """
-    if not name or name.startswith(".") or any(sign in name for sign in "/\\\0"):
-        raise InputError(f"'{name}' is not the name of a run")
+    folder = root_of(folder)
+    parts = name.split("/")
+    is_name = not any(
+        not part or part.startswith(".") or "\\" in part or "\0" in part for part in parts
+    )
+    if not is_name or not folder.joinpath(*parts[:-1]).is_dir():
+        raise InputError(f"'{name}' is not the name of a run in {folder}")
     path = folder / (name + SUFFIX)
     try:
         if not path.resolve(strict=True).is_relative_to(folder.resolve()):
@@ -175,7 +230,7 @@ def run_path(folder: Path, name: str) -> Path:
     return path
 
 
-def open_runs(folder: Path, view: View) -> tuple[list[Run], list[InputError]]:
+def open_runs(folder: Where, view: View) -> tuple[list[Run], list[InputError]]:
     """The readable runs of ``view``, in its order, and the errors of the others."""
     runs: list[Run] = []
     faults: list[InputError] = []
@@ -187,10 +242,10 @@ def open_runs(folder: Path, view: View) -> tuple[list[Run], list[InputError]]:
     return runs, faults
 
 
-def stamp(folder: Path, view: View) -> str:
+def stamp(folder: Where, view: View) -> str:
     """A text that changes when a file that ``view`` shows changes."""
     try:
-        names = {run_file.stem for run_file in run_files(folder)}
+        names = set(named_files(folder))
     except InputError as error:
         return str(error)
     if view.page not in ("", "compare") and not view.by:
@@ -198,7 +253,7 @@ def stamp(folder: Path, view: View) -> str:
     states = []
     for name in sorted(names):
         try:
-            path = folder / (name + SUFFIX)
+            path = root_of(folder) / (name + SUFFIX)
             status = path.lstat()
         except (OSError, ValueError):  # deleted, or not a valid file name: the page reports it
             continue

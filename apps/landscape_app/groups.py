@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from landscape.errors import InputError
 from landscape.store import Run, Summary, summarise
 from landscape_app import formats
 from landscape_app.cache import cached
-from landscape_app.data import list_runs, run_path
+from landscape_app.data import Folders, Where, list_runs, load_run, run_path
 from landscape_app.settings import settings_of, written
 from landscape_app.url import View
 
@@ -19,9 +18,11 @@ MOST_GROUPS = 24
 """Largest number of groups in a figure."""
 NAME = "name"
 """A setting of its own: the name of the run's file without its seed."""
+FOLDER = "folder"
+"""A setting of runs in several folders: the folder of the file."""
 
 _SEED = re.compile(r"[-_]?(?:seed[-_]?)?\d+$")
-_PLAIN = ("method", "task", NAME)
+_PLAIN = ("method", "task", NAME, FOLDER)
 """Settings whose values need no name beside them."""
 
 
@@ -44,7 +45,7 @@ class RunGroup:
     differ: tuple[str, ...] = field(default=())
 
 
-def all_settings(folder: Path) -> dict[str, Mapping[str, object]]:
+def all_settings(folder: Where) -> dict[str, Mapping[str, object]]:
     """The settings of each readable run of a folder, by the name of the run.
 
     Raises:
@@ -60,7 +61,7 @@ def all_settings(folder: Path) -> dict[str, Mapping[str, object]]:
     return settings
 
 
-def groupings(folder: Path) -> list[str]:
+def groupings(folder: Where) -> list[str]:
     """The settings that tell the runs of a folder apart, seeds excepted.
 
     Raises:
@@ -73,11 +74,11 @@ def groupings(folder: Path) -> list[str]:
         for name in names
         if not _is_seed(name) and len({written(table.get(name)) for table in tables}) > 1
     ]
-    first = [name for name in (NAME, "method", "task") if name in names]
+    first = [name for name in (NAME, FOLDER, "method", "task") if name in names]
     return first + [name for name in differing if name not in first]
 
 
-def groups(folder: Path, by: Sequence[str]) -> list[RunGroup]:
+def groups(folder: Where, by: Sequence[str]) -> list[RunGroup]:
     """The runs of a folder in groups, ordered by their values.
 
     Args:
@@ -129,7 +130,7 @@ def _grouped(
     return result
 
 
-def chosen_groups(folder: Path, view: View) -> list[RunGroup]:
+def chosen_groups(folder: Where, view: View) -> list[RunGroup]:
     """The groups that ``view`` shows: those it names, or else the first ``MOST_GROUPS``.
 
     Raises:
@@ -144,17 +145,20 @@ def shown_of(every: Sequence[RunGroup], view: View) -> list[RunGroup]:
     return list((chosen or every)[:MOST_GROUPS])
 
 
-def _settings(folder: Path, name: str) -> Mapping[str, object]:
+def _settings(folder: Where, name: str) -> Mapping[str, object]:
     def read() -> Mapping[str, object]:
         run = _run(folder, name)
-        return {NAME: _SEED.sub("", name) or name} | settings_of(run)
+        return {NAME: _SEED.sub("", name) or name} | in_folder | settings_of(run)
 
-    return cached("settings", run_path(folder, name), read)
+    in_folder = (
+        {FOLDER: name.rpartition("/")[0] or "this folder"} if isinstance(folder, Folders) else {}
+    )
+    return cached(f"settings of {name}, {in_folder}", run_path(folder, name), read)
 
 
-def _run(folder: Path, name: str) -> Run:
+def _run(folder: Where, name: str) -> Run:
     path = run_path(folder, name)
-    return cached("run", path, lambda: Run.open(path))
+    return cached(f"run {name}", path, lambda: load_run(folder, name))
 
 
 def _is_seed(name: str) -> bool:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from plotly.colors import sample_colorscale
 
 from landscape.store import Summary
 from landscape_app import formats, quantities
-from landscape_app.data import list_runs
+from landscape_app.data import Where, list_runs
 from landscape_app.figures import theme
 from landscape_app.figures.groups import group_marks
 from landscape_app.figures.scale import asks_for_log
@@ -38,7 +37,7 @@ class Hues:
     keys: tuple[Sign, ...] = ()
 
 
-def hue_names(folder: Path) -> dict[str, str]:
+def hue_names(folder: Where) -> dict[str, str]:
     """The words for each setting and number that can colour the list, by their names.
 
     Raises:
@@ -57,7 +56,7 @@ def hue_names(folder: Path) -> dict[str, str]:
     return words | {name: theme.without_markup(quantities.label(name)) for name in ordered}
 
 
-def hues(folder: Path, name: str) -> Hues:
+def hues(folder: Where, name: str) -> Hues:
     """The markers of the runs of a folder by a setting, or by a number.
 
     Raises:
@@ -72,9 +71,7 @@ def hues(folder: Path, name: str) -> Hues:
             for group, (colour, symbol) in zip(every, group_marks(every), strict=True)
         ]
         of_run = {
-            run.path.stem: sign
-            for group, sign in zip(every, signs, strict=True)
-            for run in group.runs
+            run.name: sign for group, sign in zip(every, signs, strict=True) for run in group.runs
         }
         return Hues(of_run, tuple(signs[:_MOST_KEYS]))
     values = _numbers(folder, name)
@@ -94,7 +91,7 @@ def hues(folder: Path, name: str) -> Hues:
     return Hues(of_run, tuple(list(of_run.values())[index] for index in ends))
 
 
-def _numbers(folder: Path, name: str) -> dict[str, float]:
+def _numbers(folder: Where, name: str) -> dict[str, float]:
     found = {
         run.name: readings(run)[name].value
         for run in list_runs(folder)

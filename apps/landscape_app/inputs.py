@@ -83,9 +83,9 @@ def fill(runs: Sequence[Run], view: View, highlights: bool) -> list[Any]:
     """
     shown_runs: dict[int, Run] = {}
     if highlights:
-        shown_runs = {view.place(run.path.stem): run for run in runs}
+        shown_runs = {view.place(run.name): run for run in runs}
     counts = {place: sample_count(run) for place, run in shown_runs.items()}
-    names = [shown_runs[place].path.stem if place in shown_runs else "" for place in _PLACES]
+    names = [shown_runs[place].name if place in shown_runs else "" for place in _PLACES]
     return [
         shown(bool(shown_runs)),
         *(shown(place in shown_runs) for place in _PLACES),
@@ -124,7 +124,7 @@ def _note(shown_runs: dict[int, Run], counts: dict[int, int], view: View) -> lis
     """Return notes about samples that do not exist, and a link that highlights no sample."""
     notes: list[Any] = []
     for place, run in shown_runs.items():
-        name = run.path.stem
+        name = run.name
         absent = [index for index in view.picked.get(name, ()) if index >= counts[place]]
         if absent:
             notes.append(f"There is no sample {', '.join(map(str, absent))} of {name}. ")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from dash import dcc, html
@@ -13,7 +12,7 @@ from landscape.errors import InputError
 from landscape.store import Run
 from landscape_app import formats
 from landscape_app.components import link, named, notice
-from landscape_app.data import progress
+from landscape_app.data import Where, progress
 from landscape_app.figures.groups import group_marks
 from landscape_app.figures.theme import MARKS, SIGNS
 from landscape_app.groups import MOST_GROUPS, groups
@@ -66,7 +65,7 @@ def compared(runs: Sequence[Run], view: View) -> html.Nav | None:
     """The chosen runs, each with its marker in all figures and a link that removes it."""
     if not view.runs:
         return None
-    readable = {run.path.stem: run for run in runs}
+    readable = {run.name: run for run in runs}
     chips = []
     for name in view.runs:
         mark, about = html.Span("✕", **{"aria-hidden": "true"}), " (cannot be read)"
@@ -90,7 +89,7 @@ def compared(runs: Sequence[Run], view: View) -> html.Nav | None:
     return html.Nav(html.Ul(chips), **named("Chosen runs"))
 
 
-def grouped(folder: Path, view: View) -> html.Nav | None:
+def grouped(folder: Where, view: View) -> html.Nav | None:
     """The groups of a view, each with its marker and a link that removes it."""
     try:
         every = groups(folder, view.by)

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from landscape.errors import InputError
 from landscape.store import Run, Summary
 from landscape.store.summary import measures_of
 from landscape_app.cache import cached
-from landscape_app.data import list_runs, load_run
+from landscape_app.data import Where, list_runs, load_run
 from landscape_app.figures import theme
 from landscape_app.figures.groups import group_marks
 from landscape_app.figures.scatter import Item
@@ -50,7 +49,7 @@ class Comparison:
     note: str = ""
 
 
-def number_names(folder: Path, view: View) -> list[str]:
+def number_names(folder: Where, view: View) -> list[str]:
     """The names of the numbers that some item has.
 
     Raises:
@@ -63,7 +62,7 @@ def number_names(folder: Path, view: View) -> list[str]:
     return first + sorted(name for name in names if name not in first)
 
 
-def default_axes(folder: Path, items: Sequence[Item]) -> list[str]:
+def default_axes(folder: Where, items: Sequence[Item]) -> list[str]:
     """The axes of parallel coordinates if none are chosen: settings that differ, then numbers.
 
     Raises:
@@ -75,7 +74,7 @@ def default_axes(folder: Path, items: Sequence[Item]) -> list[str]:
     return [name for name in settings if name in has][:_FIRST_SETTINGS] + numbers
 
 
-def filters(folder: Path) -> list[str]:
+def filters(folder: Where) -> list[str]:
     """``setting:value`` for each setting that differs and each of its values.
 
     Raises:
@@ -90,7 +89,7 @@ def filters(folder: Path) -> list[str]:
     return options[:MOST_OPTIONS]
 
 
-def comparison(folder: Path, view: View) -> Comparison:
+def comparison(folder: Where, view: View) -> Comparison:
     """The runs or samples that ``view`` compares: of all runs that its filters let through.
 
     Samples are those of the chosen runs if some are chosen.
@@ -104,7 +103,7 @@ def comparison(folder: Path, view: View) -> Comparison:
     by = view.by or ((colour,) if colour in groupings(folder) else ("method",))
     every = groups(folder, by)
     shown = [group for group in every if not view.groups or group.label in view.groups]
-    series = {run.path.stem: group.label for group in shown for run in group.runs}
+    series = {run.name: group.label for group in shown for run in group.runs}
     of_samples = view.setting("of") == "samples"
     items: list[Item] = []
     for name, table in tables.items():

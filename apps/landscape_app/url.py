@@ -29,8 +29,8 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
 }
 """Settings with a fixed choice of values. The first value is the default."""
 
-TEXTS = ("in", "x", "y", "hue", "columns", "axes")
-"""Settings with any text: a folder, and names of numbers and of settings."""
+TEXTS = ("in", "with", "x", "y", "hue", "columns", "axes")
+"""Settings with any text: folders, and names of numbers and of settings."""
 
 _SAFE = ":,"
 
@@ -169,6 +169,12 @@ class View:
     def in_folder(self, name: str) -> View:
         """The list of a folder inside the served one; of that itself if the name is empty."""
         return View(texts={"in": name} if name else {})
+
+    def with_folders(self, names: Iterable[str]) -> View:
+        """This view with the runs of these folders beside those of the folder itself."""
+        others = {key: text for key, text in self.texts.items() if key != "with"}
+        added = {"with": ",".join(names)}
+        return replace(self, texts=others | {key: text for key, text in added.items() if text})
 
     def set(self, name: str, value: str) -> View:
         """This view with another value of one of ``SETTINGS``."""

@@ -46,10 +46,12 @@ class Run:
     Attributes:
         path: Path of the file.
         attributes: Root attributes, as in ``schema.ATTRIBUTES``.
+        name: Name of the run, that of the file without its ending; a reader of several folders
+            may give it another.
     """
 
     def __init__(self, path: Path, attributes: dict[str, Attribute]) -> None:
-        self.path = path
+        self.path, self.name = path, path.stem
         self.attributes = attributes
 
     @classmethod

@@ -129,7 +129,7 @@
     if (part.startsWith("pick=")) return decoded(part).replace(/:[^:]*$/, "");
     return /^(group|where)=/.test(part) ? part : part.split("=")[0];
   }
-  const ORDER = ["run", "by", "group", "where", "in", "x", "y", "hue", "columns", "axes", "plane", "", "at", "pick"]; // as in url.py; "" stands for the settings
+  const ORDER = ["run", "by", "group", "where", "in", "with", "x", "y", "hue", "columns", "axes", "plane", "", "at", "pick"]; // as in url.py; "" stands for the settings
   const rankOf = (part) => ORDER.indexOf(ORDER.includes(part.split("=")[0]) ? part.split("=")[0] : "");
 
   // A query with the changes that lead from one query to another.

@@ -236,7 +236,7 @@ def edge_of(run: Run, unit: str) -> Edge | None:
         per_epoch = 1.0
         if unit == "steps":
             examples = parse_object(str(run.attributes["task_sizes"]), "task_sizes")["train"]
-            per_epoch = math.ceil(float(examples) / float(settings["batch_size"]))  # type: ignore[arg-type]
+            per_epoch = math.ceil(float(examples) / float(settings["batch_size"]))
     except (InputError, KeyError, TypeError, ValueError):  # another figure reports what is damaged
         return None
     rates = group["learning_rate"]

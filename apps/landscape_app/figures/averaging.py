@@ -69,7 +69,7 @@ def averaging_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figure:
     lines = [samples.different_data(runs, results), samples.absent(runs, results)]
     lines.append(samples.lost(runs, drawn_values))
     for position, curves in results.items():
-        prefix = f"{runs[position].path.stem}: " if len(runs) > 1 else ""
+        prefix = f"{runs[position].name}: " if len(runs) > 1 else ""
         if curves.lost:
             lines.append(f"{prefix}no order by flatness: {curves.lost}")
         if curves.undefined:

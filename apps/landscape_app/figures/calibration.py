@@ -57,7 +57,7 @@ def calibration_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figur
     )
     errors = []
     for place, (position, (_, bins)) in enumerate(results.items()):
-        prefix = f"{runs[position].path.stem}: " if len(runs) > 1 else ""
+        prefix = f"{runs[position].name}: " if len(runs) > 1 else ""
         errors.append(f"{prefix}ECE {formats.number(float(bins.ece))}")
         part = (place / len(results), 1 / len(results))
         _add(figure, bins, marks[position], runs[position], part)

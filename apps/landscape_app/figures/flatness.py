@@ -234,7 +234,7 @@ def trace_figure(
     notes = "error bars: standard error of the estimate"
     if means:
         prefixes = {
-            position: f"{runs[position].path.stem} " if len(runs) > 1 else "" for position in means
+            position: f"{runs[position].name} " if len(runs) > 1 else "" for position in means
         }
         mean_texts = ", ".join(
             f"{prefixes[position]}{formats.number(mean)}" for position, mean in means.items()

@@ -190,7 +190,7 @@ def group_curves_figure(
                     curves.setdefault((index, place), []).append((run, curve))
                 except InputError as fault:
                     faults.append(fault)
-                    lost.setdefault(group.label, set()).add(run.path.stem)
+                    lost.setdefault(group.label, set()).add(run.name)
     if not curves:
         raise faults[0]
     titles = list(dict.fromkeys(panels[index].y for index, _ in sorted(curves)))

@@ -95,7 +95,7 @@ def lines_figure(
         ticks, labels = log_ticks(np.concatenate([group["loss"] for *_, group in curves]))
         figure.update_yaxes(type="log", tickvals=ticks, ticktext=labels)
     barriers = [
-        f"{runs[position].path.stem + ': ' if len(runs) > 1 else ''}{label} "
+        f"{runs[position].name + ': ' if len(runs) > 1 else ''}{label} "
         f"{formats.number(barrier(group))}"
         for panel, position, label, _, group in curves
         if panel == 0

@@ -72,7 +72,7 @@ def relation_figure(
             )
             correlation = spearman(group["lambda_1"], group[quantity], places=group.get("places"))
             correlations.append(f"{words} {_written(correlation, len(group['lambda_1']))}")
-        prefix = f"{runs[position].path.stem}: " if len(runs) > 1 else ""
+        prefix = f"{runs[position].name}: " if len(runs) > 1 else ""
         notes.append(f"{prefix}{', '.join(correlations)}")
     for column, (quantity, label, _) in enumerate(panels, start=1):
         metric_values = [group[quantity] for group in groups.values() if quantity in group]

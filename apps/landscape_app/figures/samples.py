@@ -157,7 +157,7 @@ def keys(
 
 def picked_of(run: Run, picked: Picked) -> list[int]:
     """The highlighted samples of ``run``."""
-    return list(picked.get(run.path.stem, ()))
+    return list(picked.get(run.name, ()))
 
 
 def aside(position: int, runs: int) -> float:
@@ -188,7 +188,7 @@ def by_run(runs: Sequence[Run], words: Mapping[int, str]) -> str:
     """A line with the text of each run, by position. Runs with the same text are joined."""
     names: dict[str, list[str]] = {}
     for position, text in words.items():
-        names.setdefault(text, []).append(runs[position].path.stem)
+        names.setdefault(text, []).append(runs[position].name)
     return " · ".join(f"{', '.join(stems)}: {text}" for text, stems in names.items())
 
 
@@ -276,7 +276,7 @@ def titled(
         height: Height of the figure in pixels, if it is not that of the others.
         **look: Other arguments of ``theme.titled``.
     """
-    stems = [run.path.stem for run in runs]
+    stems = [run.name for run in runs]
     full_title = f"{', '.join(stems)}: {title}"
     file = formats.file_name("-".join([name, *stems]))
     meta: dict[str, object] = {"file": file, "title": full_title}
@@ -303,12 +303,12 @@ def interval_bars(means: Sequence[SampleMean]) -> dict[str, Any]:
 
 def legend_name(run: Run) -> str:
     """The name of a run in a legend, shortened to leave room for others."""
-    return formats.plain(formats.shortened(run.path.stem, _LONGEST_NAME))
+    return formats.plain(formats.shortened(run.name, _LONGEST_NAME))
 
 
 def plain_name(run: Run) -> str:
     """The name of a run in a figure: the stem of its file, with markup escaped."""
-    return formats.plain(run.path.stem)
+    return formats.plain(run.name)
 
 
 def _matrix(group: Group) -> str:

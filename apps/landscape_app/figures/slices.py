@@ -77,7 +77,7 @@ def slices_figure(
             int(np.abs(group[axis] - place).argmin()) for axis, place in zip("xy", at, strict=True)
         )
         x, y, loss = group["x"], group["y"], group["loss"]
-        prefix = f"{runs[position].path.stem}: " if len(groups) > 1 else ""
+        prefix = f"{runs[position].name}: " if len(groups) > 1 else ""
         place = f"x {formats.number(float(x[column]))}, y {formats.number(float(y[row]))}"
         number = formats.number(float(loss[row, column]), 4)
         notes.append(f"{prefix}{place}, {shown.words} {number}")

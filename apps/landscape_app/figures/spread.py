@@ -165,6 +165,6 @@ def _box(run: Run, colour: str, slot: int, values: np.ndarray) -> dict[str, Any]
 def _label(run: Run, columns: int) -> str:
     """The name of a run and its method, shortened to fit below its points."""
     most = 60 // columns
-    name = formats.plain(formats.shortened(run.path.stem, most))
+    name = formats.plain(formats.shortened(run.name, most))
     method = formats.plain(formats.label(run.attributes, "method"))
     return f"{name}<br>({formats.shortened(method, most)})" if method not in ("", name) else name

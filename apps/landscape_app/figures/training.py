@@ -166,7 +166,7 @@ def _about(runs: Sequence[Run], groups: Mapping[int, Group]) -> str:
     for position, group in groups.items():
         seconds = number(runs[position].attributes, "training_seconds")
         total_time = f", {formats.duration(seconds)} in total" if seconds is not None else ""
-        prefix = f"{runs[position].path.stem}: " if len(runs) > 1 else ""
+        prefix = f"{runs[position].name}: " if len(runs) > 1 else ""
         lines.append(prefix + formats.count(_epochs(group), "epoch") + total_time)
     return " · ".join(lines)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import dash_mantine_components as dmc
@@ -14,6 +13,7 @@ from landscape.errors import InputError
 from landscape.store import Run
 from landscape_app import quantities
 from landscape_app.components import SCALES, graph, named, section, setting
+from landscape_app.data import Where
 from landscape_app.figures import theme
 from landscape_app.figures.parallel import MOST_AXES, parallel_figure
 from landscape_app.figures.scatter import Item, scatter_figure
@@ -82,7 +82,7 @@ def _layout() -> list[Any]:
     ]
 
 
-def fill(folder: Path, view: View) -> tuple[Any, ...]:
+def fill(folder: Where, view: View) -> tuple[Any, ...]:
     """The options of each field, then the value of each, then all values by name."""
     try:
         numbers = [(name, _words(name)) for name in number_names(folder, view)]
@@ -110,7 +110,7 @@ def fill(folder: Path, view: View) -> tuple[Any, ...]:
     return axes, axes, colours, conditions, lines, *values.values(), values
 
 
-def draw(folder: Path, view: View) -> go.Figure:
+def draw(folder: Where, view: View) -> go.Figure:
     """The figure of the page.
 
     Raises:
@@ -129,7 +129,7 @@ def draw(folder: Path, view: View) -> go.Figure:
     )
 
 
-def draw_parallel(folder: Path, view: View) -> go.Figure:
+def draw_parallel(folder: Where, view: View) -> go.Figure:
     """Parallel coordinates of the same runs or samples.
 
     Raises:
@@ -147,7 +147,7 @@ def draw_parallel(folder: Path, view: View) -> go.Figure:
     )
 
 
-def _axes(folder: Path, view: View, items: Sequence[Item]) -> list[str]:
+def _axes(folder: Where, view: View, items: Sequence[Item]) -> list[str]:
     names = [name for name in view.texts.get("axes", "").split(",") if name]
     return names or default_axes(folder, items)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from dash import dcc, html
@@ -22,7 +21,7 @@ from landscape_app.components import (
     table_frame,
     with_code,
 )
-from landscape_app.data import NotMeasured, load_run, progress
+from landscape_app.data import NotMeasured, Where, load_run, progress
 from landscape_app.figures import metrics_table
 from landscape_app.pages import FIGURE_PAGES
 from landscape_app.settings import MOST_ROWS, flattened, parts, written
@@ -39,7 +38,7 @@ _METRICS: dict[str, tuple[str, _Writer, Callable[[float, float], str]]] = {
 }
 
 
-def content(folder: Path, view: View) -> list[Any]:
+def content(folder: Where, view: View) -> list[Any]:
     """The page of the run ``view.name``, or a notice with the reason why it cannot be shown."""
     try:
         run = load_run(folder, view.name)
@@ -58,12 +57,12 @@ def _header(run: Run, view: View) -> list[Any]:
     top = html.Header(
         [
             _back(view),
-            html.H1([run.path.stem, badge(summary.status)]),
+            html.H1([run.name, badge(summary.status)]),
             html.P(" · ".join(filter(None, facts)), className="where"),
         ],
         className="page-header",
     )
-    name = run.path.stem
+    name = run.name
     target = view if name in view.runs else View(runs=(name,))
     pages = {page.title: target.on(page.key) for page in FIGURE_PAGES}
     return [

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import plotly.graph_objects as go
 
 from landscape.errors import InputError
 from landscape.store import Run
-from landscape_app.data import open_runs
+from landscape_app.data import Where, open_runs
 from landscape_app.figures.theme import MARKS, Marks
 from landscape_app.groups import RunGroup, chosen_groups
 from landscape_app.url import View
@@ -24,7 +23,7 @@ DrawGroups = Callable[[Sequence[RunGroup], View], go.Figure]
 
 def marks(runs: Sequence[Run], view: View) -> Marks:
     """Colour and marker of each run. They depend only on the place of the run."""
-    return [MARKS[view.place(run.path.stem)] for run in runs]
+    return [MARKS[view.place(run.name)] for run in runs]
 
 
 def _nothing(_: Sequence[Run], __: View) -> Any:
@@ -58,7 +57,7 @@ class Page:
     layout: Callable[[], list[Any]]
     graphs: Mapping[str, Draw] = field(default_factory=dict)
     grouped: Mapping[str, DrawGroups] = field(default_factory=dict)
-    of_folder: Mapping[str, Callable[[Path, View], go.Figure]] = field(default_factory=dict)
+    of_folder: Mapping[str, Callable[[Where, View], go.Figure]] = field(default_factory=dict)
     controls: Callable[[Sequence[Run], View], list[Any]] = _no_controls
     below: Callable[[Sequence[Run], View], Any] = _nothing
     brushed: Sequence[str] = ()
@@ -91,13 +90,13 @@ class Chosen:
         groups: Groups of runs.
     """
 
-    folder: Path
+    folder: Where
     runs: Sequence[Run]
     faults: Sequence[InputError]
     groups: Sequence[RunGroup] = ()
 
     @classmethod
-    def of(cls, folder: Path, view: View) -> Chosen:
+    def of(cls, folder: Where, view: View) -> Chosen:
         """Open what ``view`` shows. Errors are among the faults."""
         if not view.by:
             return cls(folder, *open_runs(folder, view))

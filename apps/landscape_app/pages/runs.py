@@ -16,7 +16,7 @@ from landscape.errors import InputError
 from landscape.store import Run, SampleMean, Summary
 from landscape_app import formats
 from landscape_app.components import link, named, notice, section, table_frame
-from landscape_app.data import BrokenRun, finite_counts, list_runs, open_runs
+from landscape_app.data import BrokenRun, Where, finite_counts, list_runs, open_runs, root_of
 from landscape_app.groups import RunGroup, all_settings, groupings, groups
 from landscape_app.hues import hue_names, hues
 from landscape_app.other_folders import folders_below, misnamed
@@ -128,7 +128,7 @@ def header(folder: Path, view: View) -> html.Header:
     return html.Header([html.H1("Runs"), html.P(where, className="where")], className="page-header")
 
 
-def fill(folder: Path, view: View) -> tuple[list[dict[str, Any]], dict[str, str], list[Any]]:
+def fill(folder: Where, view: View) -> tuple[list[dict[str, Any]], dict[str, str], list[Any]]:
     """The rows of the grid, its style, and the content below it."""
     try:
         files = list_runs(folder)
@@ -136,15 +136,16 @@ def fill(folder: Path, view: View) -> tuple[list[dict[str, Any]], dict[str, str]
         fault = notice("The folder cannot be read", str(error), "error")
         return [], {"display": "none"}, [fault]
     runs = [run for run in files if isinstance(run, Summary)]
-    broken = [run for run in files if isinstance(run, BrokenRun)] + misnamed(folder)
+    root = root_of(folder)
+    broken = [run for run in files if isinstance(run, BrokenRun)] + misnamed(root)
     below: list[Any] = _differences(open_runs(folder, view)[0])
-    inside = folders_below(folder)
+    inside = folders_below(root)
     if not files:
-        below.append(_nothing_here(folder))
+        below.append(_nothing_here(root))
     if broken:
         below.append(_broken(broken))
     if inside:
-        below.append(_inside(folder, inside, view))
+        below.append(_inside(root, inside, view))
     height = f"{_HEADER + _ROW * min(len(runs), _MOST_ROWS)}px"
     style = {"height": height} if runs else {"display": "none"}
     if view.by:
@@ -165,7 +166,7 @@ def fill(folder: Path, view: View) -> tuple[list[dict[str, Any]], dict[str, str]
     return rows, style, below
 
 
-def hue_options(folder: Path) -> list[dict[str, str]]:
+def hue_options(folder: Where) -> list[dict[str, str]]:
     """The options of the field that colours the list."""
     try:
         return [{"value": name, "label": words} for name, words in hue_names(folder).items()]
@@ -173,7 +174,7 @@ def hue_options(folder: Path) -> list[dict[str, str]]:
         return []
 
 
-def hue_key(folder: Path, view: View) -> list[html.Span]:
+def hue_key(folder: Where, view: View) -> list[html.Span]:
     """A legend for the colours of the list."""
     if view.by:
         return []
@@ -198,7 +199,7 @@ def _plain(value: object) -> object:
     return formats.finite(value) if is_number else setting_text(value)  # type: ignore[arg-type]
 
 
-def groupable(folder: Path) -> list[str]:
+def groupable(folder: Where) -> list[str]:
     """The settings by which the runs of the folder can be grouped."""
     try:
         return groupings(folder)
@@ -266,7 +267,7 @@ def _differences(runs: Sequence[Run]) -> list[Any]:
         html.Tr([html.Th(line.name, scope="row"), *(html.Td(value) for value in line.values)])
         for line in settings[:MOST_ROWS]
     ]
-    head = ["Setting", *(run.path.stem for run in runs)]
+    head = ["Setting", *(run.name for run in runs)]
     table = html.Table(
         [
             html.Thead(html.Tr([html.Th(words, scope="col") for words in head])),
@@ -387,14 +388,29 @@ def _nothing_here(folder: Path) -> html.Div:
 
 
 def _inside(folder: Path, folders: Mapping[Path, int], view: View) -> html.Section:
-    """Links to the runs of folders inside this one, and the commands that show them alone."""
+    """Links to the runs of folders inside this one, and to lists of both."""
     before = view.texts.get("in", "")
+    added = [name for name in view.texts.get("with", "").split(",") if name]
+    names = {path.relative_to(folder).as_posix(): path for path in folders}
     lines = []
-    for path, number in folders.items():
-        name = path.relative_to(folder).as_posix()
+    for name, path in names.items():
         target = view.in_folder(f"{before}/{name}" if before else name)
+        others = [other for other in added if other != name]
+        change = (
+            link("take off the list", view.with_folders(others))
+            if name in added
+            else link("add to the list", view.with_folders([*added, name]))
+        )
         command = html.Code(f"landscape app {shlex.quote(str(path))}")
-        words = f" {formats.count(number, 'run file')}, alone with "
-        lines.append(html.Li([link(name, target), ":", words, command]))
-    about = "The list shows one folder. The others are a click away."
-    return section("Runs in folders inside this one", about, html.Ul(lines, className="inside"))
+        words = f": {formats.count(folders[path], 'run file')}, "
+        lines.append(html.Li([link(name, target), words, change, ", alone with ", command]))
+    every = link("Add all of them", view.with_folders(names))
+    none = link("take all of them off", view.with_folders(()))
+    about = (
+        "The list shows one folder, and those that are added to it. Runs of different folders are "
+        "then compared on every page, with the folder before their name."
+    )
+    links = html.P([every, *([" or ", none] if added else []), "."])
+    return section(
+        "Runs in folders inside this one", about, html.Ul(lines, className="inside"), links
+    )

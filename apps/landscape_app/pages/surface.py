@@ -88,7 +88,7 @@ def _apart(runs: Sequence[Run], view: View) -> bool:
 
 
 def _draw(place: int, runs: Sequence[Run], view: View) -> go.Figure | None:
-    run = next((run for run in runs if view.place(run.path.stem) == place), None)
+    run = next((run for run in runs if view.place(run.name) == place), None)
     if run is None:
         return None
     name = _plane(runs, view)
