@@ -26,7 +26,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 def classification(
-    examples: int = 23, features: int = 4, classes: int = 3, batch: int = 7
+    examples: int = 23, features: int = 4, classes: int = 3, batch: int = 12
 ) -> Batches:
     """Random data in float64; the last batch is smaller."""
     x = torch.randn(examples, features, generator=generator(), dtype=torch.float64)
@@ -155,7 +155,7 @@ class Noisy(Once):
             yield x + 0.1 * torch.randn(x.shape, generator=noise, dtype=x.dtype), y
 
 
-def shuffled(batches: Batches, batch: int = 7) -> DataLoader[tuple[Tensor, Tensor]]:
+def shuffled(batches: Batches, batch: int = 12) -> DataLoader[tuple[Tensor, Tensor]]:
     """The same examples in other batches at every pass, the last one smaller."""
     data = TensorDataset(*joined(batches))
     return DataLoader(data, batch_size=batch, shuffle=True, generator=generator(3))  # type: ignore[arg-type]

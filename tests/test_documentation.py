@@ -2,18 +2,24 @@
 
 import re
 import runpy
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 from warnings import catch_warnings, simplefilter
 
 import pytest
 
 from landscape import models
+from landscape.methods import Method
+from landscape.posteriors import Posterior
 
 ROOT = Path(__file__).parent.parent
 SITE = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(SITE.glob("*.md")), *sorted(SITE.glob("[cs]*/*.md"))]
+FIT, EPOCHS = Method.fit, 15
+"""Number of epochs that every method can do with: SWAG takes six snapshots in the second half."""
 GENERATED = (SITE / "gallery.md",)  # made with the site, whose build checks these links
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
@@ -26,6 +32,11 @@ def test_the_quickstart_is_there_to_be_executed() -> None:
     assert len(blocks(ROOT / "README.md")) >= 2
 
 
+def briefly(method: Method[Any], *arguments: Any, **settings: Any) -> Posterior:
+    """``fit`` with fewer epochs."""
+    return FIT(replace(method, epochs=min(method.epochs, EPOCHS)), *arguments, **settings)
+
+
 @each_page
 def test_the_blocks_of_python_run_one_after_the_other(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -33,8 +44,10 @@ def test_the_blocks_of_python_run_one_after_the_other(
     monkeypatch.chdir(tmp_path)
     narrow = partial(models.ConvNet, width=4)  # a quarter of its channels
     monkeypatch.setitem(models.MODELS, "convnet", narrow)
+    monkeypatch.setattr(Method, "fit", briefly)
     names: dict[str, object] = {}
     for code in blocks(page):
+        code = code.replace("for _ in range(4)]", "for _ in range(2)]")  # half of the batches
         needed = re.match(r"# needs (\w+)\n", code)
         if needed is None or find_spec(needed[1]) is not None:
             with catch_warnings():

@@ -38,6 +38,14 @@ if __name__ == "__main__":
         print("stopped", flush=True)
         sys.exit(130)
 """
+# Python imports this first of all. A worker then imports until it is killed.
+SLOW_TO_IMPORT = """
+import sys, time
+from pathlib import Path
+if any("popen_loky" in word for word in sys.orig_argv):
+    Path(__file__).with_name("importing").touch()
+    time.sleep(600)
+"""
 # Ctrl-C arrives where Python prints and ignores what is raised.
 IGNORED = """
 import os, signal, sys, time, weakref
@@ -122,12 +130,15 @@ def test_ctrl_c_ends_every_process_at_once_and_silently(
 ) -> None:
     (tmp_path / "begun").mkdir()
     (tmp_path / "temporary").mkdir()
-    with started(script, tmp_path / "begun", TMPDIR=str(tmp_path / "temporary")) as process:
+    environment = {"TMPDIR": str(tmp_path / "temporary")}
+    if not busy:
+        (tmp_path / "sitecustomize.py").write_text(SLOW_TO_IMPORT)
+        environment["PYTHONPATH"] = os.pathsep.join(map(str, (tmp_path, *sys.path)))
+    with started(script, tmp_path / "begun", **environment) as process:
         if busy:
             assert until(lambda: len(list((tmp_path / "begun").iterdir())) > 2, 60)
-        else:  # what the processes are to read is written right before they start
-            assert until(lambda: any((tmp_path / "temporary").glob("*/*")), 60)
-            time.sleep(0.3)
+        else:
+            assert until(lambda: (tmp_path / "importing").exists(), 60)
         send(process.pid, signal.SIGINT)
         out, err = process.communicate(timeout=SECONDS)
         assert until(lambda: not alive(process.pid), SECONDS)

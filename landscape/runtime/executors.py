@@ -20,8 +20,6 @@ from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-import torch
-
 from landscape.errors import InputError, LandscapeError, LandscapeWarning
 from landscape.runtime import memory
 
@@ -145,7 +143,8 @@ class _Pool(Executor):
     def __init__(self, processes: int, threads: int, folder: Path) -> None:
         self.folder = folder
         self._processes = processes
-        self._begin = (os.getpid(), processes, threads, folder)
+        self._begin = (os.getpid(), processes, folder)
+        self._environment = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
         self._loky: Executor | None = None
         # Loky starts it too; on Python 3.11 its start ends the block of signals below.
         resource_tracker.ensure_running()
@@ -158,7 +157,10 @@ class _Pool(Executor):
         with _no_interrupts():  # it starts processes
             if self._loky is None:
                 self._loky = ProcessPoolExecutor(
-                    self._processes, initializer=_begin_worker, initargs=self._begin
+                    self._processes,
+                    initializer=_begin_worker,
+                    initargs=self._begin,
+                    env=self._environment,
                 )
             return self._loky.submit(fn, *args, **kwargs)
 
@@ -273,14 +275,13 @@ def _call(unit: Callable[[Any, Item], Result], payload: _Payload, item: Item) ->
     return unit(_unpickled.value, item)
 
 
-def _begin_worker(parent: int, processes: int, threads: int, folder: Path) -> None:
+def _begin_worker(parent: int, processes: int, folder: Path) -> None:
     # A terminal sends Ctrl-C to all processes; the parent alone decides. ``_no_interrupts`` blocked
     # the signal until now.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_end_with_the_parent, args=(parent, folder), daemon=True).start()
     memory.divide_among(processes)
-    torch.set_num_threads(threads)
 
 
 def _end_with_the_parent(parent: int, folder: Path) -> None:

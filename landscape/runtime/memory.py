@@ -6,10 +6,12 @@ import ctypes
 import sys
 from contextlib import suppress
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from landscape.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
 
 _LIMIT = (1 << 31) - 1
 # Options of glibc's mallopt by their numbers in malloc.h: the thresholds for returning memory to
@@ -81,6 +83,8 @@ def available(device: torch.device) -> int:
 
 def _available(device: torch.device) -> int:
     if device.type == "cuda":
+        import torch  # who has a device has it; a worker process may have no use for it
+
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + unused
     available = [_DEFAULT]

@@ -28,6 +28,7 @@ FLAGS = [
     "--disable-gpu",  # a processor draws text and lines faster when it does not act as a GPU
     "--enable-unsafe-swiftshader",  # WebGL alone needs it to
     "--disable-background-networking",
+    "--process-per-site",  # pages share a process, which keeps the scripts that it has compiled
 ]
 
 
@@ -121,6 +122,9 @@ def show(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Pa
         server = in_background(folder, urlsplit(visit.site).port)
         server.__enter__()
         servers.append(server)
+        first = visit.page.context.pages[0]
+        if first.url == "about:blank":  # the process lives as long as a page of this site is open
+            first.goto(visit.site + "/_favicon.ico")
         return visit.open(path)
 
     yield show

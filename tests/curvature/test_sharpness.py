@@ -39,7 +39,7 @@ def product(outputs: Tensor, targets: Tensor) -> Tensor:
 
 def linear() -> Objective:
     model = nn.Linear(4, 1, bias=False).double()
-    return Objective(model, [(x, y + 1.0) for x, y in classification()], product)
+    return Objective(model, [(x, y + 1.0) for x, y in classification(batch=7)], product)
 
 
 def worst_on_sphere(gradient: Tensor, radius: float) -> float:
@@ -118,7 +118,7 @@ def test_batches_are_split_into_m_examples() -> None:
     found = m_sharpness(linear(), w, m=3)
     parts = [
         (x, y + 1.0)
-        for inputs, targets in classification()
+        for inputs, targets in classification(batch=7)
         for x, y in zip(inputs.split(3), targets.split(3), strict=True)
     ]
     truth = m_sharpness(Objective(nn.Linear(4, 1, bias=False).double(), parts, product), w)
@@ -304,7 +304,7 @@ def test_batches_smaller_than_m_may_come_first_and_inputs_hold_what_is_no_tensor
             outputs: Tensor = scale * self.inner(x)
             return outputs
 
-    batches = [({"x": x, "scale": 1}, y) for x, y in classification()]
+    batches = [({"x": x, "scale": 1}, y) for x, y in classification(batch=7)]
     forwards, backwards = (Objective(Scaled(), each) for each in (batches, batches[::-1]))
     w = forwards.space.vector()
     one, other = (m_sharpness(each, w, radius=0.1, m=4) for each in (forwards, backwards))

@@ -17,6 +17,16 @@ import numpy as np
 import pytest
 import torch
 from cases import Memory, classification, mlp
+from units import (
+    SHORTLY,
+    Shared,
+    add,
+    die,
+    die_once_at_two,
+    identity_of_the_process,
+    num_threads,
+    whose,
+)
 
 from landscape.curvature import measure
 from landscape.errors import InputError, LandscapeError, LandscapeWarning
@@ -33,45 +43,12 @@ def posterior() -> Posterior:
     return isotropic(model, 0.1, mean=ParameterSpace(model).vector())
 
 
-def add(shared: dict[str, int], item: int) -> int:
-    return shared["base"] + item
-
-
-class Shared:
-    """Something with an identity."""
-
-
-def whose(shared: Shared, item: int) -> tuple[int, int]:
-    """The thread, and the copy that it works with, slowly, so that both threads have work."""
-    time.sleep(0.05)
-    return threading.get_ident(), id(shared)
-
-
-def die(shared: None, item: int) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def die_once_at_two(shared: Path, item: int) -> int:
-    """Mark a dot for each start of the unit."""
-    with (shared / str(item)).open("a") as file:
-        file.write(".")
-    if item == 2 and (shared / "2").stat().st_size == 1:
-        time.sleep(1.0)  # the results before it arrive
-        os.kill(os.getpid(), signal.SIGKILL)
-    return item
-
-
-def identity_of_the_process(shared: Path, item: int) -> int:
-    """Its number, slowly, so that a killed worker has something left to do."""
-    (shared / str(os.getpid())).touch()
-    time.sleep(0.5)
-    return os.getpid()
-
-
 @pytest.fixture(scope="module")
 def pool() -> Iterator[Executor | None]:
-    with executors.workers(processes=2) as executor:
-        yield executor
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "cpu_count", lambda: 4)
+        with executors.workers(processes=2) as executor:
+            yield executor
 
 
 def test_without_an_executor_units_run_here_in_order() -> None:
@@ -99,6 +76,10 @@ def test_processes_measure_what_one_process_does(pool: Executor) -> None:
         surface(q, batches, samples=4, shape=(3, 5), executor=each) for each in (None, pool)
     )
     np.testing.assert_allclose(one.loss, two.loss, rtol=1e-12)
+
+
+def test_processes_share_the_cores(pool: Executor) -> None:
+    assert dict(executors.run(num_threads, None, [0, 1], pool)) == {0: 2, 1: 2}
 
 
 def test_each_thread_has_a_copy_of_its_own() -> None:
@@ -145,13 +126,20 @@ def test_a_worker_that_dies_twice_is_reported() -> None:
 
 
 def test_a_worker_that_is_killed_costs_its_unit_alone(tmp_path: Path) -> None:
+    def arriving(executor: Executor | None) -> Iterator[tuple[int, int]]:
+        for result in executors.run(die_once_at_two, tmp_path, range(4), executor):
+            yield result
+            if result == (1, 1):
+                (tmp_path / "arrived").touch()
+
     with (
         executors.workers(processes=1) as executor,
         pytest.warns(LandscapeWarning, match="worker process died") as warned,
     ):
-        results = list(executors.run(die_once_at_two, tmp_path, range(4), executor))
+        results = list(arriving(executor))
     assert results == [(0, 0), (1, 1), (2, 2), (3, 3)]
     assert len(warned) == 1
+    (tmp_path / "arrived").unlink()
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
         **dict.fromkeys("013", "."),
         "2": "..",
@@ -197,7 +185,7 @@ def test_a_dask_cluster_measures_what_one_process_does(cluster: Any) -> None:
 def test_a_dask_worker_that_is_killed_is_replaced(cluster: Any, tmp_path: Path) -> None:
     def kill_the_first() -> None:
         while not (started := sorted(tmp_path.iterdir())):
-            time.sleep(0.01)
+            time.sleep(SHORTLY)
         killed.append(int(started[0].name))
         os.kill(killed[0], signal.SIGKILL)
 
@@ -221,9 +209,15 @@ def test_a_dask_scheduler_that_dies_is_reported(
     command += ["--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(said)]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as scheduler:
         while not said.exists() or not said.read_text():
-            time.sleep(0.05)
+            time.sleep(SHORTLY)
         with executors.workers(dask=json.loads(said.read_text())["address"]) as executor:
-            threading.Timer(1.0, scheduler.kill).start()
+
+            def kill_when_all_is_sent() -> None:
+                while len(executor._client.futures) < 7:  # six units and what they share
+                    time.sleep(SHORTLY)
+                scheduler.kill()
+
+            threading.Thread(target=kill_when_all_is_sent).start()
             with pytest.raises(LandscapeError, match="scheduler died"):
                 list(executors.run(identity_of_the_process, tmp_path, range(6), executor))
     assert "has no worker yet" in caplog.text

@@ -181,10 +181,10 @@ def bombs(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, str]:
 
 def test_what_takes_too_much_is_refused_at_once(bombs: dict[Path, str]) -> None:
     for path, told in bombs.items():
-        begun = time.perf_counter()
+        begun = time.process_time()  # of this process alone: the machine may be busy
         with pytest.raises(InputError, match=told) as found:
             summarise(Run.open(path))
-        assert time.perf_counter() - begun < SECONDS, path
+        assert time.process_time() - begun < SECONDS, path
         assert str(path) in str(found.value)
 
 

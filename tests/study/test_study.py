@@ -62,9 +62,19 @@ class Counted:
 
 @pytest.fixture(scope="module", autouse=True)
 def narrow() -> Iterator[None]:
-    """The network of the studies with a quarter of its channels."""
+    """The network with a quarter of its channels, and the source task with few images."""
+    load = tasks.load
+
+    def brief(name: str, **settings: Any) -> Task:
+        task = load(name, **settings)
+        if task.source is None:
+            return task
+        train = task.source.train.subset(torch.arange(min(150, len(task.source.train))))
+        return replace(task, source=replace(task.source, train=train))
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(models.MODELS, "convnet", partial(ConvNet, width=4))
+        patch.setattr(tasks, "load", brief)
         yield
 
 

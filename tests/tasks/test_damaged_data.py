@@ -139,10 +139,10 @@ def test_an_archive_that_is_none_of_arrays_is_refused(name: str, tmp_path: Path)
     make, message = FILES[name]
     path = tmp_path / "arrays.npz"
     path.write_bytes(make())
-    begun = time.perf_counter()
+    begun = time.process_time()
     with pytest.raises(InputError, match=message) as found:
         tasks.npz(str(path))
-    assert time.perf_counter() - begun < 2
+    assert time.process_time() - begun < 2
     assert str(path) in str(found.value)
 
 

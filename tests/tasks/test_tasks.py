@@ -1,15 +1,32 @@
 """Tasks by name and their splits."""
 
+from collections.abc import Callable
+from importlib.util import find_spec
+
+import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_digits
 
 from landscape import tasks
 from landscape.errors import InputError
-from landscape.tasks import Data, choose_shots
+from landscape.tasks import Data, choose_shots, sklearn_digits
 
 
 def images(data: Data) -> set[bytes]:
     return {image.numpy().tobytes() for image in data.inputs}
+
+
+@pytest.mark.parametrize("find", [find_spec, lambda name: None], ids=["from the file", "imported"])
+def test_the_images_are_those_of_scikit_learn(
+    find: Callable[[str], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sklearn_digits, "find_spec", find)
+    images, labels = sklearn_digits._images_and_labels()
+    bunch = load_digits()
+    np.testing.assert_array_equal(images, bunch.images)
+    np.testing.assert_array_equal(labels, bunch.target)
+    assert labels.dtype == np.int64
 
 
 def test_no_image_is_in_two_splits() -> None:
