@@ -48,8 +48,9 @@ class Eigenvalues:
             within this distance of the value. It includes how unsymmetric A turned out to be.
         vectors: Orthonormal eigenvectors, shape (k, n), in the operator's type.
         converged: Whether each residual met the tolerance; and, beyond the first, whether the
-            budget sufficed to see that no copy of a repeated eigenvalue is missing, but for a
-            chance of 1e-4 over the random vectors.
+            budget sufficed to see that no copy of a repeated eigenvalue is missing: but for a
+            chance of 1e-4 over the random vectors, or as far as the largest eigenvalue left has
+            converged.
         matvecs: Number of matvecs taken.
         space: All pairs of the search space, these first, with ``keep_space``. Most have not
             converged, but each value is its vector's Rayleigh quotient: a trace that is deflated
@@ -311,12 +312,12 @@ class _Search:
         """Whether no eigenvalue beyond the k-th is missing in a space whose pairs have converged.
 
         Returns:
-            Whether none is missing, but for a chance of ``_CHANCE``; and if one is seen, a vector
-            (n,) to search for it from.
+            Whether none is missing, but for a chance of ``_CHANCE``, or as far as the largest one
+            left has converged; and if that is not so, a vector (n,) to search from.
         """
         if ritz.count == self.size:
             return True, None
-        if not bool(ritz.converged[:k].all()):
+        if self.left == 0 or not bool(ritz.converged[:k].all()):
             return False, None
         signs = {"largest": (1,), "smallest": (-1,), "magnitude": (1, -1)}[self.which]
         for sign in signs:
@@ -338,8 +339,10 @@ class _Search:
         |f . u| is at most the product of beta / (limit - t): the residual polynomial has no larger
         part along u than its length. A random f rarely has such a small one.
         """
-        # The first k pairs count as exact. A search that restarts needs few of the others.
-        known = ritz.count if keep_space else min(ritz.count, k + (len(ritz.basis) - k) // 2)
+        # The first k pairs count as exact. A search that has filled its basis gives up others.
+        known, rows = ritz.count, len(ritz.basis)
+        if not keep_space and 2 * known > rows + k:
+            known = k + (rows - k) // 6
         allowance = float(self._limit(ritz.values, 0.0)[k - 1])
         limit = float(_key(ritz.values[k - 1], self.which)) + allowance
         weight = (ritz.coupling[k:known] ** 2 / (limit - sign * ritz.values[k:known])).sum()
@@ -351,7 +354,7 @@ class _Search:
             return image + (weight.to(v) * (ritz.ahead @ v)) * ritz.ahead
 
         basis = ritz.basis
-        if keep_space and 2 * known > len(basis):  # too few free rows, and no other is given up
+        if keep_space and 2 * known > rows:
             basis = basis.new_empty(known + self.width, self.size)
             basis[:known] = ritz.basis[:known]
         room = min(len(basis), self.size)
@@ -359,25 +362,29 @@ class _Search:
         start = self.operator.normal(self.generator)
         unchecked = torch.full((known,), math.inf, dtype=torch.float64)
         alphas, betas = list[float](), list[float]()
+        toward = None
         bound = math.log(2 * (self.size - known) / math.pi) / 2
-        if self.left > 0:
-            for alpha, beta in krylov(operator, start, basis[:room], unchecked):
-                alphas.append(alpha)
-                diagonal, off = torch.tensor(alphas).double(), torch.tensor(betas).double()
-                tridiagonal = diagonal.diag() + off.diag(1) + off.diag(-1)
-                values, mixing = torch.linalg.eigh(tridiagonal)
-                if float(values[-1]) > limit:
-                    rows = basis[known : known + len(alphas)]
-                    return False, mixing[:, -1].to(rows) @ rows
-                betas.append(beta)
-                if beta == 0:
+        for alpha, beta in krylov(operator, start, basis[:room], unchecked):
+            alphas.append(alpha)
+            off = torch.tensor(betas, dtype=torch.float64)
+            tridiagonal = torch.tensor(alphas, dtype=torch.float64).diag()
+            tridiagonal += off.diag(1) + off.diag(-1)
+            values, mixing = torch.linalg.eigh(tridiagonal)
+            betas.append(beta)
+            has_converged = beta * float(mixing[-1, -1].abs()) <= allowance
+            is_seen = float(values[-1]) > limit
+            if not is_seen:
+                if beta == 0 or has_converged:
                     return True, None
                 chance = bound + sum(map(math.log, betas)) - float((limit - values).log().sum())
                 if chance < math.log(_CHANCE):
                     return True, None
-                if self.left == 0:
-                    break
-        return False, None
+            is_last = self.left == 0 or known + len(alphas) == room
+            if is_seen or is_last:
+                seen = basis[known : known + len(alphas)]
+                toward = mixing[:, -1].to(seen) @ seen
+                break
+        return False, toward
 
     def judge(self, vector: Tensor) -> Eigenvalues:
         """A unit vector's Rayleigh quotient, with its residual under the operator itself."""
