@@ -11,6 +11,7 @@ import shlex
 import stat
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -27,6 +28,8 @@ from landscape_app.cache import cached
 from landscape_app.url import View
 
 SUFFIX = ".h5"
+NOTES = "landscape-notes.json"
+"""Name of the file beside the runs with their names, notes and pins: see ``remarks.py``."""
 _listing = threading.Lock()
 """Lock that makes a second request for the list wait until the first has read it."""
 Value = TypeVar("Value")
@@ -195,7 +198,10 @@ def stamp(folder: Path, view: View) -> str:
         return str(error)
     if view.page not in ("", "compare") and not view.by:
         names = {*view.runs, *([view.name] if view.page == "run" else [])}
-    states = []
+    states: list[tuple[object, ...]] = []
+    if view.page in ("", "run"):
+        with suppress(OSError):  # nothing is noted
+            states.append((NOTES, (folder / NOTES).stat().st_mtime_ns))
     for name in sorted(names):
         try:
             path = folder / (name + SUFFIX)

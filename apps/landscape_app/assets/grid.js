@@ -26,7 +26,9 @@
     }
     const href = absolute(`/run/${encodeURIComponent(name)}${choices()}`);
     const link = { href, title: `Details of ${name}` };
-    return React.createElement(window.dash_core_components.Link, link, name);
+    const words = data.label ? `${data.label} (${name})` : name;
+    const pin = data.pinned ? "★ " : "";
+    return React.createElement(window.dash_core_components.Link, link, pin + words);
   }
 
   function ChooseRun({ node }) {
@@ -124,6 +126,9 @@
     let some = false;
     grid.forEachNode(({ data }) => (some ||= (data.rmse ?? null) !== null));
     grid.setColumnsVisible(["rmse"], some);
+    let noted = false;
+    grid.forEachNode(({ data }) => (noted ||= Boolean(data.note)));
+    grid.setColumnsVisible(["note"], noted);
     const isGrouped = Boolean(grid.getDisplayedRowAtIndex(0)?.data.group);
     grid.setColumnsVisible(["method", "status", "samples", "training", "date"], !isGrouped);
     const tasks = new Set();
