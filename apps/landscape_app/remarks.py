@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from landscape.errors import InputError, refused
@@ -47,7 +47,7 @@ def remarks(folder: Path) -> dict[str, Remark]:
         if path.stat().st_size > _MOST_BYTES:
             raise InputError(f"{path} is larger than {_MOST_BYTES >> 20} MiB: refused")
         text = path.read_text(encoding="utf-8")
-    kinds = {part.name: type(part.default) for part in fields(Remark)}
+    kinds: dict[str, type] = {"name": str, "note": str, "pinned": bool}
     result = {}
     for run, parts in parse_object(text, str(path)).items():
         if not isinstance(parts, dict):
