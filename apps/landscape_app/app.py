@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -18,10 +19,11 @@ from landscape_app import downloads, inputs, navigation
 from landscape_app.access import Access, protect
 from landscape_app.callbacks import fill_page
 from landscape_app.components import notice, shown
-from landscape_app.data import inside, list_runs, stamp
+from landscape_app.data import inside, list_runs, run_path, stamp
 from landscape_app.layout import INDEX, PAGES, layout
 from landscape_app.pages import FIGURE_PAGES, compare, details, runs, surface
 from landscape_app.pages.page import Chosen
+from landscape_app.remarks import Remark, keep, remarks
 from landscape_app.url import View
 
 _FIGURES = {page.key: page for page in FIGURE_PAGES}
@@ -73,6 +75,7 @@ def create_app(folder: Path, access: Access | None = None) -> dash.Dash:
     _fill_frame(app, folder)
     _fill_lists(app, folder)
     _fill_compare(app, folder)
+    _fill_remark(app, folder)
     for page in FIGURE_PAGES:
         fill_page(app, folder, page)
     app.clientside_callback(
@@ -245,6 +248,53 @@ def _fill_lists(app: dash.Dash, folder: Path) -> None:
             return details.content(inside(folder, view), view)
         fault = notice("No such page", f"There is nothing at `{shown['address']}`.", "error")
         return [html.H1("No such page", className="page-title"), fault]
+
+
+def _fill_remark(app: dash.Dash, folder: Path) -> None:
+    @app.callback(
+        Output("remark", "style"),
+        Output("remark-name", "value"),
+        Output("remark-note", "value"),
+        Output("remark-pinned", "checked"),
+        Output("remark-of", "data"),
+        Output("remark-told", "children"),
+        Input("seen", "data"),
+        State("remark-of", "data"),
+    )
+    def fill(seen: dict[str, str], before: Any) -> tuple[Any, ...]:
+        """Fill the fields of a run, but leave what is typed there when nothing else changed."""
+        view = View.parse(seen["address"])
+        here = inside(folder, view)
+        quiet = (dash.no_update,) * 5
+        if view.page != "run":
+            return shown(False), *quiet
+        try:
+            run_path(here, view.name)
+            remark = remarks(here).get(view.name, Remark())
+        except InputError as fault:
+            return shown(False), *quiet[:4], str(fault)
+        now = {"folder": str(here), "run": view.name, **asdict(remark)}
+        if now == before:
+            return shown(True), *quiet
+        return shown(True), remark.name, remark.note, remark.pinned, now, ""
+
+    @app.callback(
+        Output("remark-told", "children", allow_duplicate=True),
+        Input("remark-save", "n_clicks"),
+        State("seen", "data"),
+        State("remark-name", "value"),
+        State("remark-note", "value"),
+        State("remark-pinned", "checked"),
+        prevent_initial_call=True,
+    )
+    def save(_: int, seen: dict[str, str], name: Any, note: Any, pinned: Any) -> str:
+        view = View.parse(seen["address"])
+        remark = Remark(str(name or "").strip(), str(note or "").strip(), bool(pinned))
+        try:
+            keep(inside(folder, view), view.name, remark)
+        except InputError as fault:
+            return f"Not saved: {fault}"
+        return "Saved"
 
 
 def _fill_compare(app: dash.Dash, folder: Path) -> None:

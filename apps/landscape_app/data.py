@@ -30,6 +30,8 @@ from landscape_app.url import View
 SUFFIX = ".h5"
 MOST_FOLDERS = 50
 """Largest number of folders whose runs are listed beside those of the folder itself."""
+NOTES = "landscape-notes.json"
+"""Name of the file beside the runs with their names, notes and pins: see ``remarks.py``."""
 _listing = threading.Lock()
 """Lock that makes a second request for the list wait until the first has read it."""
 Value = TypeVar("Value")
@@ -250,7 +252,10 @@ def stamp(folder: Where, view: View) -> str:
         return str(error)
     if view.page not in ("", "compare") and not view.by:
         names = {*view.runs, *([view.name] if view.page == "run" else [])}
-    states = []
+    states: list[tuple[object, ...]] = []
+    if view.page in ("", "run"):
+        with suppress(OSError):  # nothing is noted
+            states.append((NOTES, (root_of(folder) / NOTES).stat().st_mtime_ns))
     for name in sorted(names):
         try:
             path = root_of(folder) / (name + SUFFIX)

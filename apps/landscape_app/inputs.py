@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import dash_mantine_components as dmc
-from dash import Output, html
+from dash import Output, dcc, html
 
 from landscape.errors import InputError
 from landscape.store import Run
@@ -58,6 +58,38 @@ def point_entry() -> html.Div:
             html.Span(id="slice-note"),
         ],
         className="entry",
+    )
+
+
+def remark_form() -> html.Section:
+    """Return the fields for the name, the note and the pin of a run: see ``remarks.py``."""
+    return html.Section(
+        [
+            html.Header(
+                [
+                    html.H2("Name and note"),
+                    html.P("Kept in a small file beside the runs. The run stays as it is."),
+                ]
+            ),
+            dmc.TextInput(id="remark-name", label="Name", size="sm"),
+            dmc.Textarea(
+                id="remark-note",
+                label="Note",
+                size="sm",
+                autosize=True,
+                minRows=2,
+            ),
+            dmc.Checkbox(id="remark-pinned", label="Pin: first in the list", size="sm"),
+            html.Div(
+                [dmc.Button("Save", id="remark-save", size="xs"), html.Span(id="remark-told")],
+                className="entry",
+                role="status",
+            ),
+            dcc.Store(id="remark-of"),
+        ],
+        id="remark",
+        className="panel",
+        style=HIDDEN,
     )
 
 

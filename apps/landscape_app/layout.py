@@ -86,6 +86,7 @@ def layout(root: str = "/") -> dmc.MantineProvider:
                     inputs.sample_entries([navigation.sign(place) for place in range(MOST_RUNS)]),
                     html.Div(runs.layout(), id="runs-page", style=HIDDEN),
                     html.Div(id="other-page", style=HIDDEN),
+                    inputs.remark_form(),
                     *(
                         html.Div(
                             dmc.Collapse(

@@ -196,7 +196,7 @@ async def _rendered(
         import kaleido
         from choreographer.browsers.chromium import ChromeNotFoundError
     except ImportError as error:
-        raise InputError("figures need 'pip install kaleido', and Chrome or Chromium") from error
+        raise InputError("figures need 'pip install kaleido' and Chrome or Chromium") from error
     offline = kaleido.PageGenerator(mathjax=False)
     results = []
     with refused("figures cannot be drawn"):

@@ -58,24 +58,6 @@ def test_every_page_has_one_heading_and_a_title_of_its_own(
         assert len(page.evaluate(HEADINGS)) == 1, path
 
 
-def test_nothing_sticks_out_of_a_narrow_page(
-    show: Callable[..., Page], complete: Run, visit: Visit
-) -> None:
-    visit.page.set_viewport_size({"width": 390, "height": 844})
-    page = show(complete.path.parent)
-    for path, landmark in (
-        ("/", ".ag-row"),
-        ("/run/{}", ".metrics"),
-        ("/surface?run={}&at=0,0", "#slices path.js-line"),
-        ("/flatness?run={}", "#density path.js-line"),
-    ):
-        if path != "/":
-            page.goto(visit.site + path.format("digits-swag-0"))
-        page.locator(landmark).first.wait_for(state="attached")
-        page.wait_for_timeout(500)
-        assert page.evaluate(BEYOND) == 0, path
-
-
 def test_a_long_name_fits(
     show: Callable[..., Page], new_run: Callable[..., Run], tmp_path: Path
 ) -> None:

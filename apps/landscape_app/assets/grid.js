@@ -26,10 +26,12 @@
     }
     const href = absolute(`/run/${encodeURIComponent(name)}${choices()}`);
     const link = { href, title: `Details of ${name}` };
-    const text = React.createElement(window.dash_core_components.Link, link, name);
+    const words = data.label ? `${data.label} (${name})` : name;
+    const pin = data.pinned ? "★ " : "";
+    const text = React.createElement(window.dash_core_components.Link, link, pin + words);
     if (!data.hue) return text;
-    const [sign, color, words] = data.hue;
-    const mark = { style: { color }, title: words, className: "hue", role: "img", "aria-label": words };
+    const [sign, color, meaning] = data.hue;
+    const mark = { style: { color }, title: meaning, className: "hue", role: "img", "aria-label": meaning };
     return React.createElement(React.Fragment, {}, React.createElement("span", mark, sign), text);
   }
 
@@ -128,6 +130,9 @@
     let some = false;
     grid.forEachNode(({ data }) => (some ||= (data.rmse ?? null) !== null));
     grid.setColumnsVisible(["rmse"], some);
+    let noted = false;
+    grid.forEachNode(({ data }) => (noted ||= Boolean(data.note)));
+    grid.setColumnsVisible(["note"], noted);
     const isGrouped = Boolean(grid.getDisplayedRowAtIndex(0)?.data.group);
     grid.setColumnsVisible(["method", "status", "samples", "training", "date"], !isGrouped);
     const tasks = new Set();

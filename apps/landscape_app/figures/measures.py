@@ -77,7 +77,7 @@ def measures_figure(
         # The panel's title has the name; the hidden one is for the table of the numbers.
         axis: dict[str, Any] = {
             "title_text": formats.plain(name),
-            "title_font_color": "rgba(0,0,0,0)",
+            "title_font_color": theme.HIDDEN,
         }
         axis |= {"title_font_size": 1, "tickfont_size": 11}
         if not (values <= 0).any():

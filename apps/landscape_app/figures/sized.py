@@ -32,6 +32,8 @@ _DEEP, _UNDER, _FARTHER = 0.76, 64, 1.1
 """Height of a surface in 3D as a fraction of its width, room below it, and distance from it."""
 _LOWEST, _HIGHEST = 150, 340
 """Smallest and largest height of a panel."""
+_MANY, _LOW = 4, 100
+"""Number of rows above which panels are lower, and their smallest height."""
 _TURNED = -45
 """Angle of labels that do not fit side by side."""
 _KEY = 52
@@ -146,6 +148,9 @@ def _arrange(figure: go.Figure, panels: Sequence[_Panel], inner: float) -> tuple
     columns = max(1, min(most, int((inner + _BESIDE) / (least + _BESIDE))))
     num_rows = math.ceil(len(panels) / columns)
     titles = [_title_of(figure, panels, panel) for panel in panels]
+    for panel in panels:
+        if figure.layout[panel.y].title.font.color == theme.HIDDEN:  # the panel's title says it
+            figure.layout[panel.y].update(title_text="")
     _label_axes(figure, panels, columns)
     beside = _BESIDE
     for _ in range(2):  # titles in more lines leave less room for the panels
@@ -164,7 +169,7 @@ def _arrange(figure: go.Figure, panels: Sequence[_Panel], inner: float) -> tuple
     has_x = [panel.x for panel in panels if figure.layout[panel.x].title.text]
     has_labels = any(figure.layout[panel.x].showticklabels is not False for panel in panels)
     between = (_BELOW if has_x else 34 if has_labels else 16) + turned
-    heads = [_wrap(title, panel_width + _BESIDE / 2) for title in titles]
+    heads = [_wrap(title, panel_width + 2 * _RIGHT) for title in titles]
     head = 8 + 16 * max(heads) if max(heads) else 0
     inner_height = num_rows * (panel_height + head) + (num_rows - 1) * between
     for index, (panel, title) in enumerate(zip(panels, titles, strict=True)):
@@ -185,7 +190,8 @@ def _height(figure: go.Figure, panels: Sequence[_Panel], width: float, rows: int
     x, y = figure.layout[panels[0].x], figure.layout[panels[0].y]
     if y.scaleanchor and x.range and y.range and np.ptp(x.range) > 0:
         return width * float(np.clip(np.ptp(y.range) / np.ptp(x.range), 0.3, 1.6))
-    return float(np.clip(_SHAPES[min(rows, len(_SHAPES)) - 1] * width, _LOWEST, _HIGHEST))
+    lowest = _LOWEST if rows <= _MANY else _LOW
+    return float(np.clip(_SHAPES[min(rows, len(_SHAPES)) - 1] * width, lowest, _HIGHEST))
 
 
 def _label_axes(figure: go.Figure, panels: Sequence[_Panel], columns: int) -> None:
@@ -236,7 +242,8 @@ def _wrap(note: Any, width: float) -> int:
     """Wrap the title of a panel: its number of lines."""
     if note is None:
         return 0
-    lines = theme.broken(theme.without_markup(note.text), width / _LETTER)
+    parts = theme.without_markup(note.text).replace("_", "_ ")  # lines end between parts of a name
+    lines = [line.replace("_ ", "_") for line in theme.broken(parts, width / _LETTER)]
     note.update(text="<br>".join(map(formats.plain, lines)))
     return len(lines)
 

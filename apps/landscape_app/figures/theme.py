@@ -19,6 +19,8 @@ FONT = (
     '"DejaVu Sans", sans-serif'
 )
 """Fonts in order of preference. The PDF writer knows no font named ``system-ui``."""
+HIDDEN = "rgba(0,0,0,0)"
+"""Colour of text that is only for the table of the numbers."""
 TEXT = 13
 """Size of text in pixels."""
 INK = "#1f2933"

@@ -21,6 +21,7 @@ from landscape_app.groups import RunGroup, all_settings, groupings, groups
 from landscape_app.hues import hue_names, hues
 from landscape_app.other_folders import folders_below, misnamed
 from landscape_app.quantities import LABELS, readings
+from landscape_app.remarks import Remark, remarks
 from landscape_app.settings import MOST_ROWS, differences
 from landscape_app.settings import written as setting_text
 from landscape_app.url import MOST_RUNS, View
@@ -153,6 +154,15 @@ def fill(folder: Where, view: View) -> tuple[list[dict[str, Any]], dict[str, str
         height = f"{_HEADER + _ROW * min(len(every), _MOST_ROWS)}px"
         return [_group_row(group, view) for group in every], {"height": height}, below
     rows = [_row(run, run.name in view.runs, finite_counts(folder, run)) for run in runs]
+    try:
+        noted = remarks(root_of(folder))
+    except InputError as error:
+        noted = {}
+        below.append(notice("The notes cannot be read", str(error), "error"))
+    for row in rows:
+        remark = noted.get(row["name"], Remark())
+        row |= {"label": remark.name, "note": remark.note, "pinned": remark.pinned}
+    rows.sort(key=lambda row: not row["pinned"])
     columns = chosen_columns(view)
     if columns:
         tables = all_settings(folder)
@@ -237,6 +247,7 @@ def _group_row(group: RunGroup, view: View) -> dict[str, Any]:
 
     return {
         "name": group.label,
+        "label": "",
         "group": True,
         "chosen": group.label in view.groups,
         "about": f"{group.label}: {', '.join(summary.name for summary in group.summaries)}",
@@ -293,12 +304,17 @@ def _columns() -> list[dict[str, Any]]:
             "minWidth": 60,
         },
         {"field": "name", "headerName": "Run", "headerTooltip": "Name of the file of the run"}
-        | {"cellRenderer": "RunLink", "tooltipField": "about", "flex": 3, "minWidth": 140},
+        | {"cellRenderer": "RunLink", "tooltipField": "about", "flex": 3, "minWidth": 140}
+        | {"getQuickFilterText": {"function": "params.data.name + ' ' + params.data.label"}},
     ]
     for name, words, meaning in _TEXTS:
         column = {"field": name, "headerName": words, "headerTooltip": meaning}
         columns.append(column | {"tooltipField": name, "minWidth": _WIDE[name]})
     columns[-1] |= {"cellRenderer": "Status"}
+    columns.append(
+        {"field": "note", "headerName": "Note", "headerTooltip": "What is noted about the run"}
+        | {"tooltipField": "note", "hide": True, "flex": 2, "minWidth": 90}  # see grid.js
+    )
     for name, words, meaning in _NUMBERS:
         columns.append(
             {
