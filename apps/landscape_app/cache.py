@@ -11,6 +11,8 @@ Result = TypeVar("Result")
 
 _MOST = 16384
 _results: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
+_MOST_OF_FOLDERS = 128
+_of_folders: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
 
 
 def cached(name: str, path: Path, work: Callable[[], Result]) -> Result:
@@ -35,4 +37,25 @@ def cached(name: str, path: Path, work: Callable[[], Result]) -> Result:
     _results[key] = result
     while len(_results) > _MOST:
         _results.popitem(last=False)
+    return result
+
+
+def cached_of_folder(name: object, state: object, work: Callable[[], Result]) -> Result:
+    """The result of ``work()``, cached while the files of a folder are in one state.
+
+    Errors are not cached. The cache holds the latest 128 results.
+
+    Args:
+        name: Name of the work; hashable.
+        state: State of the folder, as from ``data.state_of``.
+        work: Function that returns a result. Callers do not change the result.
+    """
+    key = (name, state)
+    if key in _of_folders:
+        _of_folders.move_to_end(key)
+        return _of_folders[key]  # type: ignore[no-any-return]
+    result = work()
+    _of_folders[key] = result
+    while len(_of_folders) > _MOST_OF_FOLDERS:
+        _of_folders.popitem(last=False)
     return result

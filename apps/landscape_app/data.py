@@ -24,7 +24,7 @@ from landscape.store import Group, Run, Summary, schema, summarise
 from landscape.store.heartbeat import STOPPED, has_stopped, status_of
 from landscape.store.summary import unfinished
 from landscape_app import commands, formats
-from landscape_app.cache import cached
+from landscape_app.cache import cached, cached_of_folder
 from landscape_app.url import View
 
 SUFFIX = ".h5"
@@ -126,25 +126,71 @@ def list_runs(folder: Where) -> list[Summary | BrokenRun]:
     Raises:
         InputError: the folder itself is missing or cannot be read.
     """
+    with _listing:
+        state = state_of(folder)
+        known = cached_of_folder("summaries", state, lambda: _Summaries(folder)).list
+        files = known if known is not None else _read_all(folder)
+    readable = [_now(folder, run) for run in files if isinstance(run, Summary)]
+    return [*readable, *(run for run in files if isinstance(run, BrokenRun))]
+
+
+def state_of(where: Where) -> tuple[object, ...]:
+    """The state of the files in a folder; another one after each change of a file.
+
+    Raises:
+        InputError: the folder itself is missing or cannot be read.
+    """
+    states: list[object] = [where]
+    for path in named_files(where).values():
+        with suppress(OSError):  # deleted meanwhile
+            status = path.stat()
+            states.append(
+                (
+                    str(path),
+                    status.st_ino,
+                    status.st_size,
+                    status.st_mtime_ns,
+                    status.st_ctime_ns,
+                )
+            )
+    return tuple(states)
+
+
+class _Summaries:
+    """The summaries of a folder, newest first; None if a file cannot be read.
+
+    A fault may be gone at the next try, so that it is not kept.
+    """
+
+    def __init__(self, folder: Where) -> None:
+        files = _read_all(folder)
+        is_whole = all(isinstance(run, Summary) for run in files)
+        self.list = files if is_whole else None
+
+
+def _read_all(folder: Where) -> list[Summary | BrokenRun]:
     readable: list[Summary] = []
     broken: list[Summary | BrokenRun] = []
-    with _listing:
-        for name in named_files(folder):
-            try:
-                readable.append(_summary(folder, name))
-            except InputError as error:
-                broken.append(BrokenRun(name + SUFFIX, str(error)))
+    for name in named_files(folder):
+        try:
+            readable.append(_summary(folder, name))
+        except InputError as error:
+            broken.append(BrokenRun(name + SUFFIX, str(error)))
     return [*sorted(readable, key=lambda run: run.created_at, reverse=True), *broken]
+
+
+def _now(folder: Where, summary: Summary) -> Summary:
+    """The summary with its present status: the heartbeat ends without a change of the file."""
+    if summary.status not in ("running", STOPPED):
+        return summary
+    path = root_of(folder) / (summary.name + SUFFIX)
+    return replace(summary, status=STOPPED if has_stopped(path) else "running")
 
 
 def _summary(folder: Where, name: str) -> Summary:
     path = run_path(folder, name)
     summary = cached("summary", path, lambda: summarise(Run.open(path)))
-    if summary.name != name:
-        summary = replace(summary, name=name)
-    if summary.status in ("running", STOPPED):  # the heartbeat ends without a change of the file
-        summary = replace(summary, status=STOPPED if has_stopped(path) else "running")
-    return summary
+    return summary if summary.name == name else replace(summary, name=name)
 
 
 def finite_counts(folder: Where, summary: Summary) -> dict[str, str]:

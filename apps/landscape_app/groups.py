@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from landscape.errors import InputError
 from landscape.store import Run, Summary
 from landscape_app import formats
-from landscape_app.cache import cached
-from landscape_app.data import Folders, Where, list_runs, load_run, run_path
+from landscape_app.cache import cached, cached_of_folder
+from landscape_app.data import Folders, Where, list_runs, load_run, run_path, state_of
 from landscape_app.settings import settings_of, written
 from landscape_app.url import View
 
@@ -51,6 +51,10 @@ def all_settings(folder: Where) -> dict[str, Mapping[str, object]]:
     Raises:
         InputError: the folder cannot be read.
     """
+    return cached_of_folder("settings", state_of(folder), lambda: _all_settings(folder))
+
+
+def _all_settings(folder: Where) -> dict[str, Mapping[str, object]]:
     settings = {}
     for run in list_runs(folder):
         if isinstance(run, Summary):
@@ -67,6 +71,10 @@ def groupings(folder: Where) -> list[str]:
     Raises:
         InputError: the folder cannot be read.
     """
+    return cached_of_folder("groupings", state_of(folder), lambda: _groupings(folder))
+
+
+def _groupings(folder: Where) -> list[str]:
     tables = list(all_settings(folder).values())
     names = dict.fromkeys(name for table in tables for name in table)
     differing = [
@@ -88,10 +96,17 @@ def groups(folder: Where, by: Sequence[str]) -> list[RunGroup]:
     Raises:
         InputError: the folder cannot be read.
     """
-    tables = all_settings(folder)
     summaries = {run.name: run for run in list_runs(folder) if isinstance(run, Summary)}
+    # A status may change without a change of the file.
+    name = ("groups", tuple(by), tuple(run.status for run in summaries.values()))
+    return cached_of_folder(name, state_of(folder), lambda: _groups(folder, by, summaries))
+
+
+def _groups(folder: Where, by: Sequence[str], summaries: Mapping[str, Summary]) -> list[RunGroup]:
+    tables = all_settings(folder)
     members: dict[tuple[str, ...], list[str]] = {}
-    for name, table in tables.items():
+    for name in tables.keys() & summaries.keys():
+        table = tables[name]
         values = tuple(written(table.get(setting)) for setting in by)
         members.setdefault(values, []).append(name)
     result = []
