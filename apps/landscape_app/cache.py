@@ -26,11 +26,9 @@ def cached(name: str, path: Path, work: Callable[[], Result]) -> Result:
         work: Function that returns a small result. Callers do not change the result.
     """
     try:
-        status = path.stat()
+        key = _key(name, path)
     except OSError:  # deleted: ``work`` reports it
         return work()
-    state = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-    key = (name, str(path), *state)
     if key in _results:
         return _results[key]  # type: ignore[no-any-return]
     result = work()
@@ -38,6 +36,20 @@ def cached(name: str, path: Path, work: Callable[[], Result]) -> Result:
     while len(_results) > _MOST:
         _results.popitem(last=False)
     return result
+
+
+def is_cached(name: str, path: Path) -> bool:
+    """Whether the result of a work is kept for the file as it is now."""
+    try:
+        return _key(name, path) in _results
+    except OSError:
+        return False
+
+
+def _key(name: str, path: Path) -> tuple[Any, ...]:
+    status = path.stat()
+    state = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    return (name, str(path), *state)
 
 
 def cached_of_folder(name: object, state: object, work: Callable[[], Result]) -> Result:

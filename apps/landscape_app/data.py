@@ -10,9 +10,10 @@ import math
 import shlex
 import stat
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -23,11 +24,13 @@ from landscape.runtime import limits
 from landscape.store import Group, Run, Summary, schema, summarise
 from landscape.store.heartbeat import STOPPED, has_stopped, status_of
 from landscape.store.summary import unfinished
-from landscape_app import commands, formats
-from landscape_app.cache import cached, cached_of_folder
+from landscape_app import commands, formats, index
+from landscape_app.cache import cached, cached_of_folder, is_cached
+from landscape_app.settings import settings_of
 from landscape_app.url import View
 
 SUFFIX = ".h5"
+_LISTED = "listed"
 MOST_FOLDERS = 50
 """Largest number of folders whose runs are listed beside those of the folder itself."""
 _listing = threading.Lock()
@@ -169,14 +172,46 @@ class _Summaries:
 
 
 def _read_all(folder: Where) -> list[Summary | BrokenRun]:
+    files = named_files(folder)
+    for inner in {path.parent for path in files.values()}:
+        _read_index(inner)
     readable: list[Summary] = []
     broken: list[Summary | BrokenRun] = []
-    for name in named_files(folder):
+    fresh: dict[Path, dict[Path, tuple[tuple[int, ...], index.Listed]]] = {}
+    changed: set[Path] = set()
+    for name, path in files.items():
         try:
-            readable.append(_summary(folder, name))
+            is_new = not is_cached(_LISTED, path)
+            state = index.state_of_file(path)
+            listed = listed_run(folder, name)
+            summary = listed.summary
+            readable.append(summary if summary.name == name else replace(summary, name=name))
+        except OSError:  # deleted meanwhile
+            continue
         except InputError as error:
             broken.append(BrokenRun(name + SUFFIX, str(error)))
+            continue
+        fresh.setdefault(path.parent, {})[path] = (state, listed)
+        changed |= {path.parent} if is_new else set()
+    for inner in changed:
+        if len(fresh[inner]) >= index.FEWEST:
+            index.save(inner, fresh[inner])
     return [*sorted(readable, key=lambda run: run.created_at, reverse=True), *broken]
+
+
+def _read_index(folder: Path) -> None:
+    """Take over what the index of a folder says about files that have not been read yet."""
+    try:
+        if all(is_cached(_LISTED, path) for path in run_files(folder)):
+            return
+    except InputError:
+        return
+    for path, listed in index.load(folder).items():
+        cached(_LISTED, path, partial(_itself, listed))
+
+
+def _itself(listed: index.Listed) -> index.Listed:
+    return listed
 
 
 def _now(folder: Where, summary: Summary) -> Summary:
@@ -187,10 +222,22 @@ def _now(folder: Where, summary: Summary) -> Summary:
     return replace(summary, status=STOPPED if has_stopped(path) else "running")
 
 
-def _summary(folder: Where, name: str) -> Summary:
+def listed_run(folder: Where, name: str) -> index.Listed:
+    """The numbers and settings of the run ``name``. The name is not trusted.
+
+    Raises:
+        InputError: as ``load_run``.
+    """
     path = run_path(folder, name)
-    summary = cached("summary", path, lambda: summarise(Run.open(path)))
-    return summary if summary.name == name else replace(summary, name=name)
+    return cached(_LISTED, path, lambda: _read_listed(path))
+
+
+def _read_listed(path: Path) -> index.Listed:
+    run = Run.open(path)
+    settings: Mapping[str, object] | None = None
+    with suppress(InputError):  # damaged: the page of the run reports it
+        settings = settings_of(run)
+    return index.Listed(summarise(run), settings)
 
 
 def finite_counts(folder: Where, summary: Summary) -> dict[str, str]:

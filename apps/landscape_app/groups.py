@@ -10,8 +10,8 @@ from landscape.errors import InputError
 from landscape.store import Run, Summary
 from landscape_app import formats
 from landscape_app.cache import cached, cached_of_folder
-from landscape_app.data import Folders, Where, list_runs, load_run, run_path, state_of
-from landscape_app.settings import settings_of, written
+from landscape_app.data import Folders, Where, list_runs, listed_run, load_run, run_path, state_of
+from landscape_app.settings import written
 from landscape_app.url import View
 
 MOST_GROUPS = 24
@@ -136,14 +136,12 @@ def chosen_groups(folder: Where, view: View) -> list[RunGroup]:
 
 
 def _settings(folder: Where, name: str) -> Mapping[str, object]:
-    def read() -> Mapping[str, object]:
-        run = _run(folder, name)
-        return {NAME: _SEED.sub("", name) or name} | in_folder | settings_of(run)
-
-    in_folder = (
-        {FOLDER: name.rpartition("/")[0] or "this folder"} if isinstance(folder, Folders) else {}
-    )
-    return cached(f"settings of {name}, {in_folder}", run_path(folder, name), read)
+    in_folder = {FOLDER: name.rpartition("/")[0] or "this folder"}
+    settings = listed_run(folder, name).settings
+    if settings is None:
+        raise InputError(f"the settings of {name} are damaged")
+    own = {NAME: _SEED.sub("", name) or name}
+    return {**own, **(in_folder if isinstance(folder, Folders) else {}), **settings}
 
 
 def _run(folder: Where, name: str) -> Run:
