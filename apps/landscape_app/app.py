@@ -19,7 +19,7 @@ from landscape_app import downloads, inputs, navigation
 from landscape_app.access import Access, protect
 from landscape_app.callbacks import fill_page
 from landscape_app.components import notice, shown
-from landscape_app.data import inside, list_runs, run_path, stamp
+from landscape_app.data import inside, list_runs, root_of, run_path, stamp
 from landscape_app.layout import INDEX, PAGES, layout
 from landscape_app.pages import FIGURE_PAGES, compare, details, runs, surface
 from landscape_app.pages.page import Chosen
@@ -273,7 +273,7 @@ def _fill_remark(app: dash.Dash, folder: Path) -> None:
             remark = remarks(here).get(view.name, Remark())
         except InputError as fault:
             return shown(False), *quiet[:4], str(fault)
-        now = {"folder": str(here), "run": view.name, **asdict(remark)}
+        now = {"folder": str(root_of(here)), "run": view.name, **asdict(remark)}
         if now == before:
             return shown(True), *quiet
         return shown(True), remark.name, remark.note, remark.pinned, now, ""

@@ -10,9 +10,10 @@ import math
 import shlex
 import stat
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -23,11 +24,13 @@ from landscape.runtime import limits
 from landscape.store import Group, Run, Summary, schema, summarise
 from landscape.store.heartbeat import STOPPED, has_stopped, status_of
 from landscape.store.summary import unfinished
-from landscape_app import commands, formats
-from landscape_app.cache import cached
+from landscape_app import commands, formats, index
+from landscape_app.cache import cached, cached_of_folder, is_cached
+from landscape_app.settings import settings_of
 from landscape_app.url import View
 
 SUFFIX = ".h5"
+_LISTED = "listed"
 MOST_FOLDERS = 50
 """Largest number of folders whose runs are listed beside those of the folder itself."""
 NOTES = "landscape-notes.json"
@@ -128,25 +131,115 @@ def list_runs(folder: Where) -> list[Summary | BrokenRun]:
     Raises:
         InputError: the folder itself is missing or cannot be read.
     """
+    with _listing:
+        state = state_of(folder)
+        known = cached_of_folder("summaries", state, lambda: _Summaries(folder)).list
+        files = known if known is not None else _read_all(folder)
+    readable = [_now(folder, run) for run in files if isinstance(run, Summary)]
+    return [*readable, *(run for run in files if isinstance(run, BrokenRun))]
+
+
+def state_of(where: Where) -> tuple[object, ...]:
+    """The state of the files in a folder; another one after each change of a file.
+
+    Raises:
+        InputError: the folder itself is missing or cannot be read.
+    """
+    states: list[object] = [where]
+    for path in named_files(where).values():
+        with suppress(OSError):  # deleted meanwhile
+            status = path.stat()
+            states.append(
+                (
+                    str(path),
+                    status.st_ino,
+                    status.st_size,
+                    status.st_mtime_ns,
+                    status.st_ctime_ns,
+                )
+            )
+    return tuple(states)
+
+
+class _Summaries:
+    """The summaries of a folder, newest first; None if a file cannot be read.
+
+    A fault may be gone at the next try, so that it is not kept.
+    """
+
+    def __init__(self, folder: Where) -> None:
+        files = _read_all(folder)
+        is_whole = all(isinstance(run, Summary) for run in files)
+        self.list = files if is_whole else None
+
+
+def _read_all(folder: Where) -> list[Summary | BrokenRun]:
+    files = named_files(folder)
+    for inner in {path.parent for path in files.values()}:
+        _read_index(inner)
     readable: list[Summary] = []
     broken: list[Summary | BrokenRun] = []
-    with _listing:
-        for name in named_files(folder):
-            try:
-                readable.append(_summary(folder, name))
-            except InputError as error:
-                broken.append(BrokenRun(name + SUFFIX, str(error)))
+    fresh: dict[Path, dict[Path, tuple[tuple[int, ...], index.Listed]]] = {}
+    changed: set[Path] = set()
+    for name, path in files.items():
+        try:
+            is_new = not is_cached(_LISTED, path)
+            state = index.state_of_file(path)
+            listed = listed_run(folder, name)
+            summary = listed.summary
+            readable.append(summary if summary.name == name else replace(summary, name=name))
+        except OSError:  # deleted meanwhile
+            continue
+        except InputError as error:
+            broken.append(BrokenRun(name + SUFFIX, str(error)))
+            continue
+        fresh.setdefault(path.parent, {})[path] = (state, listed)
+        changed |= {path.parent} if is_new else set()
+    for inner in changed:
+        if len(fresh[inner]) >= index.FEWEST:
+            index.save(inner, fresh[inner])
     return [*sorted(readable, key=lambda run: run.created_at, reverse=True), *broken]
 
 
-def _summary(folder: Where, name: str) -> Summary:
+def _read_index(folder: Path) -> None:
+    """Take over what the index of a folder says about files that have not been read yet."""
+    try:
+        if all(is_cached(_LISTED, path) for path in run_files(folder)):
+            return
+    except InputError:
+        return
+    for path, listed in index.load(folder).items():
+        cached(_LISTED, path, partial(_itself, listed))
+
+
+def _itself(listed: index.Listed) -> index.Listed:
+    return listed
+
+
+def _now(folder: Where, summary: Summary) -> Summary:
+    """The summary with its present status: the heartbeat ends without a change of the file."""
+    if summary.status not in ("running", STOPPED):
+        return summary
+    path = root_of(folder) / (summary.name + SUFFIX)
+    return replace(summary, status=STOPPED if has_stopped(path) else "running")
+
+
+def listed_run(folder: Where, name: str) -> index.Listed:
+    """The numbers and settings of the run ``name``. The name is not trusted.
+
+    Raises:
+        InputError: as ``load_run``.
+    """
     path = run_path(folder, name)
-    summary = cached("summary", path, lambda: summarise(Run.open(path)))
-    if summary.name != name:
-        summary = replace(summary, name=name)
-    if summary.status in ("running", STOPPED):  # the heartbeat ends without a change of the file
-        summary = replace(summary, status=STOPPED if has_stopped(path) else "running")
-    return summary
+    return cached(_LISTED, path, lambda: _read_listed(path))
+
+
+def _read_listed(path: Path) -> index.Listed:
+    run = Run.open(path)
+    settings: Mapping[str, object] | None = None
+    with suppress(InputError):  # damaged: the page of the run reports it
+        settings = settings_of(run)
+    return index.Listed(summarise(run), settings)
 
 
 def finite_counts(folder: Where, summary: Summary) -> dict[str, str]:

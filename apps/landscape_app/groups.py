@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from landscape.errors import InputError
 from landscape.store import Run, Summary, summarise
 from landscape_app import formats
-from landscape_app.cache import cached
-from landscape_app.data import Folders, Where, list_runs, load_run, run_path
-from landscape_app.settings import settings_of, written
+from landscape_app.cache import cached, cached_of_folder
+from landscape_app.data import Folders, Where, list_runs, listed_run, load_run, run_path, state_of
+from landscape_app.settings import written
 from landscape_app.url import View
 
 MOST_GROUPS = 24
@@ -51,6 +51,10 @@ def all_settings(folder: Where) -> dict[str, Mapping[str, object]]:
     Raises:
         InputError: the folder cannot be read.
     """
+    return cached_of_folder("settings", state_of(folder), lambda: _all_settings(folder))
+
+
+def _all_settings(folder: Where) -> dict[str, Mapping[str, object]]:
     settings = {}
     for run in list_runs(folder):
         if isinstance(run, Summary):
@@ -67,6 +71,10 @@ def groupings(folder: Where) -> list[str]:
     Raises:
         InputError: the folder cannot be read.
     """
+    return cached_of_folder("groupings", state_of(folder), lambda: _groupings(folder))
+
+
+def _groupings(folder: Where) -> list[str]:
     tables = list(all_settings(folder).values())
     names = dict.fromkeys(name for table in tables for name in table)
     differing = [
@@ -88,9 +96,15 @@ def groups(folder: Where, by: Sequence[str]) -> list[RunGroup]:
     Raises:
         InputError: the folder cannot be read.
     """
-    tables = all_settings(folder)
     summaries = {run.name: run for run in list_runs(folder) if isinstance(run, Summary)}
-    runs = {name: _run(folder, name) for name in tables}
+    # A status may change without a change of the file.
+    name = ("groups", tuple(by), tuple(run.status for run in summaries.values()))
+    return cached_of_folder(name, state_of(folder), lambda: _groups(folder, by, summaries))
+
+
+def _groups(folder: Where, by: Sequence[str], summaries: Mapping[str, Summary]) -> list[RunGroup]:
+    tables = all_settings(folder)
+    runs = {name: _run(folder, name) for name in tables.keys() & summaries.keys()}
     return _grouped(runs, tables, summaries, by)
 
 
@@ -112,8 +126,8 @@ def _grouped(
     by: Sequence[str],
 ) -> list[RunGroup]:
     members: dict[tuple[str, ...], list[str]] = {}
-    for name, table in tables.items():
-        values = tuple(written(table.get(setting)) for setting in by)
+    for name in runs:
+        values = tuple(written(tables[name].get(setting)) for setting in by)
         members.setdefault(values, []).append(name)
     result = []
     for place, values in enumerate(sorted(members, key=lambda key: [*map(_order, key)])):
@@ -146,14 +160,12 @@ def shown_of(every: Sequence[RunGroup], view: View) -> list[RunGroup]:
 
 
 def _settings(folder: Where, name: str) -> Mapping[str, object]:
-    def read() -> Mapping[str, object]:
-        run = _run(folder, name)
-        return {NAME: _SEED.sub("", name) or name} | in_folder | settings_of(run)
-
-    in_folder = (
-        {FOLDER: name.rpartition("/")[0] or "this folder"} if isinstance(folder, Folders) else {}
-    )
-    return cached(f"settings of {name}, {in_folder}", run_path(folder, name), read)
+    in_folder = {FOLDER: name.rpartition("/")[0] or "this folder"}
+    settings = listed_run(folder, name).settings
+    if settings is None:
+        raise InputError(f"the settings of {name} are damaged")
+    own = {NAME: _SEED.sub("", name) or name}
+    return {**own, **(in_folder if isinstance(folder, Folders) else {}), **settings}
 
 
 def _run(folder: Where, name: str) -> Run:

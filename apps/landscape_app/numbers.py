@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -12,8 +13,8 @@ import numpy as np
 from landscape.errors import InputError
 from landscape.store import Run, Summary
 from landscape.store.summary import measures_of
-from landscape_app.cache import cached
-from landscape_app.data import Where, list_runs, load_run
+from landscape_app.cache import cached, cached_of_folder
+from landscape_app.data import Where, list_runs, load_run, state_of
 from landscape_app.figures import theme
 from landscape_app.figures.groups import group_marks
 from landscape_app.figures.scatter import Item
@@ -55,11 +56,24 @@ def number_names(folder: Where, view: View) -> list[str]:
     Raises:
         InputError: the folder cannot be read.
     """
-    names: dict[str, None] = {}
-    for item in comparison(folder, replace(view, where=(), groups=())).items:
-        names |= dict.fromkeys(item.readings)
+    names = _names(comparison(folder, replace(view, where=(), groups=())).items)
     first = [name for name in LABELS if name in names]
     return first + sorted(name for name in names if name not in first)
+
+
+def _names(items: Sequence[Item]) -> set[str]:
+    """The names of the numbers that some item has. Samples of a run share those of its settings."""
+    names: set[str] = set()
+    before: object = None
+    for item in items:
+        own, *shared = (
+            item.readings.maps if isinstance(item.readings, ChainMap) else (item.readings,)
+        )
+        names.update(own)
+        if shared and shared[0] is not before:
+            before = shared[0]
+            names.update(before)
+    return names
 
 
 def default_axes(folder: Where, items: Sequence[Item]) -> list[str]:
@@ -69,7 +83,7 @@ def default_axes(folder: Where, items: Sequence[Item]) -> list[str]:
         InputError: the folder cannot be read.
     """
     settings = [name for name in groupings(folder) if name not in (NAME, "task")]
-    has = {name for item in items for name in (*item.readings, *item.texts)}
+    has = _names(items) | {name for item in items for name in item.texts}
     numbers = [name for name in _FIRST_NUMBERS if name in has]
     return [name for name in settings if name in has][:_FIRST_SETTINGS] + numbers
 
@@ -97,8 +111,21 @@ def comparison(folder: Where, view: View) -> Comparison:
     Raises:
         InputError: the folder cannot be read.
     """
+    what = (
+        view.texts.get("hue", ""),
+        view.by,
+        view.groups,
+        view.where,
+        view.setting("of"),
+        view.runs,
+    )
+    return cached_of_folder(("comparison", what), state_of(folder), lambda: _compared(folder, view))
+
+
+def _compared(folder: Where, view: View) -> Comparison:
     tables = all_settings(folder)
     summaries = {run.name: run for run in list_runs(folder) if isinstance(run, Summary)}
+    values_of = cached_of_folder("values", state_of(folder), lambda: _values(tables))
     colour = view.texts.get("hue", "")
     by = view.by or ((colour,) if colour in groupings(folder) else ("method",))
     every = groups(folder, by)
@@ -111,19 +138,9 @@ def comparison(folder: Where, view: View) -> Comparison:
             continue
         if of_samples and view.runs and name not in view.runs:
             continue
-        numeric = {
-            setting: Reading(float(value))
-            for setting, value in table.items()
-            if isinstance(value, int | float) and not isinstance(value, bool)
-        }
-        numeric = {key: value for key, value in numeric.items() if np.isfinite(value.value)}
-        texts = {
-            setting: written(value)
-            for setting, value in table.items()
-            if setting not in numeric and value not in (None, "")
-        }
+        numeric, texts = values_of[name]
         if not of_samples:
-            found = numeric | readings(summaries[name])
+            found = ChainMap(readings(summaries[name]), numeric)
             items.append(Item(name, name, found, series[name], texts=texts))
             continue
         with suppress(InputError):  # its other figures report it
@@ -133,7 +150,7 @@ def comparison(folder: Where, view: View) -> Comparison:
                 Item(
                     name,
                     f"{name}, sample {index}",
-                    numeric | own[index],
+                    ChainMap(own[index], numeric),
                     series[name],
                     index,
                     texts,
@@ -146,6 +163,26 @@ def comparison(folder: Where, view: View) -> Comparison:
     is_number = colour not in by and any(colour in item.readings for item in items)
     marks = dict(zip((group.label for group in every), group_marks(every), strict=True))
     return Comparison(items[:MOST_ITEMS], marks, colour if is_number else "", note)
+
+
+def _values(
+    tables: Mapping[str, Mapping[str, object]],
+) -> dict[str, tuple[dict[str, Reading], dict[str, str]]]:
+    """The settings of each run that are numbers, and those that are not."""
+    result = {}
+    for name, table in tables.items():
+        numeric = {
+            setting: Reading(float(value))
+            for setting, value in table.items()
+            if isinstance(value, int | float) and not isinstance(value, bool) and np.isfinite(value)
+        }
+        texts = {
+            setting: written(value)
+            for setting, value in table.items()
+            if setting not in numeric and value not in (None, "")
+        }
+        result[name] = numeric, texts
+    return result
 
 
 def sample_readings(run: Run) -> list[dict[str, Reading]]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import threading
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from landscape.errors import InputError, refused
 from landscape.runtime.files import atomic_write, check_regular
 from landscape.runtime.json_text import parse_object
-from landscape_app.data import NOTES, run_path
+from landscape_app.data import NOTES, Where, root_of, run_path
 
 LONGEST_NAME, LONGEST_NOTE = 100, 2000
 """Largest numbers of characters of a name and of a note."""
@@ -33,13 +32,13 @@ class Remark:
     pinned: bool = False
 
 
-def remarks(folder: Path) -> dict[str, Remark]:
+def remarks(folder: Where) -> dict[str, Remark]:
     """The remarks on the runs of a folder, by the names of the runs. The file is not trusted.
 
     Raises:
         InputError: the file is damaged or too large.
     """
-    path = folder / NOTES
+    path = root_of(folder) / NOTES
     if not path.exists():
         return {}
     check_regular(path)
@@ -59,7 +58,7 @@ def remarks(folder: Path) -> dict[str, Remark]:
     return result
 
 
-def keep(folder: Path, run: str, remark: Remark) -> None:
+def keep(folder: Where, run: str, remark: Remark) -> None:
     """Keep a remark on a run of a folder; an empty one is removed.
 
     Raises:
@@ -76,6 +75,6 @@ def keep(folder: Path, run: str, remark: Remark) -> None:
         every = remarks(folder) | {run: remark}
         parts = {name: asdict(one) for name, one in sorted(every.items()) if one != Remark()}
         text = json.dumps(parts, indent=2, ensure_ascii=False) + "\n"
-        path = folder / NOTES
+        path = root_of(folder) / NOTES
         with refused(f"cannot write {path}"), atomic_write(path) as temporary:
             temporary.write_text(text, encoding="utf-8")

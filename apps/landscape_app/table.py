@@ -7,6 +7,7 @@ import html
 import io
 import itertools
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -84,9 +85,15 @@ def _point_rows(figure: go.Figure, trace: Any) -> Iterator[Row]:
         about |= {f"quantity_{axis}": _words(_quantity(figure, trace, axis)) for axis in axes}
     names, more = trace.meta.get("columns", ()), trace.customdata  # every access makes a copy
     bars = _errors(trace)
+    ends = trace.meta.get("ends", ())
+    gaps = set(ends)
     for index in range(1 if trace.meta.get("once") else len(trace.x)):
         if names and all(value == "" for value in more[index]):  # a gap between two lines
             continue
+        if index in gaps:  # the gap after the line of a run
+            continue
+        if ends:
+            about["run"] = _words(trace.meta["runs"][bisect_left(ends, index)])
         row = about | {axis: _words(values[index]) for axis, values in axes.items()}
         row |= {name: lengths[index] for name, lengths in bars.items()}
         if names:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from landscape.runtime.json_text import parse_object
 from landscape.store import Group, Run
 from landscape.store.summary import number
 from landscape_app import formats
+from landscape_app.cache import cached
 from landscape_app.data import PerRun, each_of, missing, read
 from landscape_app.figures import samples, theme
 from landscape_app.figures.scale import asks_for_log, log_ticks
@@ -197,9 +198,18 @@ def along_figure(
 def unit_of(runs: Iterable[Run]) -> str:
     """The unit of the first run that was measured along its training."""
     for run in runs:
-        with suppress(InputError):
-            return along(run).unit
+        unit = cached("unit along the training", run.path, partial(_unit, run))
+        if unit:
+            return unit
     return "steps"
+
+
+def _unit(run: Run) -> str:
+    """The unit of a run; empty if it was not measured along its training."""
+    try:
+        return along(run).unit
+    except InputError:
+        return ""
 
 
 def curve(run: Run, name: str, unit: str) -> tuple[np.ndarray, np.ndarray]:

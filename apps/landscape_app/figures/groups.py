@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,6 +33,9 @@ _SHARES = {"accuracy": (0.0, 1.0), "ece": (0.0, 1.0)}
 """Ranges of quantities, at which an interval ends at the latest."""
 _WIDTH = 0.5
 _SEED_OPACITY = 0.3
+_MOST_NAMED = 4000
+"""Largest number of points of a group's thin lines with the names of their runs beside them."""
+_HOVER = "%{x:.4g}: %{y:.4g}<extra></extra>"
 _MEAN = "mean over runs"
 
 
@@ -63,9 +65,16 @@ class CurvePanel:
     x_axis: Mapping[str, Any] | None = None
     y_range: tuple[float, float] | None = None
 
-    def reader(self, run: Run) -> Callable[[], Curve]:
-        """``read`` of one run, as a function without arguments."""
-        return partial(self.read, run)
+    def reader(self, run: Run) -> Callable[[], Curve | InputError]:
+        """``read`` of one run, as a function that returns its error in place of raising it."""
+
+        def read() -> Curve | InputError:
+            try:
+                return self.read(run)
+            except InputError as fault:
+                return fault
+
+        return read
 
 
 def group_marks(groups: Sequence[RunGroup]) -> list[theme.Mark]:
@@ -183,14 +192,13 @@ def group_curves_figure(
     for index, panel in enumerate(panels):
         for place, group in enumerate(groups):
             for run in group.runs:
-                try:
-                    curve = cached(
-                        f"{name}, curve {index} over {panel.x}", run.path, panel.reader(run)
-                    )
-                    curves.setdefault((index, place), []).append((run, curve))
-                except InputError as fault:
-                    faults.append(fault)
+                what = f"{name}, curve {index} over {panel.x}"
+                curve = cached(what, run.path, panel.reader(run))
+                if isinstance(curve, InputError):
+                    faults.append(curve)
                     lost.setdefault(group.label, set()).add(run.name)
+                else:
+                    curves.setdefault((index, place), []).append((run, curve))
     if not curves:
         raise faults[0]
     titles = list(dict.fromkeys(panels[index].y for index, _ in sorted(curves)))
@@ -323,21 +331,29 @@ def _group_curves(
     shared: dict[str, Any] = {"mode": "lines", "legendgroup": label}
     traces = []
     if len(members) > 1 and in_detail:
-        for run, (x, y) in members:
-            traces.append(
-                theme.scatter(
-                    x=x,
-                    y=y,
-                    line={"color": colour, "width": 1, "dash": panel.dash},
-                    opacity=_SEED_OPACITY,
-                    name=samples.plain_name(run),
-                    showlegend=False,
-                    hovertemplate="%{meta.run}<br>%{x:.4g}: %{y:.4g}<extra></extra>",
-                    meta={"run": samples.plain_name(run), "group": label, "axes": "xy"}
-                    | {"series": panel.words or panel.y},
-                    **shared,
-                )
+        # One trace for all of them: Plotly takes a millisecond for each trace. NaN is a gap.
+        stops = np.cumsum([len(x) for _, (x, _) in members])
+        names = [samples.plain_name(run) for run, _ in members]
+        named: dict[str, Any] = {"hovertemplate": f"one run of {label}<br>{_HOVER}"}
+        if stops[-1] <= _MOST_NAMED:
+            words = np.repeat(names, np.diff(stops, prepend=0)).tolist()
+            named = {"text": np.insert(np.array(words, dtype=object), stops, "")}
+            named |= {"hovertemplate": f"%{{text}}<br>{_HOVER}"}
+        traces.append(
+            theme.scatter(
+                x=np.insert(np.concatenate([x for _, (x, _) in members]), stops, np.nan),
+                y=np.insert(np.concatenate([y for _, (_, y) in members]), stops, np.nan),
+                line={"color": colour, "width": 1, "dash": panel.dash},
+                opacity=_SEED_OPACITY,
+                connectgaps=False,
+                name=label,
+                showlegend=False,
+                meta={"run": "", "group": label, "axes": "xy", "series": panel.words or panel.y}
+                | {"runs": names, "ends": (stops + np.arange(len(stops))).tolist()},
+                **named,
+                **shared,
             )
+        )
     x, mean, low, high = mean_curve([curve for _, curve in members])
     if panel.percent:
         low, high = np.maximum(low, 0.0), np.minimum(high, 1.0)

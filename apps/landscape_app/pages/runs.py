@@ -155,7 +155,7 @@ def fill(folder: Where, view: View) -> tuple[list[dict[str, Any]], dict[str, str
         return [_group_row(group, view) for group in every], {"height": height}, below
     rows = [_row(run, run.name in view.runs, finite_counts(folder, run)) for run in runs]
     try:
-        noted = remarks(root_of(folder))
+        noted = remarks(folder)
     except InputError as error:
         noted = {}
         below.append(notice("The notes cannot be read", str(error), "error"))

@@ -1,0 +1,136 @@
+"""The list of runs of a folder, kept beside them, so that the next start need not open each file.
+
+The index is a hidden file in the folder. It is safe to delete. An entry counts only for the very
+file that it was made of: the same inode, size and times, among them the change time, which nobody
+can set. What it holds is checked, because a folder may be anybody's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from landscape.errors import InputError, LandscapeError
+from landscape.runtime.files import atomic_write
+from landscape.runtime.json_text import parse_object
+from landscape.store import SampleMean, Summary
+
+NAME = ".landscape-index.json"
+FEWEST = 20
+"""Smallest number of runs of a folder with an index."""
+_VERSION = 1
+_MOST_BYTES = 1 << 26
+_MEANS = ("train_loss", "lambda_1", "lambda_ratio", "lambda_ratio_of_means", "trace")
+_NUMBERS = ("training_seconds", "accuracy", "nll", "ece", "rmse")
+_TEXTS = ("name", "method", "task", "status", "created_at")
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What the pages of a folder know of a run.
+
+    Attributes:
+        summary: Its numbers.
+        settings: Its settings, flattened; None if they are damaged.
+    """
+
+    summary: Summary
+    settings: Mapping[str, object] | None
+
+
+def state_of_file(path: Path) -> tuple[int, ...]:
+    """The state of a file, another one after each change.
+
+    Raises:
+        OSError: there is no such file.
+    """
+    status = path.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def load(folder: Path) -> dict[Path, Listed]:
+    """The entries of the index of a folder that are about its files as they are now."""
+    path = folder / NAME
+    entries: dict[Path, Listed] = {}
+    with suppress(OSError, InputError, UnicodeDecodeError):
+        if path.is_symlink() or path.stat().st_size > _MOST_BYTES:
+            return {}
+        table = parse_object(path.read_text("utf-8"), str(path))
+        runs = table.get("runs")
+        if table.get("version") != _VERSION or not isinstance(runs, dict):
+            return {}
+        for name, entry in runs.items():
+            file = folder / name
+            if "/" in name or file.name != name:
+                continue
+            with suppress(OSError, KeyError, TypeError, ValueError):
+                if tuple(entry["state"]) == state_of_file(file):
+                    entries[file] = _listed(entry)
+    return entries
+
+
+def save(folder: Path, entries: Mapping[Path, tuple[tuple[int, ...], Listed]]) -> None:
+    """Write the index of a folder; nothing if the folder takes no file.
+
+    Args:
+        folder: The folder.
+        entries: Each file, with its state before it was read.
+    """
+    runs = {
+        path.name: {
+            "state": list(state),
+            "summary": asdict(listed.summary),
+            "settings": listed.settings,
+        }
+        for path, (state, listed) in entries.items()
+    }
+    text = json.dumps({"version": _VERSION, "runs": runs})
+    with suppress(OSError, LandscapeError, InputError), atomic_write(folder / NAME) as temporary:
+        temporary.write_text(text, "utf-8")
+
+
+def _listed(entry: Mapping[str, Any]) -> Listed:
+    """An entry of the index.
+
+    Raises:
+        KeyError: a part is missing.
+        TypeError: a part is of another kind.
+        ValueError: as for ``TypeError``.
+    """
+    held = dict(entry["summary"])
+    if set(held) != {field.name for field in fields(Summary)}:
+        raise ValueError("other fields")
+    for name in _TEXTS:
+        _check(held[name], str)
+    for name in _NUMBERS:
+        _check(held[name], int, float, type(None))
+    for name in ("seed", "samples"):
+        _check(held[name], int, type(None))
+    _check(held["matrix"], str, type(None))
+    means = {name: _mean(held[name]) for name in _MEANS}
+    sharpness = {_check(name, str): _mean(value) for name, value in held["sharpness"].items()}
+    barriers = {name: float(value) for name, value in held["line_barriers"].items()}
+    surfaces = tuple(_check(name, str) for name in held["surfaces"])
+    others = {"sharpness": sharpness, "line_barriers": barriers, "surfaces": surfaces}
+    settings = entry["settings"]
+    _check(settings, dict, type(None))
+    return Listed(Summary(**{**held, **means, **others}), settings)
+
+
+def _mean(held: Any) -> Any:
+    if held is None:
+        return None
+    names = [field.name for field in fields(SampleMean)]
+    values = {name: float(held[name]) for name in names}
+    return SampleMean(**{**values, "count": int(held["count"])})  # type: ignore[arg-type]
+
+
+def _check(value: Any, *kinds: type) -> Any:
+    """The value if it is of one of the kinds. A truth value is no number."""
+    if not isinstance(value, kinds) or isinstance(value, bool):
+        raise TypeError(f"{value!r} is of another kind")
+    return value
