@@ -29,8 +29,8 @@ def test_examples_are_dealt_out_once_each() -> None:
 
 
 def test_torchrun_measures_as_one_process_does(tmp_path: Path) -> None:
-    train = ["train", "digits", "swag", "--shots", "2", "--epochs", "6", "--samples", "2"]
-    train += ["--rank", "2"]
+    train = ["train", "digits", "swag", "--model", "mlp", "--shots", "2", "--epochs", "6"]
+    train += ["--samples", "2", "--rank", "2"]
     assert main([*train, "--device", "cpu", "--out", str(tmp_path / "one")]) == 0
     shutil.copytree(tmp_path / "one", tmp_path / "two")
     runs = [tmp_path / name / "digits-swag-seed0.h5" for name in ("one", "two")]

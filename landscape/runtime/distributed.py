@@ -85,8 +85,8 @@ def started_by_torchrun(device: str) -> Iterator[str]:
             )
         device = f"cuda:{local}"
         torch.cuda.set_device(device)
-    # The optimisers import this module later anyway. An import while a process group is open keeps
-    # the group's threads alive. A thread that still has a tensor at the exit of the interpreter
+    # IVON and ``torch.func`` import this module later. An import while a group is open keeps
+    # its threads alive. A thread that still has a tensor at the exit of the interpreter
     # aborts the process.
     importlib.import_module("torch._dynamo")
     distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")

@@ -384,15 +384,21 @@ def test_a_zoom_and_its_end_outlast_a_new_figure(
     page.mouse.down()
     page.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + 0.7 * box["height"], steps=5)
     page.mouse.up()
-    page.wait_for_timeout(500)
+    page.wait_for_function(
+        f"([name, width]) => {{ const [low, high] = ({RANGE})(name); return high - low < width; }}",
+        arg=[name, 0.8 * (whole[1] - whole[0])],
+    )
     zoomed = page.evaluate(RANGE, name)
-    assert zoomed[1] - zoomed[0] < 0.8 * (whole[1] - whole[0])
     redraw(page, name, run)
     assert page.evaluate(RANGE, name) == pytest.approx(zoomed)
     page.mouse.dblclick(box["x"] + 0.5 * box["width"], box["y"] + 0.5 * box["height"])
-    page.wait_for_timeout(800)
+    page.wait_for_function(
+        f"""([name, [least, most]]) => {{
+            const [low, high] = ({RANGE})(name);
+            return low <= least && most <= high; }}""",
+        arg=[name, whole],
+    )
     reset = page.evaluate(RANGE, name)
-    assert reset[0] <= whole[0] < whole[1] <= reset[1]
     redraw(page, name, run)
     assert page.evaluate(RANGE, name) == pytest.approx(reset)
 

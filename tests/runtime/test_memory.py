@@ -29,7 +29,7 @@ from landscape.runtime.memory import keep_freed_memory
 
 def faults():
     begun = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for size in 7 * (4_000_000, 12_000_000):  # as glibc treats the two in its own ways
+    for size in 2 * (4_000_000, 12_000_000):  # as glibc treats the two in its own ways
         torch.ones(size)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - begun
 
@@ -42,7 +42,7 @@ def in_a_thread():
 
 if sys.argv[1:]:
     assert keep_freed_memory()
-for _ in range(6):
+for _ in range(4):
     found = faults(), in_a_thread()
 print(*found)
 """

@@ -107,15 +107,16 @@ def _attributes(file: h5py.File) -> None:
 
 
 def _attributes_of_all(file: h5py.File) -> None:
-    for group in range(20):
+    for group in range(18):
         made = file.create_group(f"lines/{group}")
         for index in range(900):
             made.attrs[f"note{index}"] = index
 
 
 def _links(file: h5py.File) -> None:
-    for index in range(20_000):
-        file[f"notes/{index}"] = file["samples"]
+    notes, samples = file.create_group("notes"), file["samples"]
+    for index in range(11_000):
+        notes[str(index)] = samples
 
 
 def _cycle(file: h5py.File) -> None:

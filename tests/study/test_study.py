@@ -67,7 +67,7 @@ def narrow() -> Iterator[None]:
 
     def brief(name: str, **settings: Any) -> Task:
         task = load(name, **settings)
-        if task.source is None:
+        if name != "digits" or task.source is None:
             return task
         train = task.source.train.subset(torch.arange(min(150, len(task.source.train))))
         return replace(task, source=replace(task.source, train=train))

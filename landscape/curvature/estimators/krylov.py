@@ -47,9 +47,10 @@ def krylov(
         check_finite(numbers)
         alpha, beta, size = numbers[known:].tolist()
         largest = max(largest, size)
-        # u . A v_j is (A u - lambda u) . v_j: the squares add up to the squared residual at most.
-        leaks += numbers[:known] ** 2
-        check_known(leaks.sqrt(), allowed, largest, image.dtype)
+        if known:
+            # u . A v_j is (A u - lambda u) . v_j: the squares add up to its residual's at most.
+            leaks += numbers[:known] ** 2
+            check_known(leaks.sqrt(), allowed, largest, image.dtype)
         if beta <= 10 * torch.finfo(image.dtype).eps * largest:
             yield alpha, 0.0  # what is left of the image is rounding
             return
