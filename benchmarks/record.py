@@ -15,6 +15,7 @@ import json
 import os
 import platform
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -156,11 +157,11 @@ def provenance(about: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
     machine = about["machine"]
     if "note" in about:
-        command = f"`{' '.join(about['command'])}`, " if about["command"] else ""
+        command = f"`{shlex.join(about['command'])}`, " if about["command"] else ""
         return f"\n{command}{about['date']}; {machine['device']}; {versions}. {about['note']}\n"
     where = machine["processor"] if machine["device"] == "cpu" else machine["device"]
     return (
-        f"\n`{' '.join(about['command'])}`, {about['date']}; {where}, {machine['cores']} cores, "
+        f"\n`{shlex.join(about['command'])}`, {about['date']}; {where}, {machine['cores']} cores, "
         f"load {machine['load']}; {versions}.\n"
     )
 
