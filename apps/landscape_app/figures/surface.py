@@ -304,8 +304,9 @@ def _rings(placed: _Placed, limits: Frame) -> list[theme.Trace]:
     if placed.mark:
         colour, symbol = placed.mark
         label = name
-        halo["symbol"] = symbol = f"{symbol}-open"  # so that those of another run show through
-        open_ring = {"symbol": symbol, "line": {"width": 2.5}}
+        halo = {"symbol": symbol, "color": "rgba(0,0,0,0)"}
+        # Samples of another run show through.
+        open_ring = {"symbol": symbol, "line": {"width": 1.5, "color": "white"}, "opacity": 0.65}
     look = {"color": colour if placed.mark else theme.MUTED, "size": _RING, **open_ring}
     return [
         theme.scatter(
@@ -604,7 +605,7 @@ def _written(loss: np.ndarray) -> np.ndarray:
     # ``formats.number`` for each of ten thousand points takes longer than the rest of the figure.
     return np.array(
         [
-            [f"{value:.4g}" if math.isfinite(value) else formats.number(value) for value in row]
+            [f"{value:#.4g}" if math.isfinite(value) else formats.number(value) for value in row]
             for row in loss.tolist()
         ]
     )
