@@ -17,6 +17,8 @@ from landscape_app.figures.scale import Scale, asks_for_log, log_ticks
 from landscape_app.figures.scatter import SHARES, Item
 
 MOST_AXES = 12
+_MOST_LINES = 600
+"""Largest number of lines: more are neither told apart nor drawn quickly."""
 _COLOURS = "Viridis"
 _SHADES = 24
 """Number of colours for a number; lines of one colour are one trace."""
@@ -78,17 +80,20 @@ def parallel_figure(
     shown = [item for item in shown if not colour or colour in item.readings]
     if not shown:
         raise InputError(f"none of the {of} has values on two of these axes")
+    beyond = len(shown) - _MOST_LINES
+    shown = shown[:_MOST_LINES]
     axes = [_axis(shown, name, log) for name in names]
     heights = np.stack([axis.places for axis in axes], axis=1)
     figure = go.Figure()
     figure.add_traces(_lines(shown, axes, heights, marks, colour))
     _draw_axes(figure, axes)
     gaps = int(np.count_nonzero(np.isnan(heights).any(1)))
-    lost = len(items) - len(shown)
+    lost = len(items) - len(shown) - max(beyond, 0)
     details = [
         f"{formats.count(len(shown), of.removesuffix('s'))}, a line each",
         f"{lost} of {len(items)} {of} left out: too few values" if lost else "",
         f"{gaps} with a gap: they lack a value" if gaps else "",
+        f"the first {_MOST_LINES} of {beyond + _MOST_LINES:,} are shown" if beyond > 0 else "",
         f"the first {MOST_AXES} axes are shown" if left_out > 0 else "",
     ]
     words = ", ".join(theme.without_markup(quantities.label(name)) for name in names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -303,8 +304,9 @@ def _rings(placed: _Placed, limits: Frame) -> list[theme.Trace]:
     if placed.mark:
         colour, symbol = placed.mark
         label = name
-        halo["symbol"] = symbol = f"{symbol}-open"  # so that those of another run show through
-        open_ring = {"symbol": symbol, "line": {"width": 2.5}}
+        halo = {"symbol": symbol, "color": "rgba(0,0,0,0)"}
+        # Samples of another run show through.
+        open_ring = {"symbol": symbol, "line": {"width": 1.5, "color": "white"}, "opacity": 0.65}
     look = {"color": colour if placed.mark else theme.MUTED, "size": _RING, **open_ring}
     return [
         theme.scatter(
@@ -600,4 +602,10 @@ def _has_samples(group: Group) -> bool:
 
 def _written(loss: np.ndarray) -> np.ndarray:
     # An array, because Plotly would read a nested list as one text for each row.
-    return np.array([[formats.number(value, 4) for value in row] for row in loss.tolist()])
+    # ``formats.number`` for each of ten thousand points takes longer than the rest of the figure.
+    return np.array(
+        [
+            [f"{value:#.4g}" if math.isfinite(value) else formats.number(value) for value in row]
+            for row in loss.tolist()
+        ]
+    )
