@@ -391,14 +391,13 @@ def test_a_zoom_and_its_end_outlast_a_new_figure(
     zoomed = page.evaluate(RANGE, name)
     redraw(page, name, run)
     assert page.evaluate(RANGE, name) == pytest.approx(zoomed)
-    page.mouse.dblclick(box["x"] + 0.5 * box["width"], box["y"] + 0.5 * box["height"])
-    page.wait_for_function(
-        f"""([name, [least, most]]) => {{
-            const [low, high] = ({RANGE})(name);
-            return low <= least && most <= high; }}""",
-        arg=[name, whole],
-    )
-    reset = page.evaluate(RANGE, name)
+    for _ in range(10):  # two clicks that a slow machine sees apart are none
+        page.mouse.dblclick(box["x"] + 0.5 * box["width"], box["y"] + 0.5 * box["height"])
+        page.wait_for_timeout(800)
+        reset = page.evaluate(RANGE, name)
+        if reset != zoomed:
+            break
+    assert reset[0] <= whole[0] < whole[1] <= reset[1]
     redraw(page, name, run)
     assert page.evaluate(RANGE, name) == pytest.approx(reset)
 
