@@ -92,9 +92,9 @@ def layout(root: str = "/") -> dmc.MantineProvider:
                             dmc.Collapse(
                                 [
                                     html.Div(id=f"{page.key}-controls", className="controls"),
-                                    saving(),
                                     *page.layout(),
                                     html.Div(id=f"{page.key}-below"),
+                                    saving(),  # not above: it would be two stops to each figure
                                 ],
                                 id=f"{page.key}-mounted",
                                 opened=False,

@@ -48,6 +48,7 @@ def _layout() -> list[Any]:
         searchable=True,
         clearable=True,
         w=330,
+        maw="100%",
         **named("Only runs with"),
     )
     return [
@@ -74,6 +75,7 @@ def _layout() -> list[Any]:
                     hidePickedOptions=True,
                     maxValues=MOST_AXES,
                     w=700,
+                    maw="100%",
                 ),
                 className="fields",
             ),
