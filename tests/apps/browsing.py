@@ -49,7 +49,7 @@ class Visit:
     def listen(self) -> None:
         """Note requests and errors from now on."""
         self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("pageerror", lambda error: self.errors.append(error.stack or str(error)))
         self.page.on(
             "console",
             lambda message: self.errors.append(message.text) if message.type == "error" else None,
@@ -106,7 +106,7 @@ def visit(browser: BrowserContext, site: str) -> Iterator[Visit]:
     visit.listen()
     yield visit
     page.close()
-    assert visit.errors == []
+    assert not visit.errors, visit.errors
     hosts = {urlsplit(url).hostname for url in visit.requests if not url.startswith("data:")}
     assert hosts <= {"127.0.0.1", None}  # None: blob URLs of the page itself
 
