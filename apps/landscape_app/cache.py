@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from landscape.runtime.files import file_state
+
 Result = TypeVar("Result")
 
 _MOST = 16384
@@ -47,9 +49,7 @@ def is_cached(name: str, path: Path) -> bool:
 
 
 def _key(name: str, path: Path) -> tuple[Any, ...]:
-    status = path.stat()
-    state = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-    return (name, str(path), *state)
+    return (name, str(path), *file_state(path.stat()))
 
 
 def cached_of_folder(name: object, state: object, work: Callable[[], Result]) -> Result:

@@ -21,6 +21,7 @@ import numpy as np
 
 from landscape.errors import InputError
 from landscape.runtime import limits
+from landscape.runtime.files import file_state
 from landscape.store import Group, Run, Summary, schema, summarise
 from landscape.store.heartbeat import STOPPED, has_stopped, status_of
 from landscape.store.summary import unfinished
@@ -148,16 +149,7 @@ def state_of(where: Where) -> tuple[object, ...]:
     states: list[object] = [where]
     for path in named_files(where).values():
         with suppress(OSError):  # deleted meanwhile
-            status = path.stat()
-            states.append(
-                (
-                    str(path),
-                    status.st_ino,
-                    status.st_size,
-                    status.st_mtime_ns,
-                    status.st_ctime_ns,
-                )
-            )
+            states.append((str(path), file_state(path.stat())))
     return tuple(states)
 
 
@@ -184,7 +176,7 @@ def _read_all(folder: Where) -> list[Summary | BrokenRun]:
     for name, path in files.items():
         try:
             is_new = not is_cached(_LISTED, path)
-            state = index.state_of_file(path)
+            state = file_state(path.stat())
             listed = listed_run(folder, name)
             summary = listed.summary
             readable.append(summary if summary.name == name else replace(summary, name=name))

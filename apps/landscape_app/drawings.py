@@ -118,11 +118,11 @@ def drawings(
             elif page.of_folder or not by or graph in page.grouped:
                 yield from _drawn(name, page, graph, together, view)
             else:
-                each = [part for one in alone for part in _drawn(name, page, graph, *one)]
-                if any(isinstance(drawing, go.Figure) for _, drawing in each):
-                    yield from each
+                parts = [part for one in alone for part in _drawn(name, page, graph, *one)]
+                if any(isinstance(drawing, go.Figure) for _, drawing in parts):
+                    yield from parts
                 else:  # the same reason for each run
-                    yield from each[:1]
+                    yield from parts[:1]
 
 
 def shared_planes(runs: Sequence[Run], view: View) -> Iterator[Drawing]:

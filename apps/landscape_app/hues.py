@@ -92,13 +92,13 @@ def hues(folder: Where, name: str) -> Hues:
 
 
 def _numbers(folder: Where, name: str) -> dict[str, float]:
-    found = {
+    numbers = {
         run.name: readings(run)[name].value
         for run in list_runs(folder)
         if isinstance(run, Summary) and name in readings(run)
     }
-    if found:
-        return found
+    if numbers:
+        return numbers
     settings = {run: table.get(name) for run, table in all_settings(folder).items()}
     return {
         run: float(value)

@@ -1,8 +1,8 @@
 """The list of runs of a folder, kept beside them, so that the next start need not open each file.
 
 The index is a hidden file in the folder. It is safe to delete. An entry counts only for the very
-file that it was made of: the same inode, size and times, among them the change time, which nobody
-can set. What it holds is checked, because a folder may be anybody's.
+file that it was made of, in the same state (``files.file_state``). What it holds is checked,
+because a folder may be anybody's.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from landscape.errors import InputError, LandscapeError
-from landscape.runtime.files import atomic_write
+from landscape.runtime.files import FileState, atomic_write, file_state
 from landscape.runtime.json_text import parse_object
 from landscape.store import SampleMean, Summary
 
@@ -42,16 +42,6 @@ class Listed:
     settings: Mapping[str, object] | None
 
 
-def state_of_file(path: Path) -> tuple[int, ...]:
-    """The state of a file, another one after each change.
-
-    Raises:
-        OSError: there is no such file.
-    """
-    status = path.stat()
-    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-
-
 def load(folder: Path) -> dict[Path, Listed]:
     """The entries of the index of a folder that are about its files as they are now."""
     path = folder / NAME
@@ -68,12 +58,12 @@ def load(folder: Path) -> dict[Path, Listed]:
             if "/" in name or file.name != name:
                 continue
             with suppress(OSError, KeyError, TypeError, ValueError):
-                if tuple(entry["state"]) == state_of_file(file):
+                if tuple(entry["state"]) == file_state(file.stat()):
                     entries[file] = _listed(entry)
     return entries
 
 
-def save(folder: Path, entries: Mapping[Path, tuple[tuple[int, ...], Listed]]) -> None:
+def save(folder: Path, entries: Mapping[Path, tuple[FileState, Listed]]) -> None:
     """Write the index of a folder; nothing if the folder takes no file.
 
     Args:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -214,9 +215,6 @@ async def _rendered(
 
 
 def unused(name: str, used: Mapping[str, Any]) -> str:
-    """A name that is not used yet."""
-    count = 2
-    unused = name
-    while unused in used:
-        unused, count = f"{name}-{count}", count + 1
-    return unused
+    """The name, with a number if it is used already."""
+    names = (f"{name}-{count}" for count in itertools.count(2))
+    return next(other for other in itertools.chain([name], names) if other not in used)

@@ -16,6 +16,24 @@ from pathlib import Path
 
 from landscape.errors import InputError, LandscapeError, printable, reason
 
+FileState = tuple[int, int, int, int, int]
+"""Device, inode, size, time of the last write, and change time."""
+
+
+def file_state(status: os.stat_result) -> FileState:
+    """The state that a file is in: another one after each change. Nobody can set the change time.
+
+    Args:
+        status: The result of ``stat``.
+    """
+    return (
+        status.st_dev,
+        status.st_ino,
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+    )
+
 
 def check_regular(path: Path) -> None:
     """Check that a path is a regular file. Reading a pipe may block, and a device has no end.

@@ -22,6 +22,7 @@ from h5py import h5, h5a, h5d, h5g, h5l, h5o, h5t
 
 from landscape.errors import InputError, printable, refused
 from landscape.runtime import limits
+from landscape.runtime.files import FileState, file_state
 from landscape.store import schema
 from landscape.store.heaps import check_heaps
 
@@ -42,8 +43,7 @@ Attribute = str | int | float
 
 # States of files that passed the check: a file in such a state is not checked again. Part of the
 # state is the time of the last change of the inode, which nobody can set.
-_State = tuple[int, ...]
-_sound: set[_State] = set()
+_sound: set[FileState] = set()
 _MOST_STATES = 4096
 _SETTLED = 100_000_000  # ns; a file may change twice within a tick of the clock
 
@@ -77,8 +77,8 @@ def open_run(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
     with file:
         with reading(path):
             now = path.stat()
-            state = _state(now)
-            is_it = state == _state(status)  # and no other, put in its place meanwhile
+            state = file_state(now)
+            is_it = state == file_state(status)  # and no other, put in its place meanwhile
             if not is_it or state not in _sound:
                 _check_size(file, path, limits.stored_bytes(now))
                 check_heaps(file.id.get_vfd_handle(), path)
@@ -88,17 +88,7 @@ def open_run(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
         yield file
 
 
-def _state(status: os.stat_result) -> _State:
-    return (
-        status.st_dev,
-        status.st_ino,
-        status.st_size,
-        status.st_mtime_ns,
-        status.st_ctime_ns,
-    )
-
-
-def _remember(state: _State) -> None:
+def _remember(state: FileState) -> None:
     """Note the state of a file that passed the check."""
     if time.time_ns() - state[-1] < _SETTLED:
         return

@@ -97,9 +97,8 @@ def sized(figure: go.Figure, width: int, titles: bool = True) -> go.Figure:
     if any(trace.type in _SOLID for trace in figure.data):
         inner_height, left, right, bottom = _DEEP * width, 0, 0, _UNDER
         _fit_scene(figure, width)
-    elif len({panel.x for panel in panels}) < len(
-        panels
-    ):  # panels that share an axis keep together
+    elif len({panel.x for panel in panels}) < len(panels):
+        # Panels that share an axis keep together.
         square = next(p for p in panels if figure.layout[p.y].scaleanchor)
         inner_height = min(inner, theme.SQUARE) / (square.high - square.low)
         for panel in panels:
