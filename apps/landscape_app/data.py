@@ -21,7 +21,7 @@ import numpy as np
 
 from landscape.errors import InputError
 from landscape.runtime import limits
-from landscape.runtime.files import file_state
+from landscape.runtime.files import FileState, file_state
 from landscape.store import Group, Run, Summary, schema, summarise
 from landscape.store.heartbeat import STOPPED, has_stopped, status_of
 from landscape.store.summary import unfinished
@@ -171,7 +171,7 @@ def _read_all(folder: Where) -> list[Summary | BrokenRun]:
         _read_index(inner)
     readable: list[Summary] = []
     broken: list[Summary | BrokenRun] = []
-    fresh: dict[Path, dict[Path, tuple[tuple[int, ...], index.Listed]]] = {}
+    fresh: dict[Path, dict[Path, tuple[FileState, index.Listed]]] = {}
     changed: set[Path] = set()
     for name, path in files.items():
         try:
