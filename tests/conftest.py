@@ -22,6 +22,12 @@ torch.set_num_threads(1)
 os.fsync = lambda descriptor: None
 
 
+def pytest_collectstart(collector: pytest.Collector) -> None:
+    """What a file draws at its import does not depend on the files before it."""
+    if isinstance(collector, pytest.Module):
+        torch.manual_seed(0)
+
+
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     """A test that fails, fails again."""

@@ -519,6 +519,12 @@ class Case:
     loss: Loss
 
 
+def linear(outputs: int) -> nn.Linear:
+    with torch.random.fork_rng():
+        torch.manual_seed(4)
+        return nn.Linear(4, outputs)
+
+
 SIGNS = (X[:, :1] > 0).float()
 FITS = {
     "tokens": Case(network("dict").float(), {"input_ids": IDS}, LABELS, "cross_entropy"),
@@ -535,8 +541,8 @@ FITS = {
         {"c": CLASSES, "r": REAL.float()},
         {"c": "cross_entropy", "r": "gaussian"},
     ),
-    "one logit": Case(nn.Linear(4, 1), X.float(), SIGNS, "binary_cross_entropy"),
-    "learnt noise": Case(nn.Linear(4, 4), X.float(), REAL.float(), "gaussian_learnt_noise"),
+    "one logit": Case(linear(1), X.float(), SIGNS, "binary_cross_entropy"),
+    "learnt noise": Case(linear(4), X.float(), REAL.float(), "gaussian_learnt_noise"),
 }
 
 
