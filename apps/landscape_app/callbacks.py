@@ -50,6 +50,11 @@ def _fill_graph(app: dash.Dash, folder: Path, page: Page, identifier: str) -> No
         Output(identifier, "figure"),
         Input(f"{identifier}-drawn", "data"),
     )
+    app.clientside_callback(
+        ClientsideFunction("landscape", "showWhole"),
+        Input(identifier, "relayoutData"),
+        prevent_initial_call=True,
+    )
 
     @app.callback(
         Output(f"{identifier}-drawn", "data"),

@@ -43,6 +43,17 @@
     return { ...figure, layout: { ...layout, scene: { ...layout.scene, camera } } };
   }
 
+  // A double click and two buttons let go of the axes. Plotly then fits them to the points, where
+  // the figure may have been given ranges that show more.
+  function showWhole(changed) {
+    const { triggered_id: graph } = dash_clientside.callback_context;
+    const ranges = Object.entries(given[graph] ?? {})
+      .filter(([name, range]) => range && changed?.[`${name}.autorange`])
+      .map(([name, range]) => [`${name}.range`, [...range]]);
+    const plot = document.querySelector(`#${graph} .js-plotly-plot`);
+    if (plot && ranges.length) window.Plotly.relayout(plot, Object.fromEntries(ranges));
+  }
+
   // A scene is drawn from the usual place first, so that its reset button leads back there.
   async function lookAsAddressed(graph) {
     const camera = addressed();
@@ -106,5 +117,6 @@
   window.dash_clientside.landscape = Object.assign({}, window.dash_clientside.landscape, {
     keepView,
     linkCameras,
+    showWhole,
   });
 })();

@@ -75,8 +75,6 @@ CONFIG: dict[str, Any] = {
     # The button would upload the figure's data to a public service.
     "showSendToCloud": False,
     "modeBarButtonsToRemove": ["sendChartToCloud"],
-    # Not "reset+autosize", by which every second double click shows something else.
-    "doubleClick": "reset",
 }
 """Plotly configuration for ``figure.show(config=CONFIG)`` and for the pages."""
 
