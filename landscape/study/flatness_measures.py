@@ -1,9 +1,7 @@
 """Which measure of flatness goes with prediction? Rank correlations over runs that are there.
 
-The runs are those of other studies, of the demo, or of ``landscape train``. What they lack is
-measured and written to their files. Correlations between methods follow Jiang et al. (arXiv
-1912.02178) and Dziugaite et al. (arXiv 2010.11924): over all runs, and over the pairs of runs that
-differ in one setting.
+Correlations between methods follow Jiang et al. (arXiv 1912.02178) and Dziugaite et al. (arXiv
+2010.11924): over all runs, and over the pairs of runs that differ in one setting.
 """
 
 from __future__ import annotations
@@ -11,21 +9,17 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from landscape import workflow
-from landscape.curvature.sharpness.measures import FLAT_IF_LARGE, MEASURES, measure_names
-from landscape.errors import InputError
+from landscape.curvature.sharpness.measures import MEASURES, measure_names
 from landscape.results import SampleMean
 from landscape.store import Run, ensure_writable
-from landscape.store.summary import measures_of
 from landscape.study.concordance import (
     DRAWS,
     Draws,
@@ -36,14 +30,20 @@ from landscape.study.concordance import (
     spearman_matrices,
 )
 from landscape.study.figures import Figure, Panel, Series, numbers
+from landscape.study.measured_runs import (
+    LOSS,
+    TARGETS,
+    Measured,
+    find_runs,
+    measure_missing,
+    read_run,
+)
 from landscape.study.plan import Budget
 from landscape.study.statistics import holm
 from landscape.study.tables import Table, number, write_page
 
-TARGETS = ("NLL", "error", "ECE", "gap")
 _ALWAYS = ("lambda_1", "lambda_ratio", "trace")
 """Measures that every measurement of curvature has."""
-_LOSS = "training loss"
 _BALL = ("name", "ball", "radius", "relative_radius", "fisher_weight", "adaptive_floor", "trained")
 """Settings in which a method with FP-BMA's ball may differ from the same without."""
 
@@ -51,40 +51,6 @@ _SMALLEST = 4
 """Fewest runs of a seed for Spearman's rho."""
 
 Progress = Callable[[str], Callable[[int, int], Any]]
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A run file with its measures at S samples.
-
-    Attributes:
-        run: The run file.
-        method: Name of the method, or of the study's training.
-        group: What runs share that can be compared: task, data, network and seed.
-        kind: Task and size of the network.
-        values: Measures and training loss at each sample, by name, shape (S,). All are large where
-            the loss is sharp.
-        sample_targets: ``TARGETS`` at each sample, shape (S,) each.
-        targets: ``TARGETS`` of the average over all samples of the run. The gap is the mean over
-            the measured samples.
-    """
-
-    run: Run
-    method: str
-    group: tuple[str, ...]
-    kind: tuple[str, ...]
-    values: dict[str, np.ndarray]
-    sample_targets: dict[str, np.ndarray]
-    targets: dict[str, float]
-
-    @cached_property
-    def settings(self) -> dict[str, Any]:
-        """The settings of the method."""
-        return dict(self.run.config.get("method", {}))
-
-    def mean(self, name: str) -> float:
-        """The mean over samples of a measure; NaN where it has no value at some sample."""
-        return float(self.values[name].mean())
 
 
 def measures(
@@ -133,136 +99,9 @@ def measures(
     return tables
 
 
-def find_runs(folders: Sequence[Path], only: Sequence[str] | None = None) -> list[Run]:
-    """The classifiers' runs in folders or in their ``runs``, each posterior once.
-
-    A run counts only if another of the same task, data, network and seed is there.
-
-    Raises:
-        InputError: there are no two such runs.
-    """
-    runs: dict[str, Run] = {}
-    for folder in folders:
-        paths = sorted(folder.glob("*.h5")) + sorted((folder / "runs").glob("*.h5"))
-        if not paths:
-            raise InputError(f"{folder} holds no run files (.h5)")
-        for path in paths:
-            run = Run.open(path)
-            if not run.attributes.get("posterior_file") or "predictions" not in run:
-                continue
-            if "accuracy" in run.attributes_of("predictions"):
-                runs.setdefault(str(run.attributes.get("posterior_fingerprint") or path), run)
-    chosen = [run for run in runs.values() if only is None or method_of(run) in only]
-    counts = Counter(map(group_of, chosen))
-    comparable = [run for run in chosen if counts[group_of(run)] > 1]
-    if not comparable:
-        raise InputError(
-            f"no two of {len(chosen)} classifiers in {', '.join(map(str, folders))} share task, "
-            "data, network and seed: there is nothing to compare"
-        )
-    return comparable
-
-
-def method_of(run: Run) -> str:
-    """Name of a run's method: that of its study, or its framework and its ball."""
-    config = run.config
-    if "study" in config:
-        return str(config["study"]["name"])
-    method, ball = str(run.attributes["method"]), config.get("method", {}).get("ball", "none")
-    return method if ball == "none" or method not in ("map", "vi", "swag") else f"{method}-{ball}"
-
-
-def group_of(run: Run) -> tuple[str, ...]:
-    """What runs share that can be compared with each other."""
-    attributes = run.attributes
-    seed, data = str(attributes["seed"]), str(attributes.get("data_fingerprint", ""))
-    return (*_kind_of(run), data, seed)
-
-
-def _kind_of(run: Run) -> tuple[str, ...]:
-    return str(run.attributes.get("task", "")), str(run.attributes.get("parameter_count", ""))
-
-
-def measure_missing(run: Run, names: Sequence[str], samples: int, device: str) -> None:
-    """Measure the curvature and the measures at a run's first samples, unless it has them.
-
-    The settings of the eigenvalues are those of the run's own measurement, if it has one.
-
-    Raises:
-        InputError: the run holds other measures.
-    """
-    count = _available(run, samples)
-    if _has(run, names, count):
-        return
-    trained = workflow.load(run.path, device=device)
-    settings: dict[str, Any] = {"seed": int(run.attributes["seed"])}
-    settings |= run.config.get("measurement", {}) if "samples" in run else {}
-    settings |= {"samples": count, "sharpness": list(names)}
-    with workflow.in_progress(trained.run, measurement=settings):
-        workflow.measure_curvature(trained, progress=False, **settings)
-
-
-def _available(run: Run, samples: int) -> int:
-    """Number of the first samples that have predictions, at most ``samples``."""
-    return min(samples, len(run.read("predictions", "nll")["nll"]))
-
-
-def _has(run: Run, names: Sequence[str], count: int) -> bool:
-    if "sharpness" not in run or "samples" not in run:
-        return False
-    groups = [run.read(group, "sample") for group in ("samples", "sharpness")]
-    sizes = [len(group["sample"]) for group in groups]
-    return min(sizes) >= count and set(names) <= set(measures_of(groups[1]))
-
-
-def read_run(run: Run, names: Sequence[str], samples: int) -> Measured:
-    """The measures and predictions of a run's first samples.
-
-    Raises:
-        InputError: its eigenvalues are of another matrix than the Hessian, or its predictions are
-            at other samples.
-    """
-    count = _available(run, samples)
-    curvature = run.read("samples", "eigenvalues", "trace", "loss")
-    predictions = run.read("predictions", "nll", "accuracy", "ece")
-    matrix = str(curvature.attributes.get("matrix", "hessian"))
-    if matrix != "hessian":
-        raise InputError(f"{run.path} holds eigenvalues of {matrix}, and not of the Hessian")
-    seeds = [group.attributes.get("seed") for group in (curvature, predictions)]
-    if seeds[0] != seeds[1]:
-        raise InputError(
-            f"{run.path} holds measures at samples of seed {seeds[0]}, predictions of {seeds[1]}"
-        )
-    eigenvalues, loss = curvature["eigenvalues"][:count], curvature["loss"][:count]
-    values = {_LOSS: loss, "lambda_1": eigenvalues[:, 0], "trace": curvature["trace"][:count]}
-    with np.errstate(invalid="ignore", divide="ignore"):
-        fifth = eigenvalues[:, 4] if eigenvalues.shape[1] > 4 else math.nan
-        values["lambda_ratio"] = eigenvalues[:, 0] / fifth
-    sharpness = run.read("sharpness", "value")
-    columns = dict(zip(measures_of(sharpness), sharpness["value"].T, strict=True))
-    for name in names:
-        column = columns[name][:count]
-        values[name] = 1 / column if name in FLAT_IF_LARGE else column
-    nll = predictions["nll"][:count]
-    of_samples = {
-        "NLL": nll,
-        "error": 1 - predictions["accuracy"][:count],
-        "ECE": predictions["ece"][:count],
-        "gap": nll - loss,
-    }
-    of_average = {name: float(predictions.attributes[name]) for name in ("nll", "accuracy", "ece")}
-    average = {
-        "NLL": of_average["nll"],
-        "error": 1 - of_average["accuracy"],
-        "ECE": of_average["ece"],
-        "gap": float((nll - loss).mean()),
-    }
-    return Measured(run, method_of(run), group_of(run), _kind_of(run), values, of_samples, average)
-
-
 def tables_of(finished: Sequence[Measured], names: Sequence[str]) -> list[Table]:
     """All tables of the page, the figure on the first."""
-    rows = [_LOSS, *_ALWAYS, *names]
+    rows = [LOSS, *_ALWAYS, *names]
     axes = varied(finished)
     plain, given, kendall = between(finished, rows, axes)
     within, within_given = within_posteriors(finished, rows)
@@ -348,7 +187,7 @@ def between(
     )
     draws = Draws.of(max(methods) + 1, max(groups) + 1)
     targets = np.array([[one.targets[name] for name in TARGETS] for one in finished])
-    loss = np.array([one.mean(_LOSS) for one in finished])
+    loss = np.array([one.mean(LOSS) for one in finished])
     pairs = pairs_by_axis(finished, axes)
     weighted = {
         axis: _pair_weights(chosen, methods, groups, draws) for axis, chosen in pairs.items()
@@ -394,7 +233,7 @@ def within_posteriors(
     Returns:
         Plain, and with the training loss held fixed; arrays of shape (measures, targets).
     """
-    several = [one for one in finished if len(one.values[_LOSS]) > 1]
+    several = [one for one in finished if len(one.values[LOSS]) > 1]
     shape = (len(rows), len(TARGETS))
     if not several:
         none = Estimates.of(np.full((2, *shape), np.nan), 0)
@@ -407,14 +246,14 @@ def within_posteriors(
     weights = draws.methods[:, methods] * draws.seeds[:, groups]
     chosen, keys, start = [], [], 0
     for index, one in enumerate(several):
-        count = len(one.values[_LOSS])
+        count = len(one.values[LOSS])
         inside = list(itertools.combinations(range(start, start + count), 2))
         chosen += inside
         keys += [index] * len(inside)
         start += count
     pairs, of_pair = np.array(chosen), np.array(keys)
 
-    loss = np.concatenate([one.values[_LOSS] for one in several])
+    loss = np.concatenate([one.values[LOSS] for one in several])
     targets = [np.concatenate([one.sample_targets[name] for one in several]) for name in TARGETS]
     plain, given = [], []
     for name in rows:
@@ -476,7 +315,7 @@ def flatter(finished: Sequence[Measured], rows: Sequence[str]) -> list[Table]:
         (name, *(_ratio(spreads[name, pair], corrected[name, pair] < 0.05) for pair in ratios))
         for name in shown
     ]
-    counts = ", ".join(f"{pair}: n = {len(by_row[_LOSS])}" for pair, by_row in ratios.items())
+    counts = ", ".join(f"{pair}: n = {len(by_row[LOSS])}" for pair, by_row in ratios.items())
     return [
         Table(
             "Is FP-BMA flatter? Its measures over those of the same training without its ball",
@@ -586,16 +425,16 @@ def _counts(finished: Sequence[Measured]) -> Table:
     rows = []
     for (task, method), runs in by_method.items():
         counts = len(runs), len({one.group for one in runs})
-        samples = sum(len(one.values[_LOSS]) for one in runs)
+        samples = sum(len(one.values[LOSS]) for one in runs)
         means = np.mean(
             [
-                [one.mean(_LOSS), one.targets["NLL"], one.targets["error"], one.mean("lambda_1")]
+                [one.mean(LOSS), one.targets["NLL"], one.targets["error"], one.mean("lambda_1")]
                 for one in runs
             ],
             0,
         )
         rows.append((task, method, *map(str, counts), str(samples), *map(number, means)))
-    heads = ("task", "method", "runs", "seeds", "samples measured", _LOSS, "NLL", "error")
+    heads = ("task", "method", "runs", "seeds", "samples measured", LOSS, "NLL", "error")
     return Table("Runs", (*heads, "lambda_1"), tuple(rows), "Means over runs.")
 
 
@@ -603,7 +442,7 @@ def page(finished: Sequence[Measured], names: Sequence[str], samples: int, secon
     """The text above the tables."""
     methods = len({one.method for one in finished})
     groups = len({one.group for one in finished})
-    count = sum(len(one.values[_LOSS]) for one in finished)
+    count = sum(len(one.values[LOSS]) for one in finished)
     return (
         f"Budget: at most {samples} samples of each posterior; {len(names)} measures beside the "
         f"eigenvalues and the trace, {seconds:.0f} s for {count} samples of {len(finished)} runs, "
