@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pypdfium2
 import pytest
-from browsing import CAMERA, Visit, follow
+from browsing import Visit, follow
 from landscape_app import exports
 from PIL import Image
 from playwright.sync_api import BrowserContext, Page, expect
@@ -123,30 +123,6 @@ def check_pdf(page: Page, graph: str, title: str) -> None:
     difference = np.abs(np.asarray(shown, float) - np.asarray(image, float)).mean()
     assert difference < 4, f"{difference} of 255 on average"
     pdf.close()
-
-
-def test_a_surface_is_saved_as_it_is_looked_at(
-    show: Callable[..., Page], browser: BrowserContext, complete: Run, tmp_path: Path
-) -> None:
-    page = show(complete.path.parent, "/surface?run=digits-swag-0&view=3d")
-    page.locator("#surface-0 canvas").first.wait_for()
-    page.wait_for_function(CAMERA)
-    page.wait_for_timeout(500)
-    page.evaluate(
-        """eye => window.Plotly.relayout(document.querySelector('#surface-0 .js-plotly-plot'),
-            {'scene.camera.eye': eye})""",
-        {"x": 0.4, "y": -1.9, "z": 1.1},
-    )
-    page.wait_for_function("() => window.location.search.includes('camera=0.4,-1.9,1.1')")
-    with page.expect_download() as download:
-        page.locator("#surface-0-links a[data-format=html]").click()
-    file = tmp_path / "surface.html"
-    download.value.save_as(file)
-    saved = browser.new_page()
-    saved.goto(file.as_uri())
-    eye = saved.evaluate("document.querySelector('.js-plotly-plot').layout.scene.camera.eye")
-    assert eye == {"x": 0.4, "y": -1.9, "z": 1.1}
-    saved.close()
 
 
 def test_a_figure_that_cannot_be_saved_says_so(

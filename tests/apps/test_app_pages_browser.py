@@ -265,7 +265,9 @@ def test_settings_that_are_quicker_than_the_server_all_count(
     assert page.url.endswith("/surface?run=digits-swag-0&loss=log")
 
 
-def test_an_address_keeps_the_camera(show: Callable[..., Page], complete: Run) -> None:
+def test_an_address_and_a_saved_surface_keep_the_camera(
+    show: Callable[..., Page], browser: BrowserContext, complete: Run, tmp_path: Path
+) -> None:
     page = show(complete.path.parent, "/surface?run=digits-swag-0&view=3d")
     page.locator("#surface-0 canvas").first.wait_for()
     page.wait_for_function(CAMERA)
@@ -298,6 +300,22 @@ def test_an_address_keeps_the_camera(show: Callable[..., Page], complete: Run) -
     page.wait_for_timeout(1500)
     assert page.evaluate(CAMERA) == pytest.approx(turned, abs=1e-3)
     assert page.url == address
+    # And a surface is saved as it is looked at.
+    page.evaluate(
+        """eye => window.Plotly.relayout(document.querySelector('#surface-0 .js-plotly-plot'),
+            {'scene.camera.eye': eye})""",
+        {"x": 0.4, "y": -1.9, "z": 1.1},
+    )
+    page.wait_for_function("() => window.location.search.includes('camera=0.4,-1.9,1.1')")
+    with page.expect_download() as download:
+        page.locator("#surface-0-links a[data-format=html]").click()
+    file = tmp_path / "surface.html"
+    download.value.save_as(file)
+    saved = browser.new_page()
+    saved.goto(file.as_uri())
+    eye = saved.evaluate("document.querySelector('.js-plotly-plot').layout.scene.camera.eye")
+    assert eye == {"x": 0.4, "y": -1.9, "z": 1.1}
+    saved.close()
 
 
 def test_a_server_that_is_gone_is_told_until_it_is_back(

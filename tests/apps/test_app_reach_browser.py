@@ -90,16 +90,15 @@ def go_to(page: Page, name: str) -> None:
 def test_axe_finds_nothing_serious_and_nothing_is_cut_off(
     show: Callable[..., Page], complete: Run, visit: Visit
 ) -> None:
-    page = show(complete.path.parent, "/?run=digits-swag-0&at=0,0")
-    page.set_viewport_size({"width": NARROW, "height": 740})
-    page.emulate_media(reduced_motion="reduce")  # colours change at once
-    page.evaluate(files("axe_playwright_python").joinpath("axe.min.js").read_text())
     # Figures are drawn once, for the narrow window: see the test of their panels for the others.
-    page.add_style_tag(content="body[data-still] .frame { width: 312px !important; }")
-    page.evaluate(
-        """() => window.addEventListener("resize",
-            (event) => document.body.dataset.still && event.stopImmediatePropagation(), true)"""
+    visit.page.add_init_script(
+        "window.addEventListener('resize', (event) => event.stopImmediatePropagation())"
     )
+    visit.page.set_viewport_size({"width": NARROW, "height": 740})
+    visit.page.emulate_media(reduced_motion="reduce")  # colours change at once
+    page = show(complete.path.parent, "/?run=digits-swag-0&at=0,0")
+    page.add_style_tag(content=".frame { width: 312px !important; }")
+    page.evaluate(files("axe_playwright_python").joinpath("axe.min.js").read_text())
     faults: list[Any] = []
     for name in (*TITLES, "run"):
         go_to(page, name)
@@ -107,7 +106,6 @@ def test_axe_finds_nothing_serious_and_nothing_is_cut_off(
             page.wait_for_function(DRAWN, arg=[name, NARROW])
         page.wait_for_function(SETTLED)
         faults += [(name, "cut off", text) for text in page.evaluate(CUT_OFF)]
-        page.evaluate("() => { document.body.dataset.still = 'yes'; }")
         page.evaluate(TAKE_OUT)
         for width in (NARROW, MIDDLE, WIDE):
             page.set_viewport_size({"width": width, "height": 740})
@@ -118,10 +116,7 @@ def test_axe_finds_nothing_serious_and_nothing_is_cut_off(
                     faults += [(name, width, scheme, *fault) for fault in found]
         page.set_viewport_size({"width": NARROW, "height": 740})
         page.evaluate(PUT_BACK)
-        page.evaluate("() => { delete document.body.dataset.still; }")
     assert faults == []
-    # Plotly may stumble over a drawing that is taken out. All other tests see the pages whole.
-    visit.errors.clear()
 
 
 def test_every_figure_is_a_few_stops_from_the_top(

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from cases import classification, generator, joined, mlp
-from sklearn.metrics import accuracy_score, log_loss
 from torch import nn
 
 from landscape.errors import InputError
@@ -20,6 +19,8 @@ LABELS = torch.randint(4, (50,), generator=generator(1))
 
 
 def test_accuracy_and_nll_are_those_of_scikit_learn() -> None:
+    from sklearn.metrics import accuracy_score, log_loss  # which few tests need
+
     probabilities = LOGITS.exp().numpy()
     assert accuracy(LOGITS, LABELS) == accuracy_score(LABELS, probabilities.argmax(1))
     assert nll(LOGITS, LABELS) == pytest.approx(log_loss(LABELS, probabilities, labels=range(4)))

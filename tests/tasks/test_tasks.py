@@ -6,7 +6,6 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 import torch
-from sklearn.datasets import load_digits
 
 from landscape import tasks
 from landscape.errors import InputError
@@ -21,6 +20,8 @@ def images(data: Data) -> set[bytes]:
 def test_the_images_are_those_of_scikit_learn(
     find: Callable[[str], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from sklearn.datasets import load_digits  # which few tests need
+
     monkeypatch.setattr(sklearn_digits, "find_spec", find)
     images, labels = sklearn_digits._images_and_labels()
     bunch = load_digits()
