@@ -321,11 +321,15 @@ def _fill_compare(app: dash.Dash, folder: Path) -> None:
 
 
 def read_ahead(folder: Path) -> None:
-    """Begin to read the list of runs, before a browser has loaded its scripts and requests it."""
+    """Begin to read the list of runs, before a browser has loaded its scripts and requests it.
+
+    What the intervals of the first figure need is imported as well.
+    """
 
     def read() -> None:
         with suppress(InputError):  # the page that requests the list reports it
             list_runs(folder)
+        import scipy.special  # noqa: F401
 
     threading.Thread(target=read, daemon=True).start()
 

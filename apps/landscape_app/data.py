@@ -22,9 +22,9 @@ import numpy as np
 from landscape.errors import InputError
 from landscape.runtime import limits
 from landscape.runtime.files import FileState, file_state
-from landscape.store import Group, Run, Summary, schema, summarise
+from landscape.store import Group, Run, Summary, schema
 from landscape.store.heartbeat import STOPPED, has_stopped, status_of
-from landscape.store.summary import unfinished
+from landscape.store.summary import open_summarised, unfinished
 from landscape_app import commands, formats, index
 from landscape_app.cache import cached, cached_of_folder, is_cached
 from landscape_app.settings import settings_of
@@ -227,11 +227,11 @@ def listed_run(folder: Where, name: str) -> index.Listed:
 
 
 def _read_listed(path: Path) -> index.Listed:
-    run = Run.open(path)
+    run, summary = open_summarised(path)
     settings: Mapping[str, object] | None = None
     with suppress(InputError):  # damaged: the page of the run reports it
         settings = settings_of(run)
-    return index.Listed(summarise(run), settings)
+    return index.Listed(summary, settings)
 
 
 def finite_counts(folder: Where, summary: Summary) -> dict[str, str]:

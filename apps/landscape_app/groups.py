@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 from landscape.errors import InputError
 from landscape.store import Run, Summary, summarise
@@ -27,22 +29,34 @@ _PLAIN = ("method", "task", NAME, FOLDER)
 
 
 @dataclass(frozen=True)
-class RunGroup:
-    """Runs with the same values of some settings.
+class ListedGroup:
+    """Runs with the same values of some settings, as the list of runs knows them.
 
     Attributes:
         label: Those values, in words.
         place: Number of the group among all groups, for its colour and marker.
-        runs: The runs.
-        summaries: Their summaries, in the same order.
+        summaries: Summaries of the runs.
         differ: Names of other settings, seeds excepted, in which the runs differ.
     """
 
     label: str
     place: int
-    runs: tuple[Run, ...]
     summaries: tuple[Summary, ...]
-    differ: tuple[str, ...] = field(default=())
+    differ: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RunGroup(ListedGroup):
+    """A group whose run files are open, for figures.
+
+    Attributes:
+        runs: The runs, in the order of their summaries.
+    """
+
+    runs: tuple[Run, ...]
+
+
+AnyGroup = TypeVar("AnyGroup", bound=ListedGroup)
 
 
 def all_settings(folder: Where) -> dict[str, Mapping[str, object]]:
@@ -86,8 +100,8 @@ def _groupings(folder: Where) -> list[str]:
     return first + [name for name in differing if name not in first]
 
 
-def groups(folder: Where, by: Sequence[str]) -> list[RunGroup]:
-    """The runs of a folder in groups, ordered by their values.
+def groups(folder: Where, by: Sequence[str]) -> list[ListedGroup]:
+    """The runs of a folder in groups, ordered by their values. No run file is opened.
 
     Args:
         folder: Folder of the runs.
@@ -99,13 +113,9 @@ def groups(folder: Where, by: Sequence[str]) -> list[RunGroup]:
     summaries = {run.name: run for run in list_runs(folder) if isinstance(run, Summary)}
     # A status may change without a change of the file.
     name = ("groups", tuple(by), tuple(run.status for run in summaries.values()))
-    return cached_of_folder(name, state_of(folder), lambda: _groups(folder, by, summaries))
-
-
-def _groups(folder: Where, by: Sequence[str], summaries: Mapping[str, Summary]) -> list[RunGroup]:
-    tables = all_settings(folder)
-    runs = {name: _run(folder, name) for name in tables.keys() & summaries.keys()}
-    return _grouped(runs, tables, summaries, by)
+    return cached_of_folder(
+        name, state_of(folder), lambda: _grouped(all_settings(folder), summaries, by)
+    )
 
 
 def groups_of(runs: Sequence[Run], by: Sequence[str]) -> list[RunGroup]:
@@ -116,27 +126,31 @@ def groups_of(runs: Sequence[Run], by: Sequence[str]) -> list[RunGroup]:
     """
     named = {run.path.stem: run for run in runs}
     tables = {name: _settings(run.path.parent, name) for name, run in named.items()}
-    return _grouped(named, tables, {name: summarise(run) for name, run in named.items()}, by)
+    summaries = {name: summarise(run) for name, run in named.items()}
+    return [_opened(group, named.__getitem__) for group in _grouped(tables, summaries, by)]
+
+
+def _opened(group: ListedGroup, run_of: Callable[[str], Run]) -> RunGroup:
+    runs = tuple(run_of(summary.name) for summary in group.summaries)
+    return RunGroup(group.label, group.place, group.summaries, group.differ, runs)
 
 
 def _grouped(
-    runs: Mapping[str, Run],
     tables: Mapping[str, Mapping[str, object]],
     summaries: Mapping[str, Summary],
     by: Sequence[str],
-) -> list[RunGroup]:
+) -> list[ListedGroup]:
     members: dict[tuple[str, ...], list[str]] = {}
-    for name in runs:
+    for name in tables.keys() & summaries.keys():
         values = tuple(written(tables[name].get(setting)) for setting in by)
         members.setdefault(values, []).append(name)
     result = []
     for place, values in enumerate(sorted(members, key=lambda key: [*map(_order, key)])):
         names = sorted(members[values], key=_order)
         result.append(
-            RunGroup(
+            ListedGroup(
                 label=_label(by, values),
                 place=place,
-                runs=tuple(runs[name] for name in names),
                 summaries=tuple(summaries[name] for name in names),
                 differ=_differing([tables[name] for name in names], by),
             )
@@ -148,12 +162,13 @@ def chosen_groups(folder: Where, view: View) -> list[RunGroup]:
     """The groups that ``view`` shows: those it names, or else the first ``MOST_GROUPS``.
 
     Raises:
-        InputError: the folder cannot be read.
+        InputError: the folder, or a run of such a group, cannot be read.
     """
-    return shown_of(groups(folder, view.by), view)
+    shown = shown_of(groups(folder, view.by), view)
+    return [_opened(group, partial(_run, folder)) for group in shown]
 
 
-def shown_of(every: Sequence[RunGroup], view: View) -> list[RunGroup]:
+def shown_of(every: Sequence[AnyGroup], view: View) -> list[AnyGroup]:
     """The groups that ``view`` shows: those it names, or else the first ``MOST_GROUPS``."""
     chosen = [group for group in every if group.label in view.groups]
     return list((chosen or every)[:MOST_GROUPS])

@@ -71,7 +71,9 @@ def hues(folder: Where, name: str) -> Hues:
             for group, (colour, symbol) in zip(every, group_marks(every), strict=True)
         ]
         of_run = {
-            run.name: sign for group, sign in zip(every, signs, strict=True) for run in group.runs
+            run.name: sign
+            for group, sign in zip(every, signs, strict=True)
+            for run in group.summaries
         }
         return Hues(of_run, tuple(signs[:_MOST_KEYS]))
     values = _numbers(folder, name)

@@ -27,6 +27,8 @@ _MOST_BYTES = 1 << 26
 _MEANS = ("train_loss", "lambda_1", "lambda_ratio", "lambda_ratio_of_means", "trace")
 _NUMBERS = ("training_seconds", "accuracy", "nll", "ece", "rmse")
 _TEXTS = ("name", "method", "task", "status", "created_at")
+_OF_SUMMARY = {field.name for field in fields(Summary)}
+_OF_MEAN = tuple(field.name for field in fields(SampleMean))
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ def _listed(entry: Mapping[str, Any]) -> Listed:
         ValueError: as for ``TypeError``.
     """
     held = dict(entry["summary"])
-    if set(held) != {field.name for field in fields(Summary)}:
+    if set(held) != _OF_SUMMARY:
         raise ValueError("other fields")
     for name in _TEXTS:
         _check(held[name], str)
@@ -114,8 +116,7 @@ def _listed(entry: Mapping[str, Any]) -> Listed:
 def _mean(held: Any) -> Any:
     if held is None:
         return None
-    names = [field.name for field in fields(SampleMean)]
-    values = {name: float(held[name]) for name in names}
+    values = {name: float(held[name]) for name in _OF_MEAN}
     return SampleMean(**{**values, "count": int(held["count"])})  # type: ignore[arg-type]
 
 

@@ -105,7 +105,7 @@ def grouped(folder: Where, view: View) -> html.Nav | None:
                 [
                     html.Span(SIGNS[symbol], style={"color": colour}, **{"aria-hidden": "true"}),
                     group.label,
-                    html.Small(formats.count(len(group.runs), "run")),
+                    html.Small(formats.count(len(group.summaries), "run")),
                     link(
                         "×",
                         view.show_groups(others),

@@ -130,7 +130,7 @@ def _compared(folder: Where, view: View) -> Comparison:
     by = view.by or ((colour,) if colour in groupings(folder) else ("method",))
     every = groups(folder, by)
     shown = [group for group in every if not view.groups or group.label in view.groups]
-    series = {run.name: group.label for group in shown for run in group.runs}
+    series = {run.name: group.label for group in shown for run in group.summaries}
     of_samples = view.setting("of") == "samples"
     items: list[Item] = []
     for name, table in tables.items():

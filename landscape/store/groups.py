@@ -11,6 +11,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from h5py import h5d
 
 from landscape.errors import InputError
 from landscape.runtime import limits
@@ -146,11 +147,16 @@ def _write_variable(
 
 def group_names(file: h5py.File) -> list[str]:
     """The schema's groups that a file holds."""
-    names = list(schema.GROUPS)
+    present = _inner_groups(file)
+    names = [name for name in schema.GROUPS if name in present]
     for family in schema.FAMILIES:
-        if isinstance(file.get(family), h5py.Group):
-            names += [f"{family}/{name}" for name in file[family]]
-    return [name for name in names if isinstance(file.get(name), h5py.Group)]
+        if family in present:
+            names += [f"{family}/{name}" for name in _inner_groups(file[family])]
+    return names
+
+
+def _inner_groups(group: h5py.Group) -> list[str]:
+    return [name for name in group if group.get(name, getclass=True) is h5py.Group]
 
 
 def find_group(file: h5py.File, name: str) -> h5py.Group:
@@ -183,8 +189,13 @@ def read_group(
     name = group.name.lstrip("/")
     known = schema.fields(name)
     with reading(path):
-        inside = {version_1.variable_name(f"{name}/{inner}"): group[inner] for inner in group}
-        datasets = {variable: data for variable, data in inside.items() if variable in known}
+        inside = {version_1.variable_name(f"{name}/{inner}"): inner for inner in group}
+        # The low-level interface: all are opened for their shapes, and few of them are read.
+        datasets = {
+            variable: h5d.open(group.id, inner.encode())
+            for variable, inner in inside.items()
+            if variable in known
+        }
         shapes = {variable: data.shape for variable, data in datasets.items()}
         wanted = {v: data for v, data in datasets.items() if v in names or not names}
         size = sum(math.prod(shapes[variable]) for variable in wanted)
@@ -193,7 +204,7 @@ def read_group(
                 f"{path}: group '{name}' holds {size:,} numbers to draw, and a figure has up to "
                 f"{most:,}: not drawn"
             )
-        arrays = {variable: data[()] for variable, data in wanted.items()}
+        arrays = {variable: h5py.Dataset(data)[()] for variable, data in wanted.items()}
         attributes = version_1.group_attributes(plain_attributes(group))
     try:
         read = schema.conform(name, arrays, shapes)

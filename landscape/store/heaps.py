@@ -17,7 +17,8 @@ from landscape.runtime.limits import MAX_OVERHEAD
 _START = b"GCOL\x01\0\0\0"
 _HEAD = 16
 """Bytes before the first entry of a heap, and before the contents of an entry."""
-_BLOCK = 1 << 22
+_BLOCK = 1 << 18
+"""Bytes that are read at a time. Memory for more is slow to get."""
 
 
 def check_heaps(descriptor: int, path: Path) -> None:

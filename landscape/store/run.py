@@ -28,6 +28,7 @@ from landscape.store.untrusted import Attribute, open_run, plain_attributes, rea
 from landscape.store.versions import git_commit, library_versions
 
 if TYPE_CHECKING:
+    import h5py
     import xarray
 
 Contents = tuple[Mapping[str, object], Mapping[str, Attribute]]
@@ -102,9 +103,17 @@ class Run:
             InputError: the file is missing, damaged, not a run, or unsafe to read.
         """
         with open_run(path) as file:
-            with reading(Path(path)):
-                attributes = version_1.root_attributes(plain_attributes(file))
-            return cls(Path(path), attributes)
+            return cls.of(file, Path(path))
+
+    @classmethod
+    def of(cls, file: h5py.File, path: Path) -> Run:
+        """The run of an open file.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        with reading(path):
+            return cls(path, version_1.root_attributes(plain_attributes(file)))
 
     @property
     def config(self) -> dict[str, Any]:

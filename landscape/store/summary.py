@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
+import h5py
 import numpy as np
 
 from landscape.errors import InputError, printable
@@ -71,22 +73,39 @@ def summarise(run: Run) -> Summary:
     Raises:
         InputError: the file is damaged where the summary is read.
     """
-    with open_run(run.path) as file:  # once: a page may show a hundred runs
-        groups = group_names(file)
-        with reading(run.path):
-            predictions = plain_attributes(file["predictions"]) if "predictions" in groups else {}
-        flatness = Group({})
-        if "samples" in groups:
-            names = ("loss", "eigenvalues", "trace", "chain", "place")
-            flatness = read_group(file["samples"], run.path, names)
-        measures = Group({})
-        if "sharpness" in groups:
-            measures = read_group(file["sharpness"], run.path, ("value", "chain", "place"))
-        lines = {
-            name.partition("/")[2]: barrier(read_group(file[name], run.path, ("loss",)))
-            for name in groups
-            if name.startswith("lines/")
-        }
+    with open_run(run.path) as file:
+        return _summary(run, file)
+
+
+def open_summarised(path: Path) -> tuple[Run, Summary]:
+    """Open a run file, as by ``Run.open``, and read its summary.
+
+    The file is opened once, which matters for a list of hundreds of runs.
+
+    Raises:
+        InputError: the file is no run, unsafe to read, or damaged where the summary is read.
+    """
+    with open_run(path) as file:
+        run = Run.of(file, path)
+        return run, _summary(run, file)
+
+
+def _summary(run: Run, file: h5py.File) -> Summary:
+    groups = group_names(file)
+    with reading(run.path):
+        predictions = plain_attributes(file["predictions"]) if "predictions" in groups else {}
+    flatness = Group({})
+    if "samples" in groups:
+        names = ("loss", "eigenvalues", "trace", "chain", "place")
+        flatness = read_group(file["samples"], run.path, names)
+    measures = Group({})
+    if "sharpness" in groups:
+        measures = read_group(file["sharpness"], run.path, ("value", "chain", "place"))
+    lines = {
+        name.partition("/")[2]: barrier(read_group(file[name], run.path, ("loss",)))
+        for name in groups
+        if name.startswith("lines/")
+    }
     eigenvalues = flatness.get("eigenvalues", np.empty((0, 0)))
     trace = flatness.get("trace", np.empty(0))
     samples = count(predictions, "samples")

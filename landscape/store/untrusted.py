@@ -106,12 +106,8 @@ def reading(path: Path) -> AbstractContextManager[None]:
     return refused(f"{path} is truncated or damaged")
 
 
-def plain_attributes(item: h5py.Group, *names: str) -> dict[str, Attribute]:
+def plain_attributes(item: h5py.Group) -> dict[str, Attribute]:
     """The attributes of an open file or group that are single texts or numbers.
-
-    Args:
-        item: The file or group.
-        *names: Names of attributes; all are read if none is given.
 
     Raises:
         InputError: their texts are larger than ``limits.MAX_ATTRIBUTE_BYTES``.
@@ -119,8 +115,7 @@ def plain_attributes(item: h5py.Group, *names: str) -> dict[str, Attribute]:
     plain: dict[str, Attribute] = {}
     size = 0
     for encoded, attribute in _attributes(item.id):
-        name = encoded.decode("utf-8", "replace")
-        if attribute.shape != () or (names and name not in names):
+        if attribute.shape != ():
             continue
         scalar = np.empty((), attribute.dtype)
         attribute.read(scalar)
@@ -130,16 +125,24 @@ def plain_attributes(item: h5py.Group, *names: str) -> dict[str, Attribute]:
         if isinstance(value, str):
             size += len(value)
             if size > limits.MAX_ATTRIBUTE_BYTES:
-                raise _too_much_text(f"{item.file.filename}:{printable(item.name)}")
+                raise _refusal(Path(item.file.filename), item.name, _TOO_MUCH_TEXT)
         if isinstance(value, str | int | float):
-            plain[name] = value
+            plain[_decoded(encoded)] = value
     return plain
 
 
-def _too_much_text(where: str) -> InputError:
-    return InputError(
-        f"{where} has attributes larger than {limits.MAX_ATTRIBUTE_BYTES >> 20} MiB: refused"
-    )
+_TOO_MUCH_TEXT = f"has attributes larger than {limits.MAX_ATTRIBUTE_BYTES >> 20} MiB"
+
+
+def _refusal(path: Path, inside: str, why: str) -> InputError:
+    """The error for an object of a file.
+
+    Args:
+        path: Path of the file.
+        inside: Path of the object in it; empty for the file itself.
+        why: What is wrong with it.
+    """
+    return InputError(f"{path}:{printable(inside or '/')} {why}: refused")
 
 
 def _attributes(group: h5g.GroupID) -> Iterator[tuple[bytes, h5a.AttrID]]:
@@ -152,7 +155,7 @@ def _attributes(group: h5g.GroupID) -> Iterator[tuple[bytes, h5a.AttrID]]:
 
 
 def _check_schema(file: h5py.File, path: Path) -> None:
-    attributes = plain_attributes(file, "schema_name", "schema_version")
+    attributes = plain_attributes(file)
     version = attributes.get("schema_version")
     if attributes.get("schema_name") != schema.NAME:
         raise InputError(f"{path} is an HDF5 file, but not a run of this package")
@@ -163,9 +166,8 @@ def _check_schema(file: h5py.File, path: Path) -> None:
             f"{path} has schema {version}, newer than {schema.VERSION}, the newest that this "
             "version reads: upgrade landscape"
         )
-    every = plain_attributes(file)
     try:
-        schema.check_attributes(every)
+        schema.check_attributes(attributes)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
 
@@ -238,45 +240,47 @@ def _check_size(file: h5py.File, path: Path, nbytes: int) -> None:
         prefix, group, depth = pending.pop()
         groups.append((prefix, group))
         about = h5o.get_info(group)
-        attributes = h5a.get_num_attrs(group)
+        attributes, members = h5a.get_num_attrs(group), group.get_num_objs()
         size.attributes += attributes
         if attributes > limits.MAX_ATTRIBUTES:
-            raise InputError(
-                f"{path}:{printable(prefix or '/')} has more than {limits.MAX_ATTRIBUTES:,} "
-                "attributes: refused"
-            )
+            raise _refusal(path, prefix, f"has more than {limits.MAX_ATTRIBUTES:,} attributes")
         # Texts of variable length are elsewhere: check_all and plain_attributes count them.
         if about.meta_size.attr.heap_size + about.hdr.space.total > limits.MAX_ATTRIBUTE_BYTES:
-            raise _too_much_text(f"{path}:{printable(prefix or '/')}")
-        size.objects += group.get_num_objs()
+            raise _refusal(path, prefix, _TOO_MUCH_TEXT)
+        size.objects += members
         size.check(path)
-        if prefix[1:] in schema.FAMILIES and group.get_num_objs() > limits.MAX_MEMBERS:
+        if prefix[1:] in schema.FAMILIES and members > limits.MAX_MEMBERS:
             raise InputError(f"{path} holds more than {limits.MAX_MEMBERS:,} {prefix[1:]}: refused")
-        for name in group:
-            inside = f"{prefix}/{_decoded(name)}"
-            where = f"{path}:{printable(inside)}"
-            if len(name) > limits.MAX_NAME or _decoded(name).encode() != name:
-                raise InputError(f"{where} has a name that is too long or no text: refused")
-            if group.links.get_info(name).type != h5l.TYPE_HARD:
-                raise InputError(f"{where} is a soft or external link: refused")
+        for name, link in _links(group):
+            text = _decoded(name)
+            inside = f"{prefix}/{text}"
+            if len(name) > limits.MAX_NAME or text.encode() != name:
+                raise _refusal(path, inside, "has a name that is too long or no text")
+            if link != h5l.TYPE_HARD:
+                raise _refusal(path, inside, "is a soft or external link")
             item = h5o.open(group, name)
             if isinstance(item, h5g.GroupID):
                 if depth + 1 > limits.MAX_DEPTH:
-                    raise InputError(
-                        f"{where} is nested deeper than {limits.MAX_DEPTH} groups: refused"
-                    )
+                    raise _refusal(path, inside, f"is nested deeper than {limits.MAX_DEPTH} groups")
                 pending.append((inside, item, depth + 1))
             elif isinstance(item, h5d.DatasetID):
-                _add(size, item, inside, where)
+                _add(size, item, path, inside)
                 size.check(path)
             else:
-                raise InputError(f"{where} is neither a group nor a data set: refused")
+                raise _refusal(path, inside, "is neither a group nor a data set")
     size.check_all(path, nbytes)
     for prefix, group in groups:  # their texts are now known to be small
-        _check_attributes(group, f"{path}:{printable(prefix or '/')}")
+        _check_attributes(group, path, prefix)
 
 
-def _add(size: _Size, data: h5d.DatasetID, inside: str, where: str) -> None:
+def _links(group: h5g.GroupID) -> list[tuple[bytes, int]]:
+    """The name and the type of each link of a group."""
+    links: list[tuple[bytes, int]] = []
+    group.links.iterate(lambda name, about: links.append((name, about.type)), info=True)
+    return links
+
+
+def _add(size: _Size, data: h5d.DatasetID, path: Path, inside: str) -> None:
     """Add what reading a variable takes.
 
     Raises:
@@ -285,16 +289,17 @@ def _add(size: _Size, data: h5d.DatasetID, inside: str, where: str) -> None:
     properties = data.get_create_plist()
     layout = properties.get_layout()
     if layout == h5d.VIRTUAL or properties.get_external_count():
-        raise InputError(f"{where} keeps its data outside the file: refused")
+        raise _refusal(path, inside, "keeps its data outside the file")
     kind, shape = data.get_type(), data.shape
     nbytes = kind.get_size()
     if kind.get_class() not in _NUMBERS or nbytes > _LARGEST_NUMBER:
-        raise InputError(f"{where} has type {_named(kind)}, not a number: refused")
+        raise _refusal(path, inside, f"has type {_named(kind)}, not a number")
     if shape is None:
-        raise InputError(f"{where} has no shape: refused")
+        raise _refusal(path, inside, "has no shape")
     for index in range(properties.get_nfilters()):
-        if properties.get_filter(index)[0] not in _FILTERS:
-            raise InputError(f"{where} uses filter {properties.get_filter(index)[0]}: refused")
+        code = properties.get_filter(index)[0]
+        if code not in _FILTERS:
+            raise _refusal(path, inside, f"uses filter {code}")
     # A chunk is unpacked as a whole, and may be larger than the part that is read.
     chunk = properties.get_chunk() if layout == h5d.CHUNKED else shape
     as_read = max(nbytes, schema.number_size(inside[1:]))
@@ -303,14 +308,15 @@ def _add(size: _Size, data: h5d.DatasetID, inside: str, where: str) -> None:
     size.stored += data.get_storage_size()
 
 
-def _check_attributes(group: h5g.GroupID, where: str) -> None:
+def _check_attributes(group: h5g.GroupID, path: Path, inside: str) -> None:
     """Check the attributes of the file or a group; those of variables are never read here."""
     for name, attribute in _attributes(group):
         kind = attribute.get_type()
         if kind.get_class() not in _ATTRIBUTES:
-            raise InputError(
-                f"{where} has attribute '{printable(_decoded(name))}' of type {_named(kind)}: "
-                "refused"
+            raise _refusal(
+                path,
+                inside,
+                f"has attribute '{printable(_decoded(name))}' of type {_named(kind)}",
             )
 
 

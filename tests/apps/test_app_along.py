@@ -13,7 +13,7 @@ import torch
 from landscape_app import figures, table
 from landscape_app.data import NotMeasured
 from landscape_app.figures import along
-from landscape_app.groups import groups
+from landscape_app.groups import chosen_groups
 from landscape_app.inputs import sample_count
 from landscape_app.pages import training
 from landscape_app.url import View
@@ -103,7 +103,8 @@ def test_groups_have_the_mean_over_their_runs(tmp_path: Path) -> None:
     for seed, scale in enumerate((1.0, 3.0)):
         write(tmp_path, f"run{seed}", seed=seed, scale=scale)
     draw = training.PAGE.grouped["along"]
-    figure = draw(groups(tmp_path, ["method"]), View.parse("/training?by=method"))
+    view = View.parse("/training?by=method")
+    figure = draw(chosen_groups(tmp_path, view), view)
     (mean,) = [
         trace for trace in figure.data if trace.meta and trace.meta["series"] == "mean over runs"
     ][:1]

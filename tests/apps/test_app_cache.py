@@ -55,8 +55,10 @@ def test_a_list_reads_only_the_files_that_changed(
 ) -> None:
     first, _ = new_run("first"), new_run("second", seed=1)
     read = []
-    summarise = data.summarise
-    monkeypatch.setattr(data, "summarise", lambda run: read.append(run.path.stem) or summarise(run))
+    reader = data.open_summarised
+    monkeypatch.setattr(
+        data, "open_summarised", lambda path: read.append(path.stem) or reader(path)
+    )
     before = data.list_runs(tmp_path)
     assert data.list_runs(tmp_path) == before
     first.set_attributes(status="failed")

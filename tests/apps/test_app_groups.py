@@ -58,12 +58,12 @@ def draw(folder: Path, address: str, graph: str) -> go.Figure:
 def test_groups_are_runs_with_the_same_settings_but_for_the_seed(folder: Path) -> None:
     assert groupings(folder) == ["name", "method", "task", "method.rank", "task.shots"]
     by_rank = groups(folder, ["method.rank"])
-    assert [(group.label, len(group.runs)) for group in by_rank] == [
+    assert [(group.label, len(group.summaries)) for group in by_rank] == [
         ("rank 2", 3),
         ("rank 5", 1),
         ("rank 10", 3),
     ]
-    assert [run.path.stem for run in by_rank[2].runs] == [f"swag-10-seed{s}" for s in range(3)]
+    assert [run.name for run in by_rank[2].summaries] == [f"swag-10-seed{s}" for s in range(3)]
     assert [group.differ for group in by_rank] == [(), (), ()]  # and not in their seeds
     (map_runs, swag_runs) = groups(folder, ["method"])
     assert (map_runs.label, swag_runs.label) == ("map", "swag")
@@ -78,6 +78,8 @@ def test_an_address_names_groups(folder: Path) -> None:
     assert view.address == "/flatness?by=method.rank&group=rank+10&group=rank+2"
     shown = chosen_groups(folder, view)
     assert [group.label for group in shown] == ["rank 2", "rank 10"]
+    for group in shown:  # the open runs are those of the summaries
+        assert [run.path.stem for run in group.runs] == [run.name for run in group.summaries]
     every = chosen_groups(folder, View.parse("/flatness?by=method.rank"))
     marks = dict(zip((group.label for group in every), group_marks(every), strict=True))
     assert group_marks(shown) == [marks["rank 2"], marks["rank 10"]]  # as among all of them

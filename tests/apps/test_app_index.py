@@ -6,9 +6,10 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import h5py
 import pytest
 from landscape_app import cache, data, index
-from landscape_app.groups import all_settings
+from landscape_app.groups import all_settings, groups
 
 from landscape.store import Run, Summary
 
@@ -30,13 +31,13 @@ def forget() -> None:
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the runs that are opened from now on."""
     names: list[str] = []
-    before = Run.open
+    before = Run.of
 
-    def note(path: Path) -> Run:
-        names.append(Path(path).stem)
-        return before(path)
+    def note(file: h5py.File, path: Path) -> Run:
+        names.append(path.stem)
+        return before(file, path)
 
-    monkeypatch.setattr(Run, "open", note)
+    monkeypatch.setattr(Run, "of", note)
     return names
 
 
@@ -51,6 +52,8 @@ def test_the_next_start_opens_only_what_has_changed(
     names = opened(monkeypatch)
     assert repr(data.list_runs(tmp_path)) == repr(listed)  # NaN is not equal to itself
     assert all_settings(tmp_path) == settings
+    (group,) = groups(tmp_path, ["method"])
+    assert {run.name for run in group.summaries} == {"one", "two"}
     assert names == []
     forget()
     Run(tmp_path / "two.h5", {}).set_attributes(seed=7)

@@ -46,10 +46,10 @@ def test_runs_of_two_folders_are_compared_with_their_folder_in_the_name(
     view = View.parse("/flatness?run=same&run=one/same&run=two/same&with=one,two,../x,gone")
     where = inside(tmp_path, view)
     assert sorted(listed.name for listed in list_runs(where)) == ["one/same", "same", "two/same"]
-    assert {group.label: len(group.runs) for group in groups(where, ["seed"])} == {
+    assert {group.label: len(group.summaries) for group in groups(where, ["seed"])} == {
         f"seed {seed}": 1 for seed in range(3)
     }
-    by_folder = {group.label: group.runs[0].name for group in groups(where, ["folder"])}
+    by_folder = {group.label: group.summaries[0].name for group in groups(where, ["folder"])}
     assert by_folder == {"this folder": "same", "one": "one/same", "two": "two/same"}
     opened = Chosen.of(where, view)
     assert [run.name for run in opened.runs] == list(view.runs)

@@ -17,7 +17,7 @@ from landscape_app import formats, quantities
 from landscape_app.cache import cached
 from landscape_app.figures import samples, theme
 from landscape_app.figures.scale import asks_for_log, log_ticks
-from landscape_app.groups import RunGroup
+from landscape_app.groups import ListedGroup, RunGroup
 
 Curve = tuple[np.ndarray, np.ndarray]
 """x and y of a curve of one run."""
@@ -77,7 +77,7 @@ class CurvePanel:
         return read
 
 
-def group_marks(groups: Sequence[RunGroup]) -> list[theme.Mark]:
+def group_marks(groups: Sequence[ListedGroup]) -> list[theme.Mark]:
     """Colour and marker of each group; 35 groups have different ones."""
     colours = (*theme.OKABE_ITO[:3], theme.ORANGE, theme.PURPLE, theme.SKY, theme.GREY)
     return [

@@ -17,7 +17,7 @@ from landscape.store import Run, SampleMean, Summary
 from landscape_app import formats
 from landscape_app.components import link, named, notice, section, table_frame
 from landscape_app.data import BrokenRun, Where, finite_counts, list_runs, open_runs, root_of
-from landscape_app.groups import RunGroup, all_settings, groupings, groups
+from landscape_app.groups import ListedGroup, all_settings, groupings, groups
 from landscape_app.hues import hue_names, hues
 from landscape_app.other_folders import folders_below, misnamed
 from landscape_app.quantities import LABELS, readings
@@ -217,7 +217,7 @@ def groupable(folder: Where) -> list[str]:
         return []
 
 
-def _group_row(group: RunGroup, view: View) -> dict[str, Any]:
+def _group_row(group: ListedGroup, view: View) -> dict[str, Any]:
     """A row of the grid for a group: means and standard deviations over its runs."""
     tables = [readings(summary) for summary in group.summaries]
     means = {
@@ -237,7 +237,7 @@ def _group_row(group: RunGroup, view: View) -> dict[str, Any]:
         accuracy = means["accuracy"]
         written["accuracy"] = formats.percent_plus_minus(accuracy.mean, accuracy.deviation)
     written["training"] = formats.duration(means["training"].mean)
-    written["seed"] = f"n = {len(group.runs)}"
+    written["seed"] = f"n = {len(group.summaries)}"
     newest = max(summary.created_at for summary in group.summaries)
     written["date"] = formats.moment(newest)[:10]
 
@@ -255,7 +255,7 @@ def _group_row(group: RunGroup, view: View) -> dict[str, Any]:
         "task": same("task"),
         "status": same("status"),
         **{name: formats.finite(mean.mean) for name, mean in means.items()},
-        "seed": len(group.runs),
+        "seed": len(group.summaries),
         "date": formats.timestamp(newest),
         "written": written,
         "over": {
