@@ -148,6 +148,21 @@ def test_export_writes_pages_and_tables(
         assert f"<summary>{name}</summary>" in report.read_text()
 
 
+def test_torchrun_trains_as_one_process_does(tmp_path: Path) -> None:
+    train = ["train", "digits", "map", "--shots", "3", "--epochs", "3", "--samples", "1"]
+    both = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m"]
+    command = [*both, "landscape", *train, "--device", "cpu", "--out", str(tmp_path / "two")]
+    found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.count("accuracy") == 1
+    assert main([*train, "--device", "cpu", "--out", str(tmp_path / "one")]) == 0
+    two, one = (Run.open(tmp_path / name / "digits-map-seed0.h5") for name in ("two", "one"))
+    np.testing.assert_allclose(
+        two["training"]["train_loss"], one["training"]["train_loss"], rtol=1e-4
+    )
+    assert two.attributes["status"] == "complete"
+
+
 @pytest.mark.parametrize("how", [["--parameters", "normalisation-and-head"], ["--trained", "head"]])
 def test_transfer_with_a_fresh_head_of_another_size(
     demo: Path, tmp_path: Path, how: list[str]

@@ -1,8 +1,6 @@
-"""Two processes that share the data train and measure what one does."""
+"""Two processes that share the data measure what one does."""
 
-import json
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from cases import Shared
 
 from landscape.cli import main
 from landscape.errors import InputError
@@ -31,74 +28,21 @@ def test_examples_are_dealt_out_once_each() -> None:
     assert [len(inputs) for part in whole for inputs, _ in part] == [7, 2, 1, 5]
 
 
-BOTH = """
-import contextlib, json, os, sys
-from landscape.cli import main
-folder, commands, port = sys.argv[1:]
-for command in json.loads(commands):
-    with open(f"{folder}/{command[0]}-{os.environ['RANK']}.txt", "w") as printed:
-        with contextlib.redirect_stdout(printed):
-            assert main(command) == 0, command
-    # The processes meet a second time, at a place where nothing is left of the first.
-    os.environ |= {"TORCHELASTIC_USE_AGENT_STORE": "False", "MASTER_PORT": port}
-"""
-
-
-@pytest.fixture(scope="module")
-def launched(shared: Shared) -> Path:
-    """What one process and two have trained and measured, and what the two have printed.
-
-    The two train and measure in one launch, since each begins with long imports.
-    """
-
-    def fill(folder: Path) -> None:
-        swag = ["train", "digits", "swag", "--model", "mlp", "--shots", "2", "--epochs", "6"]
-        swag += ["--samples", "2", "--rank", "2"]
-        assert main([*swag, "--device", "cpu", "--out", str(folder / "one")]) == 0
-        shutil.copytree(folder / "one", folder / "two")
-        commands = {
-            name: [train_into(folder / name), measure_in(folder / name)] for name in ("one", "two")
-        }
-        assert [main(command) for command in commands["one"]] == [0, 0]
-        script = folder / "both.py"
-        script.write_text(BOTH)
-        launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        arguments = [str(folder), json.dumps(commands["two"]), str(port)]
-        subprocess.run([*launch, str(script), *arguments], check=True, timeout=200)
-
-    return shared("torchrun", fill)
-
-
-def train_into(folder: Path) -> list[str]:
-    command = ["train", "digits", "map", "--shots", "3", "--epochs", "3", "--samples", "1"]
-    return [*command, "--device", "cpu", "--out", str(folder)]
-
-
-def measure_in(folder: Path) -> list[str]:
-    command = ["measure", "--samples", "2", "--eigenvalues", "2", "--grid", "3", "--plane"]
-    command += ["random", "--density", "2", "--trace-matvecs", "5", "--device", "cpu"]
-    return [*command, str(folder / "digits-swag-seed0.h5")]
-
-
-def printed(folder: Path, command: str) -> str:
-    """What the two processes have printed together."""
-    return "".join((folder / f"{command}-{rank}.txt").read_text() for rank in range(2))
-
-
-def test_torchrun_trains_as_one_process_does(launched: Path) -> None:
-    assert printed(launched, "train").count("accuracy") == 1
-    one, two = (Run.open(launched / name / "digits-map-seed0.h5") for name in ("one", "two"))
-    np.testing.assert_allclose(
-        two["training"]["train_loss"], one["training"]["train_loss"], rtol=1e-4
-    )
-    assert two.attributes["status"] == "complete"
-
-
-def test_torchrun_measures_as_one_process_does(launched: Path) -> None:
-    assert printed(launched, "measure").count("lambda_1") == 1
-    one, two = (Run.open(launched / name / "digits-swag-seed0.h5") for name in ("one", "two"))
+def test_torchrun_measures_as_one_process_does(tmp_path: Path) -> None:
+    train = ["train", "digits", "swag", "--model", "mlp", "--shots", "2", "--epochs", "6"]
+    train += ["--samples", "2", "--rank", "2"]
+    assert main([*train, "--device", "cpu", "--out", str(tmp_path / "one")]) == 0
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    runs = [tmp_path / name / "digits-swag-seed0.h5" for name in ("one", "two")]
+    measure = ["measure", "--samples", "2", "--eigenvalues", "2", "--grid", "3", "--plane"]
+    measure += ["random", "--density", "2", "--trace-matvecs", "5", "--device", "cpu"]
+    assert main([*measure, str(runs[0])]) == 0
+    both = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m"]
+    command = [*both, "landscape", *measure, str(runs[1])]
+    found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.count("lambda_1") == 1
+    one, two = map(Run.open, runs)
     assert two.attributes["status"] == "complete"
     for name in ("eigenvalues", "trace", "loss", "accuracy", "matvecs"):
         np.testing.assert_allclose(two["samples"][name], one["samples"][name], rtol=1e-3)
