@@ -13,6 +13,7 @@ processes. Two divided by their ratio is the speed-up that two free cores can gi
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -71,7 +72,9 @@ def measured(processes: int, images: int, matvecs: int) -> tuple[float, float, f
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path},
     )
-    lines = [json.loads(line) for line in ended.stdout.splitlines() if line.startswith("{")]
+    # The processes may print at one moment, on one line.
+    lines = [json.loads(printed) for printed in re.findall(r"\{.*?\}", ended.stdout)]
+    assert len(lines) == processes
     clock, processor = zip(*(line["seconds"] for line in lines), strict=True)
     return max(clock), sum(processor), lines[0]["lambda"]
 
