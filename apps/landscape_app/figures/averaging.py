@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from landscape.store import Run
 from landscape_app import formats
@@ -40,7 +39,7 @@ def averaging_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figure:
         InputError: a run file cannot be read, or its predictions cannot be scored.
     """
     results = each_of(runs, averages)
-    figure = make_subplots(cols=3, horizontal_spacing=0.08)
+    figure = theme.panels(cols=3, horizontal_spacing=0.08)
     traces: list[theme.Trace] = []
     for column, (_, label, _) in enumerate(_PANELS, start=1):
         for position, curves in results.items():
