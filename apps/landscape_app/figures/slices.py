@@ -107,7 +107,7 @@ def slices_figure(
         if log and (rows > 1 or index == len(groups) - 1):
             ticks, labels = log_ticks(np.concatenate(drawn[-2:] if shared == "nothing" else drawn))
             figure.update_yaxes(type="log", tickvals=ticks, ticktext=labels, row=panel_row)
-        figure.update_yaxes(title_text=shown.axis, row=panel_row, col=1)
+    figure.update_yaxes(title_text=shown.axis, col=1)
     if log and shared == "colours":
         ticks, labels = log_ticks(np.concatenate(drawn))
         figure.update_yaxes(tickvals=ticks, ticktext=labels)
