@@ -117,11 +117,12 @@ def run_files(folder: Path) -> list[Path]:
         InputError: the folder is missing or cannot be read.
     """
     try:
-        return sorted(
+        files = [
             path
             for path in folder.iterdir()
             if path.suffix == SUFFIX and not path.name.startswith(".")
-        )
+        ]
+        return sorted(files, key=lambda path: path.name)  # paths compare slowly
     except OSError as error:
         raise InputError(f"cannot read the folder {folder}: {error.strerror or error}") from error
 
@@ -267,6 +268,16 @@ def load_run(folder: Where, name: str) -> Run:
     return run
 
 
+def cached_run(folder: Where, name: str) -> Run:
+    """As ``load_run``, but the file is opened again only if it has changed.
+
+    Raises:
+        InputError: as ``load_run``.
+    """
+    path = run_path(folder, name)
+    return cached(f"run {name}", path, lambda: load_run(folder, name))
+
+
 def inside(folder: Path, view: View) -> Where:
     """The folder that a view is about, the served one or one inside it, and those added to it.
 
@@ -323,7 +334,7 @@ def open_runs(folder: Where, view: View) -> tuple[list[Run], list[InputError]]:
     faults: list[InputError] = []
     for name in view.runs:
         try:
-            runs.append(load_run(folder, name))
+            runs.append(cached_run(folder, name))
         except InputError as fault:
             faults.append(fault)
     return runs, faults

@@ -11,8 +11,8 @@ from typing import TypeVar
 from landscape.errors import InputError
 from landscape.store import Run, Summary, summarise
 from landscape_app import formats
-from landscape_app.cache import cached, cached_of_folder
-from landscape_app.data import Folders, Where, list_runs, listed_run, load_run, run_path, state_of
+from landscape_app.cache import cached_of_folder
+from landscape_app.data import Folders, Where, cached_run, list_runs, listed_run, state_of
 from landscape_app.settings import written
 from landscape_app.url import View
 
@@ -165,7 +165,7 @@ def chosen_groups(folder: Where, view: View) -> list[RunGroup]:
         InputError: the folder, or a run of such a group, cannot be read.
     """
     shown = shown_of(groups(folder, view.by), view)
-    return [_opened(group, partial(_run, folder)) for group in shown]
+    return [_opened(group, partial(cached_run, folder)) for group in shown]
 
 
 def shown_of(every: Sequence[AnyGroup], view: View) -> list[AnyGroup]:
@@ -181,11 +181,6 @@ def _settings(folder: Where, name: str) -> Mapping[str, object]:
         raise InputError(f"the settings of {name} are damaged")
     own = {NAME: _SEED.sub("", name) or name}
     return {**own, **(in_folder if isinstance(folder, Folders) else {}), **settings}
-
-
-def _run(folder: Where, name: str) -> Run:
-    path = run_path(folder, name)
-    return cached(f"run {name}", path, lambda: load_run(folder, name))
 
 
 def _is_seed(name: str) -> bool:

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from landscape.errors import InputError
 from landscape.runtime.json_text import parse_object
@@ -150,7 +149,7 @@ def along_figure(
     shown = [name for name in QUANTITIES if any(name in own.values for own in results.values())]
     columns = len(shown) if len(shown) < 4 else 2
     rows = math.ceil(len(shown) / columns)
-    figure = make_subplots(
+    figure = theme.panels(
         rows=rows, cols=columns, horizontal_spacing=0.1, vertical_spacing=0.27 / rows
     )
     edges = {

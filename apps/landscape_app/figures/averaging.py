@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from landscape.store import Run
 from landscape_app import formats
@@ -40,17 +39,22 @@ def averaging_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figure:
         InputError: a run file cannot be read, or its predictions cannot be scored.
     """
     results = each_of(runs, averages)
-    figure = make_subplots(cols=3, horizontal_spacing=0.08)
+    figure = theme.panels(cols=3, horizontal_spacing=0.08)
     traces: list[theme.Trace] = []
-    for column, (_, label, _) in enumerate(_PANELS, start=1):
+    for column, (metric, label, _) in enumerate(_PANELS, start=1):
+        drawn: list[theme.Trace] = []
         for position, curves in results.items():
             legend = column == 1 and len(results) == 1
-            traces += _traces(runs[position], curves, column, marks[position], legend)
-        figure.update_yaxes(title_text=label, col=column)
-    figure.add_traces(traces)
+            drawn += _traces(runs[position], curves, column, marks[position], legend)
+        look: dict[str, Any] = {"title_text": label}
+        look |= {"range": range_of_one(np.concatenate([trace["y"] for trace in drawn]))}
+        look |= {"tickformat": ".1~%"} if metric == "accuracy" else {}
+        figure.update_yaxes(**look, col=column)
+        traces += drawn
     if len(results) > 1:
         dashes = {words: dash for _, words, dash in _LINES}
-        figure.add_traces(samples.keys(runs, results, marks, dashes))
+        traces += samples.keys(runs, results, marks, dashes)
+    figure.add_traces(traces)
     most_samples = max(len(curves.random["nll"]) for curves in results.values())
     ticks = {
         "tick0": 1,
@@ -58,10 +62,6 @@ def averaging_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figure:
         "range": [0.5, most_samples + 0.5],
     }
     figure.update_xaxes(title_text="samples averaged", **ticks)
-    figure.update_yaxes(tickformat=".1~%", col=2)
-    for column in range(1, len(_PANELS) + 1):
-        panel = [trace["y"] for trace in traces if trace["yaxis"] == f"y{column}"]
-        figure.update_yaxes(range=range_of_one(np.concatenate(panel)), col=column)
     drawn_values = {
         position: [curves.random[metric] for metric, *_ in _PANELS]
         for position, curves in results.items()

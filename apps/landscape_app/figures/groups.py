@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from landscape.errors import InputError
 from landscape.results.sample_mean import ANYTHING
@@ -114,7 +113,7 @@ def group_values_figure(
     if not shown:
         words = ", ".join(quantities.label(key) for key in names)
         raise InputError(f"none of these runs has {theme.without_markup(words)}")
-    figure = make_subplots(cols=len(shown), horizontal_spacing=0.27 / len(shown))
+    figure = theme.panels(cols=len(shown), horizontal_spacing=0.27 / len(shown))
     traces: list[theme.Trace] = []
     lost: dict[str, int] = {}
     for column, key in enumerate(shown, start=1):
@@ -202,7 +201,7 @@ def group_curves_figure(
     if not curves:
         raise faults[0]
     titles = list(dict.fromkeys(panels[index].y for index, _ in sorted(curves)))
-    figure = make_subplots(cols=len(titles), horizontal_spacing=0.24 / max(len(titles), 2))
+    figure = theme.panels(cols=len(titles), horizontal_spacing=0.24 / max(len(titles), 2))
     marks = group_marks(groups)
     in_detail = len(groups) <= _MOST_IN_DETAIL
     floors = {

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from landscape.runtime import limits
 from landscape.store import Group, Run
@@ -65,7 +64,7 @@ def lines_figure(
     if log is None:
         log = asks_for_log(np.concatenate([group["loss"] for *_, group in curves]))
     panels = sorted({panel for panel, *_ in curves})
-    figure = make_subplots(cols=len(panels), shared_yaxes=True, horizontal_spacing=0.05)
+    figure = theme.panels(cols=len(panels), shared_yaxes=True, horizontal_spacing=0.05)
     for panel, position, label, dash, group in curves:
         run, (colour, _) = runs[position], marks[position]
         x, loss = group["x"], group["loss"]

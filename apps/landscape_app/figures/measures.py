@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from landscape.runtime import limits
 from landscape.store import Group, Run, SampleMean
@@ -52,10 +51,10 @@ def measures_figure(
     columns = {position: _columns(group) for position, group in groups.items()}
     names = list(dict.fromkeys(name for of_run in columns.values() for name in of_run))
     shown = names[: limits.MAX_DRAWN_MEMBERS]
-    figure = make_subplots(
+    figure = theme.panels(
         rows=math.ceil(len(shown) / _COLUMNS),
         cols=min(len(shown), _COLUMNS),
-        subplot_titles=[formats.plain(name) for name in shown],
+        subplot_titles=tuple(formats.plain(name) for name in shown),
         horizontal_spacing=0.05,
         vertical_spacing=0.36 / math.ceil(len(shown) / _COLUMNS),
     )

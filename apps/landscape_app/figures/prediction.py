@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from landscape.store import Group, Run, SampleMean
 from landscape.store.summary import number, places_of
@@ -80,7 +79,7 @@ def metrics_figure(
     groups = read_each(runs, "predictions", "nll", optional=("accuracy", "rmse"))
     one_run = len(groups) == 1
     panels = [panel for panel in _PANELS if any(panel[0] in group for group in groups.values())]
-    figure = make_subplots(cols=len(panels), horizontal_spacing=0.13)
+    figure = theme.panels(cols=len(panels), horizontal_spacing=0.13)
     for column, (metric, label, digits) in enumerate(panels, start=1):
         for position, group in groups.items():
             if metric not in group:

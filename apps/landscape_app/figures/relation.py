@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from landscape.prediction import Correlation, spearman
 from landscape.prediction.correlation import FEWEST
@@ -44,7 +43,7 @@ def relation_figure(
     """
     groups = each_of(runs, flatness_and_error)
     panels = [panel for panel in _PANELS if any(panel[0] in group for group in groups.values())]
-    figure = make_subplots(cols=len(panels), horizontal_spacing=0.11)
+    figure = theme.panels(cols=len(panels), horizontal_spacing=0.11)
     notes = []
     for position, group in groups.items():
         colour, symbol = marks[position]

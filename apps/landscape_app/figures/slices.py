@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from landscape.store import Run
 from landscape_app import formats
@@ -63,7 +62,7 @@ def slices_figure(
     elif log is None:
         log = asks_for_log(np.concatenate([group["loss"].ravel() for group in groups.values()]))
     rows = 1 if shared == "all" else len(groups)
-    figure = make_subplots(
+    figure = theme.panels(
         rows=rows,
         cols=2,
         shared_yaxes=True if shared == "nothing" else "all",
@@ -108,7 +107,7 @@ def slices_figure(
         if log and (rows > 1 or index == len(groups) - 1):
             ticks, labels = log_ticks(np.concatenate(drawn[-2:] if shared == "nothing" else drawn))
             figure.update_yaxes(type="log", tickvals=ticks, ticktext=labels, row=panel_row)
-        figure.update_yaxes(title_text=shown.axis, row=panel_row, col=1)
+    figure.update_yaxes(title_text=shown.axis, col=1)
     if log and shared == "colours":
         ticks, labels = log_ticks(np.concatenate(drawn))
         figure.update_yaxes(tickvals=ticks, ticktext=labels)

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from landscape.store import Run, SampleMean
 from landscape.store.summary import places_of
@@ -51,7 +50,7 @@ def spread_figure(
     """
     errors = ("residuals", "trace_standard_error", "chain", "place")
     groups = read_each(runs, "samples", "eigenvalues", "trace", optional=errors)
-    figure = make_subplots(cols=2, horizontal_spacing=0.11)
+    figure = theme.panels(cols=2, horizontal_spacing=0.11)
     traces: list[Any] = []
     lost, boxes = 0, False
     for column, (quantity, label, series) in enumerate(_PANELS, start=1):

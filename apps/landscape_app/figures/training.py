@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from landscape.store import Group, Run
 from landscape.store.summary import number
@@ -71,7 +70,7 @@ def training_figure(
     panels = list(dict.fromkeys(axis for _, axis, _, _ in lines))
     columns = len(panels) if len(panels) < 4 else 2
     rows = math.ceil(len(panels) / columns)
-    figure = make_subplots(
+    figure = theme.panels(
         rows=rows, cols=columns, horizontal_spacing=0.09, vertical_spacing=0.3 / rows
     )
     cells = {axis: divmod(place, columns) for place, axis in enumerate(panels)}
