@@ -86,7 +86,7 @@ class Record:
     ) -> None:
         self.name, self.folder = options.record, Path(options.record_folder)
         arguments = sys.argv[1:]
-        for flag in ("--record", "--record-folder"):
+        for flag in ("--record", "--record-folder", "--folder"):
             if flag in arguments:
                 at = arguments.index(flag)
                 del arguments[at : at + 2]
