@@ -10,10 +10,11 @@ python -c "import landscape; assert 'site-packages' in landscape.__file__, lands
 
 landscape demo --epochs 5 --grid 5 --samples 3 --out runs/demo
 
-landscape app runs/demo --port 8051 &
+python -u -m landscape app runs/demo --port 0 >app.log &
 app=$!
 trap 'kill $app' EXIT
-curl --silent --fail --retry 30 --retry-connrefused --retry-delay 1 http://127.0.0.1:8051/ >page.html
+until address=$(grep -o -m 1 'http://[^ ]*' app.log); do kill -0 $app; sleep 1; done
+curl --silent --fail "$address" >page.html
 grep -q "_dash-renderer" page.html
 
 python -m pytest -q tests/test_notebooks.py

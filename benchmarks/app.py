@@ -8,10 +8,9 @@ for a test set. ``landscape app`` serves them from a separate process.
 
 The first page is timed in Chromium (if installed), from the address to the rows of the table,
 without the index of the folder and with it. The server has just started: it begins to read the list
-while the browser starts. Each callback is timed
-alone over HTTP, with the request of a browser, for one run and for four runs, first with an empty
-cache and then again. If the machine does other work, look at the CPU time, which has steps of 10
-ms. Memory is the peak of the server after all requests.
+while the browser starts. Each callback is timed alone over HTTP, with the request of a browser, for
+one run and for four runs, first with an empty cache and then again. If the machine does other work,
+look at the CPU time, which has steps of 10 ms. Memory is the peak of the server after all requests.
 """
 
 import argparse
@@ -220,15 +219,16 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
         }
         overview = Table("overview", ("",))
         for name, times in (("without an index", cold), ("with an index", warm)):
-            seconds = [time for time in times if time is not None]
-            if seconds:
-                overview.add(f"first page in Chromium {name}, s", Cell.of(seconds, ends=True))
-        for name, first in sorted(firsts.items(), key=lambda item: -item[1])[:2]:
+            seconds = [value for value in times if value is not None]
+            overview.add(f"first page in Chromium {name}, s", Cell.of(seconds, ends=True))
+        slowest = sorted(firsts.items(), key=lambda item: item[1], reverse=True)
+        for words, (name, first) in zip(("slowest", "next"), slowest, strict=False):
+            milliseconds = 1e3 * first  # the name is no row: it may differ when this is repeated
             overview.add(
-                f"one of the two slowest figures: {name}, ms", Cell.of([1e3 * first], ".0f")
+                f"{words} figure, ms", Cell([milliseconds], f"{milliseconds:.0f} ({name})")
             )
-        milliseconds = [1e3 * first for first in firsts.values()]
-        overview.add(f"all {len(firsts)} figures, ms", Cell.of(milliseconds, ".0f", ends=True))
+        every = [1e3 * first for first in firsts.values()]
+        overview.add(f"all {len(firsts)} figures, ms", Cell.of(every, ".0f", ends=True))
         overview.add("peak memory of the server, MB", Cell.of([peak(process)], ".0f"))
         record.add(table)
         record.add(overview)

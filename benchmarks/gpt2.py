@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("--unchecked", action="store_true", help="no check of derivatives first")
     add_argument(parser)
     options = parser.parse_args()
-    record = Record(options)
+    record = Record(options, needs="20 GiB of memory and 40 minutes")
     torch.manual_seed(0)
     model = GPT2(
         options.vocabulary, options.positions, options.width, options.heads, options.layers

@@ -79,10 +79,15 @@ class Record:
         options: Options of the benchmark; ``add_argument`` has added ``record``.
         packages: Packages whose versions matter, besides torch and numpy.
         device: What ran it, in words.
+        needs: What a run needs, if it is too much to be repeated with the others.
     """
 
     def __init__(
-        self, options: argparse.Namespace, packages: tuple[str, ...] = (), device: str = "cpu"
+        self,
+        options: argparse.Namespace,
+        packages: tuple[str, ...] = (),
+        device: str = "cpu",
+        needs: str = "",
     ) -> None:
         self.name, self.folder = options.record, Path(options.record_folder)
         arguments = sys.argv[1:]
@@ -109,6 +114,7 @@ class Record:
                 **{name: _version(name) for name in ("torch", "numpy", *packages)},
             },
         }
+        self.about |= {"needs": needs} if needs else {}
         self.tables: list[Table] = []
 
     def add(self, table: Table) -> None:
@@ -184,13 +190,17 @@ def repeat(folder: Path = RESULTS) -> None:
             if "note" in about:
                 print(f"{path.stem}: not repeated. {about['note']}")
                 continue
+            if "needs" in about:
+                command = " ".join(about["command"])
+                print(f"{path.stem}: not repeated, needs {about['needs']}: {command}")
+                continue
             lacking = [name for name in about.get("files", ()) if not Path(name).exists()]
             if lacking:
                 print(f"{path.stem}: not repeated, without {' and '.join(lacking)} here")
                 continue
-            command = [sys.executable, *about["command"][1:], "--record", path.stem]
+            again = [sys.executable, *about["command"][1:], "--record", path.stem]
             subprocess.run(
-                [*command, "--record-folder", temporary],
+                [*again, "--record-folder", temporary],
                 check=True,
                 cwd=Path(__file__).parent.parent,
                 stdout=subprocess.DEVNULL,

@@ -51,12 +51,15 @@ def test_what_cannot_be_repeated_here_is_said(
     path = recorded(tmp_path, monkeypatch)
     about = json.loads(path.read_text())
     (tmp_path / "elsewhere.json").write_text(json.dumps({**about, "note": "On another machine."}))
+    large = {**about, "command": ["python", "large.py"], "needs": "a day"}
+    (tmp_path / "large.json").write_text(json.dumps(large))
     path.write_text(json.dumps({**about, "files": ["images.npz"]}))
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("it was run"))
     capsys.readouterr()
     RECORD["repeat"](tmp_path)
     assert capsys.readouterr().out.splitlines() == [
         "elsewhere: not repeated. On another machine.",
+        "large: not repeated, needs a day: python large.py",
         "some: not repeated, without images.npz here",
     ]
 

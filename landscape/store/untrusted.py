@@ -38,6 +38,7 @@ _ATTRIBUTES = _NUMBERS | {h5t.STRING}
 _SCALE_ATTRIBUTES = {b"DIMENSION_LIST", b"REFERENCE_LIST"}
 _LARGEST_NUMBER = 16
 """Bytes of one number, of any type."""
+_TOO_MUCH_TEXT = f"has attributes larger than {limits.MAX_ATTRIBUTE_BYTES >> 20} MiB"
 
 Attribute = str | int | float
 
@@ -129,9 +130,6 @@ def plain_attributes(item: h5py.Group) -> dict[str, Attribute]:
         if isinstance(value, str | int | float):
             plain[_decoded(encoded)] = value
     return plain
-
-
-_TOO_MUCH_TEXT = f"has attributes larger than {limits.MAX_ATTRIBUTE_BYTES >> 20} MiB"
 
 
 def _refusal(path: Path, inside: str, why: str) -> InputError:
