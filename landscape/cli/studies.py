@@ -87,8 +87,8 @@ def study(
         out: Folder for the results; the study continues what is in it.
         task: digits (comes with the package), mnist after EMNIST's letters, cifar10-jpeg after
             lossless CIFAR-10, or cifar10-few-shot after Tiny ImageNet. For transfer, which has a
-            network of its own: cifar10-10-shot, or digits to try it. For scratch: cifar10, or
-            digits to try it.
+            network of its own: cifar10-10-shot, or digits to try it. For scratch: cifar10
+            (1,000 images), cifar10-few-shot (8,500 images), or digits to try it.
         model: convnet, resnet20 or resnet18; for scratch vit or resnet20.
         weights: File of the weights that the source network starts from.
         budget: smoke, small or large. The next options change it.
