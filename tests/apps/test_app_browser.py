@@ -300,7 +300,7 @@ def test_cameras_of_surfaces_side_by_side_are_linked(
     assert box is not None
     page.mouse.move(box["x"] + 150, box["y"] + 150)
     page.mouse.down()
-    page.mouse.move(box["x"] + 250, box["y"] + 160, steps=5)
+    page.mouse.move(box["x"] + 250, box["y"] + 160, steps=2)
     page.mouse.up()
     page.wait_for_timeout(500)
     after = page.evaluate(CAMERA)
@@ -327,7 +327,7 @@ def test_3d_on_demand_keeps_the_camera_when_the_figure_changes(
     def drag() -> None:
         page.mouse.move(x, y)
         page.mouse.down()
-        page.mouse.move(x + 120, y + 20, steps=6)
+        page.mouse.move(x + 120, y + 20, steps=2)
         page.mouse.up()
 
     turned = camera_after(page, drag, lambda eye: distance(eye, before) > 0.1)

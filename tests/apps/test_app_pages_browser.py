@@ -278,7 +278,7 @@ def test_an_address_and_a_saved_surface_keep_the_camera(
     for _ in range(10):  # a slow machine may miss a drag
         page.mouse.move(box["x"] + 300, box["y"] + 300)
         page.mouse.down()
-        page.mouse.move(box["x"] + 400, box["y"] + 310, steps=5)
+        page.mouse.move(box["x"] + 400, box["y"] + 310, steps=2)
         wait_for_frames(page)
         page.mouse.up()
         page.wait_for_timeout(800)
