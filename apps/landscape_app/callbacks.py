@@ -15,6 +15,7 @@ from landscape_app import downloads
 from landscape_app.components import HIDDEN, notice
 from landscape_app.data import NotMeasured, inside
 from landscape_app.figures import darkened, sized
+from landscape_app.figures.sent import sent
 from landscape_app.pages.page import Chosen, Page
 from landscape_app.url import View
 
@@ -87,7 +88,8 @@ def _fill_graph(app: dash.Dash, folder: Path, page: Page, identifier: str) -> No
             height = sized(figure, shown["width"]).layout.height
             figure.update_layout(width=None, height=None)  # those of its place
         style = {} if height is None else {"height": f"{height}px"}
-        return darkened(figure) if shown["dark"] else figure, style, None, links
+        figure = darkened(figure) if shown["dark"] else figure
+        return sent(figure), style, None, links
 
 
 def _drawable(view: View, shown: dict[str, Any]) -> View:
