@@ -47,6 +47,6 @@ def _array(values: np.ndarray) -> dict[str, str] | list[Any]:
     if kind not in _TYPES or not values.size:
         listed: list[Any] = values.tolist()
         return listed
-    little = np.ascontiguousarray(values, dtype=f"<{kind}")
+    little = values.astype(f"<{kind}").tobytes()
     encoded = {"dtype": kind, "bdata": base64.b64encode(little).decode("ascii")}
     return encoded | ({"shape": str(values.shape)[1:-1]} if values.ndim > 1 else {})
