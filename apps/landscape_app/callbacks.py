@@ -79,9 +79,8 @@ def _fill_graph(app: dash.Dash, folder: Path, page: Page, identifier: str) -> No
         if figure is None:
             return go.Figure(), HIDDEN, None, None
         # Zoom and camera stay the same in a new figure, unless the runs or the axes change.
-        figure.update_layout(uirevision=_framed(view), selectionrevision=view.address)
-        if identifier in page.brushed:
-            figure.update_layout(clickmode="event+select")
+        clicks = {"clickmode": "event+select"} if identifier in page.brushed else {}
+        figure.update_layout(uirevision=_framed(view), selectionrevision=view.address, **clicks)
         links = downloads.links(identifier, view)
         height = (figure.layout.meta or {}).get("height")
         if shown.get("width"):

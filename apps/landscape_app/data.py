@@ -391,14 +391,14 @@ def _check_samples(run: Run, group: str, data: Group) -> None:
 
 
 def read_class_probabilities(run: Run) -> Group:
-    """``log_probabilities`` and ``labels`` of a run's predictions.
+    """``log_probabilities`` and ``labels`` of a run's predictions, and ``nll`` of each sample.
 
     Raises:
         NotMeasured: the file does not hold them, or the run is a regression.
         InputError: the file is damaged.
     """
     try:  # without the limit on drawn numbers: figures draw summaries of them
-        group = run.read("predictions", "log_probabilities", "labels", "rmse")
+        group = run.read("predictions", "log_probabilities", "labels", "nll", "rmse")
     except KeyError as error:
         raise missing(run, "predictions") from error
     _check_samples(run, "predictions", group)
@@ -512,10 +512,17 @@ def share_plane(runs: Sequence[Run], name: str) -> bool:
     marks = []
     for run in runs:
         try:
-            marks.append(run.attributes_of(f"surfaces/{name}").get("plane_fingerprint"))
+            marks.append(_plane_fingerprint(run, f"surfaces/{name}"))
         except (KeyError, InputError):
             continue
     return len(marks) > 1 and None not in marks and len(set(marks)) == 1
+
+
+def _plane_fingerprint(run: Run, group: str) -> object:
+    def read_it() -> object:
+        return run.attributes_of(group).get("plane_fingerprint")
+
+    return cached(f"plane of {group}", run.path, read_it)
 
 
 def line_names(*runs: Run) -> list[str]:
@@ -527,7 +534,11 @@ def line_names(*runs: Run) -> list[str]:
     return _names("lines", runs)
 
 
+def _group_names(run: Run) -> tuple[str, ...]:
+    return cached("groups", run.path, lambda: run.groups)
+
+
 def _names(family: str, runs: Sequence[Run]) -> list[str]:
-    groups = {name.partition("/") for run in runs for name in run.groups}
+    groups = {name.partition("/") for run in runs for name in _group_names(run)}
     names = [name for kind, _, name in groups if kind == family and name]
     return sorted(names, key=lambda name: (name != "samples", name))

@@ -16,6 +16,7 @@ from landscape_app.drawings import drawings, figure_names
 from landscape_app.figures import theme
 from landscape_app.figures.sent import sent
 from landscape_app.url import View
+from plotly.basedatatypes import BasePlotlyType
 from plotly.utils import PlotlyJSONEncoder
 from test_app_along import write as write_along
 from test_app_measures import write_measures
@@ -37,6 +38,15 @@ NAMES = {
     "colours": ["scatter", "parallel", "calibration", "averaging", "density", "relation"],
     "training-3d": ["surface"],
 }
+
+
+def read_all(part: Any) -> None:
+    """Read each property, as a notebook does that goes on with a figure."""
+    for name in part.to_plotly_json().keys() - {"template"}:
+        value = part[name]
+        for inner in value if isinstance(value, tuple) else [value]:
+            if isinstance(inner, BasePlotlyType):
+                read_all(inner)
 
 
 def as_plotly_sends_it(figure: go.Figure) -> Any:
@@ -68,6 +78,8 @@ def test_every_figure_passes_the_check_of_plotly(
         checked = go.Figure(parts)  # an error names the property that it does not accept
         assert as_plotly_sends_it(checked) == plain, name
         assert as_sent(figure) == plain, name
+        for part in (figure.layout, *figure.data):
+            read_all(part)
 
 
 @pytest.mark.parametrize(

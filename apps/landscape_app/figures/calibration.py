@@ -59,9 +59,9 @@ def calibration_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figur
         errors.append(f"{prefix}ECE {formats.number(float(bins.ece))}")
         part = (place / len(results), 1 / len(results))
         traces += _traces(bins, marks[position], runs[position], part)
-    figure = theme.drawn(traces)
     # Both parts have one x axis, so that it stays as wide as the square above it is.
-    figure.update_layout(
+    figure = theme.drawn(
+        traces,
         barmode="overlay",  # the bars of each run have their own part of a bin
         xaxis={"range": [0, 1], "tickformat": ".0%", "anchor": "y2", "constrain": "domain"}
         | {"title": {"text": "confidence of the averaged prediction"}},

@@ -245,7 +245,7 @@ def group_curves_figure(
             ticks, labels = log_ticks(_values(curves, panels, y))
             style |= {"type": "log", "tickvals": ticks, "ticktext": labels}
         style |= {"tickformat": ".1~%"} if panel.percent else {}
-        style |= {"range": panel.y_range} if panel.y_range else {}
+        style |= {"range": list(panel.y_range)} if panel.y_range else {}
         figure.update_yaxes(**style, col=column)
         figure.update_xaxes(title_text=panel.x, **(panel.x_axis or {}), col=column)
     notes = "thin: one run · thick: mean over runs · band: its 95 % interval (Student)"

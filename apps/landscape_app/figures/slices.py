@@ -104,14 +104,14 @@ def slices_figure(
                 len(groups) > 1,
                 shown.words,
             )
-        if log and (rows > 1 or index == len(groups) - 1):
-            ticks, labels = log_ticks(np.concatenate(drawn[-2:] if shared == "nothing" else drawn))
+        if log and shared == "nothing":
+            ticks, labels = log_ticks(np.concatenate(drawn[-2:]))
             panels.update_yaxes(type="log", tickvals=ticks, ticktext=labels, row=panel_row)
     figure = theme.drawn(traces, on=panels)
     figure.update_yaxes(title_text=shown.axis, col=1)
-    if log and shared == "colours":
+    if log and shared != "nothing":
         ticks, labels = log_ticks(np.concatenate(drawn))
-        figure.update_yaxes(tickvals=ticks, ticktext=labels)
+        figure.update_yaxes(type="log", tickvals=ticks, ticktext=labels)
     figure.update_xaxes(title_text="‖Δw‖ along x, at the chosen y", row=rows, col=1)
     figure.update_xaxes(title_text="‖Δw‖ along y, at the chosen x", row=rows, col=2)
     all_values = np.concatenate(drawn)

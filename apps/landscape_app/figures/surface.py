@@ -256,34 +256,18 @@ def _flat(
             traces += path.flat(own.run, own.group, limits)
         elif _has_samples(own.group):
             traces += _rings(own, limits)
-    figure = theme.drawn(traces)
     # Grid points without a value are grey. The area beside the grid stays white.
-    figure.add_shape(
-        type="rect",
-        x0=float(x.min()),
-        x1=float(x.max()),
-        y0=float(y.min()),
-        y1=float(y.max()),
-        layer="below",
-        line={"width": 0},
-        fillcolor=theme.MISSING,
+    grid = {"type": "rect", "layer": "below", "line": {"width": 0}, "fillcolor": theme.MISSING}
+    grid |= {"x0": float(x.min()), "x1": float(x.max())}
+    grid |= {"y0": float(y.min()), "y1": float(y.max())}
+    x_axis, y_axis = (
+        {"title": {"text": formats.plain(_length(group, name))}, "range": list(ends)}
+        | {"constrain": "domain", "showgrid": False}
+        for name, ends in (("x", limits.x), ("y", limits.y))
     )
-    # Coordinates are Euclidean lengths, so both axes have the same scale.
-    equal_scales = {"scaleanchor": "x"} if _aspect(limits) <= _THIN else {}
-    figure.update_xaxes(
-        title_text=formats.plain(_length(group, "x")),
-        range=limits.x,
-        constrain="domain",
-        showgrid=False,
-    )
-    figure.update_yaxes(
-        title_text=formats.plain(_length(group, "y")),
-        range=limits.y,
-        constrain="domain",
-        showgrid=False,
-        **equal_scales,
-    )
-    return figure
+    if _aspect(limits) <= _THIN:  # coordinates are Euclidean lengths: the axes have one scale
+        y_axis["scaleanchor"] = "x"
+    return theme.drawn(traces, shapes=[grid], xaxis=x_axis, yaxis=y_axis)
 
 
 def _rings(placed: _Placed, limits: Frame) -> list[theme.Trace]:
@@ -343,7 +327,7 @@ def _solid(
     low, high = (float(end) for end in scale(np.array(limits.loss)))
     bottom, top = (float(end) for end in scale(np.array(limits.height)))
     lift = _LIFT * (top - bottom)
-    within = {"range": (bottom, top + 2 * lift)} if lift else {}
+    within = {"range": [bottom, top + 2 * lift]} if lift else {}
     traces: list[theme.Trace] = [
         {
             "type": "surface",
@@ -378,17 +362,17 @@ def _solid(
                 showlegend=False,
             )
         )
-    figure = theme.drawn(traces)
     width, depth = float(np.ptp(limits.x)), float(np.ptp(limits.y))
     if _aspect(limits) > _THIN:
         width = depth = 1.0
     longest = max(width, depth) or 1.0
-    figure.update_layout(
+    return theme.drawn(
+        traces,
         margin={"l": 0, "r": 0, "b": 8},
-        legend_itemsizing="constant",
+        legend={"itemsizing": "constant"},
         scene={
-            "xaxis": {"title": {"text": "x"}, "range": limits.x},
-            "yaxis": {"title": {"text": "y"}, "range": limits.y},
+            "xaxis": {"title": {"text": "x"}, "range": list(limits.x)},
+            "yaxis": {"title": {"text": "y"}, "range": list(limits.y)},
             "zaxis": {"title": {"text": VALUES[limits.value].axis}} | within | scale.ticks,
             "aspectmode": "manual",
             "aspectratio": {"x": width / longest, "y": depth / longest, "z": 0.6},
@@ -400,7 +384,6 @@ def _solid(
             },
         },
     )
-    return figure
 
 
 def _floating(

@@ -155,15 +155,16 @@ def panels(**look: Any) -> go.Figure:
     return _unchecked([], *_panels(**look))
 
 
-def drawn(traces: Sequence[Trace], on: go.Figure | None = None) -> go.Figure:
+def drawn(traces: Sequence[Trace], on: go.Figure | None = None, **layout: Any) -> go.Figure:
     """A figure with traces.
 
     Args:
         traces: Properties of the traces, as by ``scatter``. Axes are named as by ``axes``.
         on: Panels to draw on; by default there is one.
+        **layout: Layout of a figure without panels, in nested dicts: updates of it take longer.
     """
     if on is None:
-        return _unchecked(traces, {}, {})
+        return _unchecked(traces, layout, {})
     return _unchecked(traces, on.layout.to_plotly_json(), _grid(on))
 
 
@@ -200,10 +201,10 @@ def titled(
     width: int = WIDE,
     lines: int = 0,
 ) -> go.Figure:
-    """Give ``figure`` the template, a title, and lines of details under it.
+    """Give ``figure`` a title, and lines of details under it.
 
     Args:
-        figure: Figure with all its traces. It is changed in place and returned.
+        figure: Figure with all its traces, as by ``drawn``. It is changed in place and returned.
         title: Title of one line.
         *details: Lines in smaller type. Long lines are wrapped, and empty lines are left out.
         mark: Colour and marker of the run. The marker stands before the title.
@@ -214,19 +215,14 @@ def titled(
     """
     facts = [line for line in details if line]
     meta = {"heading": title, "details": facts} | ({"mark": mark} if mark else {})
-    figure.update_layout(meta=dict(figure.layout.meta or {}) | meta)
     text, shown = heading([title], facts, width, mark)
     above = 8 + 22 * _legend_rows(figure, width) if legend_above else 0
-    figure.update_layout(
-        template=TEMPLATE,
-        title={"text": text},
-        margin={"t": 40 + 20 * max(shown, lines) + above},
-    )
+    look: dict[str, Any] = {"title": {"text": text}}
+    look |= {"margin": {"t": 40 + 20 * max(shown, lines) + above}}
     if legend_above:
-        figure.update_layout(
-            legend={"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "entrywidth": 0}
-        )
-    return figure
+        legend = {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "entrywidth": 0}
+        look["legend"] = legend
+    return figure.update_layout(meta=dict(figure.layout.meta or {}) | meta, **look)
 
 
 def heading(
