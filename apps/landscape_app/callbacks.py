@@ -67,7 +67,9 @@ def _fill_graph(app: dash.Dash, folder: Path, page: Page, identifier: str) -> No
     )
     def fill(shown: dict[str, Any]) -> tuple[Any, ...]:
         view = View.parse(shown["address"])
-        chosen = Chosen.of(inside(folder, view), view)
+        here = inside(folder, view)
+        # A figure of the whole folder is drawn from the list: no run is opened for it.
+        chosen = Chosen(here, [], []) if page.of_folder else Chosen.of(here, view)
         if not chosen.fills(page):
             raise dash.exceptions.PreventUpdate
         try:
