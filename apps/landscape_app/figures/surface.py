@@ -257,7 +257,8 @@ def _flat(
         elif _has_samples(own.group):
             traces += _rings(own, limits)
     # Grid points without a value are grey. The area beside the grid stays white.
-    grid = {"type": "rect", "layer": "below", "line": {"width": 0}, "fillcolor": theme.MISSING}
+    grid: dict[str, Any] = {"type": "rect", "layer": "below", "fillcolor": theme.MISSING}
+    grid |= {"line": {"width": 0}}
     grid |= {"x0": float(x.min()), "x1": float(x.max())}
     grid |= {"y0": float(y.min()), "y1": float(y.max())}
     x_axis, y_axis = (
