@@ -29,6 +29,10 @@ from landscape_app.url import View
 _FIGURES = {page.key: page for page in FIGURE_PAGES}
 
 
+_GRID = "_dash-component-suites/dash_ag_grid/async-community.js"
+"""The part of AG Grid that its script asks for once the grid is on the page."""
+
+
 class _App(dash.Dash):
     """A Dash application that sends the first view with the page, which saves one request."""
 
@@ -42,7 +46,16 @@ class _App(dash.Dash):
         text = json.dumps(_seen(self.folder, View.parse(address), None)).replace("<", "\\u003c")
         parts["metas"] += f"<script>window.landscapeSeen = {text}</script>"
         parts["metas"] += f"<script>window.landscapeRoot = {json.dumps(self.root)}</script>"
+        parts["metas"] += self._wanted_soon()
         return str(super().interpolate_index(**parts))
+
+    def _wanted_soon(self) -> str:
+        """Hints, so that the browser asks at once for what the scripts ask for when they run."""
+        answers = "".join(
+            f'<link rel="preload" as="fetch" crossorigin="anonymous" href="{self.root}{name}">'
+            for name in ("_dash-layout", "_dash-dependencies")
+        )
+        return f'{answers}<link rel="preload" as="script" href="{self.root}{_GRID}">'
 
 
 def create_app(folder: Path, access: Access | None = None) -> dash.Dash:

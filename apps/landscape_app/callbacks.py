@@ -15,6 +15,7 @@ from landscape_app import downloads
 from landscape_app.components import HIDDEN, notice
 from landscape_app.data import NotMeasured, inside
 from landscape_app.figures import darkened, sized
+from landscape_app.figures.sent import sent
 from landscape_app.pages.page import Chosen, Page
 from landscape_app.url import View
 
@@ -66,7 +67,9 @@ def _fill_graph(app: dash.Dash, folder: Path, page: Page, identifier: str) -> No
     )
     def fill(shown: dict[str, Any]) -> tuple[Any, ...]:
         view = View.parse(shown["address"])
-        chosen = Chosen.of(inside(folder, view), view)
+        here = inside(folder, view)
+        # A figure of the whole folder is drawn from the list: no run is opened for it.
+        chosen = Chosen(here, [], []) if page.of_folder else Chosen.of(here, view)
         if not chosen.fills(page):
             raise dash.exceptions.PreventUpdate
         try:
@@ -78,16 +81,16 @@ def _fill_graph(app: dash.Dash, folder: Path, page: Page, identifier: str) -> No
         if figure is None:
             return go.Figure(), HIDDEN, None, None
         # Zoom and camera stay the same in a new figure, unless the runs or the axes change.
-        figure.update_layout(uirevision=_framed(view), selectionrevision=view.address)
-        if identifier in page.brushed:
-            figure.update_layout(clickmode="event+select")
+        clicks = {"clickmode": "event+select"} if identifier in page.brushed else {}
+        figure.update_layout(uirevision=_framed(view), selectionrevision=view.address, **clicks)
         links = downloads.links(identifier, view)
         height = (figure.layout.meta or {}).get("height")
         if shown.get("width"):
             height = sized(figure, shown["width"]).layout.height
             figure.update_layout(width=None, height=None)  # those of its place
         style = {} if height is None else {"height": f"{height}px"}
-        return darkened(figure) if shown["dark"] else figure, style, None, links
+        figure = darkened(figure) if shown["dark"] else figure
+        return sent(figure), style, None, links
 
 
 def _drawable(view: View, shown: dict[str, Any]) -> View:

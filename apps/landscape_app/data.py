@@ -10,10 +10,9 @@ import math
 import shlex
 import stat
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -24,10 +23,9 @@ from landscape.runtime import limits
 from landscape.runtime.files import FileState, file_state
 from landscape.store import Group, Run, Summary, schema
 from landscape.store.heartbeat import STOPPED, has_stopped, status_of
-from landscape.store.summary import open_summarised, unfinished
-from landscape_app import commands, formats, index
+from landscape.store.summary import unfinished
+from landscape_app import commands, formats, index, listing
 from landscape_app.cache import cached, cached_of_folder, is_cached
-from landscape_app.settings import settings_of
 from landscape_app.url import View
 
 SUFFIX = ".h5"
@@ -170,24 +168,27 @@ def _read_all(folder: Where) -> list[Summary | BrokenRun]:
     files = named_files(folder)
     for inner in {path.parent for path in files.values()}:
         _read_index(inner)
+    unread = {path for path in files.values() if not is_cached(_LISTED, path)}
     readable: list[Summary] = []
     broken: list[Summary | BrokenRun] = []
     fresh: dict[Path, dict[Path, tuple[FileState, index.Listed]]] = {}
     changed: set[Path] = set()
-    for name, path in files.items():
-        try:
-            is_new = not is_cached(_LISTED, path)
-            state = file_state(path.stat())
-            listed = listed_run(folder, name)
-            summary = listed.summary
-            readable.append(summary if summary.name == name else replace(summary, name=name))
-        except OSError:  # deleted meanwhile
-            continue
-        except InputError as error:
-            broken.append(BrokenRun(name + SUFFIX, str(error)))
-            continue
-        fresh.setdefault(path.parent, {})[path] = (state, listed)
-        changed |= {path.parent} if is_new else set()
+    # A link may lead out of the folder: ``run_path`` judges it.
+    others = [path for path in files.values() if path in unread and not path.is_symlink()]
+    with listing.helped(others, _keep):
+        for name, path in files.items():
+            try:
+                state = file_state(path.stat())
+                listed = listed_run(folder, name)
+                summary = listed.summary
+                readable.append(summary if summary.name == name else replace(summary, name=name))
+            except OSError:  # deleted meanwhile
+                continue
+            except InputError as error:
+                broken.append(BrokenRun(name + SUFFIX, str(error)))
+                continue
+            fresh.setdefault(path.parent, {})[path] = (state, listed)
+            changed |= {path.parent} if path in unread else set()
     for inner in changed:
         if len(fresh[inner]) >= index.FEWEST:
             index.save(inner, fresh[inner])
@@ -202,11 +203,12 @@ def _read_index(folder: Path) -> None:
     except InputError:
         return
     for path, listed in index.load(folder).items():
-        cached(_LISTED, path, partial(_itself, listed))
+        _keep(path, listed)
 
 
-def _itself(listed: index.Listed) -> index.Listed:
-    return listed
+def _keep(path: Path, listed: index.Listed) -> None:
+    """Take over what has been read of a file."""
+    cached(_LISTED, path, lambda: listed)
 
 
 def _now(folder: Where, summary: Summary) -> Summary:
@@ -224,15 +226,7 @@ def listed_run(folder: Where, name: str) -> index.Listed:
         InputError: as ``load_run``.
     """
     path = run_path(folder, name)
-    return cached(_LISTED, path, lambda: _read_listed(path))
-
-
-def _read_listed(path: Path) -> index.Listed:
-    run, summary = open_summarised(path)
-    settings: Mapping[str, object] | None = None
-    with suppress(InputError):  # damaged: the page of the run reports it
-        settings = settings_of(run)
-    return index.Listed(summary, settings)
+    return cached(_LISTED, path, lambda: listing.read(path))
 
 
 def finite_counts(folder: Where, summary: Summary) -> dict[str, str]:
@@ -397,14 +391,14 @@ def _check_samples(run: Run, group: str, data: Group) -> None:
 
 
 def read_class_probabilities(run: Run) -> Group:
-    """``log_probabilities`` and ``labels`` of a run's predictions.
+    """``log_probabilities`` and ``labels`` of a run's predictions, and ``nll`` of each sample.
 
     Raises:
         NotMeasured: the file does not hold them, or the run is a regression.
         InputError: the file is damaged.
     """
     try:  # without the limit on drawn numbers: figures draw summaries of them
-        group = run.read("predictions", "log_probabilities", "labels", "rmse")
+        group = run.read("predictions", "log_probabilities", "labels", "nll", "rmse")
     except KeyError as error:
         raise missing(run, "predictions") from error
     _check_samples(run, "predictions", group)
@@ -518,10 +512,17 @@ def share_plane(runs: Sequence[Run], name: str) -> bool:
     marks = []
     for run in runs:
         try:
-            marks.append(run.attributes_of(f"surfaces/{name}").get("plane_fingerprint"))
+            marks.append(_plane_fingerprint(run, f"surfaces/{name}"))
         except (KeyError, InputError):
             continue
     return len(marks) > 1 and None not in marks and len(set(marks)) == 1
+
+
+def _plane_fingerprint(run: Run, group: str) -> object:
+    def read_it() -> object:
+        return run.attributes_of(group).get("plane_fingerprint")
+
+    return cached(f"plane of {group}", run.path, read_it)
 
 
 def line_names(*runs: Run) -> list[str]:
@@ -533,7 +534,11 @@ def line_names(*runs: Run) -> list[str]:
     return _names("lines", runs)
 
 
+def _group_names(run: Run) -> tuple[str, ...]:
+    return cached("groups", run.path, lambda: run.groups)
+
+
 def _names(family: str, runs: Sequence[Run]) -> list[str]:
-    groups = {name.partition("/") for run in runs for name in run.groups}
+    groups = {name.partition("/") for run in runs for name in _group_names(run)}
     names = [name for kind, _, name in groups if kind == family and name]
     return sorted(names, key=lambda name: (name != "samples", name))

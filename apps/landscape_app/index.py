@@ -60,8 +60,9 @@ def load(folder: Path) -> dict[Path, Listed]:
             if "/" in name or file.name != name:
                 continue
             with suppress(OSError, KeyError, TypeError, ValueError):
-                if tuple(entry["state"]) == file_state(file.stat()):
-                    entries[file] = _listed(entry)
+                known = listed(entry, file)
+                if known is not None:
+                    entries[file] = known
     return entries
 
 
@@ -72,27 +73,33 @@ def save(folder: Path, entries: Mapping[Path, tuple[FileState, Listed]]) -> None
         folder: The folder.
         entries: Each file, with its state before it was read.
     """
-    runs = {
-        path.name: {
-            "state": list(state),
-            "summary": asdict(listed.summary),
-            "settings": listed.settings,
-        }
-        for path, (state, listed) in entries.items()
-    }
+    runs = {path.name: entry(state, known) for path, (state, known) in entries.items()}
     text = json.dumps({"version": _VERSION, "runs": runs})
     with suppress(OSError, LandscapeError, InputError), atomic_write(folder / NAME) as temporary:
         temporary.write_text(text, "utf-8")
 
 
-def _listed(entry: Mapping[str, Any]) -> Listed:
-    """An entry of the index.
+def entry(state: FileState, listed: Listed) -> dict[str, Any]:
+    """What the index holds of a file.
+
+    Args:
+        state: State of the file before it was read.
+        listed: What was read.
+    """
+    return {"state": list(state), "summary": asdict(listed.summary), "settings": listed.settings}
+
+
+def listed(entry: Mapping[str, Any], path: Path) -> Listed | None:
+    """What an entry of the index holds; ``None`` if the file is in another state by now.
 
     Raises:
+        OSError: there is no such file.
         KeyError: a part is missing.
         TypeError: a part is of another kind.
         ValueError: as for ``TypeError``.
     """
+    if tuple(entry["state"]) != file_state(path.stat()):
+        return None
     held = dict(entry["summary"])
     if set(held) != _OF_SUMMARY:
         raise ValueError("other fields")

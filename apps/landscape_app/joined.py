@@ -69,7 +69,7 @@ def _averages(run: Run) -> Averages:
     by_flatness: list[Tensor] = []
     lost, undefined = "", 0
     try:
-        lambda_1 = flatness_and_error(run)["lambda_1"]
+        lambda_1 = _joined(run, group)["lambda_1"]
         undefined = int(np.count_nonzero(~np.isfinite(lambda_1)))
         sort_key = torch.from_numpy(np.where(np.isfinite(lambda_1), lambda_1, np.inf))
         predictions = predictions[: len(sort_key)]
@@ -109,8 +109,14 @@ def flatness_and_error(run: Run) -> Group:
         NotMeasured: the file lacks one of them, or they belong to different samples.
         InputError: the file cannot be read.
     """
+    return _joined(run, read(run, "predictions", "nll", optional=("accuracy", "rmse")))
+
+
+def _joined(run: Run, scores: Group) -> Group:
+    """``flatness_and_error`` for the predictions of a run."""
     flat = read(run, "samples", "eigenvalues", optional=("chain", "place"))
-    scores = read(run, "predictions", "nll", optional=("accuracy", "rmse"))
+    if "nll" not in scores:
+        raise missing(run, "predictions")
     seeds = [group.attributes.get("seed") for group in (flat, scores)]
     if seeds[0] != seeds[1]:
         reason = (

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from landscape_app import cache, data
+from landscape_app import cache, data, listing
 from landscape_app.joined import averages
 
 from landscape.errors import InputError
@@ -55,9 +55,9 @@ def test_a_list_reads_only_the_files_that_changed(
 ) -> None:
     first, _ = new_run("first"), new_run("second", seed=1)
     read = []
-    reader = data.open_summarised
+    reader = listing.open_summarised
     monkeypatch.setattr(
-        data, "open_summarised", lambda path: read.append(path.stem) or reader(path)
+        listing, "open_summarised", lambda path: read.append(path.stem) or reader(path)
     )
     before = data.list_runs(tmp_path)
     assert data.list_runs(tmp_path) == before

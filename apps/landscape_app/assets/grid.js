@@ -129,15 +129,17 @@
   function showErrors(grid) {
     let some = false;
     grid.forEachNode(({ data }) => (some ||= (data.rmse ?? null) !== null));
-    grid.setColumnsVisible(["rmse"], some);
     let noted = false;
     grid.forEachNode(({ data }) => (noted ||= Boolean(data.note)));
-    grid.setColumnsVisible(["note"], noted);
     const isGrouped = Boolean(grid.getDisplayedRowAtIndex(0)?.data.group);
-    grid.setColumnsVisible(["method", "status", "samples", "training", "date"], !isGrouped);
     const tasks = new Set();
     grid.forEachNode(({ data }) => tasks.add(data.task));
-    grid.setColumnsVisible(["task"], !isGrouped && tasks.size > 1);
+    const shown = { rmse: some, note: noted, task: !isGrouped && tasks.size > 1 };
+    for (const name of ["method", "status", "samples", "training", "date"]) shown[name] = !isGrouped;
+    // Together: the grid lays all columns out again each time.
+    grid.applyColumnState({
+      state: Object.entries(shown).map(([colId, isShown]) => ({ colId, hide: !isShown })),
+    });
   }
 
   // A column for each setting that the rows bring along. The others keep their state.

@@ -149,7 +149,7 @@ def along_figure(
     shown = [name for name in QUANTITIES if any(name in own.values for own in results.values())]
     columns = len(shown) if len(shown) < 4 else 2
     rows = math.ceil(len(shown) / columns)
-    figure = theme.panels(
+    panels = theme.panels(
         rows=rows, cols=columns, horizontal_spacing=0.1, vertical_spacing=0.27 / rows
     )
     edges = {
@@ -160,7 +160,7 @@ def along_figure(
     traces: list[theme.Trace] = []
     for place, name in enumerate(shown):
         quantity = QUANTITIES[name]
-        axes = {"xaxis": f"x{place + 1}", "yaxis": f"y{place + 1}"}
+        axes = theme.axes(place + 1)
         drawn = []
         for position, own in results.items():
             if name in own.values:
@@ -178,11 +178,11 @@ def along_figure(
             look |= {"type": "log", "tickvals": ticks, "ticktext": labels}
             look |= {} if name == "lambda_1" else {"range": None}
         row, column = divmod(place, columns)
-        figure.update_yaxes(**look, row=row + 1, col=column + 1)
-        figure.update_xaxes(title_text=title(unit), row=row + 1, col=column + 1)
-    figure.add_traces(traces)
+        panels.update_yaxes(**look, row=row + 1, col=column + 1)
+        panels.update_xaxes(title_text=title(unit), row=row + 1, col=column + 1)
     dashes = {"edge of stability": "dash"} if edges else {}
-    figure.add_traces(samples.keys(runs, results if len(runs) > 1 else {}, marks, dashes))
+    traces += samples.keys(runs, results if len(runs) > 1 else {}, marks, dashes)
+    figure = theme.drawn(traces, on=panels)
     return samples.titled(
         figure,
         runs,

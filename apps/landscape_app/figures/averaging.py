@@ -39,7 +39,7 @@ def averaging_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figure:
         InputError: a run file cannot be read, or its predictions cannot be scored.
     """
     results = each_of(runs, averages)
-    figure = theme.panels(cols=3, horizontal_spacing=0.08)
+    panels = theme.panels(cols=3, horizontal_spacing=0.08)
     traces: list[theme.Trace] = []
     for column, (metric, label, _) in enumerate(_PANELS, start=1):
         drawn: list[theme.Trace] = []
@@ -49,12 +49,12 @@ def averaging_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figure:
         look: dict[str, Any] = {"title_text": label}
         look |= {"range": range_of_one(np.concatenate([trace["y"] for trace in drawn]))}
         look |= {"tickformat": ".1~%"} if metric == "accuracy" else {}
-        figure.update_yaxes(**look, col=column)
+        panels.update_yaxes(**look, col=column)
         traces += drawn
     if len(results) > 1:
         dashes = {words: dash for _, words, dash in _LINES}
         traces += samples.keys(runs, results, marks, dashes)
-    figure.add_traces(traces)
+    figure = theme.drawn(traces, on=panels)
     most_samples = max(len(curves.random["nll"]) for curves in results.values())
     ticks = {
         "tick0": 1,
@@ -97,9 +97,7 @@ def _traces(
     colour, symbol = mark
     name = samples.plain_name(run)
     count = np.arange(1, len(result.random[metric]) + 1)
-    shared: dict[str, Any] = {"x": count, "legendgroup": name}
-    # The axes are named here, because ``add_trace`` with a row and a column is slow.
-    shared |= {"xaxis": f"x{column}", "yaxis": f"y{column}"}
+    shared: dict[str, Any] = {"x": count, "legendgroup": name} | theme.axes(column)
     ends: dict[str, Any] = {"line": {"width": 0}, "mode": "lines"}
     ends |= {"hoverinfo": "skip", "showlegend": False}
     fill = {"fill": "tonexty", "fillcolor": theme.faint(colour)}

@@ -43,9 +43,7 @@ def calibration_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figur
     groups: PerRun[Group] = PerRun()
     groups.update({position: group for position, (group, _) in results.items()})
     groups.absent = results.absent
-    figure = go.Figure()
-    figure.update_layout(barmode="overlay")  # the bars of each run have their own part of a bin
-    figure.add_trace(
+    traces = [
         theme.scatter(
             x=[0, 1],
             y=[0, 1],
@@ -54,15 +52,17 @@ def calibration_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figur
             name="perfect calibration",
             hoverinfo="skip",
         )
-    )
+    ]
     errors = []
     for place, (position, (_, bins)) in enumerate(results.items()):
         prefix = f"{runs[position].name}: " if len(runs) > 1 else ""
         errors.append(f"{prefix}ECE {formats.number(float(bins.ece))}")
         part = (place / len(results), 1 / len(results))
-        _add(figure, bins, marks[position], runs[position], part)
+        traces += _traces(bins, marks[position], runs[position], part)
     # Both parts have one x axis, so that it stays as wide as the square above it is.
-    figure.update_layout(
+    figure = theme.drawn(
+        traces,
+        barmode="overlay",  # the bars of each run have their own part of a bin
         xaxis={"range": [0, 1], "tickformat": ".0%", "anchor": "y2", "constrain": "domain"}
         | {"title": {"text": "confidence of the averaged prediction"}},
         yaxis={"range": [0, 1], "tickformat": ".0%", "domain": [0.24, 1], "scaleanchor": "x"}
@@ -97,10 +97,10 @@ def average(group: Group) -> torch.Tensor:
     return Prediction(log_probabilities, torch.from_numpy(group["labels"])).average
 
 
-def _add(
-    figure: go.Figure, bins: Calibration, mark: theme.Mark, run: Run, part: tuple[float, float]
-) -> None:
-    """Draw one run. ``part`` holds the start and width of its bars as fractions of a bin."""
+def _traces(
+    bins: Calibration, mark: theme.Mark, run: Run, part: tuple[float, float]
+) -> list[theme.Trace]:
+    """The traces of one run. ``part``: start and width of its bars as fractions of a bin."""
     filled = bins.counts > 0
     counts, confidence = bins.counts[filled], bins.mean_confidence[filled]
     accuracy = bins.accuracy[filled]
@@ -111,6 +111,7 @@ def _add(
     shared = {"name": name, "legendgroup": name}
     edges = bins.edges
     is_small = (counts < FEW).numpy()
+    traces: list[theme.Trace] = []
     for small in (False, True):
         steps = np.flatnonzero(filled.numpy())[is_small == small]
         if not len(steps):
@@ -118,7 +119,7 @@ def _add(
         gap = np.full(len(steps), np.nan)
         ends = np.stack([edges[steps].numpy(), edges[steps + 1].numpy(), gap], axis=1)
         levels = bins.accuracy[steps].numpy()
-        figure.add_trace(
+        traces.append(
             theme.scatter(
                 x=ends.ravel(),
                 y=np.stack([levels, levels, gap], axis=1).ravel(),
@@ -131,7 +132,7 @@ def _add(
             )
         )
     opacity = np.where(is_small, _FADED, 1.0)
-    figure.add_trace(
+    traces.append(
         theme.scatter(
             x=confidence.numpy(),
             y=accuracy.numpy(),
@@ -148,8 +149,8 @@ def _add(
     )
     # Plotly derives its own widths from the filled bins: a single one would fill the axis.
     widths = _FILLED * (edges[1:] - edges[:-1])[filled].numpy()
-    figure.add_trace(
-        go.Bar(
+    traces.append(
+        theme.bars(
             x=((edges[:-1] + edges[1:]) / 2)[filled].numpy(),
             y=counts.long().numpy(),
             yaxis="y2",
@@ -165,3 +166,4 @@ def _add(
             ),
         )
     )
+    return traces

@@ -49,9 +49,11 @@ def density_figure(
     # All runs share one floor. A run with a lower floor would seem to reach farther.
     floor = min(_floor(runs[position], group) for position, group in groups.items())
     above = len(runs) > 1
-    figure = go.Figure()
+    traces: list[theme.Trace] = []
     for position, group in groups.items():
-        _add(figure, runs[position], marks[position][0], group, scale, floor, picked, above)
+        colour = marks[position][0]
+        traces += _traces(runs[position], colour, group, scale, floor, picked, above)
+    figure = theme.drawn(traces)
     grid_points = np.concatenate([group["grid"] for group in groups.values()])
     figure.update_xaxes(title_text="eigenvalue (nat)", **scale.ticks(grid_points))
     highest = max(_highest(group) for group in groups.values())
@@ -78,8 +80,7 @@ def density_figure(
     return samples.titled(figure, runs, "density", title, *details, legend_above=above)
 
 
-def _add(
-    figure: go.Figure,
+def _traces(
     run: Run,
     colour: str,
     group: Group,
@@ -87,7 +88,8 @@ def _add(
     floor: float,
     picked: Picked,
     legend: bool,
-) -> None:
+) -> list[theme.Trace]:
+    traces: list[theme.Trace] = []
     name = samples.plain_name(run)
     grid, densities = group["grid"], group["density"]
     finite = np.isfinite(densities).all(1)
@@ -103,10 +105,10 @@ def _add(
         for sign, fill in ((-1, None), (1, "tonexty")):
             band = np.maximum(mean + sign * half, floor)
             colours = {"fill": fill, "fillcolor": theme.faint(colour)}
-            figure.add_trace(theme.scatter(y=band, **shared, **ends, **colours))
+            traces.append(theme.scatter(y=band, **shared, **ends, **colours))
     for index in samples.picked_of(run, picked):
         if index < len(densities):
-            figure.add_trace(
+            traces.append(
                 theme.scatter(
                     y=_above(densities[index], floor),
                     name=f"{name}, sample {index}",
@@ -117,7 +119,7 @@ def _add(
                     **samples.numbers(run, "density", of_sample=index, x=grid, y=densities[index]),
                 )
             )
-    figure.add_trace(
+    traces.append(
         theme.scatter(
             y=_above(mean, floor),
             name=name,
@@ -128,6 +130,7 @@ def _add(
             **samples.numbers(run, "mean over samples", **columns),
         )
     )
+    return traces
 
 
 def _quantile(group: Group, samples: int) -> float:

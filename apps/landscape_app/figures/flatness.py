@@ -59,7 +59,6 @@ def eigenvalues_figure(
     all_values = np.concatenate([group["eigenvalues"].ravel() for group in groups.values()])
     if log is None:
         log = asks_for_log(all_values, factor=1.0)
-    figure = go.Figure()
     traces: list[theme.Trace] = []
     means: list[theme.Trace] = []
     num_unconverged = 0
@@ -75,7 +74,7 @@ def eigenvalues_figure(
                 run, mark, index, values, residuals, converged, beside, picked, len(groups)
             )
         means += _means(run, mark[0], values, places_of(run, group, len(values)), beside.mean())
-    figure.add_traces([*traces, *means])
+    figure = theme.drawn([*traces, *means])
     drawn_ranks = min(num_eigenvalues, limits.MAX_DRAWN_MEMBERS)
     figure.update_xaxes(
         title_text="rank of the eigenvalue",
@@ -194,7 +193,7 @@ def trace_figure(
     """
     groups = read_each(runs, "samples", "trace", optional=("trace_standard_error",))
     most_samples = max(len(group["trace"]) for group in groups.values())
-    figure = go.Figure()
+    traces: list[theme.Trace] = []
     means: dict[int, float] = {}
     for position, group in groups.items():
         run, values = runs[position], group["trace"]
@@ -213,22 +212,25 @@ def trace_figure(
             showlegend=len(runs) > 1,
             **samples.points(run, "trace", len(values), picked),
         )
-        figure.add_traces(samples.with_bars(trace, colour))
+        traces += samples.with_bars(trace, colour)
         if len(values) > 1:
             means[position] = SampleMean.of(values).mean
     for position, mean in means.items():
         name = samples.plain_name(runs[position])
-        figure.add_scatter(
-            x=[-0.5, most_samples - 0.5],
-            y=[mean, mean],
-            mode="lines",
-            name=f"{name}: mean over samples",
-            legendgroup=name,
-            showlegend=False,
-            line={"color": marks[position][0], "dash": "dash", "width": 1.5},
-            hovertemplate=f"{name}: mean over samples<br>%{{y:.4g}}<extra></extra>",
-            **samples.numbers(runs[position], "mean over samples", axes="y", once=True),
+        traces.append(
+            theme.scatter(
+                x=[-0.5, most_samples - 0.5],
+                y=[mean, mean],
+                mode="lines",
+                name=f"{name}: mean over samples",
+                legendgroup=name,
+                showlegend=False,
+                line={"color": marks[position][0], "dash": "dash", "width": 1.5},
+                hovertemplate=f"{name}: mean over samples<br>%{{y:.4g}}<extra></extra>",
+                **samples.numbers(runs[position], "mean over samples", axes="y", once=True),
+            )
         )
+    figure = theme.drawn(traces)
     figure.update_xaxes(title_text="posterior sample", **samples.whole_ticks(most_samples))
     figure.update_yaxes(title_text="trace (nat)")
     notes = "error bars: standard error of the estimate"

@@ -113,11 +113,11 @@ def group_values_figure(
     if not shown:
         words = ", ".join(quantities.label(key) for key in names)
         raise InputError(f"none of these runs has {theme.without_markup(words)}")
-    figure = theme.panels(cols=len(shown), horizontal_spacing=0.27 / len(shown))
+    panels = theme.panels(cols=len(shown), horizontal_spacing=0.27 / len(shown))
     traces: list[theme.Trace] = []
     lost: dict[str, int] = {}
     for column, key in enumerate(shown, start=1):
-        axes = {"xaxis": f"x{column}", "yaxis": f"y{column}"}
+        axes = theme.axes(column)
         drawn: list[float] = []
         for slot, (group, rows, mark) in enumerate(
             zip(groups, tables, group_marks(groups), strict=True)
@@ -140,8 +140,8 @@ def group_values_figure(
             look |= {"type": "log", "tickvals": ticks, "ticktext": labels, "range": None}
         if key == "accuracy":
             look["tickformat"] = ".1~%"
-        figure.update_yaxes(**look, col=column)
-    figure.add_traces(traces)
+        panels.update_yaxes(**look, col=column)
+    figure = theme.drawn(traces, on=panels)
     many = len(groups) > _MANY
     most = 28 if many else max(12, 120 // len(groups) // len(shown))
     texts = [formats.plain(formats.shortened(group.label, most)) for group in groups]
@@ -201,7 +201,6 @@ def group_curves_figure(
     if not curves:
         raise faults[0]
     titles = list(dict.fromkeys(panels[index].y for index, _ in sorted(curves)))
-    figure = theme.panels(cols=len(titles), horizontal_spacing=0.24 / max(len(titles), 2))
     marks = group_marks(groups)
     in_detail = len(groups) <= _MOST_IN_DETAIL
     floors = {
@@ -213,7 +212,7 @@ def group_curves_figure(
     for (index, place), members in curves.items():
         panel, group = panels[index], groups[place]
         column = titles.index(panel.y) + 1
-        axes = {"xaxis": f"x{column}", "yaxis": f"y{column}"}
+        axes = theme.axes(column)
         traces += [
             trace | axes
             for trace in _group_curves(
@@ -221,19 +220,23 @@ def group_curves_figure(
             )
         ]
         named.setdefault(place, len(members))
-    figure.add_traces(traces)
-    figure.add_traces(
-        [
-            theme.key(
-                f"{formats.plain(groups[place].label)} ({count})",
-                mode="lines+markers",
-                legendgroup=formats.plain(groups[place].label),
-                line={"color": marks[place][0]},
-                marker={"symbol": marks[place][1], "size": 7},
-            )
-            for place, count in sorted(named.items())
-        ]
-    )
+    traces += [
+        theme.key(
+            f"{formats.plain(groups[place].label)} ({count})",
+            mode="lines+markers",
+            legendgroup=formats.plain(groups[place].label),
+            line={"color": marks[place][0]},
+            marker={"symbol": marks[place][1], "size": 7},
+        )
+        for place, count in sorted(named.items())
+    ]
+    kinds = {panel.words: panel.dash for panel in panels if panel.words}
+    traces += [
+        theme.key(words, mode="lines", line={"color": theme.MUTED, "dash": dash})
+        for words, dash in kinds.items()
+    ]
+    spacing = 0.24 / max(len(titles), 2)
+    figure = theme.drawn(traces, on=theme.panels(cols=len(titles), horizontal_spacing=spacing))
     for column, y in enumerate(titles, start=1):
         here = [index for index, _ in curves if panels[index].y == y]
         panel = panels[here[0]]
@@ -242,16 +245,9 @@ def group_curves_figure(
             ticks, labels = log_ticks(_values(curves, panels, y))
             style |= {"type": "log", "tickvals": ticks, "ticktext": labels}
         style |= {"tickformat": ".1~%"} if panel.percent else {}
-        style |= {"range": panel.y_range} if panel.y_range else {}
+        style |= {"range": list(panel.y_range)} if panel.y_range else {}
         figure.update_yaxes(**style, col=column)
         figure.update_xaxes(title_text=panel.x, **(panel.x_axis or {}), col=column)
-    kinds = {panel.words: panel.dash for panel in panels if panel.words}
-    figure.add_traces(
-        [
-            theme.key(words, mode="lines", line={"color": theme.MUTED, "dash": dash})
-            for words, dash in kinds.items()
-        ]
-    )
     notes = "thin: one run · thick: mean over runs · band: its 95 % interval (Student)"
     if not in_detail:
         notes = (

@@ -64,7 +64,7 @@ def lines_figure(
     if log is None:
         log = asks_for_log(np.concatenate([group["loss"] for *_, group in curves]))
     panels = sorted({panel for panel, *_ in curves})
-    figure = theme.panels(cols=len(panels), shared_yaxes=True, horizontal_spacing=0.05)
+    traces: list[theme.Trace] = []
     for panel, position, label, dash, group in curves:
         run, (colour, _) = runs[position], marks[position]
         x, loss = group["x"], group["loss"]
@@ -73,7 +73,7 @@ def lines_figure(
             x = x / (number(group.attributes, "distance") or 1.0)
         drawable = np.isfinite(loss) & ((loss > 0) | (not log))
         prefix = f"{samples.plain_name(run)}: " if len(runs) > 1 else ""
-        figure.add_trace(
+        traces.append(
             theme.scatter(
                 x=x,
                 y=np.where(drawable, loss, np.nan),
@@ -82,11 +82,12 @@ def lines_figure(
                 line={"color": colour, "width": 2, "dash": dash},
                 name=prefix + label,
                 hovertemplate=_HOVER,
+                **theme.axes(panels.index(panel) + 1),
                 **samples.numbers(run, label, x=x, y=loss, **columns),
-            ),
-            row=1,
-            col=panels.index(panel) + 1,
+            )
         )
+    empty = theme.panels(cols=len(panels), shared_yaxes=True, horizontal_spacing=0.05)
+    figure = theme.drawn(traces, on=empty)
     for column, panel in enumerate(panels, start=1):
         figure.update_xaxes(title_text=_PANELS[panel][1], col=column)
     figure.update_yaxes(title_text="loss (nat)", col=1)

@@ -51,7 +51,8 @@ def measures_figure(
     columns = {position: _columns(group) for position, group in groups.items()}
     names = list(dict.fromkeys(name for of_run in columns.values() for name in of_run))
     shown = names[: limits.MAX_DRAWN_MEMBERS]
-    figure = theme.panels(
+    traces: list[theme.Trace] = []
+    panels = theme.panels(
         rows=math.ceil(len(shown) / _COLUMNS),
         cols=min(len(shown), _COLUMNS),
         subplot_titles=tuple(formats.plain(name) for name in shown),
@@ -62,10 +63,10 @@ def measures_figure(
         place = {"row": index // _COLUMNS + 1, "col": index % _COLUMNS + 1}
         for position, of_run in columns.items():
             if name in of_run:
-                traces = _of_run(
+                of_panel = _of_run(
                     runs, position, groups, name, of_run[name], picked, marks, index == 0
                 )
-                figure.add_traces(traces, rows=place["row"], cols=place["col"])
+                traces += [trace | theme.axes(index + 1) for trace in of_panel]
         values = np.concatenate(
             [
                 groups[at]["value"][:, of_run[name]]
@@ -82,11 +83,12 @@ def measures_figure(
         if not (values <= 0).any():
             ticks, labels = log_ticks(values)
             axis |= {"type": "log", "tickvals": ticks, "ticktext": labels}
-        figure.update_yaxes(**axis, **place)
-        figure.update_xaxes(
+        panels.update_yaxes(**axis, **place)
+        panels.update_xaxes(
             showticklabels=False, range=[-0.6, len(runs) - 0.4], zeroline=False, **place
         )
-    figure.update_annotations(font_size=12)
+    panels.update_annotations(font_size=12)
+    figure = theme.drawn(traces, on=panels)
     lines = samples.about(runs, groups, "value")
     lines.append(samples.lost(runs, {at: [group["value"]] for at, group in groups.items()}))
     notes = "large: mean over samples and its 95 % interval · hollow: not converged"

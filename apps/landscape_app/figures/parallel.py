@@ -84,9 +84,10 @@ def parallel_figure(
     shown = shown[:_MOST_LINES]
     axes = [_axis(shown, name, log) for name in names]
     heights = np.stack([axis.places for axis in axes], axis=1)
-    figure = go.Figure()
-    figure.add_traces(_lines(shown, axes, heights, marks, colour))
-    _draw_axes(figure, axes)
+    most = max(_FEWEST_LETTERS, min(_LONGEST, 100 // len(axes)))
+    lines = _lines(shown, axes, heights, marks, colour)
+    figure = theme.drawn([*lines, *_axis_lines(axes, most)])
+    _name_axes(figure, axes, most)
     gaps = int(np.count_nonzero(np.isnan(heights).any(1)))
     lost = len(items) - len(shown) - max(beyond, 0)
     details = [
@@ -245,17 +246,17 @@ def _colour_bar(shades: np.ndarray, log: bool, name: str) -> theme.Trace:
     drawn = scale(shades)
     bar: dict[str, Any] = {"title": {"text": quantities.label(name), "side": "right"}}
     bar |= {"thickness": 14, "outlinewidth": 0, **scale.ticks}
-    marker = {"color": [drawn.min(), drawn.max()], "colorscale": _COLOURS, "colorbar": bar}
+    look_of_scale = {"colorscale": theme.colour_scale(_COLOURS), "colorbar": bar}
+    marker = {"color": [drawn.min(), drawn.max()], **look_of_scale}
     look = {"mode": "markers", "showlegend": False, "hoverinfo": "skip"}
     return theme.scatter(
         x=[None, None], y=[None, None], marker={**marker, "showscale": True}, **look
     )
 
 
-def _draw_axes(figure: go.Figure, axes: Sequence[_Axis]) -> None:
-    """Draw a vertical line for each axis, with its ticks and words."""
-    most = max(_FEWEST_LETTERS, min(_LONGEST, 100 // len(axes)))
-    lines, ticks, words = ([], []), ([], [], []), []  # type: ignore[var-annotated]
+def _axis_lines(axes: Sequence[_Axis], most: int) -> list[theme.Trace]:
+    """A vertical line for each axis, with its ticks; words have up to ``most`` letters."""
+    lines, ticks = ([], []), ([], [], [])  # type: ignore[var-annotated]
     for place, axis in enumerate(axes):
         lines[0].extend([place, place, None])
         lines[1].extend([0, 1, None])
@@ -263,25 +264,26 @@ def _draw_axes(figure: go.Figure, axes: Sequence[_Axis]) -> None:
             ticks[0].append(place)
             ticks[1].append(height)
             ticks[2].append(f"{formats.plain(formats.shortened(text, most))} ")
-        words.append(axis.title)
     quiet: dict[str, Any] = {"hoverinfo": "skip", "showlegend": False, "cliponaxis": False}
     line = {"color": theme.GREY, "width": 1.2}
-    figure.add_traces(
-        [
-            theme.scatter(x=lines[0], y=lines[1], mode="lines", line=line, **quiet),
-            theme.scatter(
-                x=ticks[0],
-                y=ticks[1],
-                mode="markers+text",
-                text=ticks[2],
-                textposition="middle left",
-                textfont={"size": 11},
-                marker={"symbol": "line-ew-open", "size": 7, "color": theme.GREY},
-                **quiet,
-            ),
-        ]
-    )
-    titles = [_broken(word, most) for word in words]
+    return [
+        theme.scatter(x=lines[0], y=lines[1], mode="lines", line=line, **quiet),
+        theme.scatter(
+            x=ticks[0],
+            y=ticks[1],
+            mode="markers+text",
+            text=ticks[2],
+            textposition="middle left",
+            textfont={"size": 11},
+            marker={"symbol": "line-ew-open", "size": 7, "color": theme.GREY},
+            **quiet,
+        ),
+    ]
+
+
+def _name_axes(figure: go.Figure, axes: Sequence[_Axis], most: int) -> None:
+    """Write the names of the axes below them, in lines of up to ``most`` letters."""
+    titles = [_broken(axis.title, most) for axis in axes]
     figure.update_xaxes(
         tickvals=list(range(len(axes))),
         ticktext=titles,

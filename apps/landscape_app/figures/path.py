@@ -13,7 +13,7 @@ from landscape_app.figures.frame import Frame
 from landscape_app.figures.scale import Scale
 from landscape_app.figures.values import SAMPLES
 
-COLOURS = "Viridis"
+_COLOURS = "Viridis"
 """Colours of the points, from the first to the last."""
 GROUND = [[0.0, "#2b2f36"], [1.0, "#f4f5f7"]]
 """Colours of the loss below the line: greys, so that the line's colours stand out."""
@@ -68,7 +68,7 @@ def flat(run: Run, group: Group, limits: Frame) -> list[theme.Trace]:
             marker={
                 "size": size,
                 "color": group["sample_count"],
-                "colorscale": COLOURS,
+                "colorscale": theme.colour_scale(_COLOURS),
                 "line": {"width": 1, "color": "white"},
                 "colorbar": _bar(group, -0.22),
             },
@@ -80,8 +80,8 @@ def flat(run: Run, group: Group, limits: Frame) -> list[theme.Trace]:
     ]
 
 
-def solid(run: Run, group: Group, scale: Scale, lift: float, value: str) -> dict[str, Any]:
-    """The properties of the line and its points in 3D, at the height of their own loss.
+def solid(run: Run, group: Group, scale: Scale, lift: float, value: str) -> theme.Trace:
+    """The line and its points in 3D, at the height of their own loss.
 
     Args:
         run: The run.
@@ -91,19 +91,20 @@ def solid(run: Run, group: Group, scale: Scale, lift: float, value: str) -> dict
         value: What the surface shows.
     """
     group = _in_order(group)
-    shades = {"color": group["sample_count"], "colorscale": COLOURS}
+    colours = theme.colour_scale(_COLOURS)
+    shades = {"color": group["sample_count"], "colorscale": colours}
     outline = {"width": 1, "color": "white"}
-    return {
-        "x": group["sample_x"],
-        "y": group["sample_y"],
-        "z": scale(group["sample_loss"]) + lift,
-        "mode": "lines+markers",
-        "line": {"width": 5, **shades},
-        "marker": {"size": 5, "line": outline, "colorbar": _bar(group, 0.0), **shades},
-        "name": "weights along the training",
-        "hovertemplate": hover(group, value),
+    return theme.scatter3d(
+        x=group["sample_x"],
+        y=group["sample_y"],
+        z=scale(group["sample_loss"]) + lift,
+        mode="lines+markers",
+        line={"width": 5, **shades},
+        marker={"size": 5, "line": outline, "colorbar": _bar(group, 0.0), **shades},
+        name="weights along the training",
+        hovertemplate=hover(group, value),
         **_numbers(run, group, value),
-    }
+    )
 
 
 def _in_order(group: Group) -> Group:

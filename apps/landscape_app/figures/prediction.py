@@ -80,6 +80,7 @@ def metrics_figure(
     one_run = len(groups) == 1
     panels = [panel for panel in _PANELS if any(panel[0] in group for group in groups.values())]
     figure = theme.panels(cols=len(panels), horizontal_spacing=0.13)
+    traces: list[theme.Trace] = []
     for column, (metric, label, digits) in enumerate(panels, start=1):
         for position, group in groups.items():
             if metric not in group:
@@ -87,7 +88,7 @@ def metrics_figure(
             run, count = runs[position], len(group[metric])
             colour, symbol = marks[position]
             name = samples.plain_name(run)
-            figure.add_trace(
+            traces.append(
                 theme.scatter(
                     x=np.arange(count) + samples.aside(position, len(runs)),
                     y=group[metric],
@@ -98,15 +99,14 @@ def metrics_figure(
                     marker={"color": colour, "symbol": symbol, "size": 8},
                     hovertemplate=f"%{{customdata[0]}}, sample %{{customdata[1]}}<br>{label} "
                     f"%{{y:{digits}}}<extra></extra>",
+                    **theme.axes(column),
                     **samples.points(run, _SINGLE, count, picked),
-                ),
-                row=1,
-                col=column,
+                )
             )
             average = number(group.attributes, metric)
             if average is None:
                 continue
-            figure.add_trace(
+            traces.append(
                 theme.scatter(
                     x=[-0.5, count - 0.5],
                     y=[average, average],
@@ -116,18 +116,18 @@ def metrics_figure(
                     showlegend=column == 1 and one_run,
                     line={"color": colour, "width": 2.5},
                     hovertemplate=f"{name}: {_AVERAGE}<br>{label} %{{y:{digits}}}<extra></extra>",
+                    **theme.axes(column),
                     **samples.numbers(run, _AVERAGE, axes="y", once=True),
-                ),
-                row=1,
-                col=column,
+                )
             )
         metric_values = [group[metric] for group in groups.values() if metric in group]
         look = theme.room(np.concatenate(metric_values))
         look |= {"tickformat": ".1~%"} if metric == "accuracy" else {}
         figure.update_yaxes(title_text=label, row=1, col=column, **look)
     if not one_run:
-        figure.add_trace(theme.key(_SINGLE, mode="markers", marker={"color": theme.MUTED}))
-        figure.add_trace(theme.key(_AVERAGE, mode="lines", line={"color": theme.MUTED}))
+        traces.append(theme.key(_SINGLE, mode="markers", marker={"color": theme.MUTED}))
+        traces.append(theme.key(_AVERAGE, mode="lines", line={"color": theme.MUTED}))
+    figure = theme.drawn(traces, on=figure)
     most_samples = max(len(group["nll"]) for group in groups.values())
     figure.update_xaxes(title_text="posterior sample", **samples.whole_ticks(most_samples))
     shown = {

@@ -43,7 +43,7 @@ def relation_figure(
     """
     groups = each_of(runs, flatness_and_error)
     panels = [panel for panel in _PANELS if any(panel[0] in group for group in groups.values())]
-    figure = theme.panels(cols=len(panels), horizontal_spacing=0.11)
+    traces: list[theme.Trace] = []
     notes = []
     for position, group in groups.items():
         colour, symbol = marks[position]
@@ -52,7 +52,7 @@ def relation_figure(
         for column, (quantity, _, words) in enumerate(panels, start=1):
             if quantity not in group:
                 continue
-            figure.add_trace(
+            traces.append(
                 theme.scatter(
                     x=group["lambda_1"],
                     y=group[quantity],
@@ -62,17 +62,17 @@ def relation_figure(
                     showlegend=column == 1 and len(runs) > 1,
                     marker={"color": colour, "symbol": symbol, "size": 9},
                     hovertemplate=_HOVER,
+                    **theme.axes(column),
                     **samples.points(
                         runs[position], words, len(group["lambda_1"]), picked, axes="xy"
                     ),
-                ),
-                row=1,
-                col=column,
+                )
             )
             correlation = spearman(group["lambda_1"], group[quantity], places=group.get("places"))
             correlations.append(f"{words} {_written(correlation, len(group['lambda_1']))}")
         prefix = f"{runs[position].name}: " if len(runs) > 1 else ""
         notes.append(f"{prefix}{', '.join(correlations)}")
+    figure = theme.drawn(traces, on=theme.panels(cols=len(panels), horizontal_spacing=0.11))
     for column, (quantity, label, _) in enumerate(panels, start=1):
         metric_values = [group[quantity] for group in groups.values() if quantity in group]
         look = theme.room(np.concatenate(metric_values))

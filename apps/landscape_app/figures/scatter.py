@@ -75,7 +75,7 @@ def scatter_figure(
     if not shown:
         words = " and ".join(theme.without_markup(quantities.label(name)) for name in wanted)
         raise InputError(f"none of the {of} has {words}")
-    figure = go.Figure()
+    traces: list[theme.Trace] = []
     series = list(dict.fromkeys(item.series for item in shown)) if not colour else [""]
     ordered = [label for label in marks if label in series] if not colour else series
     for label in ordered:
@@ -84,11 +84,12 @@ def scatter_figure(
         if colour:
             shade = [item.readings[colour].value for item in members]
             bar = {"title": {"text": quantities.label(colour), "side": "right"}, "thickness": 14}
-            marker |= {"color": shade, "colorscale": "Viridis", "colorbar": bar}
+            marker |= {"color": shade, "colorscale": theme.colour_scale("Viridis"), "colorbar": bar}
         else:
             marker |= {"color": marks[label][0], "symbol": marks[label][1]}
         bars_colour = theme.faint(theme.GREY if colour else marks[label][0], 0.6)
-        figure.add_trace(_points(members, (x, y), label, marker, bars_colour, len(series) > 1))
+        traces.append(_points(members, (x, y), label, marker, bars_colour, len(series) > 1))
+    figure = theme.drawn(traces)
     for axis, name, log in zip("xy", (x, y), logs, strict=True):
         values = np.array([item.readings[name].value for item in shown])
         look: dict[str, Any] = {"title_text": quantities.label(name), **theme.room(values)}

@@ -62,7 +62,7 @@ def slices_figure(
     elif log is None:
         log = asks_for_log(np.concatenate([group["loss"].ravel() for group in groups.values()]))
     rows = 1 if shared == "all" else len(groups)
-    figure = theme.panels(
+    panels = theme.panels(
         rows=rows,
         cols=2,
         shared_yaxes=True if shared == "nothing" else "all",
@@ -70,6 +70,7 @@ def slices_figure(
         vertical_spacing=0.3 / rows,
     )
     notes, drawn = [], []
+    traces: list[theme.Trace] = []
     for index, (position, group) in enumerate(groups.items()):
         panel_row = 1 if rows == 1 else index + 1
         column, row = (
@@ -92,8 +93,7 @@ def slices_figure(
             ((x, loss[row], column), (y, loss[:, column], row)), start=1
         ):
             drawn.append(values)
-            _add(
-                figure,
+            traces += _traces(
                 (panel_row, panel),
                 (theme.BLUE, "circle") if is_one_plane else marks[position],
                 runs[position],
@@ -104,13 +104,14 @@ def slices_figure(
                 len(groups) > 1,
                 shown.words,
             )
-        if log and (rows > 1 or index == len(groups) - 1):
-            ticks, labels = log_ticks(np.concatenate(drawn[-2:] if shared == "nothing" else drawn))
-            figure.update_yaxes(type="log", tickvals=ticks, ticktext=labels, row=panel_row)
+        if log and shared == "nothing":
+            ticks, labels = log_ticks(np.concatenate(drawn[-2:]))
+            panels.update_yaxes(type="log", tickvals=ticks, ticktext=labels, row=panel_row)
+    figure = theme.drawn(traces, on=panels)
     figure.update_yaxes(title_text=shown.axis, col=1)
-    if log and shared == "colours":
+    if log and shared != "nothing":
         ticks, labels = log_ticks(np.concatenate(drawn))
-        figure.update_yaxes(tickvals=ticks, ticktext=labels)
+        figure.update_yaxes(type="log", tickvals=ticks, ticktext=labels)
     figure.update_xaxes(title_text="‖Δw‖ along x, at the chosen y", row=rows, col=1)
     figure.update_xaxes(title_text="‖Δw‖ along y, at the chosen x", row=rows, col=2)
     all_values = np.concatenate(drawn)
@@ -133,8 +134,7 @@ def slices_figure(
     )
 
 
-def _add(
-    figure: go.Figure,
+def _traces(
     cell: tuple[int, int],
     mark: theme.Mark,
     run: Run,
@@ -144,15 +144,15 @@ def _add(
     log: bool,
     legend: bool,
     words: str,
-) -> None:
+) -> list[theme.Trace]:
     colour, symbol = mark
     name = samples.plain_name(run)
     drawable = np.isfinite(values) & ((values > 0) | (not log))
     row, column = cell
     series = f"{words} along {'xy'[column - 1]}"
     hover = f"%{{meta.run}}<br>%{{x:.4g}}: {words} %{{y:.4g}}<extra></extra>"
-    shared = {"name": name, "legendgroup": name, "hovertemplate": hover}
-    figure.add_trace(
+    shared = {"name": name, "legendgroup": name, **theme.axes(2 * (row - 1) + column)}
+    return [
         theme.scatter(
             x=coordinates,
             y=np.where(drawable, values, np.nan),
@@ -160,13 +160,10 @@ def _add(
             connectgaps=False,
             line={"color": colour, "width": 2},
             showlegend=column == 1 and legend,
+            hovertemplate=hover,
             **shared,
             **samples.numbers(run, series, x=coordinates, y=values),
         ),
-        row=row,
-        col=column,
-    )
-    figure.add_trace(
         theme.scatter(
             x=coordinates[[nearest]],
             y=np.where(drawable, values, np.nan)[[nearest]],
@@ -174,9 +171,6 @@ def _add(
             marker={"color": colour, "symbol": symbol, "size": 10},
             showlegend=False,
             hoverinfo="skip",
-            name=name,
-            legendgroup=name,
+            **shared,
         ),
-        row=row,
-        col=column,
-    )
+    ]

@@ -50,11 +50,11 @@ def spread_figure(
     """
     errors = ("residuals", "trace_standard_error", "chain", "place")
     groups = read_each(runs, "samples", "eigenvalues", "trace", optional=errors)
-    figure = theme.panels(cols=2, horizontal_spacing=0.11)
-    traces: list[Any] = []
+    panels = theme.panels(cols=2, horizontal_spacing=0.11)
+    traces: list[theme.Trace] = []
     lost, boxes = 0, False
     for column, (quantity, label, series) in enumerate(_PANELS, start=1):
-        axes = {"xaxis": f"x{column}", "yaxis": f"y{column}"}
+        axes = theme.axes(column)
         drawn = []
         for slot, (position, group) in enumerate(groups.items()):
             run, mark = runs[position], marks[position]
@@ -77,13 +77,13 @@ def spread_figure(
                 traces.append(_mean(run, mark[0], slot, series, mean) | axes)
         all_values = np.concatenate(drawn)
         is_log = asks_for_log(all_values) if log is None else log
-        figure.update_yaxes(title_text=label, col=column, **theme.room(all_values))
+        panels.update_yaxes(title_text=label, col=column, **theme.room(all_values))
         if is_log:
             ticks, labels = log_ticks(all_values)
             lost += int(np.count_nonzero(all_values <= 0))
             look: dict[str, Any] = {"type": "log", "tickvals": ticks, "ticktext": labels}
-            figure.update_yaxes(**look, range=None, col=column)
-    figure.add_traces(traces)
+            panels.update_yaxes(**look, range=None, col=column)
+    figure = theme.drawn(traces, on=panels)
     names = [_label(runs[position], len(groups)) for position in groups]
     figure.update_xaxes(
         tickvals=list(range(len(groups))), ticktext=names, range=[-0.5, len(groups) - 0.5]

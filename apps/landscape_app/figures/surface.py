@@ -207,77 +207,68 @@ def _flat(
 ) -> go.Figure:
     x, y, words = group["x"], group["y"], VALUES[limits.value].words
     low, high = (float(end) for end in scale(np.array(limits.loss)))
-    figure = go.Figure(
-        go.Contour(
-            x=x,
-            y=y,
-            z=drawn,
-            zmin=low,
-            zmax=high,
-            text=_written(group["loss"]),
-            colorscale=_ground(placed, limits),
-            connectgaps=False,
+    traces: list[theme.Trace] = [
+        {
+            "type": "contour",
+            "x": x,
+            "y": y,
+            "z": drawn,
+            "zmin": low,
+            "zmax": high,
+            "text": _written(group["loss"]),
+            "colorscale": _ground(placed, limits),
+            "connectgaps": False,
             **_levels(low, high, scale, drawn, limits),
-            line={"width": 0.6, "color": _lines_on(limits)},
-            colorbar=values.bar(limits.value, scale),
-            hovertemplate=f"x %{{x:.4g}}, y %{{y:.4g}}<br>{words} %{{text}}<extra></extra>",
-            name=words,
+            "line": {"width": 0.6, "color": _lines_on(limits)},
+            "colorbar": values.bar(limits.value, scale),
+            "hovertemplate": f"x %{{x:.4g}}, y %{{y:.4g}}<br>{words} %{{text}}<extra></extra>",
+            "name": words,
             **_numbers(run, group, drawn, words),
-        )
-    )
-    # Grid points without a value are grey. The area beside the grid stays white.
-    figure.add_shape(
-        type="rect",
-        x0=float(x.min()),
-        x1=float(x.max()),
-        y0=float(y.min()),
-        y1=float(y.max()),
-        layer="below",
-        line={"width": 0},
-        fillcolor=theme.MISSING,
-    )
+        }
+    ]
     for line_x, line_y, _ in lines:
         for colour, width, dash in (("white", 3.5, "solid"), (theme.INK, 1.3, "4px,4px")):
-            figure.add_scatter(
-                x=line_x,
-                y=line_y,
-                mode="lines",
-                line={"color": colour, "width": width, "dash": dash},
-                hoverinfo="skip",
-                showlegend=False,
+            traces.append(
+                theme.scatter(
+                    x=line_x,
+                    y=line_y,
+                    mode="lines",
+                    line={"color": colour, "width": width, "dash": dash},
+                    hoverinfo="skip",
+                    showlegend=False,
+                )
             )
     for label, place_x, place_y, symbol in _places(group, placed, limits.value):
         look = {"symbol": symbol, "size": 12, "color": "white"}
         outline = {"line": {"width": 1.5, "color": theme.INK}}
-        figure.add_scatter(
-            x=[place_x],
-            y=[place_y],
-            mode="markers",
-            marker=look | outline,
-            name=label,
-            hovertemplate=f"{label}<br>x %{{x:.4g}}, y %{{y:.4g}}<extra></extra>",
+        traces.append(
+            theme.scatter(
+                x=[place_x],
+                y=[place_y],
+                mode="markers",
+                marker=look | outline,
+                name=label,
+                hovertemplate=f"{label}<br>x %{{x:.4g}}, y %{{y:.4g}}<extra></extra>",
+            )
         )
     for own in placed:
         if path.is_path(own.group):
-            figure.add_traces(path.flat(own.run, own.group, limits))
+            traces += path.flat(own.run, own.group, limits)
         elif _has_samples(own.group):
-            figure.add_traces(_rings(own, limits))
-    # Coordinates are Euclidean lengths, so both axes have the same scale.
-    equal_scales = {"scaleanchor": "x"} if _aspect(limits) <= _THIN else {}
-    figure.update_xaxes(
-        title_text=formats.plain(_length(group, "x")),
-        range=limits.x,
-        constrain="domain",
-        showgrid=False,
+            traces += _rings(own, limits)
+    # Grid points without a value are grey. The area beside the grid stays white.
+    grid: dict[str, Any] = {"type": "rect", "layer": "below", "fillcolor": theme.MISSING}
+    grid |= {"line": {"width": 0}}
+    grid |= {"x0": float(x.min()), "x1": float(x.max())}
+    grid |= {"y0": float(y.min()), "y1": float(y.max())}
+    x_axis, y_axis = (
+        {"title": {"text": formats.plain(_length(group, name))}, "range": list(ends)}
+        | {"constrain": "domain", "showgrid": False}
+        for name, ends in (("x", limits.x), ("y", limits.y))
     )
-    figure.update_yaxes(
-        title_text=formats.plain(_length(group, "y")),
-        range=limits.y,
-        constrain="domain",
-        showgrid=False,
-        **equal_scales,
-    )
-    return figure
+    if _aspect(limits) <= _THIN:  # coordinates are Euclidean lengths: the axes have one scale
+        y_axis["scaleanchor"] = "x"
+    return theme.drawn(traces, shapes=[grid], xaxis=x_axis, yaxis=y_axis)
 
 
 def _rings(placed: _Placed, limits: Frame) -> list[theme.Trace]:
@@ -337,48 +328,52 @@ def _solid(
     low, high = (float(end) for end in scale(np.array(limits.loss)))
     bottom, top = (float(end) for end in scale(np.array(limits.height)))
     lift = _LIFT * (top - bottom)
-    within = {"range": (bottom, top + 2 * lift)} if lift else {}
-    figure = go.Figure(
-        go.Surface(
-            x=group["x"],
-            y=group["y"],
-            z=drawn,
-            cmin=low,
-            cmax=high,
-            text=_written(group["loss"]),
-            colorscale=_ground(placed, limits),
-            connectgaps=False,
-            colorbar=values.bar(limits.value, scale),
-            hovertemplate=f"x %{{x:.4g}}, y %{{y:.4g}}<br>{words} %{{text}}<extra></extra>",
-            name=words,
+    within = {"range": [bottom, top + 2 * lift]} if lift else {}
+    traces: list[theme.Trace] = [
+        {
+            "type": "surface",
+            "x": group["x"],
+            "y": group["y"],
+            "z": drawn,
+            "cmin": low,
+            "cmax": high,
+            "text": _written(group["loss"]),
+            "colorscale": _ground(placed, limits),
+            "connectgaps": False,
+            "colorbar": values.bar(limits.value, scale),
+            "hovertemplate": f"x %{{x:.4g}}, y %{{y:.4g}}<br>{words} %{{text}}<extra></extra>",
+            "name": words,
             **_numbers(run, group, drawn, words),
-        )
-    )
+        }
+    ]
     for own in placed:
         if path.is_path(own.group):
-            figure.add_scatter3d(**path.solid(own.run, own.group, scale, lift, limits.value))
+            traces.append(path.solid(own.run, own.group, scale, lift, limits.value))
         elif _has_samples(own.group):
-            _add_floating(figure, own, scale, lift, top, limits.value)
+            traces += _floating(own, scale, lift, top, limits.value)
     for line_x, line_y, heights in lines:
-        figure.add_scatter3d(
-            x=line_x,
-            y=line_y,
-            z=heights,
-            mode="lines",
-            line={"color": theme.INK, "width": 5},
-            hoverinfo="skip",
-            showlegend=False,
+        traces.append(
+            theme.scatter3d(
+                x=line_x,
+                y=line_y,
+                z=heights,
+                mode="lines",
+                line={"color": theme.INK, "width": 5},
+                hoverinfo="skip",
+                showlegend=False,
+            )
         )
     width, depth = float(np.ptp(limits.x)), float(np.ptp(limits.y))
     if _aspect(limits) > _THIN:
         width = depth = 1.0
     longest = max(width, depth) or 1.0
-    figure.update_layout(
+    return theme.drawn(
+        traces,
         margin={"l": 0, "r": 0, "b": 8},
-        legend_itemsizing="constant",
+        legend={"itemsizing": "constant"},
         scene={
-            "xaxis": {"title": {"text": "x"}, "range": limits.x},
-            "yaxis": {"title": {"text": "y"}, "range": limits.y},
+            "xaxis": {"title": {"text": "x"}, "range": list(limits.x)},
+            "yaxis": {"title": {"text": "y"}, "range": list(limits.y)},
             "zaxis": {"title": {"text": VALUES[limits.value].axis}} | within | scale.ticks,
             "aspectmode": "manual",
             "aspectratio": {"x": width / longest, "y": depth / longest, "z": 0.6},
@@ -390,13 +385,12 @@ def _solid(
             },
         },
     )
-    return figure
 
 
-def _add_floating(
-    figure: go.Figure, placed: _Placed, scale: Scale, lift: float, top: float, value: str
-) -> None:
-    """Add the samples of a run at the height of their own loss, or on another surface."""
+def _floating(
+    placed: _Placed, scale: Scale, lift: float, top: float, value: str
+) -> list[theme.Trace]:
+    """The samples of a run at the height of their own loss, or on another surface."""
     group, marked = placed.group, placed.marked
     label = "posterior sample"
     label += ", at the height of its own loss off the plane" if value == "loss" else ""
@@ -407,20 +401,22 @@ def _add_floating(
     dot = {"size": 5, "line": {"width": 1, "color": "white"}}
     legend_group = name if placed.mark else "samples"
     shared: dict[str, Any] = {"mode": "markers", "legendgroup": legend_group, "name": label}
-    figure.add_scatter3d(
-        x=group["sample_x"],
-        y=group["sample_y"],
-        z=scale(group["sample_loss"]) + lift,
-        marker={"color": _colours(group, marked, colour), **dot},
-        hovertemplate=(f"{name}, " if placed.mark else "") + _hover_sample(value),
-        showlegend=False,
-        **shared,
-        **_sample_numbers(placed.run, group, value),
-    )
-    figure.add_scatter3d(x=[None], y=[None], z=[None], marker={"color": colour, **dot}, **shared)
+    traces = [
+        theme.scatter3d(
+            x=group["sample_x"],
+            y=group["sample_y"],
+            z=scale(group["sample_loss"]) + lift,
+            marker={"color": _colours(group, marked, colour), **dot},
+            hovertemplate=(f"{name}, " if placed.mark else "") + _hover_sample(value),
+            showlegend=False,
+            **shared,
+            **_sample_numbers(placed.run, group, value),
+        ),
+        theme.scatter3d(x=[None], y=[None], z=[None], marker={"color": colour, **dot}, **shared),
+    ]
     # A vertical line marks the sample even if another sample hides it.
-    for index in (index for index in marked if index < len(group["sample_x"])):
-        figure.add_scatter3d(
+    return traces + [
+        theme.scatter3d(
             x=[group["sample_x"][index]] * 2,
             y=[group["sample_y"][index]] * 2,
             z=[float(scale(group["sample_loss"])[index]) + lift, top + 2 * lift],
@@ -429,13 +425,16 @@ def _add_floating(
             hoverinfo="skip",
             showlegend=False,
         )
+        for index in marked
+        if index < len(group["sample_x"])
+    ]
 
 
 def _ground(placed: Sequence[_Placed], limits: Frame) -> Any:
     """The colours of the grid: greys below the coloured line of a training."""
     value = VALUES[limits.value]
     has_path = any(path.is_path(own.group) for own in placed) and not value.is_difference
-    return path.GROUND if has_path else value.colours
+    return path.GROUND if has_path else theme.colour_scale(value.colours)
 
 
 def _lines_on(limits: Frame) -> str:

@@ -67,20 +67,20 @@ def training_figure(
     if not curves:
         raise missing(runs[0], "training")
     lines = [line for line in _LINES if any(name == line[0] for _, name in curves)]
-    panels = list(dict.fromkeys(axis for _, axis, _, _ in lines))
-    columns = len(panels) if len(panels) < 4 else 2
-    rows = math.ceil(len(panels) / columns)
-    figure = theme.panels(
+    shown_axes = list(dict.fromkeys(axis for _, axis, _, _ in lines))
+    columns = len(shown_axes) if len(shown_axes) < 4 else 2
+    rows = math.ceil(len(shown_axes) / columns)
+    panels = theme.panels(
         rows=rows, cols=columns, horizontal_spacing=0.09, vertical_spacing=0.3 / rows
     )
-    cells = {axis: divmod(place, columns) for place, axis in enumerate(panels)}
+    cells = {axis: divmod(place, columns) for place, axis in enumerate(shown_axes)}
+    traces: list[theme.Trace] = []
     for (position, name), values in curves.items():
         _, axis, label, dash = next(line for line in lines if line[0] == name)
         colour, symbol = marks[position]
         prefix = f"{samples.plain_name(runs[position])}: " if len(groups) > 1 else ""
         moments = groups[position][time]
-        row, column = cells[axis]
-        figure.add_trace(
+        traces.append(
             theme.scatter(
                 x=moments,
                 y=values,
@@ -92,9 +92,8 @@ def training_figure(
                 showlegend=not prefix,
                 **samples.numbers(runs[position], label),
                 hovertemplate=f"{prefix}{time} %{{x:.4g}}<br>{label} %{{y:.4g}}<extra></extra>",
-            ),
-            row=row + 1,
-            col=column + 1,
+                **theme.axes(shown_axes.index(axis) + 1),
+            )
         )
     beyond: dict[int, str] = {}
     for axis, (row, column) in cells.items():
@@ -116,13 +115,14 @@ def training_figure(
                 if (curve > top).any():
                     highest = float(np.max(curve[np.isfinite(curve)], initial=0.0))
                     beyond[position] = f"loss beyond the axis, up to {formats.number(highest)}"
-        figure.update_yaxes(**look, **cell)
+        panels.update_yaxes(**look, **cell)
     for column in range(columns):
         last = max(row for row, other in cells.values() if other == column)
-        figure.update_xaxes(title_text=_TIMES[time], row=last + 1, col=column + 1)
+        panels.update_xaxes(title_text=_TIMES[time], row=last + 1, col=column + 1)
     if len(groups) > 1:
         dashes = {label: dash for _, axis, label, dash in lines if axis == "loss (nat)"}
-        figure.add_traces(samples.keys(runs, groups, marks, dashes))
+        traces += samples.keys(runs, groups, marks, dashes)
+    figure = theme.drawn(traces, on=panels)
     shown = {
         place: [curves[place, name] for name in names if (place, name) in curves]
         for place in groups

@@ -107,6 +107,7 @@ def layout() -> list[Any]:
                 getRowId="params.data.name",
                 dashGridOptions={
                     "rowHeight": _ROW,
+                    "rowBuffer": 3,
                     "ensureDomOrder": True,
                     "tooltipShowDelay": 400,
                     "includeHiddenColumnsInQuickFilter": True,
