@@ -23,6 +23,13 @@ RANGE = """name =>
 NAMES = """() => [...document.querySelectorAll('#grid .ag-row')]
     .sort((one, other) => one.getAttribute('row-index') - other.getAttribute('row-index'))
     .map(row => row.querySelector('[col-id=name]').innerText).join(' ')"""
+BAR = """orientation => {
+    const plot = document.querySelector("#surface-0 .js-plotly-plot");
+    const bar = [...plot.querySelectorAll(".colorbar text")].map((label) => label.textContent);
+    const { w, h } = plot._fullLayout._size;
+    return plot._fullData[0].colorbar.orientation === orientation
+        && bar.length > 2 && new Set(bar).size === bar.length && Math.min(w, h) > 300;
+}"""
 HEIGHT = (
     "() => document.querySelector('#surface-0 .js-plotly-plot')._fullLayout.scene.zaxis.tickvals"
 )
@@ -342,6 +349,12 @@ def test_3d_on_demand_keeps_the_camera_when_the_figure_changes(
     page.get_by_role("link", name="linear").click()
     page.wait_for_function(f"() => !({HEIGHT})()")
     assert page.evaluate(CAMERA) == pytest.approx(reset, abs=1e-3)
+    page.set_viewport_size(
+        {"width": 640, "height": 900}
+    )  # its bar turns, and leaves nothing behind
+    page.wait_for_function(BAR, arg="h")
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.wait_for_function(BAR, arg="v")
 
 
 def camera_after(

@@ -82,6 +82,17 @@ def test_every_figure_passes_the_check_of_plotly(
             read_all(part)
 
 
+def test_what_a_user_changes_in_a_figure_is_checked(complete: Run) -> None:
+    figure = figures.eigenvalues_figure(complete)
+    for change in (
+        lambda: figure.update_layout(width="wide"),
+        lambda: figure.update_xaxes(type="logarithm"),
+        lambda: figure.update_traces(marker_size="large"),
+    ):
+        with pytest.raises(ValueError, match="Invalid value"):
+            change()
+
+
 @pytest.mark.parametrize(
     "values",
     [

@@ -122,6 +122,8 @@ def _fit_scene(figure: go.Figure, width: int) -> None:
     for bar in colour_bars(figure):
         bar.update(orientation="h", x=0.5, y=0, yanchor="top", len=0.8, thickness=12)
         bar.title.update(side="bottom")
+        # Where a bar turns, Plotly leaves its old labels and margin, unless it is another bar.
+        bar.parent.update(uid="bar-below")
     eye = figure.layout.scene.camera.eye
     if width < theme.SQUARE and eye.x is not None:
         eye.update(**{axis: _FARTHER * eye[axis] for axis in "xyz"})

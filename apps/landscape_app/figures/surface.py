@@ -341,6 +341,7 @@ def _solid(
             "colorscale": _ground(placed, limits),
             "connectgaps": False,
             "colorbar": values.bar(limits.value, scale),
+            "uid": "bar-beside",  # see ``sized``
             "hovertemplate": f"x %{{x:.4g}}, y %{{y:.4g}}<br>{words} %{{text}}<extra></extra>",
             "name": words,
             **_numbers(run, group, drawn, words),

@@ -222,7 +222,10 @@ def titled(
     if legend_above:
         legend = {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "entrywidth": 0}
         look["legend"] = legend
-    return figure.update_layout(meta=dict(figure.layout.meta or {}) | meta, **look)
+    figure.update_layout(meta=dict(figure.layout.meta or {}) | meta, **look)
+    for part in (figure, figure.layout, *figure.data):
+        part._validate = True  # from here on: what a notebook changes is checked
+    return figure
 
 
 def heading(
