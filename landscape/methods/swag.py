@@ -18,6 +18,11 @@ from landscape.posteriors import Gaussian, Posterior
 _MIN_VARIANCE = 1e-30
 
 
+def _snapshots_for(rank: int) -> int:
+    """Smallest number of snapshots that a Gaussian of this rank can be made of."""
+    return max(rank + 1, 2)
+
+
 @dataclass
 class Moments:
     """Running mean, variance and last deviations of a sequence of vectors.
@@ -51,7 +56,7 @@ class Moments:
     @property
     def suffice(self) -> bool:
         """Whether K + 1 vectors were seen (the first deviation is zero), and at least two."""
-        return self.count >= max(self.rank + 1, 2)
+        return self.count >= _snapshots_for(self.rank)
 
     def gaussian(self) -> Gaussian:
         """sigma^2 = variance / 2 and U = D / sqrt(2 (K - 1)): equation 1 of the paper.
@@ -99,6 +104,7 @@ class SWAG(Framework[SWAGState]):
     its covariance, for example that of a source task's SWAG. Without a prior they take the
     covariance of the snapshots so far, and there is no ball before K + 1 snapshots: until then
     there is no such Gaussian. This is FP-BMA (SWAG) from scratch, with beta = 0 (arXiv 2406.15664).
+    A training whose last snapshot is the one with which the ball begins is refused.
 
     Attributes:
         weight_decay: Coefficient of the penalty (weight_decay / 2) ||w||^2.
@@ -125,23 +131,29 @@ class SWAG(Framework[SWAGState]):
         self._require(self.rank == 0 or self.rank >= 2, "rank", "0 or at least 2")
         self._require(0 <= self.start < 1, "start", "in [0, 1)")
         self._require(0 <= self.swag_rate < math.inf, "swag_rate", "at least 0 and finite")
-        snapshots = self.epochs - math.floor(self.start * self.epochs)
-        if snapshots < self.rank + 1:
+        if self._snapshots < _snapshots_for(self.rank):
             raise InputError(
-                f"{self.name}: {self.epochs} epochs with start={self.start} leave {snapshots} "
-                f"snapshots, too few for rank {self.rank}: train longer, start earlier, or lower "
-                "the rank"
+                f"{self.name}: {self.epochs} epochs with start={self.start} leave "
+                f"{self._snapshots} snapshots, too few for rank {self.rank}: train longer, start "
+                "earlier, or lower the rank"
             )
 
     def init(self, problem: Problem, *, prior: Posterior | None = None, seed: int = 0) -> SWAGState:
         """Weights at the prior's mean, or the model's own; no snapshot yet.
 
         Raises:
-            InputError: the prior of a posterior ball is not Gaussian.
+            InputError: the prior of a posterior ball is not Gaussian, or there is none and no step
+                would have a ball.
         """
         gaussian = None
         if self.ball in POSTERIOR_BALLS and prior is not None:
             gaussian = prior.gaussian.to(problem.space.device)
+        elif self.ball in POSTERIOR_BALLS and self._snapshots == _snapshots_for(self.rank):
+            raise InputError(
+                f"{self.name}: the ball of its own snapshots begins after the last of "
+                f"{self._snapshots}, so that no step would have one: train longer, start earlier, "
+                "lower the rank, or give a prior"
+            )
         weights = starting_weights(problem, prior)
         return SWAGState(
             **new_state(problem, seed),
@@ -187,6 +199,11 @@ class SWAG(Framework[SWAGState]):
         if step >= collects_from:
             return self.swag_rate
         return max(super().rate(step, collects_from), min(self.swag_rate, self.learning_rate))
+
+    @property
+    def _snapshots(self) -> int:
+        """Number of snapshots of a complete training."""
+        return self.epochs - math.floor(self.start * self.epochs)
 
     def _collects_from(self, steps: int) -> int:
         return math.floor(self.start * steps)

@@ -86,10 +86,20 @@ def test_without_a_constant_rate_swag_follows_the_shared_schedule() -> None:
 def test_too_few_snapshots_are_refused_before_training() -> None:
     with pytest.raises(InputError, match="5 snapshots, too few for rank 5"):
         SWAG(epochs=10, rank=5)
+    with pytest.raises(InputError, match="1 snapshots, too few for rank 0"):
+        SWAG(epochs=1, rank=0)
     with pytest.raises(InputError, match="too few"):
         SWAG(rank=2).posterior(
             SWAG(rank=2).init(Problem(ParameterSpace(network()), "cross_entropy", 3, 9))
         )
+
+
+def test_a_ball_that_no_step_would_have_is_refused_before_training() -> None:
+    problem = Problem(ParameterSpace(network()), "cross_entropy", 3, 9)
+    with pytest.raises(InputError, match="begins after the last of 6"):
+        SWAG(epochs=12, rank=5, ball="posterior-exact").init(problem)
+    SWAG(epochs=14, rank=5, ball="posterior-exact").init(problem)
+    SWAG(epochs=12, rank=5).init(problem)
 
 
 def test_the_ball_of_swags_own_gaussian_is_that_of_its_dense_covariance() -> None:

@@ -93,7 +93,10 @@ def test_requests_that_do_not_fit_are_one_line(
     tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for settings, message in (
-        ({"task": "mnist"}, "scratch is on the tasks cifar10, digits, not 'mnist'"),
+        (
+            {"task": "mnist"},
+            "scratch is on the tasks cifar10, cifar10-few-shot, digits, not 'mnist'",
+        ),
         ({"model": "convnet"}, "scratch has the networks vit, resnet20, not 'convnet'"),
         ({"task": "digits", "only": ["swa"]}, "unknown row 'swa'; known: sgd, sam"),
         ({"weights": tmp_path / "some.pt"}, "leave out --weights"),
