@@ -75,11 +75,13 @@
     if (target.id === "slice-at") enterPoint(target.value);
   });
 
-  function enter(search) {
+  function enter(name, text, search) {
     go(search);
     // The field then shows the address's words. Dash must know the typed text first: otherwise it
-    // sees no change.
-    setTimeout(fillFields, 200);
+    // sees no change. What is typed meanwhile stays.
+    setTimeout(() => {
+      if (document.getElementById(name).value === text) fillField(name);
+    }, 200);
   }
 
   const MOST = 1000; // samples in an address
@@ -97,10 +99,11 @@
 
   function enterSamples(place, text) {
     const samples = samplesIn(text);
-    if (!understood(`pick-${place}`, samples !== null, "numbers: 0, 3, 9-11")) return;
+    const name = `pick-${place}`;
+    if (!understood(name, samples !== null, "numbers: 0, 3, 9-11")) return;
     const run = runIn(place);
     const picks = samples.size ? [pickOf(run, samples)] : [];
-    enter(withParts(window.location.search, isPickOf(run), picks));
+    enter(name, text, withParts(window.location.search, isPickOf(run), picks));
   }
 
   function enterPoint(text) {
@@ -108,7 +111,7 @@
     const point = text.split(/[\s,;]+/).filter(Boolean).map(Number);
     const isOne = point.length === 2 && point.every(Number.isFinite);
     if (!understood("slice-at", isOne || !point.length, "two numbers: x, y")) return;
-    enter(isOne ? withPoint(search, point) : withParts(search, isPoint, []));
+    enter("slice-at", text, isOne ? withPoint(search, point) : withParts(search, isPoint, []));
   }
 
   // What is not understood stays in its field, with what would be.
@@ -121,16 +124,17 @@
 
   const runIn = (place) => runsOf(window.location.search)[place] ?? "";
 
+  function fillField(name) {
+    const place = name.match(/^pick-(\d)$/)?.[1];
+    const part = partsOf(window.location.search).find(place ? isPickOf(runIn(place)) : isPoint);
+    const value = decoded(part ?? "").replace(/^.*[:=]/, "").split(",").join(", ");
+    dash_clientside.set_props(name, { value, error: null });
+  }
+
   function fillFields() {
-    const parts = partsOf(window.location.search);
-    const listed = (part) => decoded(part ?? "").replace(/^.*[:=]/, "").split(",").join(", ");
-    const fill = (field, part) =>
-      dash_clientside.set_props(field, { value: listed(part), error: null });
-    for (let place = 0; document.getElementById(`pick-${place}`); place += 1) {
-      const picked = parts.find(isPickOf(runIn(place)));
-      fill(`pick-${place}`, picked);
-    }
-    fill("slice-at", parts.find(isPoint));
+    for (let place = 0; document.getElementById(`pick-${place}`); place += 1)
+      fillField(`pick-${place}`);
+    fillField("slice-at");
   }
 
   document.addEventListener("landscape:address", fillFields);
