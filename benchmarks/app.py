@@ -202,7 +202,7 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
     }
     cold: list[float] = []
     warm: list[float] = []
-    kept: list[float] = []
+    reopened: list[float] = []
     lists: list[float] = []
     for _ in range(options.repeat):
         (folder / NAME).unlink(missing_ok=True)
@@ -212,7 +212,7 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
         cold += first_page(folder, 1)
         seconds = first_page(folder, 3)
         warm += seconds[:1]
-        kept += seconds[2:]  # Chromium keeps compiled scripts from the second time on
+        reopened += seconds[2:]  # Chromium keeps compiled scripts from the second time on
     columns = ("runs", "first, ms", "of it CPU, ms", "again, ms", "kB")
     table = Table("answers of the server", columns)
     with served(folder) as (site, process):
@@ -238,7 +238,7 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
         for words, times in (
             ("without an index", cold),
             ("with an index", warm),
-            ("with an index, third time in one Chromium", kept),
+            ("with an index, third time in one Chromium", reopened),
         ):
             overview.add(f"first page in Chromium {words}, s", Cell.of(times, ends=True))
         slowest = sorted(firsts.items(), key=lambda item: item[1], reverse=True)

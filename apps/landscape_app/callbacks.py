@@ -67,9 +67,9 @@ def _fill_graph(app: dash.Dash, folder: Path, page: Page, identifier: str) -> No
     )
     def fill(shown: dict[str, Any]) -> tuple[Any, ...]:
         view = View.parse(shown["address"])
-        here = inside(folder, view)
+        inner = inside(folder, view)
         # A figure of the whole folder is drawn from the list: no run is opened for it.
-        chosen = Chosen(here, [], []) if page.of_folder else Chosen.of(here, view)
+        chosen = Chosen(inner, [], []) if page.of_folder else Chosen.of(inner, view)
         if not chosen.fills(page):
             raise dash.exceptions.PreventUpdate
         try:

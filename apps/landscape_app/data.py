@@ -174,8 +174,8 @@ def _read_all(folder: Where) -> list[Summary | BrokenRun]:
     fresh: dict[Path, dict[Path, tuple[FileState, index.Listed]]] = {}
     changed: set[Path] = set()
     # A link may lead out of the folder: ``run_path`` judges it.
-    others = [path for path in files.values() if path in unread and not path.is_symlink()]
-    with listing.helped(others, _keep):
+    plain = [path for path in files.values() if path in unread and not path.is_symlink()]
+    with listing.helped(plain, _keep):
         for name, path in files.items():
             try:
                 state = file_state(path.stat())
