@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partialmethod
 from pathlib import Path
@@ -14,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 from landscape_app import components
 from landscape_app.server import in_background
-from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import BrowserContext, Error, Page, Request, expect, sync_playwright
 
 CAMERA = """() => {
     const plot = document.querySelector("#surface-0 .js-plotly-plot");
@@ -32,6 +33,7 @@ FLAGS = [
 ]
 
 
+_listening: list[Visit] = []
 expect.set_options(timeout=PATIENCE)
 # Without this, a page that is waited for is asked in each frame, and draws frames without end.
 Page.wait_for_function = partialmethod(Page.wait_for_function, polling=50)  # type: ignore[assignment]
@@ -45,10 +47,17 @@ class Visit:
     site: str
     requests: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    unanswered: set[Request] = field(default_factory=set)
 
     def listen(self) -> None:
-        """Note requests and errors from now on."""
+        """Note requests and errors from now on. If the test fails, its report shows them."""
+        _listening.append(self)
         self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("request", lambda request: self.unanswered.add(request))
+        for end in ("requestfinished", "requestfailed"):
+            self.page.on(end, lambda request: self.unanswered.discard(request))
+        self.page.on("requestfailed", lambda request: self.failed.append(request.url))
         self.page.on("pageerror", lambda error: self.errors.append(error.stack or str(error)))
         self.page.on(
             "console",
@@ -58,6 +67,21 @@ class Visit:
     def open(self, path: str) -> Page:
         self.page.goto(self.site + path)
         return self.page
+
+    def __str__(self) -> str:
+        now: dict[str, object] = {"address": self.page.url, "errors": self.errors}
+        now["unanswered"] = [f"{each.url} {each.post_data or ''}"[:200] for each in self.unanswered]
+        now["failed"] = self.failed
+        with suppress(Error):
+            now["text"] = self.page.locator("body").inner_text(timeout=2000)
+        return "\n".join(f"{name}: {value}" for name, value in now.items())
+
+
+def visited() -> list[str]:
+    """What the pages that a test has open say of themselves; they are then forgotten."""
+    told = [str(visit) for visit in _listening if not visit.page.is_closed()]
+    _listening.clear()
+    return told
 
 
 @pytest.fixture(scope="session")

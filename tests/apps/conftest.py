@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
-from browsing import browser, chromium, show, site, visit
+from browsing import browser, chromium, show, site, visit, visited
 from made import start_run, write_run
 
 from landscape.store import Run
 
 __all__ = ["browser", "chromium", "show", "site", "visit"]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    call: pytest.CallInfo[None],
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failure in the browser comes with what its pages say of themselves."""
+    report = yield
+    if report.when == "call":
+        told = visited()
+        report.sections += [("page", text) for text in told if report.failed]
+    return report
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ import pytest
 from landscape_app import figures
 from landscape_app.drawings import drawings, figure_names
 from landscape_app.figures import theme
+from landscape_app.figures.panels import figure_of
 from landscape_app.figures.sent import sent
 from landscape_app.url import View
 from plotly.basedatatypes import BasePlotlyType
@@ -112,6 +113,6 @@ def test_what_a_user_changes_in_a_figure_is_checked(complete: Run) -> None:
     ids=lambda values: f"{values.dtype}-{values.shape}",
 )
 def test_arrays_are_sent_as_by_plotly(values: np.ndarray) -> None:
-    figure = theme.drawn([theme.scatter(y=values, customdata=values, marker={"size": values})])
+    figure = figure_of([theme.scatter(y=values, customdata=values, marker={"size": values})], {})
     figure.update_layout(meta={"held": values, "parts": [{"range": values}]})
     assert as_sent(figure) == as_plotly_sends_it(figure)

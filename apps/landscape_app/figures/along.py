@@ -19,6 +19,7 @@ from landscape_app import formats
 from landscape_app.cache import cached
 from landscape_app.data import PerRun, each_of, missing, read
 from landscape_app.figures import samples, theme
+from landscape_app.figures.panels import Panels
 from landscape_app.figures.scale import asks_for_log, log_ticks
 
 CURVATURE, LOSS, DISTANCE = "curvature", "loss", "distance"
@@ -149,9 +150,7 @@ def along_figure(
     shown = [name for name in QUANTITIES if any(name in own.values for own in results.values())]
     columns = len(shown) if len(shown) < 4 else 2
     rows = math.ceil(len(shown) / columns)
-    panels = theme.panels(
-        rows=rows, cols=columns, horizontal_spacing=0.1, vertical_spacing=0.27 / rows
-    )
+    panels = Panels(rows=rows, cols=columns, horizontal_spacing=0.1, vertical_spacing=0.27 / rows)
     edges = {
         position: edge
         for position, own in results.items()
@@ -160,7 +159,7 @@ def along_figure(
     traces: list[theme.Trace] = []
     for place, name in enumerate(shown):
         quantity = QUANTITIES[name]
-        axes = theme.axes(place + 1)
+        axes = Panels.axes(place + 1)
         drawn = []
         for position, own in results.items():
             if name in own.values:
@@ -169,7 +168,7 @@ def along_figure(
         values = np.concatenate(drawn)
         asked = (log or {}).get(quantity.kind)
         is_log = asks_for_log(values) if asked is None else asked
-        look: dict[str, Any] = {"title_text": quantity.axis, **theme.room(values)}
+        look: dict[str, Any] = {"title": quantity.axis, **theme.room(values)}
         if name == "lambda_1":
             traces += [_edge(runs[p], edge, marks[p]) | axes for p, edge in edges.items()]
             look |= _with_edges(values, [edge for _, edge, _ in edges.values()], is_log)
@@ -178,11 +177,11 @@ def along_figure(
             look |= {"type": "log", "tickvals": ticks, "ticktext": labels}
             look |= {} if name == "lambda_1" else {"range": None}
         row, column = divmod(place, columns)
-        panels.update_yaxes(**look, row=row + 1, col=column + 1)
-        panels.update_xaxes(title_text=title(unit), row=row + 1, col=column + 1)
+        panels.y(row + 1, column + 1, **look)
+        panels.x(row + 1, column + 1, title=title(unit))
     dashes = {"edge of stability": "dash"} if edges else {}
     traces += samples.keys(runs, results if len(runs) > 1 else {}, marks, dashes)
-    figure = theme.drawn(traces, on=panels)
+    figure = panels.drawn(traces)
     return samples.titled(
         figure,
         runs,

@@ -11,6 +11,7 @@ from landscape.store import Run
 from landscape_app import formats
 from landscape_app.data import each_of
 from landscape_app.figures import samples, theme
+from landscape_app.figures.panels import Panels
 from landscape_app.figures.scale import range_of_one
 from landscape_app.joined import ORDERS, Averages, Curves, averages
 
@@ -39,29 +40,28 @@ def averaging_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figure:
         InputError: a run file cannot be read, or its predictions cannot be scored.
     """
     results = each_of(runs, averages)
-    panels = theme.panels(cols=3, horizontal_spacing=0.08)
+    panels = Panels(cols=3, horizontal_spacing=0.08)
     traces: list[theme.Trace] = []
     for column, (metric, label, _) in enumerate(_PANELS, start=1):
         drawn: list[theme.Trace] = []
         for position, curves in results.items():
             legend = column == 1 and len(results) == 1
             drawn += _traces(runs[position], curves, column, marks[position], legend)
-        look: dict[str, Any] = {"title_text": label}
+        look: dict[str, Any] = {"title": label}
         look |= {"range": range_of_one(np.concatenate([trace["y"] for trace in drawn]))}
         look |= {"tickformat": ".1~%"} if metric == "accuracy" else {}
-        panels.update_yaxes(**look, col=column)
+        panels.y(col=column, **look)
         traces += drawn
     if len(results) > 1:
         dashes = {words: dash for _, words, dash in _LINES}
         traces += samples.keys(runs, results, marks, dashes)
-    figure = theme.drawn(traces, on=panels)
     most_samples = max(len(curves.random["nll"]) for curves in results.values())
-    ticks = {
-        "tick0": 1,
-        "dtick": max(1, round(most_samples / 6)),
-        "range": [0.5, most_samples + 0.5],
-    }
-    figure.update_xaxes(title_text="samples averaged", **ticks)
+    panels.x(
+        title="samples averaged",
+        tick0=1,
+        dtick=max(1, round(most_samples / 6)),
+        range=[0.5, most_samples + 0.5],
+    )
     drawn_values = {
         position: [curves.random[metric] for metric, *_ in _PANELS]
         for position, curves in results.items()
@@ -80,6 +80,7 @@ def averaging_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figure:
     about = next(iter(counts.values())) if same_count else samples.by_run(runs, counts)
     notes = f"{about} · band: the middle 90 % of {ORDERS} random orders"
     title = "The average over the first n samples"
+    figure = panels.drawn(traces)
     return samples.titled(figure, runs, "averaging", title, notes, *lines, legend_above=True)
 
 
@@ -97,7 +98,7 @@ def _traces(
     colour, symbol = mark
     name = samples.plain_name(run)
     count = np.arange(1, len(result.random[metric]) + 1)
-    shared: dict[str, Any] = {"x": count, "legendgroup": name} | theme.axes(column)
+    shared: dict[str, Any] = {"x": count, "legendgroup": name} | Panels.axes(column)
     ends: dict[str, Any] = {"line": {"width": 0}, "mode": "lines"}
     ends |= {"hoverinfo": "skip", "showlegend": False}
     fill = {"fill": "tonexty", "fillcolor": theme.faint(colour)}

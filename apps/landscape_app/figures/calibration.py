@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import plotly.graph_objects as go
 import torch
@@ -11,6 +13,7 @@ from landscape.store import Group, Run
 from landscape_app import formats
 from landscape_app.data import PerRun, each_of, read_class_probabilities
 from landscape_app.figures import samples, theme
+from landscape_app.figures.panels import figure_of
 
 _HOVER = (
     "%{meta.run}<br>confidence %{x:.1%}<br>accuracy %{y:.1%}, %{customdata[1]:.1%} – "
@@ -60,16 +63,16 @@ def calibration_figure(*runs: Run, marks: theme.Marks = theme.MARKS) -> go.Figur
         part = (place / len(results), 1 / len(results))
         traces += _traces(bins, marks[position], runs[position], part)
     # Both parts have one x axis, so that it stays as wide as the square above it is.
-    figure = theme.drawn(
-        traces,
-        barmode="overlay",  # the bars of each run have their own part of a bin
-        xaxis={"range": [0, 1], "tickformat": ".0%", "anchor": "y2", "constrain": "domain"}
+    layout: dict[str, Any] = {
+        "barmode": "overlay",  # the bars of each run have their own part of a bin
+        "xaxis": {"range": [0, 1], "tickformat": ".0%", "anchor": "y2", "constrain": "domain"}
         | {"title": {"text": "confidence of the averaged prediction"}},
-        yaxis={"range": [0, 1], "tickformat": ".0%", "domain": [0.24, 1], "scaleanchor": "x"}
+        "yaxis": {"range": [0, 1], "tickformat": ".0%", "domain": [0.24, 1], "scaleanchor": "x"}
         | {"constrain": "domain", "constraintoward": "bottom", "title": {"text": "accuracy"}},
-        yaxis2={"domain": [0, 0.19], "type": "log", "dtick": 1, "title": {"text": "examples"}}
+        "yaxis2": {"domain": [0, 0.19], "type": "log", "dtick": 1, "title": {"text": "examples"}}
         | {"anchor": "x"},
-    )
+    }
+    figure = figure_of(traces, layout)
     for words, x, y in (("underconfident", 0.2, 0.8), ("overconfident", 0.8, 0.2)):
         look = {"showarrow": False, "font": {"color": theme.MUTED, "size": 12.5}}
         figure.add_annotation(text=words, x=x, y=y, **look)

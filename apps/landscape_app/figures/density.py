@@ -14,6 +14,7 @@ from landscape.store.summary import number
 from landscape_app import formats
 from landscape_app.data import read_each
 from landscape_app.figures import samples, theme
+from landscape_app.figures.panels import Panels
 from landscape_app.figures.samples import Picked
 from landscape_app.figures.scale import Symlog
 
@@ -53,12 +54,12 @@ def density_figure(
     for position, group in groups.items():
         colour = marks[position][0]
         traces += _traces(runs[position], colour, group, scale, floor, picked, above)
-    figure = theme.drawn(traces)
+    panels = Panels()
     grid_points = np.concatenate([group["grid"] for group in groups.values()])
-    figure.update_xaxes(title_text="eigenvalue (nat)", **scale.ticks(grid_points))
+    panels.x(title="eigenvalue (nat)", **scale.ticks(grid_points))
     highest = max(_highest(group) for group in groups.values())
-    figure.update_yaxes(
-        title_text="density (1/nat)",
+    panels.y(
+        title="density (1/nat)",
         type="log",
         exponentformat="power",
         dtick=1,
@@ -77,6 +78,7 @@ def density_figure(
         matrix_details,
         f"{notes} · axis: linear within ±{linear}, logarithmic beyond",
     ]
+    figure = panels.drawn(traces)
     return samples.titled(figure, runs, "density", title, *details, legend_above=above)
 
 

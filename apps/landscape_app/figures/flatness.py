@@ -11,6 +11,7 @@ from landscape.store.summary import places_of
 from landscape_app import formats
 from landscape_app.data import read_each
 from landscape_app.figures import samples, theme
+from landscape_app.figures.panels import Panels
 from landscape_app.figures.samples import Picked
 from landscape_app.figures.scale import asks_for_log, log_ticks
 
@@ -74,15 +75,15 @@ def eigenvalues_figure(
                 run, mark, index, values, residuals, converged, beside, picked, len(groups)
             )
         means += _means(run, mark[0], values, places_of(run, group, len(values)), beside.mean())
-    figure = theme.drawn([*traces, *means])
+    panels = Panels()
     drawn_ranks = min(num_eigenvalues, limits.MAX_DRAWN_MEMBERS)
-    figure.update_xaxes(
-        title_text="rank of the eigenvalue",
+    panels.x(
+        title="rank of the eigenvalue",
         range=[0.5, drawn_ranks + 0.5],
         tick0=1,
         dtick=max(1, round(drawn_ranks / 20)),
     )
-    figure.update_yaxes(title_text="eigenvalue (nat)")
+    panels.y(title="eigenvalue (nat)")
     notes = ["points: samples, in their order · line: mean over samples with its 95 % interval"]
     notes.append("error bars of points: residual ‖Hv − λv‖")
     if num_unconverged:
@@ -91,7 +92,7 @@ def eigenvalues_figure(
         notes.append(f"the first {limits.MAX_DRAWN_MEMBERS} of {num_eigenvalues:,} eigenvalues")
     if log:
         ticks, labels = log_ticks(all_values)
-        figure.update_yaxes(type="log", tickvals=ticks, ticktext=labels)
+        panels.y(type="log", tickvals=ticks, ticktext=labels)
         if (all_values <= 0).any():
             notes.append(f"{np.count_nonzero(all_values <= 0)} not positive: not on this axis")
     lines = samples.about(runs, groups, "eigenvalues")
@@ -101,6 +102,7 @@ def eigenvalues_figure(
     matrix, matrix_details = samples.matrices(runs, groups)
     title = f"Largest eigenvalues of {matrix}"
     details = [*lines, matrix_details, " · ".join(notes)]
+    figure = panels.drawn([*traces, *means])
     return samples.titled(figure, runs, "eigenvalues", title, *details, legend_above=len(runs) > 1)
 
 
@@ -230,9 +232,9 @@ def trace_figure(
                 **samples.numbers(runs[position], "mean over samples", axes="y", once=True),
             )
         )
-    figure = theme.drawn(traces)
-    figure.update_xaxes(title_text="posterior sample", **samples.whole_ticks(most_samples))
-    figure.update_yaxes(title_text="trace (nat)")
+    panels = Panels()
+    panels.x(title="posterior sample", **samples.whole_ticks(most_samples))
+    panels.y(title="trace (nat)")
     notes = "error bars: standard error of the estimate"
     if means:
         prefixes = {
@@ -248,6 +250,5 @@ def trace_figure(
     lines.append(samples.not_highlighted(runs, picked, counts))
     matrix, matrix_details = samples.matrices(runs, groups)
     details = [*lines, matrix_details, notes]
-    return samples.titled(
-        figure, runs, "trace", f"Trace of {matrix}", *details, legend_above=len(runs) > 1
-    )
+    figure, title = panels.drawn(traces), f"Trace of {matrix}"
+    return samples.titled(figure, runs, "trace", title, *details, legend_above=len(runs) > 1)

@@ -15,6 +15,7 @@ from landscape.store import Run, SampleMean
 from landscape_app import formats, quantities
 from landscape_app.cache import cached
 from landscape_app.figures import samples, theme
+from landscape_app.figures.panels import Panels
 from landscape_app.figures.scale import asks_for_log, log_ticks
 from landscape_app.groups import ListedGroup, RunGroup
 
@@ -113,11 +114,11 @@ def group_values_figure(
     if not shown:
         words = ", ".join(quantities.label(key) for key in names)
         raise InputError(f"none of these runs has {theme.without_markup(words)}")
-    panels = theme.panels(cols=len(shown), horizontal_spacing=0.27 / len(shown))
+    panels = Panels(cols=len(shown), horizontal_spacing=0.27 / len(shown))
     traces: list[theme.Trace] = []
     lost: dict[str, int] = {}
     for column, key in enumerate(shown, start=1):
-        axes = theme.axes(column)
+        axes = Panels.axes(column)
         drawn: list[float] = []
         for slot, (group, rows, mark) in enumerate(
             zip(groups, tables, group_marks(groups), strict=True)
@@ -134,18 +135,17 @@ def group_values_figure(
             mean = SampleMean.of(values, within=_SHARES.get(key, ANYTHING))
             traces.append(_mean_of(group, slot, mean, label, mark[0]) | axes)
         all_values = np.array(drawn)
-        look: dict[str, Any] = {"title_text": quantities.label(key), **theme.room(all_values)}
+        look: dict[str, Any] = {"title": quantities.label(key), **theme.room(all_values)}
         if key != "accuracy" and (asks_for_log(all_values) if log is None else log):
             ticks, labels = log_ticks(all_values)
             look |= {"type": "log", "tickvals": ticks, "ticktext": labels, "range": None}
         if key == "accuracy":
             look["tickformat"] = ".1~%"
-        panels.update_yaxes(**look, col=column)
-    figure = theme.drawn(traces, on=panels)
+        panels.y(col=column, **look)
     many = len(groups) > _MANY
     most = 28 if many else max(12, 120 // len(groups) // len(shown))
     texts = [formats.plain(formats.shortened(group.label, most)) for group in groups]
-    figure.update_xaxes(
+    panels.x(
         tickvals=list(range(len(groups))),
         ticktext=texts,
         range=[-0.5, len(groups) - 0.5],
@@ -155,9 +155,8 @@ def group_values_figure(
     missing = " · ".join(
         f"{label}: {formats.count(count, 'run')} without a number" for label, count in lost.items()
     )
-    return _titled(
-        figure, groups, name, title, by, notes, missing, height=_HEIGHT if many else None
-    )
+    figure, height = panels.drawn(traces), _HEIGHT if many else None
+    return _titled(figure, groups, name, title, by, notes, missing, height=height)
 
 
 @np.errstate(all="ignore")  # a file may hold any number
@@ -212,7 +211,7 @@ def group_curves_figure(
     for (index, place), members in curves.items():
         panel, group = panels[index], groups[place]
         column = titles.index(panel.y) + 1
-        axes = theme.axes(column)
+        axes = Panels.axes(column)
         traces += [
             trace | axes
             for trace in _group_curves(
@@ -236,18 +235,18 @@ def group_curves_figure(
         for words, dash in kinds.items()
     ]
     spacing = 0.24 / max(len(titles), 2)
-    figure = theme.drawn(traces, on=theme.panels(cols=len(titles), horizontal_spacing=spacing))
+    row = Panels(cols=len(titles), horizontal_spacing=spacing)
     for column, y in enumerate(titles, start=1):
         here = [index for index, _ in curves if panels[index].y == y]
         panel = panels[here[0]]
-        style: dict[str, Any] = {"title_text": y}
+        style: dict[str, Any] = {"title": y}
         if floors[y] is not None:
             ticks, labels = log_ticks(_values(curves, panels, y))
             style |= {"type": "log", "tickvals": ticks, "ticktext": labels}
         style |= {"tickformat": ".1~%"} if panel.percent else {}
         style |= {"range": list(panel.y_range)} if panel.y_range else {}
-        figure.update_yaxes(**style, col=column)
-        figure.update_xaxes(title_text=panel.x, **(panel.x_axis or {}), col=column)
+        row.y(col=column, **style)
+        row.x(col=column, title=panel.x, **(panel.x_axis or {}))
     notes = "thin: one run · thick: mean over runs · band: its 95 % interval (Student)"
     if not in_detail:
         notes = (
@@ -257,6 +256,7 @@ def group_curves_figure(
         f"{label}: {formats.count(len(stems), 'run')} without some of these"
         for label, stems in lost.items()
     )
+    figure = row.drawn(traces)
     return _titled(figure, groups, name, title, by, notes, missing, legend_above=True, **look)
 
 

@@ -14,6 +14,7 @@ from landscape.store.summary import barrier, number
 from landscape_app import formats
 from landscape_app.data import each_of, line_names, missing, read
 from landscape_app.figures import samples, theme
+from landscape_app.figures.panels import Panels
 from landscape_app.figures.scale import asks_for_log, log_ticks
 
 # kind, label, dash
@@ -82,18 +83,17 @@ def lines_figure(
                 line={"color": colour, "width": 2, "dash": dash},
                 name=prefix + label,
                 hovertemplate=_HOVER,
-                **theme.axes(panels.index(panel) + 1),
+                **Panels.axes(panels.index(panel) + 1),
                 **samples.numbers(run, label, x=x, y=loss, **columns),
             )
         )
-    empty = theme.panels(cols=len(panels), shared_yaxes=True, horizontal_spacing=0.05)
-    figure = theme.drawn(traces, on=empty)
+    row = Panels(cols=len(panels), shared_yaxes=True, horizontal_spacing=0.05)
     for column, panel in enumerate(panels, start=1):
-        figure.update_xaxes(title_text=_PANELS[panel][1], col=column)
-    figure.update_yaxes(title_text="loss (nat)", col=1)
+        row.x(col=column, title=_PANELS[panel][1])
+    row.y(col=1, title="loss (nat)")
     if log:
         ticks, labels = log_ticks(np.concatenate([group["loss"] for *_, group in curves]))
-        figure.update_yaxes(type="log", tickvals=ticks, ticktext=labels)
+        row.y(type="log", tickvals=ticks, ticktext=labels)
     barriers = [
         f"{runs[position].name + ': ' if len(runs) > 1 else ''}{label} "
         f"{formats.number(barrier(group))}"
@@ -108,6 +108,7 @@ def lines_figure(
     }
     details = [barrier_line, samples.by_run(runs, left_out), samples.absent(runs, lines_by_run)]
     title = "Loss along lines and curves"
+    figure = row.drawn(traces)
     return samples.titled(figure, runs, "lines", title, *details, legend_above=True)
 
 

@@ -14,6 +14,7 @@ from landscape.store.summary import measures_of, places_of
 from landscape_app import formats
 from landscape_app.data import PerRun, read_each
 from landscape_app.figures import samples, theme
+from landscape_app.figures.panels import Panels
 from landscape_app.figures.samples import Picked
 from landscape_app.figures.scale import log_ticks
 
@@ -52,7 +53,7 @@ def measures_figure(
     names = list(dict.fromkeys(name for of_run in columns.values() for name in of_run))
     shown = names[: limits.MAX_DRAWN_MEMBERS]
     traces: list[theme.Trace] = []
-    panels = theme.panels(
+    panels = Panels(
         rows=math.ceil(len(shown) / _COLUMNS),
         cols=min(len(shown), _COLUMNS),
         subplot_titles=tuple(formats.plain(name) for name in shown),
@@ -66,7 +67,7 @@ def measures_figure(
                 of_panel = _of_run(
                     runs, position, groups, name, of_run[name], picked, marks, index == 0
                 )
-                traces += [trace | theme.axes(index + 1) for trace in of_panel]
+                traces += [trace | Panels.axes(index + 1) for trace in of_panel]
         values = np.concatenate(
             [
                 groups[at]["value"][:, of_run[name]]
@@ -76,19 +77,16 @@ def measures_figure(
         )
         # The panel's title has the name; the hidden one is for the table of the numbers.
         axis: dict[str, Any] = {
-            "title_text": formats.plain(name),
-            "title_font_color": theme.HIDDEN,
+            "title": {"text": formats.plain(name), "font": {"color": theme.HIDDEN, "size": 1}},
+            "tickfont": {"size": 11},
         }
-        axis |= {"title_font_size": 1, "tickfont_size": 11}
         if not (values <= 0).any():
             ticks, labels = log_ticks(values)
             axis |= {"type": "log", "tickvals": ticks, "ticktext": labels}
-        panels.update_yaxes(**axis, **place)
-        panels.update_xaxes(
-            showticklabels=False, range=[-0.6, len(runs) - 0.4], zeroline=False, **place
-        )
-    panels.update_annotations(font_size=12)
-    figure = theme.drawn(traces, on=panels)
+        panels.y(**place, **axis)
+        panels.x(**place, showticklabels=False, range=[-0.6, len(runs) - 0.4], zeroline=False)
+    panels.titles(font={"size": 12})
+    figure = panels.drawn(traces)
     lines = samples.about(runs, groups, "value")
     lines.append(samples.lost(runs, {at: [group["value"]] for at, group in groups.items()}))
     notes = "large: mean over samples and its 95 % interval · hollow: not converged"

@@ -13,6 +13,7 @@ from plotly.colors import sample_colorscale
 from landscape.errors import InputError
 from landscape_app import formats, quantities
 from landscape_app.figures import theme
+from landscape_app.figures.panels import Panels
 from landscape_app.figures.scale import Scale, asks_for_log, log_ticks
 from landscape_app.figures.scatter import SHARES, Item
 
@@ -86,8 +87,6 @@ def parallel_figure(
     heights = np.stack([axis.places for axis in axes], axis=1)
     most = max(_FEWEST_LETTERS, min(_LONGEST, 100 // len(axes)))
     lines = _lines(shown, axes, heights, marks, colour)
-    figure = theme.drawn([*lines, *_axis_lines(axes, most)])
-    _name_axes(figure, axes, most)
     gaps = int(np.count_nonzero(np.isnan(heights).any(1)))
     lost = len(items) - len(shown) - max(beyond, 0)
     details = [
@@ -100,7 +99,13 @@ def parallel_figure(
     words = ", ".join(theme.without_markup(quantities.label(name)) for name in names)
     file = formats.file_name(f"parallel-{'-'.join(names)}-{of}")
     title = "Many numbers at once"
-    figure.update_layout(meta={"file": file, "title": f"{title}: {words}", "height": _HEIGHT})
+    longest = max((len(formats.shortened(text, most)) for _, text in axes[0].ticks), default=0)
+    figure = _named(axes, most).drawn(
+        [*lines, *_axis_lines(axes, most)],
+        meta={"file": file, "title": f"{title}: {words}", "height": _HEIGHT},
+        hovermode="closest",
+        margin={"l": 30 + 6 * longest, "r": 24},
+    )
     has_legend = not colour and len({item.series for item in shown}) > 1
     return theme.titled(
         figure, title, " · ".join(filter(None, details)), note, legend_above=has_legend
@@ -281,10 +286,11 @@ def _axis_lines(axes: Sequence[_Axis], most: int) -> list[theme.Trace]:
     ]
 
 
-def _name_axes(figure: go.Figure, axes: Sequence[_Axis], most: int) -> None:
-    """Write the names of the axes below them, in lines of up to ``most`` letters."""
+def _named(axes: Sequence[_Axis], most: int) -> Panels:
+    """A panel with the names of the axes below them, in lines of up to ``most`` letters."""
     titles = [_broken(axis.title, most) for axis in axes]
-    figure.update_xaxes(
+    panel = Panels()
+    panel.x(
         tickvals=list(range(len(axes))),
         ticktext=titles,
         tickangle=0,
@@ -294,9 +300,8 @@ def _name_axes(figure: go.Figure, axes: Sequence[_Axis], most: int) -> None:
         ticks="",
         side="bottom",
     )
-    figure.update_yaxes(visible=False, range=[-0.06, 1.06])
-    longest = max((len(formats.shortened(text, most)) for _, text in axes[0].ticks), default=0)
-    figure.update_layout(hovermode="closest", margin={"l": 30 + 6 * longest, "r": 24})
+    panel.y(visible=False, range=[-0.06, 1.06])
+    return panel
 
 
 def _broken(title: str, most: int) -> str:

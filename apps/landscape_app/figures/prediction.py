@@ -12,6 +12,7 @@ from landscape.store import Group, Run, SampleMean
 from landscape.store.summary import number, places_of
 from landscape_app.data import read, read_each
 from landscape_app.figures import samples, theme
+from landscape_app.figures.panels import Panels
 from landscape_app.figures.samples import Picked
 
 _SINGLE, _AVERAGE = "one sample alone", "average over samples"
@@ -78,10 +79,10 @@ def metrics_figure(
     """
     groups = read_each(runs, "predictions", "nll", optional=("accuracy", "rmse"))
     one_run = len(groups) == 1
-    panels = [panel for panel in _PANELS if any(panel[0] in group for group in groups.values())]
-    figure = theme.panels(cols=len(panels), horizontal_spacing=0.13)
+    drawn = [panel for panel in _PANELS if any(panel[0] in group for group in groups.values())]
+    panels = Panels(cols=len(drawn), horizontal_spacing=0.13)
     traces: list[theme.Trace] = []
-    for column, (metric, label, digits) in enumerate(panels, start=1):
+    for column, (metric, label, digits) in enumerate(drawn, start=1):
         for position, group in groups.items():
             if metric not in group:
                 continue
@@ -99,7 +100,7 @@ def metrics_figure(
                     marker={"color": colour, "symbol": symbol, "size": 8},
                     hovertemplate=f"%{{customdata[0]}}, sample %{{customdata[1]}}<br>{label} "
                     f"%{{y:{digits}}}<extra></extra>",
-                    **theme.axes(column),
+                    **Panels.axes(column),
                     **samples.points(run, _SINGLE, count, picked),
                 )
             )
@@ -116,27 +117,27 @@ def metrics_figure(
                     showlegend=column == 1 and one_run,
                     line={"color": colour, "width": 2.5},
                     hovertemplate=f"{name}: {_AVERAGE}<br>{label} %{{y:{digits}}}<extra></extra>",
-                    **theme.axes(column),
+                    **Panels.axes(column),
                     **samples.numbers(run, _AVERAGE, axes="y", once=True),
                 )
             )
         metric_values = [group[metric] for group in groups.values() if metric in group]
         look = theme.room(np.concatenate(metric_values))
         look |= {"tickformat": ".1~%"} if metric == "accuracy" else {}
-        figure.update_yaxes(title_text=label, row=1, col=column, **look)
+        panels.y(col=column, title=label, **look)
     if not one_run:
         traces.append(theme.key(_SINGLE, mode="markers", marker={"color": theme.MUTED}))
         traces.append(theme.key(_AVERAGE, mode="lines", line={"color": theme.MUTED}))
-    figure = theme.drawn(traces, on=figure)
     most_samples = max(len(group["nll"]) for group in groups.values())
-    figure.update_xaxes(title_text="posterior sample", **samples.whole_ticks(most_samples))
+    panels.x(title="posterior sample", **samples.whole_ticks(most_samples))
     shown = {
-        place: [group[metric] for metric, *_ in panels if metric in group]
+        place: [group[metric] for metric, *_ in drawn if metric in group]
         for place, group in groups.items()
     }
     lines = [*samples.about(runs, groups, "nll"), samples.different_data(runs, groups)]
     lines.append(samples.lost(runs, shown))
     title = "The average against single samples"
+    figure = panels.drawn(traces)
     return samples.titled(figure, runs, "metrics", title, *lines, legend_above=True)
 
 

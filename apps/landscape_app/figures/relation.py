@@ -13,6 +13,7 @@ from landscape.store import Run
 from landscape_app import formats
 from landscape_app.data import each_of
 from landscape_app.figures import samples, theme
+from landscape_app.figures.panels import Panels
 from landscape_app.figures.samples import Picked
 from landscape_app.joined import flatness_and_error
 
@@ -62,7 +63,7 @@ def relation_figure(
                     showlegend=column == 1 and len(runs) > 1,
                     marker={"color": colour, "symbol": symbol, "size": 9},
                     hovertemplate=_HOVER,
-                    **theme.axes(column),
+                    **Panels.axes(column),
                     **samples.points(
                         runs[position], words, len(group["lambda_1"]), picked, axes="xy"
                     ),
@@ -72,19 +73,20 @@ def relation_figure(
             correlations.append(f"{words} {_written(correlation, len(group['lambda_1']))}")
         prefix = f"{runs[position].name}: " if len(runs) > 1 else ""
         notes.append(f"{prefix}{', '.join(correlations)}")
-    figure = theme.drawn(traces, on=theme.panels(cols=len(panels), horizontal_spacing=0.11))
+    row = Panels(cols=len(panels), horizontal_spacing=0.11)
     for column, (quantity, label, _) in enumerate(panels, start=1):
         metric_values = [group[quantity] for group in groups.values() if quantity in group]
         look = theme.room(np.concatenate(metric_values))
         look |= {"tickformat": ".1~%"} if quantity == "error" else {}
-        figure.update_xaxes(title_text="λ<sub>1</sub> (nat)", col=column)
-        figure.update_yaxes(title_text=label, **look, col=column)
+        row.x(col=column, title="λ<sub>1</sub> (nat)")
+        row.y(col=column, title=label, **look)
     matrix, matrix_details = samples.matrices(runs, groups)
     about = f"Spearman's ρ with its 95 % interval over samples, for {FEWEST} samples or more"
     remarks = [samples.different_data(runs, groups), samples.absent(runs, groups)]
     words = " and ".join(words for *_, words in panels)
     title = f"Largest eigenvalue of {matrix} against test {words}"
     details = [*notes, matrix_details, about, *remarks]
+    figure = row.drawn(traces)
     return samples.titled(figure, runs, "relation", title, *details, legend_above=len(runs) > 1)
 
 

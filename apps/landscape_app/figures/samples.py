@@ -165,7 +165,7 @@ def aside(position: int, runs: int) -> float:
     return 0.16 * (position - (runs - 1) / 2)
 
 
-def whole_ticks(samples: int) -> dict[str, object]:
+def whole_ticks(samples: int) -> dict[str, Any]:
     """Settings of an axis of samples: integer ticks, and a fixed range even for one sample."""
     return {"range": [-0.5, samples - 0.5], "tick0": 0, "dtick": max(1, round(samples / 10))}
 

@@ -15,6 +15,7 @@ from landscape.prediction import spearman
 from landscape.prediction.correlation import FEWEST
 from landscape_app import formats, quantities
 from landscape_app.figures import theme
+from landscape_app.figures.panels import Panels
 from landscape_app.figures.scale import asks_for_log, log_ticks
 from landscape_app.quantities import Reading
 
@@ -89,15 +90,15 @@ def scatter_figure(
             marker |= {"color": marks[label][0], "symbol": marks[label][1]}
         bars_colour = theme.faint(theme.GREY if colour else marks[label][0], 0.6)
         traces.append(_points(members, (x, y), label, marker, bars_colour, len(series) > 1))
-    figure = theme.drawn(traces)
+    panel = Panels()
     for axis, name, log in zip("xy", (x, y), logs, strict=True):
         values = np.array([item.readings[name].value for item in shown])
-        look: dict[str, Any] = {"title_text": quantities.label(name), **theme.room(values)}
+        look: dict[str, Any] = {"title": quantities.label(name), **theme.room(values)}
         if asks_for_log(values) if log is None else log:
             ticks, labels = log_ticks(values)
             look |= {"type": "log", "tickvals": ticks, "ticktext": labels, "range": None}
         look |= {"tickformat": ".1~%"} if name in SHARES else {}
-        figure.update_layout({f"{axis}axis": look})
+        (panel.x if axis == "x" else panel.y)(**look)
     rank = spearman(
         np.array([item.readings[x].value for item in shown]),
         np.array([item.readings[y].value for item in shown]),
@@ -115,7 +116,7 @@ def scatter_figure(
     names = [theme.without_markup(quantities.label(name)) for name in (y, x)]
     title = f"{names[0]} against {names[1]}, {of}"
     file = formats.file_name(f"{y}-against-{x}-{of}")
-    figure.update_layout(meta={"file": file, "title": title, "height": 560})
+    figure = panel.drawn(traces, meta={"file": file, "title": title, "height": 560})
     return theme.titled(figure, title, notes, left_out, bars, note, legend_above=len(series) > 1)
 
 

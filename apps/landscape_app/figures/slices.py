@@ -11,6 +11,7 @@ from landscape_app.data import share_plane
 from landscape_app.figures import samples, theme
 from landscape_app.figures import values as surface_values
 from landscape_app.figures.frame import Shared
+from landscape_app.figures.panels import Panels
 from landscape_app.figures.scale import asks_for_log, log_ticks
 
 _ABOVE, _ROW = 190, 220
@@ -62,7 +63,7 @@ def slices_figure(
     elif log is None:
         log = asks_for_log(np.concatenate([group["loss"].ravel() for group in groups.values()]))
     rows = 1 if shared == "all" else len(groups)
-    panels = theme.panels(
+    panels = Panels(
         rows=rows,
         cols=2,
         shared_yaxes=True if shared == "nothing" else "all",
@@ -106,14 +107,13 @@ def slices_figure(
             )
         if log and shared == "nothing":
             ticks, labels = log_ticks(np.concatenate(drawn[-2:]))
-            panels.update_yaxes(type="log", tickvals=ticks, ticktext=labels, row=panel_row)
-    figure = theme.drawn(traces, on=panels)
-    figure.update_yaxes(title_text=shown.axis, col=1)
+            panels.y(panel_row, type="log", tickvals=ticks, ticktext=labels)
+    panels.y(col=1, title=shown.axis)
     if log and shared != "nothing":
         ticks, labels = log_ticks(np.concatenate(drawn))
-        figure.update_yaxes(type="log", tickvals=ticks, ticktext=labels)
-    figure.update_xaxes(title_text="‖Δw‖ along x, at the chosen y", row=rows, col=1)
-    figure.update_xaxes(title_text="‖Δw‖ along y, at the chosen x", row=rows, col=2)
+        panels.y(type="log", tickvals=ticks, ticktext=labels)
+    panels.x(rows, 1, title="‖Δw‖ along x, at the chosen y")
+    panels.x(rows, 2, title="‖Δw‖ along y, at the chosen x")
     all_values = np.concatenate(drawn)
     blank = int(np.count_nonzero(~np.isfinite(all_values) | ((all_values <= 0) & log)))
     lost = f"{blank} of {all_values.size} points have no value to draw: left blank" if blank else ""
@@ -124,7 +124,7 @@ def slices_figure(
     elif is_one_plane:
         details.append("the runs share this plane: the slices are the same for all of them")
     return samples.titled(
-        figure,
+        panels.drawn(traces),
         runs,
         f"slices-{name}",
         title,
@@ -151,7 +151,7 @@ def _traces(
     row, column = cell
     series = f"{words} along {'xy'[column - 1]}"
     hover = f"%{{meta.run}}<br>%{{x:.4g}}: {words} %{{y:.4g}}<extra></extra>"
-    shared = {"name": name, "legendgroup": name, **theme.axes(2 * (row - 1) + column)}
+    shared = {"name": name, "legendgroup": name, **Panels.axes(2 * (row - 1) + column)}
     return [
         theme.scatter(
             x=coordinates,

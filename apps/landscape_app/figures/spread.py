@@ -12,6 +12,7 @@ from landscape.store.summary import places_of
 from landscape_app import formats
 from landscape_app.data import read_each
 from landscape_app.figures import samples, theme
+from landscape_app.figures.panels import Panels
 from landscape_app.figures.samples import Picked
 from landscape_app.figures.scale import asks_for_log, log_ticks
 
@@ -50,11 +51,11 @@ def spread_figure(
     """
     errors = ("residuals", "trace_standard_error", "chain", "place")
     groups = read_each(runs, "samples", "eigenvalues", "trace", optional=errors)
-    panels = theme.panels(cols=2, horizontal_spacing=0.11)
+    panels = Panels(cols=2, horizontal_spacing=0.11)
     traces: list[theme.Trace] = []
     lost, boxes = 0, False
     for column, (quantity, label, series) in enumerate(_PANELS, start=1):
-        axes = theme.axes(column)
+        axes = Panels.axes(column)
         drawn = []
         for slot, (position, group) in enumerate(groups.items()):
             run, mark = runs[position], marks[position]
@@ -77,17 +78,14 @@ def spread_figure(
                 traces.append(_mean(run, mark[0], slot, series, mean) | axes)
         all_values = np.concatenate(drawn)
         is_log = asks_for_log(all_values) if log is None else log
-        panels.update_yaxes(title_text=label, col=column, **theme.room(all_values))
+        panels.y(col=column, title=label, **theme.room(all_values))
         if is_log:
             ticks, labels = log_ticks(all_values)
             lost += int(np.count_nonzero(all_values <= 0))
             look: dict[str, Any] = {"type": "log", "tickvals": ticks, "ticktext": labels}
-            panels.update_yaxes(**look, range=None, col=column)
-    figure = theme.drawn(traces, on=panels)
+            panels.y(col=column, **look, range=None)
     names = [_label(runs[position], len(groups)) for position in groups]
-    figure.update_xaxes(
-        tickvals=list(range(len(groups))), ticktext=names, range=[-0.5, len(groups) - 0.5]
-    )
+    panels.x(tickvals=list(range(len(groups))), ticktext=names, range=[-0.5, len(groups) - 0.5])
     notes = ["one point per sample, in their order, with its error"]
     if any(len(group["trace"]) > 1 for group in groups.values()):
         notes.append("line: mean over samples with its 95 % interval")
@@ -102,7 +100,7 @@ def spread_figure(
     lines += [samples.lost(runs, shown), samples.not_highlighted(runs, picked, counts)]
     title = f"Largest eigenvalue and trace of {matrix}"
     details = [*lines, matrix_details, " · ".join(notes)]
-    return samples.titled(figure, runs, "spread", title, *details)
+    return samples.titled(panels.drawn(traces), runs, "spread", title, *details)
 
 
 def _points(

@@ -17,6 +17,7 @@ from landscape.store.summary import count, number
 from landscape_app import formats
 from landscape_app.figures import path, samples, theme, values
 from landscape_app.figures.frame import Frame
+from landscape_app.figures.panels import figure_of
 from landscape_app.figures.samples import Picked
 from landscape_app.figures.scale import Scale
 from landscape_app.figures.values import SAMPLES, VALUES
@@ -268,7 +269,7 @@ def _flat(
     )
     if _aspect(limits) <= _THIN:  # coordinates are Euclidean lengths: the axes have one scale
         y_axis["scaleanchor"] = "x"
-    return theme.drawn(traces, shapes=[grid], xaxis=x_axis, yaxis=y_axis)
+    return figure_of(traces, {"shapes": [grid], "xaxis": x_axis, "yaxis": y_axis})
 
 
 def _rings(placed: _Placed, limits: Frame) -> list[theme.Trace]:
@@ -368,24 +369,21 @@ def _solid(
     if _aspect(limits) > _THIN:
         width = depth = 1.0
     longest = max(width, depth) or 1.0
-    return theme.drawn(
-        traces,
-        margin={"l": 0, "r": 0, "b": 8},
-        legend={"itemsizing": "constant"},
-        scene={
-            "xaxis": {"title": {"text": "x"}, "range": list(limits.x)},
-            "yaxis": {"title": {"text": "y"}, "range": list(limits.y)},
-            "zaxis": {"title": {"text": VALUES[limits.value].axis}} | within | scale.ticks,
-            "aspectmode": "manual",
-            "aspectratio": {"x": width / longest, "y": depth / longest, "z": 0.6},
-            "camera": {
-                "up": {"x": 0, "y": 0, "z": 1},
-                "center": {"x": 0, "y": 0, "z": -0.12},
-                "eye": {"x": -1.1, "y": -1.25, "z": 0.8},
-                "projection": {"type": "perspective"},
-            },
+    scene = {
+        "xaxis": {"title": {"text": "x"}, "range": list(limits.x)},
+        "yaxis": {"title": {"text": "y"}, "range": list(limits.y)},
+        "zaxis": {"title": {"text": VALUES[limits.value].axis}} | within | scale.ticks,
+        "aspectmode": "manual",
+        "aspectratio": {"x": width / longest, "y": depth / longest, "z": 0.6},
+        "camera": {
+            "up": {"x": 0, "y": 0, "z": 1},
+            "center": {"x": 0, "y": 0, "z": -0.12},
+            "eye": {"x": -1.1, "y": -1.25, "z": 0.8},
+            "projection": {"type": "perspective"},
         },
-    )
+    }
+    look = {"margin": {"l": 0, "r": 0, "b": 8}, "legend": {"itemsizing": "constant"}}
+    return figure_of(traces, look | {"scene": scene})
 
 
 def _floating(

@@ -6,13 +6,12 @@ import html
 import math
 import re
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from landscape_app.formats import plain
 
@@ -144,54 +143,6 @@ _DARK = go.layout.Template(TEMPLATE).update(
 )
 
 
-# Plotly checks each property of a figure against its schema, which takes most of the time that a
-# figure takes. These functions make figures that it does not check: the tests do so in its place.
-def panels(**look: Any) -> go.Figure:
-    """An empty figure of several panels, as by ``plotly.subplots.make_subplots``.
-
-    Args:
-        **look: Arguments of ``make_subplots``, with tuples in place of lists.
-    """
-    return _unchecked([], *_panels(**look))
-
-
-def drawn(traces: Sequence[Trace], on: go.Figure | None = None, **layout: Any) -> go.Figure:
-    """A figure with traces.
-
-    Args:
-        traces: Properties of the traces, as by ``scatter``. Axes are named as by ``axes``.
-        on: Panels to draw on; by default there is one.
-        **layout: Layout of a figure without panels, in nested dicts: updates of it take longer.
-    """
-    if on is None:
-        return _unchecked(traces, layout, {})
-    return _unchecked(traces, on.layout.to_plotly_json(), _grid(on))
-
-
-def _unchecked(
-    traces: Sequence[Trace], layout: Mapping[str, Any], grid: Mapping[str, Any]
-) -> go.Figure:
-    parts = {"data": list(traces), "layout": {**layout, "template": TEMPLATE}, **grid}
-    return go.Figure(parts, _validate=False)
-
-
-@lru_cache(maxsize=64)
-def _panels(**look: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    figure = make_subplots(**look)
-    return figure.layout.to_plotly_json(), _grid(figure)
-
-
-def _grid(figure: go.Figure) -> dict[str, Any]:
-    """The places of the panels of a figure."""
-    return {"_grid_ref": figure._grid_ref, "_grid_str": figure._grid_str}
-
-
-def axes(place: int) -> dict[str, str]:
-    """The axes of a panel, by its place from 1 on: along the first row, then the second, ..."""
-    number = "" if place == 1 else place
-    return {"xaxis": f"x{number}", "yaxis": f"y{number}"}
-
-
 def titled(
     figure: go.Figure,
     title: str,
@@ -204,7 +155,8 @@ def titled(
     """Give ``figure`` a title, and lines of details under it.
 
     Args:
-        figure: Figure with all its traces, as by ``drawn``. It is changed in place and returned.
+        figure: Figure with all its traces, as by ``Panels.drawn``. It is changed in place and
+            returned.
         title: Title of one line.
         *details: Lines in smaller type. Long lines are wrapped, and empty lines are left out.
         mark: Colour and marker of the run. The marker stands before the title.

@@ -14,6 +14,7 @@ from landscape.store.summary import number
 from landscape_app import formats
 from landscape_app.data import missing, read_each
 from landscape_app.figures import samples, theme
+from landscape_app.figures.panels import Panels
 from landscape_app.figures.scale import asks_for_log, log_ticks
 
 # variable, axis, label, dash
@@ -70,9 +71,7 @@ def training_figure(
     shown_axes = list(dict.fromkeys(axis for _, axis, _, _ in lines))
     columns = len(shown_axes) if len(shown_axes) < 4 else 2
     rows = math.ceil(len(shown_axes) / columns)
-    panels = theme.panels(
-        rows=rows, cols=columns, horizontal_spacing=0.09, vertical_spacing=0.3 / rows
-    )
+    panels = Panels(rows=rows, cols=columns, horizontal_spacing=0.09, vertical_spacing=0.3 / rows)
     cells = {axis: divmod(place, columns) for place, axis in enumerate(shown_axes)}
     traces: list[theme.Trace] = []
     for (position, name), values in curves.items():
@@ -92,14 +91,14 @@ def training_figure(
                 showlegend=not prefix,
                 **samples.numbers(runs[position], label),
                 hovertemplate=f"{prefix}{time} %{{x:.4g}}<br>{label} %{{y:.4g}}<extra></extra>",
-                **theme.axes(shown_axes.index(axis) + 1),
+                **Panels.axes(shown_axes.index(axis) + 1),
             )
         )
     beyond: dict[int, str] = {}
     for axis, (row, column) in cells.items():
         cell = {"row": row + 1, "col": column + 1}
         of_axis = {key: curves[key] for key in curves if _axis_of(key[1]) == axis}
-        look: dict[str, Any] = {"title_text": axis}
+        look: dict[str, Any] = {"title": axis}
         values = np.concatenate(list(of_axis.values()))
         top = _top(of_axis) if axis == "loss (nat)" else np.inf
         asked = asks_for_log(values[values <= top]) if log is None else log
@@ -115,14 +114,14 @@ def training_figure(
                 if (curve > top).any():
                     highest = float(np.max(curve[np.isfinite(curve)], initial=0.0))
                     beyond[position] = f"loss beyond the axis, up to {formats.number(highest)}"
-        panels.update_yaxes(**look, **cell)
+        panels.y(**cell, **look)
     for column in range(columns):
         last = max(row for row, other in cells.values() if other == column)
-        panels.update_xaxes(title_text=_TIMES[time], row=last + 1, col=column + 1)
+        panels.x(last + 1, column + 1, title=_TIMES[time])
     if len(groups) > 1:
         dashes = {label: dash for _, axis, label, dash in lines if axis == "loss (nat)"}
         traces += samples.keys(runs, groups, marks, dashes)
-    figure = theme.drawn(traces, on=panels)
+    figure = panels.drawn(traces)
     shown = {
         place: [curves[place, name] for name in names if (place, name) in curves]
         for place in groups
