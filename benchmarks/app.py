@@ -10,15 +10,19 @@ The first page is timed in Chromium (if installed), from the address to the rows
 without the index of the folder and with it. The server has just started: it begins to read the list
 while the browser starts. The list alone is timed over HTTP, from the moment at which such a server
 says its address. Each callback is timed alone over HTTP, with the request of a browser, for
-one run and for four runs, first with an empty cache and then again. If the machine does other work,
-look at the CPU time, which has steps of 10 ms. Memory is the peak of the server after all requests.
+one run and for four runs, first with an empty cache and then again; the table has medians over as
+many rounds as there are runs for, each with runs that nobody has asked for yet. If the machine does
+other work, look at the CPU time, which has steps of 10 ms. Memory is the peak of the server after
+all requests.
 """
 
 import argparse
+import itertools
 import json
 import os
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -217,22 +221,23 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
     table = Table("answers of the server", columns)
     with served(folder) as (site, process):
 
-        def time_it(name: str, filled: str, address: str, count: int) -> float:
+        def time_it(filled: str, address: str, count: int) -> tuple[float, ...]:
             before = busy(process)
             first, length = ask(site, *callbacks[filled], address)
             worked = busy(process) - before
             again, _ = ask(site, *callbacks[filled], address)
-            numbers = (count, 1e3 * first, 1e3 * worked, 1e3 * again, length / 1e3)
-            table.add(f"{name}, {count}", *(Cell.of([number], ".0f") for number in numbers))
-            return first
+            return count, 1e3 * first, 1e3 * worked, 1e3 * again, length / 1e3
 
-        time_it("list of runs", "runs-header", "/", options.runs)
-        firsts = {
-            f"{graph}{' 3D log' if view else ''}, {count}": time_it(
-                f"{graph}{' 3D log' if view else ''}", f"{graph}-drawn", address, count
-            )
-            for graph, view, count, address in figures(options.runs)
-        }
+        answers = {f"list of runs, {options.runs}": [time_it("runs-header", "/", options.runs)]}
+        for graph, view, count, address in figures(options.runs):
+            name = f"{graph}{' 3D log' if view else ''}, {count}"
+            answers.setdefault(name, []).append(time_it(f"{graph}-drawn", address, count))
+        firsts: dict[str, float] = {}
+        for name, rounds in answers.items():
+            columns_of = [list(numbers) for numbers in zip(*rounds, strict=True)]
+            table.add(name, *(Cell.of(numbers, ".0f") for numbers in columns_of))
+            firsts[name] = statistics.median(columns_of[1])
+        del firsts[next(iter(firsts))]  # the list
         overview = Table("overview", ("",))
         overview.add("list without an index, s", Cell.of(lists, ends=True))
         for words, times in (
@@ -243,12 +248,10 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
             overview.add(f"first page in Chromium {words}, s", Cell.of(times, ends=True))
         slowest = sorted(firsts.items(), key=lambda item: item[1], reverse=True)
         for words, (name, first) in zip(("slowest", "next"), slowest, strict=False):
-            milliseconds = 1e3 * first  # the name is no row: it may differ when this is repeated
-            overview.add(
-                f"{words} figure, ms", Cell([milliseconds], f"{milliseconds:.0f} ({name})")
-            )
-        every = [1e3 * first for first in firsts.values()]
-        overview.add(f"all {len(firsts)} figures, ms", Cell.of(every, ".0f", ends=True))
+            # The name is no row: it may differ when this is repeated.
+            overview.add(f"{words} figure, ms", Cell([first], f"{first:.0f} ({name})"))
+        every = Cell.of(list(firsts.values()), ".0f", ends=True)
+        overview.add(f"all {len(firsts)} figures, ms", every)
         overview.add("peak memory of the server, MB", Cell.of([peak(process)], ".0f"))
         record.add(table)
         record.add(overview)
@@ -256,19 +259,24 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
 
 
 def figures(runs: int) -> Iterator[tuple[str, str, int, str]]:
-    """Figures of one run and of four: place, kind of drawing, number of runs, and address."""
-    start = 0
-    for page in FIGURE_PAGES:
-        for graph in page.graphs:
-            if graph in ("surface-1", "surface-2", "surface-3"):
-                continue  # as surface-0
-            for view in ("", "&view=3d&loss=log") if graph == "surface-0" else ("",):
-                for count in (1, 4):
-                    # Other runs for each figure, so that nothing is known of them.
-                    names = [f"run-{(start + each) % runs:03d}" for each in range(count)]
-                    start += count
-                    chosen = "&".join(f"run={name}" for name in names)
-                    yield graph, view, count, f"/{page.key}?{chosen}{view}&at=0,0"
+    """Figures of one run and of four: place, kind of drawing, number of runs, and address.
+
+    They are repeated as often as there are other runs for each, of which nothing is known yet.
+    """
+    kinds = [
+        (page.key, graph, view, count)
+        for page in FIGURE_PAGES
+        for graph in page.graphs
+        if graph not in ("surface-1", "surface-2", "surface-3")  # as surface-0
+        for view in (("", "&view=3d&loss=log") if graph == "surface-0" else ("",))
+        for count in (1, 4)
+    ]
+    numbers = itertools.count()
+    for _ in range(max(1, runs // sum(count for *_, count in kinds))):
+        for key, graph, view, count in kinds:
+            names = [f"run-{next(numbers) % runs:03d}" for _ in range(count)]
+            chosen = "&".join(f"run={name}" for name in names)
+            yield graph, view, count, f"/{key}?{chosen}{view}&at=0,0"
 
 
 if __name__ == "__main__":
