@@ -105,17 +105,20 @@ def _write_group(file: h5py.File, name: str, group: Group, compressed: bool) -> 
     allowed = schema.fields(name)
     target = file.create_group(name)
     target.attrs.update(group.attributes)
-    for variable, array in group.items():
-        _write_variable(target, variable, array, allowed[variable], compressed)
+    written = {
+        variable: _written(target, variable, array, allowed[variable], compressed)
+        for variable, array in group.items()
+    }
+    scales: dict[str, h5py.Dataset] = {}
     for dim, length in _lengths(name, group).items():
-        if dim not in target:
-            scale = allowed.get(dim) or schema.index(dim)
-            _write_variable(target, dim, np.arange(length, dtype=_INDEX), scale, compressed)
-        target[dim].make_scale(dim)
-    for variable in group:
+        index = np.arange(length, dtype=_INDEX)
+        scale = allowed.get(dim) or schema.index(dim)
+        scales[dim] = written.get(dim) or _written(target, dim, index, scale, compressed)
+        scales[dim].make_scale(dim)
+    for variable, data in written.items():
         for axis, dim in enumerate(allowed[variable].dims):
             if variable != dim:
-                target[variable].dims[axis].attach_scale(target[dim])
+                data.dims[axis].attach_scale(scales[dim])
 
 
 def _lengths(name: str, group: Group) -> dict[str, int]:
@@ -134,15 +137,16 @@ def _nbytes(name: str, group: Group) -> int:
     return sum(array.nbytes for array in group.values()) + _INDEX.itemsize * indices
 
 
-def _write_variable(
+def _written(
     target: h5py.Group, name: str, array: np.ndarray, field: schema.Field, compressed: bool
-) -> None:
+) -> h5py.Dataset:
     storage: dict[str, Any] = {}
     if array.size:  # a chunk cannot be empty
         storage = {"chunks": True, "fletcher32": True}
         storage |= {"compression": "gzip", "shuffle": True} if compressed else {}
     data = target.create_dataset(name, data=array, **storage)
     data.attrs.update(field.attributes)
+    return data
 
 
 def group_names(file: h5py.File) -> list[str]:
