@@ -59,6 +59,7 @@ class Visit:
             self.page.on(end, lambda request: self.unanswered.discard(request))
         self.page.on("requestfailed", lambda request: self.failed.append(request.url))
         self.page.on("pageerror", lambda error: self.errors.append(error.stack or str(error)))
+        self.page.on("crash", lambda _: self.errors.append("the page crashed"))
         self.page.on(
             "console",
             lambda message: self.errors.append(message.text) if message.type == "error" else None,
@@ -70,18 +71,20 @@ class Visit:
 
     def __str__(self) -> str:
         now: dict[str, object] = {"address": self.page.url, "errors": self.errors}
-        now["unanswered"] = [f"{each.url} {each.post_data or ''}"[:200] for each in self.unanswered]
+        now["unanswered"] = [
+            f"{request.url} {request.post_data or ''}"[:200] for request in self.unanswered
+        ]
         now["failed"] = self.failed
         with suppress(Error):
             now["text"] = self.page.locator("body").inner_text(timeout=2000)
         return "\n".join(f"{name}: {value}" for name, value in now.items())
 
 
-def visited() -> list[str]:
-    """What the pages that a test has open say of themselves; they are then forgotten."""
-    told = [str(visit) for visit in _listening if not visit.page.is_closed()]
+def opened() -> list[Visit]:
+    """The pages that a test has open; they are then forgotten."""
+    visits = [visit for visit in _listening if not visit.page.is_closed()]
     _listening.clear()
-    return told
+    return visits
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
-from browsing import browser, chromium, show, site, visit, visited
+from browsing import browser, chromium, opened, show, site, visit
 from made import start_run, write_run
 
 from landscape.store import Run
@@ -21,8 +21,8 @@ def pytest_runtest_makereport(
     """A failure in the browser comes with what its pages say of themselves."""
     report = yield
     if report.when == "call":
-        told = visited()
-        report.sections += [("page", text) for text in told if report.failed]
+        visits = opened()
+        report.sections += [("page", str(visit)) for visit in visits if report.failed]
     return report
 
 
