@@ -46,7 +46,8 @@ Attribute = str | int | float
 # state is the time of the last change of the inode, which nobody can set.
 _sound: set[FileState] = set()
 _MOST_STATES = 4096
-_SETTLED = 100_000_000  # ns; a file may change twice within a tick of the clock
+# ns; a file may change twice within a tick of the clock, which is at most 10 ms.
+_SETTLED = 25_000_000
 
 
 @contextmanager
@@ -77,6 +78,7 @@ def open_run(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
         file = h5py.File(path, "r")
     with file:
         with reading(path):
+            begun = time.time_ns()
             now = path.stat()
             state = file_state(now)
             is_it = state == file_state(status)  # and no other, put in its place meanwhile
@@ -85,13 +87,13 @@ def open_run(path: str | os.PathLike[str]) -> Iterator[h5py.File]:
                 check_heaps(file.id.get_vfd_handle(), path)
                 _check_schema(file, path)
                 if is_it:
-                    _remember(state)
+                    _remember(state, begun)
         yield file
 
 
-def _remember(state: FileState) -> None:
-    """Note the state of a file that passed the check."""
-    if time.time_ns() - state[-1] < _SETTLED:
+def _remember(state: FileState, begun: int) -> None:
+    """Note the state of a file that passed the check, which had begun at a time in ns."""
+    if begun - state[-1] < _SETTLED:
         return
     if len(_sound) >= _MOST_STATES:
         _sound.clear()

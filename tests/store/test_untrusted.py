@@ -242,8 +242,30 @@ def test_a_file_that_was_sound_is_checked_again_once_it_changes(
 def test_a_file_is_not_trusted_while_it_may_still_change_within_a_tick(run: Run) -> None:
     before = set(untrusted._sound)
     now = time.time_ns()
-    untrusted._remember((0, 0, 0, now, now))
+    state = (0, 0, 0, now, now)
+    untrusted._remember(state, now + 10_000_000)
     assert untrusted._sound == before
+    untrusted._remember(state, now + 100_000_000)
+    assert untrusted._sound - before == {state}
+    untrusted._sound.remove(state)
+
+
+def test_a_file_that_changes_while_it_is_checked_is_checked_again(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checks = []
+
+    def slow(*arguments: object) -> None:
+        checks.append(arguments)
+        time.sleep(0.2)
+
+    monkeypatch.setattr("landscape.store.untrusted._check_size", slow)
+    run.set_attributes(status="complete")
+    before = len(checks)
+    Run.open(run.path)  # begins within a tick of the write, and ends long after it
+    Run.open(run.path)
+    Run.open(run.path)
+    assert len(checks) - before == 2
 
 
 WRONG: dict[str, tuple[object, ...]] = {
