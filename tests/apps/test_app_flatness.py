@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 import pytest
 from landscape_app import figures, formats, table
 from landscape_app.data import NotMeasured
-from landscape_app.figures.scale import Symlog
+from landscape_app.figures.scale import Symlog, log_ticks
 from landscape_app.joined import flatness_and_error
 from landscape_app.pages import details
 from landscape_app.url import View
@@ -314,3 +314,20 @@ def test_real_targets_have_an_error_of_their_own(started: Run, complete: Run) ->
         with pytest.raises(NotMeasured, match="a regression predicts no classes"):
             draw(started)
         draw(complete, started)
+
+
+@pytest.mark.parametrize(
+    ("values", "labels"),
+    [
+        ([2.43, 6.74], ["3", "4", "5", "6"]),
+        ([0.7, 1.3], ["0.7", "0.8", "0.9", "1"]),
+        ([0.9, 12.0], ["1", "2", "5", "10"]),
+        ([1.2, 1.9], ["1.20", "1.90"]),  # its ends
+        ([3.0, 3.0], ["3.00"]),
+        ([-1.0, 0.0, np.nan], []),
+    ],
+)
+def test_a_logarithmic_axis_has_round_numbers(values: list[float], labels: list[str]) -> None:
+    places, shown = log_ticks(np.array(values))
+    assert shown == labels
+    np.testing.assert_allclose(places, [float(label) for label in labels], rtol=1e-12)

@@ -92,14 +92,21 @@ def asks_for_log(values: np.ndarray, factor: float = 10.0) -> bool:
 
 
 def log_ticks(values: np.ndarray) -> tuple[list[float], list[str]]:
-    """Round numbers 1, 2, 5, 10, ... in the range of the positive ``values``, and their labels."""
+    """Round numbers 1, 2, 5, 10, ... in the range of the positive ``values``, and their labels.
+
+    In a narrow range they are 1, 2, 3, 4, ...
+    """
     drawable = values[np.isfinite(values) & (values > 0)]
     if not drawable.size:
         return [], []
     low, high = float(drawable.min()), float(drawable.max())
     powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
-    marks = [base * 10.0**power for power in powers for base in (1, 2, 5)]
-    shown = [mark for mark in marks if low <= mark <= high]
+    shown: list[float] = []
+    for bases in ((1, 2, 5), range(1, 10)):
+        marks = [base * 10.0**power for power in powers for base in bases]
+        shown = [mark for mark in marks if low <= mark <= high]
+        if len(shown) > 2:
+            break
     if len(shown) < 2:  # a narrow range holds no round numbers: label its ends
         ends = sorted({low, high})
         return ends, [formats.number(end) for end in ends]
