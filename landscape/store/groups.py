@@ -111,9 +111,11 @@ def _write_group(file: h5py.File, name: str, group: Group, compressed: bool) -> 
     }
     scales: dict[str, h5py.Dataset] = {}
     for dim, length in _lengths(name, group).items():
-        index = np.arange(length, dtype=_INDEX)
-        scale = allowed.get(dim) or schema.index(dim)
-        scales[dim] = written.get(dim) or _written(target, dim, index, scale, compressed)
+        if dim in written:
+            scales[dim] = written[dim]
+        else:
+            index, scale = np.arange(length, dtype=_INDEX), allowed.get(dim) or schema.index(dim)
+            scales[dim] = _written(target, dim, index, scale, compressed)
         scales[dim].make_scale(dim)
     for variable, data in written.items():
         for axis, dim in enumerate(allowed[variable].dims):

@@ -37,8 +37,7 @@ class Panels:
     @staticmethod
     def axes(place: int) -> dict[str, str]:
         """The axes of a trace by the place of its panel from 1 on: along the first row, then on."""
-        number = "" if place == 1 else place
-        return {"xaxis": f"x{number}", "yaxis": f"y{number}"}
+        return {"xaxis": f"x{_number(place)}", "yaxis": f"y{_number(place)}"}
 
     def x(self, row: int | None = None, col: int | None = None, **look: Any) -> None:
         """Change the x axis of a panel, or those of a row, of a column, or of all panels.
@@ -64,7 +63,7 @@ class Panels:
             look["title"] = {"text": look["title"]}
         for place, cell in enumerate(self._cells, start=1):
             if row in (None, cell[0]) and col in (None, cell[1]):
-                name = f"{axis}{'' if place == 1 else place}"
+                name = f"{axis}{_number(place)}"
                 changed = self._layout.get(name, {}) | look
                 self._layout[name] = {
                     key: value for key, value in changed.items() if value is not None
@@ -86,6 +85,10 @@ def figure_of(
     """A figure of traces and a layout in nested dicts, with the theme; see ``Panels``."""
     parts = {"data": list(traces), "layout": {**layout, "template": TEMPLATE}, **(grid or {})}
     return go.Figure(parts, _validate=False)
+
+
+def _number(place: int) -> str:
+    return "" if place == 1 else str(place)
 
 
 @lru_cache(maxsize=64)
