@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from landscape_app.app import create_app
 from landscape_app.data import stamp
+from landscape_app.pages import FIGURE_PAGES
 from landscape_app.server import in_background, is_loopback
 from landscape_app.url import View
 
@@ -55,6 +56,18 @@ def test_the_page_brings_along_what_is_to_be_seen_first(complete: Run, address: 
         "stamp": stamp(folder, view),
         "back": None,
     }
+
+
+def test_no_figure_is_filled_before_its_page_is_shown(tmp_path: Path) -> None:
+    callbacks = create_app(tmp_path).server.test_client().get("/_dash-dependencies").json
+    graphs = {graph for page in FIGURE_PAGES for graph in page.graphs}
+    filled = [call for call in callbacks if call["output"].rpartition(".")[0] in graphs]
+    assert len(filled) == len(graphs)
+    at_once = [call for call in callbacks if not call["prevent_initial_call"]]
+    assert at_once  # the address, the colours and the frame of the page
+    needed = {needed["id"] for call in at_once for needed in call["inputs"]}
+    pages = {f"{page.key}-shown" for page in FIGURE_PAGES}
+    assert needed.isdisjoint(graphs | {f"{graph}-drawn" for graph in graphs} | pages)
 
 
 def test_a_missing_folder_is_refused_before_anything_listens(tmp_path: Path) -> None:
