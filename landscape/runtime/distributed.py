@@ -71,11 +71,14 @@ def started_by_torchrun(device: str) -> Iterator[str]:
         The device of this process.
 
     Raises:
-        InputError: This machine has more processes than GPUs.
+        InputError: This machine has more processes than GPUs, or the processes have met before.
     """
+    global _has_met
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or not distributed.is_available():
         yield device
         return
+    if _has_met:  # one process could meet what another one has left of their first group
+        raise InputError("the processes of torchrun meet once: start it anew for each command")
     if device in ("auto", "cuda") and torch.cuda.is_available():
         local = int(os.environ["LOCAL_RANK"])
         if local >= torch.cuda.device_count():
@@ -89,11 +92,15 @@ def started_by_torchrun(device: str) -> Iterator[str]:
     # its threads alive. A thread that still has a tensor at the exit of the interpreter
     # aborts the process.
     importlib.import_module("torch._dynamo")
+    _has_met = True
     distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
     try:
         yield device
     finally:
         distributed.destroy_process_group()
+
+
+_has_met = False
 
 
 def _is_distributed() -> bool:

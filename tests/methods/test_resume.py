@@ -165,11 +165,12 @@ def test_bfloat16_is_inside_the_network_alone() -> None:
 
 
 PROCESS = """
-import os, sys, torch
+import os, pytest, sys, torch
 sys.path.insert(0, sys.argv[1])
 from dataclasses import dataclass, replace
 from problems import Noted, blobs, jittered, network, noted
 from torch import nn
+from landscape.errors import InputError
 from landscape.runtime import distributed
 from landscape.methods import BSAM, FPBMA, MAP, SAM, VI
 from landscape.objective.parameters import ParameterSpace
@@ -187,10 +188,9 @@ with distributed.started_by_torchrun("cpu"):
     )
     ends["rest"] = dict(divided.network().named_parameters())
     torch.save(ends, f"{sys.argv[2]}/ends-{distributed.rank()}.pt")
-torch.manual_seed(0)
-model, task = nn.Sequential(Noted(), nn.Linear(2, 3)), replace(blobs(31), augment=jittered)
-runs = []
-with distributed.started_by_torchrun("cpu"):
+    torch.manual_seed(0)
+    model, task = nn.Sequential(Noted(), nn.Linear(2, 3)), replace(blobs(31), augment=jittered)
+    runs = []
     for _ in range(2):
         noted.clear()
         found = MAP(epochs=3, batch_size=10).fit(model, task, device="cpu")
@@ -200,6 +200,8 @@ with distributed.started_by_torchrun("cpu"):
 tasks = os.listdir("/proc/self/task") if os.path.isdir("/proc/self/task") else []
 left = [name for each in tasks if "gloo" in (name := open(f"/proc/self/task/{each}/comm").read())]
 assert not left, left
+with pytest.raises(InputError, match="meet once"), distributed.started_by_torchrun("cpu"):
+    pass
 """
 
 
@@ -220,7 +222,11 @@ def two_processes(shared: Shared) -> Path:
             return subprocess.Popen([sys.executable, "-c", PROCESS, *arguments], env=environment)
 
         with start(0) as one, start(1) as two:
-            assert (one.wait(120), two.wait(120)) == (0, 0)
+            try:
+                assert (one.wait(120), two.wait(120)) == (0, 0)
+            finally:  # either may wait for the other for ever
+                one.kill()
+                two.kill()
 
     return shared("two-processes", fill)
 

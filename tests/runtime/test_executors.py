@@ -208,16 +208,20 @@ def test_a_dask_scheduler_that_dies_is_reported(
     command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--no-dashboard"]
     command += ["--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(said)]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as scheduler:
-        while not said.exists() or not said.read_text():
-            time.sleep(SHORTLY)
-        with executors.workers(dask=json.loads(said.read_text())["address"]) as executor:
+        try:
+            while not said.exists() or not said.read_text():
+                assert scheduler.poll() is None
+                time.sleep(SHORTLY)
+            with executors.workers(dask=json.loads(said.read_text())["address"]) as executor:
 
-            def kill_when_all_is_sent() -> None:
-                while len(executor._client.futures) < 7:  # six units and what they share
-                    time.sleep(SHORTLY)
-                scheduler.kill()
+                def kill_when_all_is_sent() -> None:
+                    while len(executor._client.futures) < 7:  # six units and what they share
+                        time.sleep(SHORTLY)
+                    scheduler.kill()
 
-            threading.Thread(target=kill_when_all_is_sent).start()
-            with pytest.raises(LandscapeError, match="scheduler died"):
-                list(executors.run(identity_of_the_process, tmp_path, range(6), executor))
+                threading.Thread(target=kill_when_all_is_sent).start()
+                with pytest.raises(LandscapeError, match="scheduler died"):
+                    list(executors.run(identity_of_the_process, tmp_path, range(6), executor))
+        finally:
+            scheduler.kill()
     assert "has no worker yet" in caplog.text
