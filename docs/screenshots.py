@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 import numpy as np
 import plotly.graph_objects as go
-from landscape_app.data import list_runs
+from landscape_app.run_list import list_runs
 from landscape_app.server import in_background
 from playwright.sync_api import Page, sync_playwright
 from plotly.subplots import make_subplots

@@ -19,11 +19,12 @@ from landscape_app import downloads, inputs, navigation
 from landscape_app.access import Access, protect
 from landscape_app.callbacks import fill_page
 from landscape_app.components import notice, shown
-from landscape_app.data import inside, list_runs, root_of, run_path, stamp
+from landscape_app.folders import inside, root_of, run_path, stamp
 from landscape_app.layout import INDEX, PAGES, layout
 from landscape_app.pages import FIGURE_PAGES, compare, details, runs, surface
 from landscape_app.pages.page import Chosen
 from landscape_app.remarks import Remark, keep, remarks
+from landscape_app.run_list import list_runs
 from landscape_app.url import View
 
 _FIGURES = {page.key: page for page in FIGURE_PAGES}

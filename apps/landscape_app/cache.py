@@ -59,7 +59,7 @@ def cached_of_folder(name: object, state: object, work: Callable[[], Result]) ->
 
     Args:
         name: Name of the work; hashable.
-        state: State of the folder, as from ``data.state_of``.
+        state: State of the folder, as from ``folders.state_of``.
         work: Function that returns a result. Callers do not change the result.
     """
     key = (name, state)

@@ -13,9 +13,10 @@ from dash import ClientsideFunction, Input, Output
 from landscape.errors import InputError
 from landscape_app import downloads
 from landscape_app.components import HIDDEN, notice
-from landscape_app.data import NotMeasured, inside
+from landscape_app.data import NotMeasured
 from landscape_app.figures import darkened, sized
 from landscape_app.figures.sent import sent
+from landscape_app.folders import inside
 from landscape_app.pages.page import Chosen, Page
 from landscape_app.url import View
 

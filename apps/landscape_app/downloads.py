@@ -18,8 +18,8 @@ from dash import html
 from landscape.errors import InputError
 from landscape_app import formats, paper
 from landscape_app.access import href
-from landscape_app.data import inside
 from landscape_app.exports import figure_html
+from landscape_app.folders import inside
 from landscape_app.pages import FIGURE_PAGES
 from landscape_app.pages.page import Chosen
 from landscape_app.pdf import MOST_BYTES, can_write_pdf, to_pdf

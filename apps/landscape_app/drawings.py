@@ -12,8 +12,9 @@ import plotly.graph_objects as go
 from landscape.errors import InputError
 from landscape.store import Run
 from landscape_app import figures
-from landscape_app.data import run_files, share_plane, surface_names
+from landscape_app.data import share_plane, surface_names
 from landscape_app.figures import theme
+from landscape_app.folders import run_files
 from landscape_app.groups import NAME, groups_of, shown_of
 from landscape_app.pages import FIGURE_PAGES
 from landscape_app.pages.page import Chosen, Page

@@ -20,8 +20,10 @@ from landscape.runtime.files import atomic_write
 from landscape.store import Run, Summary, ensure_writable, summarise
 from landscape.store.summary import unfinished
 from landscape_app import figures, formats
-from landscape_app.data import BrokenRun, NotMeasured, list_runs, load_run, surface_names
+from landscape_app.data import NotMeasured, surface_names
 from landscape_app.drawings import Drawing, drawings, shared_planes
+from landscape_app.folders import load_run
+from landscape_app.run_list import BrokenRun, list_runs
 from landscape_app.table import Row, as_csv, to_csv
 from landscape_app.url import View
 

@@ -12,7 +12,8 @@ from landscape.errors import InputError
 from landscape.store import Run, Summary, summarise
 from landscape_app import formats
 from landscape_app.cache import cached_of_folder
-from landscape_app.data import Folders, Where, cached_run, list_runs, listed_run, state_of
+from landscape_app.folders import Folders, Where, cached_run, state_of
+from landscape_app.run_list import list_runs, listed_run
 from landscape_app.settings import written
 from landscape_app.url import View
 

@@ -10,12 +10,13 @@ from plotly.colors import sample_colorscale
 
 from landscape.store import Summary
 from landscape_app import formats, quantities
-from landscape_app.data import Where, list_runs
 from landscape_app.figures import theme
 from landscape_app.figures.groups import group_marks
 from landscape_app.figures.scale import asks_for_log
+from landscape_app.folders import Where
 from landscape_app.groups import all_settings, groupings, groups
 from landscape_app.quantities import readings
+from landscape_app.run_list import list_runs
 
 _MOST_KEYS = 14
 _COLOURS = "Viridis"

@@ -12,9 +12,10 @@ from landscape.errors import InputError
 from landscape.store import Run
 from landscape_app import formats
 from landscape_app.components import link, named, notice
-from landscape_app.data import Where, progress
+from landscape_app.data import progress
 from landscape_app.figures.groups import group_marks
 from landscape_app.figures.theme import MARKS, SIGNS
+from landscape_app.folders import Where
 from landscape_app.groups import MOST_GROUPS, groups
 from landscape_app.pages import FIGURE_PAGES
 from landscape_app.url import View

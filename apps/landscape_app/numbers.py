@@ -14,12 +14,13 @@ from landscape.errors import InputError
 from landscape.store import Run, Summary
 from landscape.store.summary import measures_of
 from landscape_app.cache import cached, cached_of_folder
-from landscape_app.data import Where, list_runs, load_run, state_of
 from landscape_app.figures import theme
 from landscape_app.figures.groups import group_marks
 from landscape_app.figures.scatter import Item
+from landscape_app.folders import Where, load_run, state_of
 from landscape_app.groups import NAME, all_settings, groupings, groups
 from landscape_app.quantities import LABELS, SHARPNESS, Reading, readings
+from landscape_app.run_list import list_runs
 from landscape_app.settings import written
 from landscape_app.url import View
 

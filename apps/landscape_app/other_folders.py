@@ -6,7 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from landscape.errors import InputError
-from landscape_app.data import SUFFIX, BrokenRun, run_files
+from landscape_app.folders import SUFFIX, run_files
+from landscape_app.run_list import BrokenRun
 
 _ALMOST = (SUFFIX, ".hdf5", ".he5", ".hdf")
 _MOST_FOLDERS = 200

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from landscape.errors import InputError, refused
 from landscape.runtime.files import atomic_write, check_regular
 from landscape.runtime.json_text import parse_object
-from landscape_app.data import NOTES, Where, root_of, run_path
+from landscape_app.folders import NOTES, Where, root_of, run_path
 
 LONGEST_NAME, LONGEST_NOTE = 100, 2000
 """Largest numbers of characters of a name and of a note."""

@@ -14,9 +14,10 @@ from flask.testing import FlaskClient
 from landscape_app import notebook
 from landscape_app.access import Access, proxy_prefix
 from landscape_app.app import create_app
-from landscape_app.data import inside, list_runs
+from landscape_app.folders import inside
 from landscape_app.other_folders import folders_below
 from landscape_app.pages import runs
+from landscape_app.run_list import list_runs
 from landscape_app.url import View
 
 from landscape.errors import InputError

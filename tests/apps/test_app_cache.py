@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from landscape_app import cache, data, listing
+from landscape_app import cache, listing, run_list
 from landscape_app.joined import averages
 
 from landscape.errors import InputError
@@ -59,9 +59,9 @@ def test_a_list_reads_only_the_files_that_changed(
     monkeypatch.setattr(
         listing, "open_summarised", lambda path: read.append(path.stem) or reader(path)
     )
-    before = data.list_runs(tmp_path)
-    assert data.list_runs(tmp_path) == before
+    before = run_list.list_runs(tmp_path)
+    assert run_list.list_runs(tmp_path) == before
     first.set_attributes(status="failed")
-    after = {run.name: run for run in data.list_runs(tmp_path)}
+    after = {run.name: run for run in run_list.list_runs(tmp_path)}
     assert sorted(read) == ["first", "first", "second"]
     assert after["first"].status == "failed"

@@ -8,14 +8,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from landscape_app.data import (
-    BrokenRun,
-    NotMeasured,
-    list_runs,
-    load_run,
-    read,
-    surface_names,
-)
+from landscape_app.data import NotMeasured, read, surface_names
+from landscape_app.folders import load_run
+from landscape_app.run_list import BrokenRun, list_runs
 
 from landscape.errors import InputError
 from landscape.store import Run, Summary, summarise

@@ -10,7 +10,8 @@ import plotly.graph_objects as go
 import pytest
 from landscape_app import table
 from landscape_app.app import create_app
-from landscape_app.figures.groups import group_marks, mean_curve
+from landscape_app.figures.group_curves import mean_curve
+from landscape_app.figures.groups import group_marks
 from landscape_app.groups import chosen_groups, groupings, groups
 from landscape_app.navigation import grouped
 from landscape_app.pages import FIGURE_PAGES, runs

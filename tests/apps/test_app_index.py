@@ -8,7 +8,7 @@ from pathlib import Path
 
 import h5py
 import pytest
-from landscape_app import cache, data, index
+from landscape_app import cache, index, run_list
 from landscape_app.groups import all_settings, groups
 
 from landscape.store import Run, Summary
@@ -46,11 +46,11 @@ def test_the_next_start_opens_only_what_has_changed(
 ) -> None:
     for name in ("one", "two"):
         new_run(name)
-    listed, settings = data.list_runs(tmp_path), all_settings(tmp_path)
+    listed, settings = run_list.list_runs(tmp_path), all_settings(tmp_path)
     assert (tmp_path / index.NAME).exists()
     forget()
     names = opened(monkeypatch)
-    assert repr(data.list_runs(tmp_path)) == repr(listed)  # NaN is not equal to itself
+    assert repr(run_list.list_runs(tmp_path)) == repr(listed)  # NaN is not equal to itself
     assert all_settings(tmp_path) == settings
     (group,) = groups(tmp_path, ["method"])
     assert {run.name for run in group.summaries} == {"one", "two"}
@@ -58,12 +58,12 @@ def test_the_next_start_opens_only_what_has_changed(
     forget()
     Run(tmp_path / "two.h5", {}).set_attributes(seed=7)
     names.clear()
-    seeds = {run.name: run.seed for run in data.list_runs(tmp_path) if isinstance(run, Summary)}
+    seeds = {run.name: run.seed for run in run_list.list_runs(tmp_path) if isinstance(run, Summary)}
     assert (seeds["one"], seeds["two"], names) == (0, 7, ["two"])
     forget()
     names.clear()
     (tmp_path / index.NAME).unlink()
-    assert len(data.list_runs(tmp_path)) == 2
+    assert len(run_list.list_runs(tmp_path)) == 2
     assert sorted(names) == ["one", "two"]
 
 
@@ -73,7 +73,7 @@ def test_a_damaged_index_is_not_believed(
 ) -> None:
     for name in ("one", "two"):
         new_run(name)
-    expected = repr(data.list_runs(tmp_path))
+    expected = repr(run_list.list_runs(tmp_path))
     path = tmp_path / index.NAME
     table = json.loads(path.read_text())
     entry = table["runs"]["one.h5"]
@@ -90,7 +90,7 @@ def test_a_damaged_index_is_not_believed(
     path.write_bytes(contents)
     forget()
     names = opened(monkeypatch)
-    assert repr(data.list_runs(tmp_path)) == expected
+    assert repr(run_list.list_runs(tmp_path)) == expected
     assert "one" in names
     assert ("two" in names) == (damage in ("json", "binary", "version"))
 
@@ -105,5 +105,5 @@ def test_a_folder_that_takes_no_file_has_no_index(
         raise OSError("read-only file system")
 
     monkeypatch.setattr(index, "atomic_write", refuse)
-    assert len(data.list_runs(tmp_path)) == 2
+    assert len(run_list.list_runs(tmp_path)) == 2
     assert not (tmp_path / index.NAME).exists()

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from landscape_app import cache, data, index, listing
+from landscape_app import cache, index, listing, run_list
 
 from landscape.store import Run
 
@@ -55,7 +55,7 @@ def test_the_list_is_the_same_with_others_and_without(
     (tmp_path / "damaged.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
     (tmp_path / "link.h5").symlink_to("/etc/hostname")
     monkeypatch.setattr(listing, "MANY", 10**9)
-    alone = repr(data.list_runs(tmp_path))
+    alone = repr(run_list.list_runs(tmp_path))
     assert "damaged" in alone
     assert "link out of the folder" in alone
     cache._results.clear()
@@ -63,7 +63,7 @@ def test_the_list_is_the_same_with_others_and_without(
     monkeypatch.setattr(listing, "MANY", 2)
     if command is not None:
         monkeypatch.setattr(listing, "_COMMAND", command)
-    assert repr(data.list_runs(tmp_path)) == alone
+    assert repr(run_list.list_runs(tmp_path)) == alone
 
 
 def test_another_process_starts_without_torch_and_dash() -> None:

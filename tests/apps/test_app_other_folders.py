@@ -4,11 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from landscape_app import table
-from landscape_app.data import inside, list_runs, stamp
+from landscape_app.folders import inside, stamp
 from landscape_app.groups import groups
 from landscape_app.other_folders import folders_below, misnamed
 from landscape_app.pages import flatness, runs
 from landscape_app.pages.page import Chosen
+from landscape_app.run_list import list_runs
 from landscape_app.url import View
 
 from landscape.store import Run

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from landscape_app.data import NOTES, stamp
+from landscape_app.folders import NOTES, stamp
 from landscape_app.pages import runs as runs_page
 from landscape_app.remarks import Remark, keep, remarks
 from landscape_app.url import View

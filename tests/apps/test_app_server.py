@@ -14,7 +14,7 @@ import landscape_app
 import numpy as np
 import pytest
 from landscape_app.app import create_app
-from landscape_app.data import stamp
+from landscape_app.folders import stamp
 from landscape_app.pages import FIGURE_PAGES
 from landscape_app.server import in_background, is_loopback
 from landscape_app.url import View

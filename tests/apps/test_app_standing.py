@@ -12,10 +12,12 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 from landscape_app import figures, formats
-from landscape_app.data import NotMeasured, list_runs, progress, stamp
+from landscape_app.data import NotMeasured, progress
 from landscape_app.figures.scale import asks_for_log
+from landscape_app.folders import stamp
 from landscape_app.navigation import compared
 from landscape_app.pages import details, runs
+from landscape_app.run_list import list_runs
 from landscape_app.url import View
 
 from landscape.cli import main

@@ -7,7 +7,7 @@ import numpy as np
 from landscape.store import Run
 from landscape_app.data import missing, read
 from landscape_app.figures.calibration import FEW, scored
-from landscape_app.figures.groups import Curve
+from landscape_app.figures.group_curves import Curve
 from landscape_app.joined import averages
 
 

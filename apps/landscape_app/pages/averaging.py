@@ -8,7 +8,8 @@ from typing import Any
 from landscape_app import figures
 from landscape_app.components import graph, section
 from landscape_app.figures import run_curves
-from landscape_app.figures.groups import CurvePanel, group_curves_figure, group_values_figure
+from landscape_app.figures.group_curves import CurvePanel, group_curves_figure
+from landscape_app.figures.group_values import group_values_figure
 from landscape_app.pages.page import Page, marks
 
 _ORDERS = {"flat_first": ("flat first", "solid"), "random": ("random order", "dot")}

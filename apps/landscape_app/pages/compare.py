@@ -13,10 +13,10 @@ from landscape.errors import InputError
 from landscape.store import Run
 from landscape_app import quantities
 from landscape_app.components import SCALES, graph, named, section, setting
-from landscape_app.data import Where
 from landscape_app.figures import theme
 from landscape_app.figures.parallel import MOST_AXES, parallel_figure
 from landscape_app.figures.scatter import Item, scatter_figure
+from landscape_app.folders import Where
 from landscape_app.groups import groupings
 from landscape_app.numbers import DEFAULT, comparison, default_axes, filters, number_names
 from landscape_app.pages.page import Page

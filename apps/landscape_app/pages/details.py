@@ -21,8 +21,9 @@ from landscape_app.components import (
     table_frame,
     with_code,
 )
-from landscape_app.data import NotMeasured, Where, load_run, progress
+from landscape_app.data import NotMeasured, progress
 from landscape_app.figures import metrics_table
+from landscape_app.folders import Where, load_run
 from landscape_app.pages import FIGURE_PAGES
 from landscape_app.settings import MOST_ROWS, flattened, parts, written
 from landscape_app.url import View

@@ -9,12 +9,9 @@ from landscape.store import Run
 from landscape_app import figures
 from landscape_app.components import SCALES, graph, section, setting
 from landscape_app.figures import run_curves
-from landscape_app.figures.groups import (
-    CurvePanel,
-    group_curves_figure,
-    group_marks,
-    group_values_figure,
-)
+from landscape_app.figures.group_curves import CurvePanel, group_curves_figure
+from landscape_app.figures.group_values import group_values_figure
+from landscape_app.figures.groups import group_marks
 from landscape_app.figures.scatter import Item, scatter_figure
 from landscape_app.pages.page import Page, marks
 from landscape_app.quantities import readings

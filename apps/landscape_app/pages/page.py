@@ -10,8 +10,8 @@ import plotly.graph_objects as go
 
 from landscape.errors import InputError
 from landscape.store import Run
-from landscape_app.data import Where, open_runs
 from landscape_app.figures.theme import MARKS, Marks
+from landscape_app.folders import Where, open_runs
 from landscape_app.groups import RunGroup, chosen_groups
 from landscape_app.url import View
 

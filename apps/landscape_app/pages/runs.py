@@ -8,44 +8,23 @@ from pathlib import Path
 from typing import Any
 
 import dash_mantine_components as dmc
-import numpy as np
 from dash import dcc, html
 from dash_ag_grid import AgGrid
 
 from landscape.errors import InputError
-from landscape.store import Run, SampleMean, Summary
+from landscape.store import Run, Summary
 from landscape_app import formats
 from landscape_app.components import link, named, notice, section, table_frame
-from landscape_app.data import BrokenRun, Where, finite_counts, list_runs, open_runs, root_of
-from landscape_app.groups import ListedGroup, all_settings, groupings, groups
+from landscape_app.folders import Where, open_runs, root_of
+from landscape_app.groups import all_settings, groupings, groups
 from landscape_app.hues import hue_names, hues
 from landscape_app.other_folders import folders_below, misnamed
-from landscape_app.quantities import LABELS, readings
+from landscape_app.pages.run_rows import cell, columns_of_grid, group_row, run_row
 from landscape_app.remarks import Remark, remarks
+from landscape_app.run_list import BrokenRun, finite_counts, list_runs
 from landscape_app.settings import MOST_ROWS, differences
-from landscape_app.settings import written as setting_text
-from landscape_app.url import MOST_RUNS, View
+from landscape_app.url import View
 
-# field, words, meaning
-_TEXTS = (
-    ("method", "Method", "Training method"),
-    ("task", "Task", "Data and task of the training"),
-    ("status", "Status", "running, complete, failed, or stopped: killed while it measured"),
-)
-_NUMBERS = (
-    ("seed", "Seed", "Random seed of the run"),
-    ("samples", "Samples", "Number of posterior samples in the averaged prediction"),
-    ("accuracy", "Accuracy", "Accuracy of the average over samples"),
-    ("nll", "NLL", "Negative log-likelihood of the average over samples, in nat"),
-    ("rmse", "RMSE", "Root mean squared error of the average over samples, for regression"),
-    ("ece", "ECE", "Expected calibration error of the average over samples"),
-    ("lambda_1", "λ₁", "Largest eigenvalue: mean ± standard deviation over samples"),
-    ("trace", "Trace", "Trace of the same matrix: mean ± standard deviation over samples"),
-    ("training", "Training", "Wall-clock time of training"),
-    ("date", "Date", "Day on which the run was made, in UTC"),
-)
-_WIDE = {"seed": 70, "samples": 93, "accuracy": 96, "lambda_1": 106, "trace": 102}
-_WIDE |= {"training": 92, "date": 104, "method": 84, "task": 60, "status": 96}
 _ROW, _HEADER, _MOST_ROWS, _MOST_COLUMNS = 42, 52, 14, 20
 
 
@@ -101,7 +80,7 @@ def layout() -> list[Any]:
         html.Div(
             AgGrid(
                 id="grid",
-                columnDefs=_columns(),
+                columnDefs=columns_of_grid(),
                 # Columns share the width. Fitted columns fail in a hidden grid, which has no width.
                 defaultColDef={"sortable": True, "filter": False, "flex": 1, "minWidth": 74},
                 getRowId="params.data.name",
@@ -153,8 +132,8 @@ def fill(folder: Where, view: View) -> tuple[list[dict[str, Any]], dict[str, str
     if view.by:
         every = groups(folder, view.by)
         height = f"{_HEADER + _ROW * min(len(every), _MOST_ROWS)}px"
-        return [_group_row(group, view) for group in every], {"height": height}, below
-    rows = [_row(run, run.name in view.runs, finite_counts(folder, run)) for run in runs]
+        return [group_row(group, view) for group in every], {"height": height}, below
+    rows = [run_row(run, run.name in view.runs, finite_counts(folder, run)) for run in runs]
     try:
         noted = remarks(folder)
     except InputError as error:
@@ -169,7 +148,7 @@ def fill(folder: Where, view: View) -> tuple[list[dict[str, Any]], dict[str, str
         tables = all_settings(folder)
         for row in rows:
             table = tables.get(row["name"], {})
-            row["settings"] = {name: _plain(table.get(name)) for name in columns}
+            row["settings"] = {name: cell(table.get(name)) for name in columns}
     markers = hues(folder, view.texts.get("hue", "")).of_run
     for row in rows:
         if row["name"] in markers:
@@ -204,67 +183,12 @@ def chosen_columns(view: View) -> list[str]:
     return [name for name in view.texts.get("columns", "").split(",") if name][:_MOST_COLUMNS]
 
 
-def _plain(value: object) -> object:
-    """A setting as a number, to sort by, or as text."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return formats.finite(value) if is_number else setting_text(value)  # type: ignore[arg-type]
-
-
 def groupable(folder: Where) -> list[str]:
     """The settings by which the runs of the folder can be grouped."""
     try:
         return groupings(folder)
     except InputError:  # the list reports it
         return []
-
-
-def _group_row(group: ListedGroup, view: View) -> dict[str, Any]:
-    """A row of the grid for a group: means and standard deviations over its runs."""
-    tables = [readings(summary) for summary in group.summaries]
-    means = {
-        name: SampleMean.of(np.array([table[name].value for table in tables if name in table]))
-        for name, *_ in _NUMBERS
-        if name in LABELS
-    }
-    means["training"] = SampleMean.of(
-        np.array(
-            [table["training_seconds"].value for table in tables if "training_seconds" in table]
-        )
-    )
-    written = {
-        name: formats.spread(mean) if mean.count else formats.ABSENT for name, mean in means.items()
-    }
-    if means["accuracy"].count:
-        accuracy = means["accuracy"]
-        written["accuracy"] = formats.percent_plus_minus(accuracy.mean, accuracy.deviation)
-    written["training"] = formats.duration(means["training"].mean)
-    written["seed"] = f"n = {len(group.summaries)}"
-    newest = max(summary.created_at for summary in group.summaries)
-    written["date"] = formats.moment(newest)[:10]
-
-    def same(name: str) -> str:
-        values = {str(getattr(summary, name)) for summary in group.summaries}
-        return values.pop() if len(values) == 1 else f"{len(values)} different"
-
-    return {
-        "name": group.label,
-        "label": "",
-        "group": True,
-        "chosen": group.label in view.groups,
-        "about": f"{group.label}: {', '.join(summary.name for summary in group.summaries)}",
-        "method": same("method"),
-        "task": same("task"),
-        "status": same("status"),
-        **{name: formats.finite(mean.mean) for name, mean in means.items()},
-        "seed": len(group.summaries),
-        "date": formats.timestamp(newest),
-        "written": written,
-        "over": {
-            name: f"mean ± standard deviation over {formats.count(mean.count, 'run')}"
-            for name, mean in means.items()
-            if mean.count
-        },
-    }
 
 
 def _differences(runs: Sequence[Run]) -> list[Any]:
@@ -290,98 +214,6 @@ def _differences(runs: Sequence[Run]) -> list[Any]:
     about = f"{formats.count(len(settings), 'setting')} of {compared}."
     about += f" The first {MOST_ROWS:,} are shown." if len(settings) > MOST_ROWS else ""
     return [section("Settings that differ", about, table_frame(table, "Settings that differ"))]
-
-
-def _columns() -> list[dict[str, Any]]:
-    columns: list[dict[str, Any]] = [
-        {
-            "field": "chosen",
-            "headerName": "Show",
-            "headerTooltip": f"Choose up to {MOST_RUNS} runs to compare",
-            "cellRenderer": "ChooseRun",
-            "getQuickFilterText": {"function": "''"},
-            "flex": 0,
-            "width": 60,
-            "minWidth": 60,
-        },
-        {"field": "name", "headerName": "Run", "headerTooltip": "Name of the file of the run"}
-        | {"cellRenderer": "RunLink", "tooltipField": "about", "flex": 3, "minWidth": 140}
-        | {"getQuickFilterText": {"function": "params.data.name + ' ' + params.data.label"}},
-    ]
-    for name, words, meaning in _TEXTS:
-        column = {"field": name, "headerName": words, "headerTooltip": meaning}
-        columns.append(column | {"tooltipField": name, "minWidth": _WIDE[name]})
-    columns[-1] |= {"cellRenderer": "Status"}
-    columns.append(
-        {"field": "note", "headerName": "Note", "headerTooltip": "What is noted about the run"}
-        | {"tooltipField": "note", "hide": True, "flex": 2, "minWidth": 90}  # see grid.js
-    )
-    for name, words, meaning in _NUMBERS:
-        columns.append(
-            {
-                "field": name,
-                "headerName": words,
-                "headerTooltip": meaning,
-                "tooltipField": f"over.{name}",  # if the number is a mean over samples
-                "minWidth": _WIDE.get(name, 72),
-                "hide": name == "rmse",  # shown once a run has one: see grid.js
-                "type": "rightAligned",
-                "filter": "agNumberColumnFilter",
-                "getQuickFilterText": {"function": "''"},
-                # The grid sorts by the number and shows the formatted text.
-                "valueFormatter": {"function": f"params.data.written.{name}"},
-            }
-        )
-    return columns
-
-
-def _row(run: Summary, chosen: bool, finite: Mapping[str, str]) -> dict[str, Any]:
-    """A row of the grid.
-
-    Args:
-        run: Summary of the run.
-        chosen: Whether the run is chosen.
-        finite: Text in place of each mean over samples that is not finite.
-    """
-    written = {
-        "seed": formats.ABSENT if run.seed is None else str(run.seed),
-        "samples": formats.ABSENT if run.samples is None else f"{run.samples:,}",
-        "accuracy": formats.percent(run.accuracy),
-        "nll": formats.number(run.nll),
-        "rmse": formats.number(run.rmse),
-        "ece": formats.number(run.ece),
-        "lambda_1": formats.spread(run.lambda_1),
-        "trace": formats.spread(run.trace),
-        "training": formats.duration(run.training_seconds),
-        "date": formats.moment(run.created_at)[:10],
-        **finite,
-    }
-    spreads = {"lambda_1": run.lambda_1, "trace": run.trace}
-    # Two of them are comparable at equal training loss only.
-    fit = "" if run.train_loss is None else f", training loss {formats.spread(run.train_loss)}"
-    return {
-        "name": run.name,
-        "chosen": chosen,  # sort key; the check box itself follows the address
-        "about": f"{run.name}, made {formats.moment(run.created_at)}",
-        "method": run.method,
-        "task": run.task,
-        "status": run.status,
-        "seed": run.seed,
-        "samples": run.samples,
-        "accuracy": formats.finite(run.accuracy),
-        "nll": formats.finite(run.nll),
-        "rmse": formats.finite(run.rmse),
-        "ece": formats.finite(run.ece),
-        **{name: formats.finite(mean.mean if mean else None) for name, mean in spreads.items()},
-        "training": formats.finite(run.training_seconds),
-        "date": formats.timestamp(run.created_at),
-        "written": written,
-        "over": {
-            name: f"over {formats.counted(mean)}{fit}"
-            for name, mean in spreads.items()
-            if mean is not None
-        },
-    }
 
 
 def _broken(files: Sequence[BrokenRun]) -> html.Section:

@@ -13,7 +13,7 @@ from landscape.store import Run
 from landscape_app import figures
 from landscape_app.components import SCALES, graph, link, section, setting
 from landscape_app.figures import along, run_curves
-from landscape_app.figures.groups import CurvePanel, group_curves_figure
+from landscape_app.figures.group_curves import CurvePanel, group_curves_figure
 from landscape_app.groups import RunGroup
 from landscape_app.pages.page import Page, marks
 from landscape_app.url import View
