@@ -66,8 +66,8 @@ class Moments:
         """
         if not self.suffice:
             raise InputError(
-                f"swag: {self.count} snapshots are too few for rank {self.rank}: train longer, "
-                "start collecting earlier, or lower the rank"
+                f"swag: {self.count} of the {_snapshots_for(self.rank)} snapshots that rank "
+                f"{self.rank} needs: train longer, start collecting earlier, or lower the rank"
             )
         variance = (self.squares / self.count).clamp_min(2 * _MIN_VARIANCE) / 2
         factor = self.mean.new_zeros(len(self.mean), 0)
@@ -134,8 +134,8 @@ class SWAG(Framework[SWAGState]):
         if self._snapshots < _snapshots_for(self.rank):
             raise InputError(
                 f"{self.name}: {self.epochs} epochs with start={self.start} leave "
-                f"{self._snapshots} snapshots, too few for rank {self.rank}: train longer, start "
-                "earlier, or lower the rank"
+                f"{self._snapshots} of the {_snapshots_for(self.rank)} snapshots that rank "
+                f"{self.rank} needs: train longer, start earlier, or lower the rank"
             )
 
     def init(self, problem: Problem, *, prior: Posterior | None = None, seed: int = 0) -> SWAGState:

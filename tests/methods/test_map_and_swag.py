@@ -84,11 +84,11 @@ def test_without_a_constant_rate_swag_follows_the_shared_schedule() -> None:
 
 
 def test_too_few_snapshots_are_refused_before_training() -> None:
-    with pytest.raises(InputError, match="5 snapshots, too few for rank 5"):
+    with pytest.raises(InputError, match="leave 5 of the 6 snapshots that rank 5 needs"):
         SWAG(epochs=10, rank=5)
-    with pytest.raises(InputError, match="1 snapshots, too few for rank 0"):
+    with pytest.raises(InputError, match="leave 1 of the 2 snapshots that rank 0 needs"):
         SWAG(epochs=1, rank=0)
-    with pytest.raises(InputError, match="too few"):
+    with pytest.raises(InputError, match="swag: 0 of the 3 snapshots that rank 2 needs"):
         SWAG(rank=2).posterior(
             SWAG(rank=2).init(Problem(ParameterSpace(network()), "cross_entropy", 3, 9))
         )
