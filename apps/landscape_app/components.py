@@ -187,6 +187,24 @@ def setting(label: str, name: str, words: Mapping[str, str], view: View) -> html
     return choice(label, options, words[view.setting(name)])
 
 
+def choose_one(identifier: str, **more: Any) -> dmc.Select:
+    """A field for one of several options, which can be searched; a callback fills them in."""
+    return dmc.Select(id=identifier, data=[], size="sm", searchable=True, **more)
+
+
+def choose_several(identifier: str, **more: Any) -> dmc.MultiSelect:
+    """A field for any number of options, as ``choose_one``."""
+    return dmc.MultiSelect(
+        id=identifier,
+        data=[],
+        size="sm",
+        searchable=True,
+        clearable=True,
+        hidePickedOptions=True,
+        **more,
+    )
+
+
 def table_frame(table: html.Table, label: str) -> html.Div:
     """A table that scrolls by itself, also by keyboard, if it is wider than the window."""
     return html.Div(table, className="table-frame", role="group", tabIndex=0, **named(label))

@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import dash_mantine_components as dmc
 import plotly.graph_objects as go
 from dash import dcc, html
 
 from landscape.errors import InputError
 from landscape.store import Run
 from landscape_app import quantities
-from landscape_app.components import SCALES, graph, named, section, setting
+from landscape_app.components import (
+    SCALES,
+    choose_one,
+    choose_several,
+    graph,
+    named,
+    section,
+    setting,
+)
 from landscape_app.figures import theme
 from landscape_app.figures.parallel import MOST_AXES, parallel_figure
 from landscape_app.figures.scatter import Item, scatter_figure
@@ -28,25 +35,13 @@ FIELDS = {"x": "x axis", "y": "y axis", "hue": "Colour by"}
 
 def _layout() -> list[Any]:
     fields = [
-        dmc.Select(
-            id=f"compare-{name}",
-            label=words,
-            data=[],
-            size="sm",
-            searchable=True,
-            allowDeselect=False,
-            w=230,
-        )
+        choose_one(f"compare-{name}", label=words, allowDeselect=False, w=230)
         for name, words in FIELDS.items()
     ]
-    where = dmc.MultiSelect(
-        id="compare-where",
+    where = choose_several(
+        "compare-where",
         label="Only runs with",
         placeholder="setting: value",
-        data=[],
-        size="sm",
-        searchable=True,
-        clearable=True,
         w=330,
         maw="100%",
         **named("Only runs with"),
@@ -64,15 +59,10 @@ def _layout() -> list[Any]:
             "A line for each run or sample, with the colours and conditions of the fields above. "
             "Hover over a line for its name and values.",
             html.Div(
-                dmc.MultiSelect(
-                    id="compare-axes",
+                choose_several(
+                    "compare-axes",
                     label="Axes, in their order",
                     placeholder="numbers and settings",
-                    data=[],
-                    size="sm",
-                    searchable=True,
-                    clearable=True,
-                    hidePickedOptions=True,
                     maxValues=MOST_AXES,
                     w=700,
                     maw="100%",

@@ -14,7 +14,15 @@ from dash_ag_grid import AgGrid
 from landscape.errors import InputError
 from landscape.store import Run, Summary
 from landscape_app import formats
-from landscape_app.components import link, named, notice, section, table_frame
+from landscape_app.components import (
+    choose_one,
+    choose_several,
+    link,
+    named,
+    notice,
+    section,
+    table_frame,
+)
 from landscape_app.folders import Where, open_runs, root_of
 from landscape_app.groups import all_settings, groupings, groups
 from landscape_app.hues import hue_names, hues
@@ -42,34 +50,19 @@ def layout() -> list[Any]:
                     size="sm",
                     **named("Find runs"),
                 ),
-                dmc.MultiSelect(
-                    id="columns",
-                    placeholder="Settings as columns",
-                    data=[],
-                    size="sm",
-                    searchable=True,
-                    clearable=True,
-                    hidePickedOptions=True,
-                    **named("Settings as columns"),
+                choose_several(
+                    "columns", placeholder="Settings as columns", **named("Settings as columns")
                 ),
-                dmc.Select(
-                    id="hue",
+                choose_one(
+                    "hue",
                     placeholder="Colour by a setting or number",
-                    data=[],
-                    size="sm",
-                    searchable=True,
                     clearable=True,
                     **named("Colour by a setting or number"),
                 ),
                 dcc.Store(id="list-filled"),
-                dmc.MultiSelect(
-                    id="by",
+                choose_several(
+                    "by",
                     placeholder="Group runs by settings",
-                    data=[],
-                    size="sm",
-                    searchable=True,
-                    clearable=True,
-                    hidePickedOptions=True,
                     **named("Group runs by settings"),
                 ),
                 html.Span(id="row-count", role="status"),  # see grid.js
