@@ -1,6 +1,6 @@
 """How often the error of a measure of flatness covers the truth, over seeds.
 
-    python benchmarks/coverage.py --seeds 200
+    python benchmarks/coverage.py --seeds 800
 
 A small tanh network (8, 10, 3 units) is trained on 60 random examples of 3 noisy classes. Each
 measure is computed with the settings that its name stands for in ``measure``, with one seed after
@@ -89,7 +89,7 @@ def true_relative_flatness(objective: Objective, weight: Tensor) -> float:
 def main() -> None:
     """A table: truth, mean of the values over the truth, and the coverage."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--seeds", type=int, default=200)
+    parser.add_argument("--seeds", type=int, default=800)
     add_argument(parser)
     options = parser.parse_args()
     seeds, record = options.seeds, Record(options)
