@@ -220,7 +220,10 @@ def test_requests_that_do_not_fit_are_one_line(
     for settings, message in (
         ({"task": "mnist"}, "transfer is on the tasks cifar10-10-shot, digits, not 'mnist'"),
         ({"task": "digits", "only": ["swa"]}, "unknown row 'swa'; known: sgd, sam"),
-        ({"task": "digits", "only": ["swag"]}, "2 epochs with start=0.5 leave 1 snapshots"),
+        (
+            {"task": "digits", "only": ["swag"]},
+            "2 epochs with start=0.5 leave 1 of the 6 snapshots",
+        ),
         ({"model": "resnet20"}, "leave out --model"),
         ({"weights": tmp_path / "some.pt"}, "leave out --weights"),
     ):
