@@ -8,22 +8,20 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from landscape.store import Group, Run
+from landscape.store import Group
 from landscape_app import formats
-from landscape_app.figures import path, samples, theme, values
+from landscape_app.figures import path, samples, theme
 from landscape_app.figures.frame import Frame
 from landscape_app.figures.panels import figure_of
-from landscape_app.figures.placed import (
+from landscape_app.figures.plane import (
     Placed,
+    Plane,
     colours,
-    grid_numbers,
-    ground,
     has_one_scale,
     has_samples,
     hover_sample,
     length,
     sample_numbers,
-    written,
 )
 from landscape_app.figures.scale import Scale
 from landscape_app.figures.values import VALUES
@@ -33,48 +31,22 @@ _RING, _GROWTH = 8.0, 8.0
 _LEVELS = 24
 
 
-def flat(
-    run: Run,
-    group: Group,
-    drawn: np.ndarray,
-    scale: Scale,
-    limits: Frame,
-    lines: list[np.ndarray],
-    placed: list[Placed],
-) -> go.Figure:
-    """The loss as contours, with lines of slices, marked places, and samples or a training.
-
-    Args:
-        run: The run with the grid.
-        group: Its surface.
-        drawn: The grid on the scale.
-        scale: The scale of colours and heights.
-        limits: Ranges of the surfaces beside each other, and what they show.
-        lines: x, y and height along the lines of slices.
-        placed: Samples of each run.
-    """
-    x, y, words = group["x"], group["y"], VALUES[limits.value].words
-    low, high = (float(end) for end in scale(np.array(limits.loss)))
+def flat(plane: Plane) -> go.Figure:
+    """The loss as contours, with lines of slices, marked places, and samples or a training."""
+    group, limits, placed = plane.group, plane.limits, plane.placed
+    x, y = group["x"], group["y"]
+    low, high = plane.on_scale(limits.loss)
     traces: list[theme.Trace] = [
         {
             "type": "contour",
-            "x": x,
-            "y": y,
-            "z": drawn,
             "zmin": low,
             "zmax": high,
-            "text": written(group["loss"]),
-            "colorscale": ground(placed, limits),
-            "connectgaps": False,
-            **_levels(low, high, scale, drawn, limits),
+            **plane.grid(),
+            **_levels(low, high, plane.scale, plane.drawn, limits),
             "line": {"width": 0.6, "color": _lines_on(limits)},
-            "colorbar": values.bar(limits.value, scale),
-            "hovertemplate": f"x %{{x:.4g}}, y %{{y:.4g}}<br>{words} %{{text}}<extra></extra>",
-            "name": words,
-            **grid_numbers(run, group, drawn, words),
         }
     ]
-    for line_x, line_y, _ in lines:
+    for line_x, line_y, _ in plane.lines():
         for colour, width, dash in (("white", 3.5, "solid"), (theme.INK, 1.3, "4px,4px")):
             traces.append(
                 theme.scatter(

@@ -7,20 +7,16 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from landscape.store import Group, Run
-from landscape_app.figures import path, samples, theme, values
-from landscape_app.figures.frame import Frame
+from landscape_app.figures import path, samples, theme
 from landscape_app.figures.panels import figure_of
-from landscape_app.figures.placed import (
+from landscape_app.figures.plane import (
     Placed,
+    Plane,
     colours,
-    grid_numbers,
-    ground,
     has_one_scale,
     has_samples,
     hover_sample,
     sample_numbers,
-    written,
 )
 from landscape_app.figures.scale import Scale
 from landscape_app.figures.values import VALUES
@@ -29,55 +25,28 @@ _LIFT = 0.025
 """Fraction of the height in 3D by which a sample floats above its loss, clear of the surface."""
 
 
-def solid(
-    run: Run,
-    group: Group,
-    drawn: np.ndarray,
-    scale: Scale,
-    limits: Frame,
-    lines: list[np.ndarray],
-    placed: list[Placed],
-) -> go.Figure:
-    """The loss as a surface in 3D, with lines of slices, and samples or a training.
-
-    Args:
-        run: The run with the grid.
-        group: Its surface.
-        drawn: The grid on the scale.
-        scale: The scale of colours and heights.
-        limits: Ranges of the surfaces beside each other, and what they show.
-        lines: x, y and height along the lines of slices.
-        placed: Samples of each run.
-    """
-    words = VALUES[limits.value].words
-    low, high = (float(end) for end in scale(np.array(limits.loss)))
-    bottom, top = (float(end) for end in scale(np.array(limits.height)))
+def solid(plane: Plane) -> go.Figure:
+    """The loss as a surface in 3D, with lines of slices, and samples or a training."""
+    limits, scale = plane.limits, plane.scale
+    low, high = plane.on_scale(limits.loss)
+    bottom, top = plane.on_scale(limits.height)
     lift = _LIFT * (top - bottom)
     within = {"range": [bottom, top + 2 * lift]} if lift else {}
     traces: list[theme.Trace] = [
         {
             "type": "surface",
-            "x": group["x"],
-            "y": group["y"],
-            "z": drawn,
             "cmin": low,
             "cmax": high,
-            "text": written(group["loss"]),
-            "colorscale": ground(placed, limits),
-            "connectgaps": False,
-            "colorbar": values.bar(limits.value, scale),
+            **plane.grid(),
             "uid": "bar-beside",  # see ``sized``
-            "hovertemplate": f"x %{{x:.4g}}, y %{{y:.4g}}<br>{words} %{{text}}<extra></extra>",
-            "name": words,
-            **grid_numbers(run, group, drawn, words),
         }
     ]
-    for own in placed:
+    for own in plane.placed:
         if path.is_path(own.group):
             traces.append(path.solid(own.run, own.group, scale, lift, limits.value))
         elif has_samples(own.group):
             traces += _floating(own, scale, lift, top, limits.value)
-    for line_x, line_y, heights in lines:
+    for line_x, line_y, heights in plane.lines():
         traces.append(
             theme.scatter3d(
                 x=line_x,

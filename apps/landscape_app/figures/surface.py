@@ -16,9 +16,15 @@ from landscape_app import formats
 from landscape_app.figures import path, samples, theme, values
 from landscape_app.figures.contours import flat
 from landscape_app.figures.frame import Frame
-from landscape_app.figures.placed import Placed, axis_words, has_one_scale, has_samples, length
+from landscape_app.figures.plane import (
+    Placed,
+    Plane,
+    axis_words,
+    has_one_scale,
+    has_samples,
+    length,
+)
 from landscape_app.figures.samples import Picked
-from landscape_app.figures.scale import Scale
 from landscape_app.figures.solid import solid
 from landscape_app.figures.values import VALUES
 
@@ -88,12 +94,9 @@ def surface_figure(
         raise InputError(
             f"surface '{name}' of {run.path.name} has no {kind_of_loss} {words} to draw"
         )
-    scale = Scale.over(np.array(limits.loss), limits.log)
-    drawn = scale(loss)
-    marked = samples.picked_of(run, picked)
-    lines = [] if at is None else _lines(group, drawn, at)
-    draw = solid if kind == "3d" else flat
-    figure = draw(run, group, drawn, scale, limits, lines, [Placed(run, group, marked)])
+    placed = [Placed(run, group, samples.picked_of(run, picked))]
+    plane = Plane(run, group, limits, placed, at)
+    figure = solid(plane) if kind == "3d" else flat(plane)
     title = f"{_capital(words)} on {_plane(group, name)}"
     # An axis in 3D has no room for a sentence.
     axes = f"x: {length(group, 'x')} · y: {length(group, 'y')}" if kind == "3d" else ""
@@ -105,7 +108,7 @@ def surface_figure(
         f"surface-{name}",
         title,
         _facts(group),
-        *_blanks(drawn, group.get("finished", np.ones(len(drawn)))),
+        *_blanks(plane.drawn, group.get("finished", np.ones(len(plane.drawn)))),
         _SHARED[limits.shared] if frame is not None else "",
         coverage if share < _LITTLE else "",
         "" if has_one_scale(limits) else "the axes have different scales",
@@ -147,15 +150,12 @@ def shared_surface_figure(
     groups = values.read_surfaces(runs, name, value)
     position, group = next(iter(groups.items()))
     limits = Frame.around([runs[place] for place in groups], name, log, value)
-    scale = Scale.over(np.array(limits.loss), limits.log)
-    drawn = scale(group["loss"])
     placed = [
         Placed(runs[place], own, samples.picked_of(runs[place], picked), marks[place])
         for place, own in groups.items()
     ]
-    lines = [] if at is None else _lines(group, drawn, at)
-    draw = solid if kind == "3d" else flat
-    figure = draw(runs[position], group, drawn, scale, limits, lines, placed)
+    plane = Plane(runs[position], group, limits, placed, at)
+    figure = solid(plane) if kind == "3d" else flat(plane)
     figure.data[0].meta = dict(figure.data[0].meta) | {"run": ""}
     distances = {place: _distance(own) for place, own in groups.items() if has_samples(own)}
     axes = f"x: {length(group, 'x')} · y: {length(group, 'y')}" if kind == "3d" else ""
@@ -167,7 +167,7 @@ def shared_surface_figure(
         samples.by_run(runs, distances),
         " · ".join(filter(None, [_GROWS, _examples(group)])),
         samples.absent(runs, groups),
-        *_blanks(drawn, group.get("finished", np.ones(len(drawn)))),
+        *_blanks(plane.drawn, group.get("finished", np.ones(len(plane.drawn)))),
         "" if has_one_scale(limits) else "the axes have different scales",
         axes,
         legend_above=True,
@@ -176,16 +176,6 @@ def shared_surface_figure(
 
 def _capital(words: str) -> str:
     return words[:1].upper() + words[1:]
-
-
-def _lines(group: Group, drawn: np.ndarray, at: tuple[float, float]) -> list[np.ndarray]:
-    """x, y and height along the grid row and the grid column nearest to ``at``."""
-    x, y = group["x"], group["y"]
-    column, row = int(np.abs(x - at[0]).argmin()), int(np.abs(y - at[1]).argmin())
-    return [
-        np.array([x, np.full(len(x), y[row]), drawn[row]]),
-        np.array([np.full(len(y), x[column]), y, drawn[:, column]]),
-    ]
 
 
 def _facts(group: Group) -> str:

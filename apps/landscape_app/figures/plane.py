@@ -1,10 +1,11 @@
-"""Samples of runs placed on a plane, and what its contours and its surface in 3D share."""
+"""A plane with the samples of runs: what its contours and its surface in 3D share."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from landscape.store import Group, Run
 from landscape_app import formats
 from landscape_app.figures import path, samples, theme, values
 from landscape_app.figures.frame import Frame
+from landscape_app.figures.scale import Scale
 from landscape_app.figures.values import SAMPLES, VALUES
 
 _THIN = 3.0
@@ -34,6 +36,68 @@ class Placed:
     group: Group
     marked: list[int]
     mark: theme.Mark | None = None
+
+
+@dataclass(frozen=True)
+class Plane:
+    """What is drawn of a plane.
+
+    Attributes:
+        run: The run with the grid.
+        group: Its surface.
+        limits: Ranges of the surfaces beside each other, and what they show.
+        placed: Samples of each run.
+        at: x and y of the point whose slices are marked, if one is.
+    """
+
+    run: Run
+    group: Group
+    limits: Frame
+    placed: Sequence[Placed]
+    at: tuple[float, float] | None = None
+
+    @cached_property
+    def scale(self) -> Scale:
+        """The scale of colours and heights."""
+        return Scale.over(np.array(self.limits.loss), self.limits.log)
+
+    @cached_property
+    def drawn(self) -> np.ndarray:
+        """The grid on that scale."""
+        return self.scale(self.group["loss"])
+
+    def on_scale(self, ends: tuple[float, float]) -> tuple[float, float]:
+        """Both ends of a range on that scale."""
+        low, high = self.scale(np.array(ends))
+        return float(low), float(high)
+
+    def lines(self) -> list[np.ndarray]:
+        """x, y and height along the grid row and the grid column nearest to ``at``."""
+        if self.at is None:
+            return []
+        x, y = self.group["x"], self.group["y"]
+        column = int(np.abs(x - self.at[0]).argmin())
+        row = int(np.abs(y - self.at[1]).argmin())
+        return [
+            np.array([x, np.full(len(x), y[row]), self.drawn[row]]),
+            np.array([np.full(len(y), x[column]), y, self.drawn[:, column]]),
+        ]
+
+    def grid(self) -> theme.Trace:
+        """The properties of the grid that a trace of either kind has."""
+        words = VALUES[self.limits.value].words
+        return {
+            "x": self.group["x"],
+            "y": self.group["y"],
+            "z": self.drawn,
+            "text": _written(self.group["loss"]),
+            "colorscale": _ground(self.placed, self.limits),
+            "connectgaps": False,
+            "colorbar": values.bar(self.limits.value, self.scale),
+            "hovertemplate": f"x %{{x:.4g}}, y %{{y:.4g}}<br>{words} %{{text}}<extra></extra>",
+            "name": words,
+            **_grid_numbers(self.run, self.group, self.drawn, words),
+        }
 
 
 def has_samples(group: Group) -> bool:
@@ -64,7 +128,7 @@ def sample_numbers(run: Run, group: Group, value: str) -> dict[str, Any]:
     return samples.points(run, "posterior sample", count, samples.NONE, axes="xy", **columns)
 
 
-def grid_numbers(run: Run, group: Group, drawn: np.ndarray, words: str) -> dict[str, Any]:
+def _grid_numbers(run: Run, group: Group, drawn: np.ndarray, words: str) -> dict[str, Any]:
     """The properties of a trace that hold the numbers behind its grid."""
     # If the drawn number differs from the loss, the data also hold the loss itself.
     is_unchanged = np.array_equal(drawn, group["loss"], equal_nan=True)
@@ -73,14 +137,14 @@ def grid_numbers(run: Run, group: Group, drawn: np.ndarray, words: str) -> dict[
     return samples.grid_numbers(run, words, **columns)
 
 
-def ground(placed: Sequence[Placed], limits: Frame) -> Any:
+def _ground(placed: Sequence[Placed], limits: Frame) -> Any:
     """The colours of the grid: greys below the coloured line of a training."""
     value = VALUES[limits.value]
     has_path = any(path.is_path(own.group) for own in placed) and not value.is_difference
     return path.GROUND if has_path else theme.colour_scale(value.colours)
 
 
-def written(loss: np.ndarray) -> np.ndarray:
+def _written(loss: np.ndarray) -> np.ndarray:
     """The loss as text, at each point of the grid."""
     # An array, because Plotly would read a nested list as one text for each row.
     # ``formats.number`` for each of ten thousand points takes longer than the rest of the figure.
