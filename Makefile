@@ -16,7 +16,7 @@ demo: .venv/.installed
 # Bytecode is kept: some hundred tests start a process of their own, which would compile anew.
 # Three at a time, because tests wait for processes and a browser: of two cores, two tests leave
 # 6 % idle, three 0.7 %, and a fourth only costs its own start.
-# A test that waits for ever fails after five minutes; the longest takes half of one.
+# A test that waits for ever fails after 300 s; the longest takes 20.
 test: .venv/.installed-test browser
 	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 CUDA_VISIBLE_DEVICES= \
 	  $(BIN)/pytest -n 3 --dist worksteal --ignore tests/test_gpu.py \
